@@ -1,0 +1,71 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>Bytes that must survive a power cut. The class library's own flushes hide a failed fsync; these do not.</summary>
+public static class Durable
+{
+    /// <summary>fsync(2) of a file or directory.</summary>
+    /// <param name="file">An open descriptor.</param>
+    /// <param name="path">What it is, for the error.</param>
+    /// <exception cref="LinuxException">The bytes may not be on the disk.</exception>
+    public static void Sync(SafeFileHandle file, string path)
+    {
+        using var fd = new Borrowed(file);
+        Answer.Check(LibC.fsync(fd.Number), "fsync", path);
+    }
+
+    /// <summary>fsync(2) of a directory: the names in it survive from here on.</summary>
+    /// <exception cref="LinuxException">The names may not be on the disk.</exception>
+    public static void Sync(Dir dir) => Sync(dir.Handle, dir.Path);
+
+    /// <summary>syncfs(2): all that was written to the file system that holds <paramref name="dir"/>.</summary>
+    /// <exception cref="LinuxException">Some of it may not be on the disk.</exception>
+    public static void SyncFileSystem(Dir dir)
+    {
+        using var fd = new Borrowed(dir.Handle);
+        Answer.Check(LibC.syncfs(fd.Number), "syncfs", dir.Path);
+    }
+
+    /// <summary>Replaces a small file as a whole: a reader at any moment, or after a power cut, finds the old bytes or the new.</summary>
+    /// <param name="dir">Where.</param>
+    /// <param name="name">The name to replace or make.</param>
+    /// <param name="bytes">All of the new content.</param>
+    /// <param name="mode">Permission bits of the new file.</param>
+    /// <exception cref="LinuxException">Any step was refused; the old file is as it was.</exception>
+    public static void Replace(Dir dir, string name, ReadOnlySpan<byte> bytes, uint mode = 0x1A4 /* 0644 */)
+    {
+        string temporary = $".{name}.{Environment.ProcessId}.tmp";
+        dir.TryUnlink(temporary);
+        using (SafeFileHandle file = dir.CreateFile(temporary, mode))
+        {
+            RandomAccess.Write(file, bytes, fileOffset: 0);
+            Sync(file, $"{dir.Path}/{temporary}");
+        }
+
+        dir.Rename(temporary, dir, name);
+        Sync(dir);
+    }
+}
+
+/// <summary>A raw descriptor that lives for one statement and cannot be closed underneath it.</summary>
+internal ref struct Borrowed
+{
+    private readonly SafeFileHandle handle;
+    private bool held;
+
+    public Borrowed(SafeFileHandle handle)
+    {
+        this.handle = handle;
+        handle.DangerousAddRef(ref held);
+    }
+
+    public readonly int Number => (int)handle.DangerousGetHandle();
+
+    public void Dispose()
+    {
+        if (held)
+            handle.DangerousRelease();
+        held = false;
+    }
+}

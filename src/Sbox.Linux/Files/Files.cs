@@ -1,0 +1,101 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>Calls on an open file.</summary>
+public static unsafe class Files
+{
+    /// <summary>What fstat(2) says.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static FileStat Stat(SafeFileHandle file, string path)
+    {
+        using var fd = new Borrowed(file);
+        byte empty = 0;
+        Errno errno = Statx(fd.Number, &empty, LibC.AT_EMPTY_PATH, out FileStat stat);
+        return errno == Errno.None ? stat : throw new LinuxException(errno, "statx", path);
+    }
+
+    /// <summary>Sets permission bits, all twelve, past the umask.</summary>
+    public static void ChangeMode(SafeFileHandle file, uint mode, string path)
+    {
+        using var fd = new Borrowed(file);
+        Answer.Check(LibC.fchmod(fd.Number, mode), "fchmod", path);
+    }
+
+    /// <summary>Sets owner and group. Clears setuid bits, so set the mode after.</summary>
+    public static void ChangeOwner(SafeFileHandle file, uint uid, uint gid, string path)
+    {
+        using var fd = new Borrowed(file);
+        byte empty = 0;
+        Answer.Check(LibC.fchownat(fd.Number, &empty, uid, gid, LibC.AT_EMPTY_PATH), "fchownat", path);
+    }
+
+    /// <summary>Copies bytes inside the kernel where it can, else by a buffer; both files at their beginnings.</summary>
+    /// <returns>Bytes copied.</returns>
+    public static long Copy(SafeFileHandle from, SafeFileHandle to, string path)
+    {
+        long done = 0;
+        using (var source = new Borrowed(from))
+        using (var target = new Borrowed(to))
+        {
+            while (true)
+            {
+                long fromAt = done, toAt = done;
+                nint copied = LibC.copy_file_range(source.Number, &fromAt, target.Number, &toAt, 1 << 30, 0);
+                Errno errno = Answer.Of(copied);
+                if (errno is Errno.EXDEV or Errno.EINVAL or Errno.EOPNOTSUPP or Errno.ENOSYS)
+                    break; // this pair of file systems cannot: the buffer below does
+                if (errno == Errno.EINTR)
+                    continue;
+                if (errno != Errno.None)
+                    throw new LinuxException(errno, "copy_file_range", path);
+                if (copied == 0)
+                    break; // also /proc and the like, which say 0 for files that do have bytes
+                done += copied;
+            }
+        }
+
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(128 * 1024);
+        try
+        {
+            for (int read; (read = RandomAccess.Read(from, buffer, done)) > 0; done += read)
+                RandomAccess.Write(to, buffer.AsSpan(0, read), done);
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        return done;
+    }
+
+    /// <summary>Reads a whole small file from its beginning, also from /proc, where the size is said to be 0.</summary>
+    public static byte[] ReadAll(SafeFileHandle file)
+    {
+        var buffer = new byte[4096];
+        int filled = 0;
+        while (true)
+        {
+            int read = RandomAccess.Read(file, buffer.AsSpan(filled), filled);
+            if (read == 0)
+                return buffer[..filled];
+            filled += read;
+            if (filled == buffer.Length)
+                Array.Resize(ref buffer, buffer.Length * 2);
+        }
+    }
+
+    internal static Errno Statx(int dir, byte* path, int flags, out FileStat stat)
+    {
+        LibC.Statx raw = default;
+        Errno errno = Answer.Of(LibC.statx(dir, path, flags, LibC.STATX_BASIC_STATS, &raw));
+        stat = new FileStat(
+            MakeDevice(raw.Major, raw.Minor), raw.Inode, raw.Mode, raw.Links, raw.Uid, raw.Gid, (long)raw.Size,
+            raw.Modified.Seconds, raw.Modified.Nanoseconds, (long)raw.Blocks, MakeDevice(raw.RawMajor, raw.RawMinor));
+        return errno;
+    }
+
+    // The C library's makedev(): majors and minors interleaved, as st_dev has them.
+    private static ulong MakeDevice(uint major, uint minor) =>
+        ((ulong)(major & 0xfffff000) << 32) | ((ulong)(major & 0xfff) << 8) | ((ulong)(minor & 0xffffff00) << 12) | (minor & 0xff);
+}

@@ -1,0 +1,113 @@
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>One extended attribute.</summary>
+/// <param name="Name">Its name with the namespace, without a NUL: <c>user.x</c>.</param>
+/// <param name="Value">Its bytes.</param>
+public readonly record struct Xattr(string Name, byte[] Value);
+
+/// <summary>Extended attributes of open files, and of names that cannot be opened (symbolic links, devices).</summary>
+public static unsafe class Xattrs
+{
+    /// <summary>All of a file's attributes, in the order of their names' bytes; none where the file system has none.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static IReadOnlyList<Xattr> Read(SafeFileHandle file, string path)
+    {
+        using var fd = new Borrowed(file);
+        int number = fd.Number;
+        return ReadAll(
+            (list, size) => LibC.flistxattr(number, (byte*)list, size),
+            (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path);
+    }
+
+    /// <summary>All attributes of a name in a directory, of a symbolic link itself too.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static IReadOnlyList<Xattr> Read(Dir dir, string name)
+    {
+        using var fd = new Borrowed(dir.Handle);
+        fixed (byte* path = CString.Of(Through(fd.Number, name)))
+        {
+            nint at = (nint)path;
+            return ReadAll(
+                (list, size) => LibC.llistxattr((byte*)at, (byte*)list, size),
+                (attribute, value, size) => LibC.lgetxattr((byte*)at, (byte*)attribute, (byte*)value, size), dir.Of(name));
+        }
+    }
+
+    /// <summary>Sets one attribute of an open file.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void Set(SafeFileHandle file, Xattr attribute, string path)
+    {
+        using var fd = new Borrowed(file);
+        fixed (byte* name = CString.Of(attribute.Name), value = attribute.Value)
+            Answer.Check(LibC.fsetxattr(fd.Number, name, value, attribute.Value.Length, 0), "fsetxattr", $"{path}: {attribute.Name}");
+    }
+
+    /// <summary>Sets one attribute of a name in a directory, of a symbolic link itself too.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void Set(Dir dir, string name, Xattr attribute)
+    {
+        using var fd = new Borrowed(dir.Handle);
+        fixed (byte* path = CString.Of(Through(fd.Number, name)), key = CString.Of(attribute.Name), value = attribute.Value)
+            Answer.Check(LibC.lsetxattr(path, key, value, attribute.Value.Length, 0), "lsetxattr", $"{dir.Of(name)}: {attribute.Name}");
+    }
+
+    // Kernels before 6.13 have no *xattrat(2): through /proc the directory handle still comes first.
+    private static string Through(int dir, string name) => $"/proc/self/fd/{dir}/{name}";
+
+    private delegate nint List(nint list, nint size);
+
+    private delegate nint Get(nint name, nint value, nint size);
+
+    private static IReadOnlyList<Xattr> ReadAll(List list, Get get, string path)
+    {
+        byte[] names = Fill((into, size) => list(into, size), "listxattr", path);
+        if (names.Length == 0)
+            return [];
+        var attributes = new List<Xattr>();
+        for (int start = 0; start < names.Length;)
+        {
+            int end = Array.IndexOf(names, (byte)0, start);
+            byte[] name = names[start..(end + 1)];
+            string text = Encoding.UTF8.GetString(name, 0, name.Length - 1);
+            fixed (byte* key = name)
+            {
+                nint at = (nint)key;
+                attributes.Add(new Xattr(text, Fill((into, size) => get(at, into, size), "getxattr", $"{path}: {text}")));
+            }
+
+            start = end + 1;
+        }
+
+        attributes.Sort(static (a, b) => string.CompareOrdinal(a.Name, b.Name));
+        return attributes;
+    }
+
+    private static byte[] Fill(Func<nint, nint, nint> call, string name, string path)
+    {
+        while (true)
+        {
+            nint needed = call(0, 0);
+            Errno errno = Answer.Of(needed);
+            if (errno == Errno.EOPNOTSUPP)
+                return [];
+            if (errno != Errno.None)
+                throw new LinuxException(errno, name, path);
+            if (needed == 0)
+                return [];
+            var buffer = new byte[needed];
+            fixed (byte* into = buffer)
+            {
+                nint filled = call((nint)into, buffer.Length);
+                errno = Answer.Of(filled);
+                if (errno == Errno.ERANGE)
+                    continue; // it grew between the two calls
+                if (errno != Errno.None)
+                    throw new LinuxException(errno, name, path);
+                return buffer[..(int)filled];
+            }
+        }
+    }
+}
