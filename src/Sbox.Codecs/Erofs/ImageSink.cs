@@ -35,10 +35,10 @@ internal sealed class ImageSink(Stream output)
         }
     }
 
-    public void AlignTo(int size) => Zeros(Erofs.AlignUp(Position, size) - Position);
+    public void AlignTo(int size) => Zeros(ErofsFormat.AlignUp(Position, size) - Position);
 
-    /// <summary>Writes what is left; returns the digest, 32 bytes.</summary>
-    public byte[] Finish()
+    /// <summary>Writes what is left; returns the image's fs-verity digest.</summary>
+    public Checksum Finish()
     {
         Flush();
         return verity.Finish();

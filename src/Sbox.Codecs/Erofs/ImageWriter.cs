@@ -11,17 +11,17 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
     public void Write(ReadOnlySpan<byte> bootArea)
     {
         sink.Write(bootArea);
-        sink.Zeros(Erofs.SuperblockOffset - bootArea.Length);
+        sink.Zeros(ErofsFormat.SuperblockOffset - bootArea.Length);
         WriteSuperblock();
 
-        nextBlock = (uint)(layout.DataStart / Erofs.BlockSize);
+        nextBlock = (uint)(layout.DataStart / ErofsFormat.BlockSize);
         foreach (Inode inode in inodes)
             WriteInode(inode);
-        sink.AlignTo(Erofs.SlotSize);
+        sink.AlignTo(ErofsFormat.SlotSize);
 
         foreach (XattrEntry xattr in layout.Shared.Entries)
             WriteXattr(xattr);
-        sink.AlignTo(Erofs.BlockSize);
+        sink.AlignTo(ErofsFormat.BlockSize);
 
         foreach (Inode inode in inodes)
             WriteBlocks(inode);
@@ -29,17 +29,17 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
 
     private void WriteSuperblock()
     {
-        Span<byte> block = stackalloc byte[Erofs.SuperblockSize];
+        Span<byte> block = stackalloc byte[ErofsFormat.SuperblockSize];
         block.Clear();
-        BinaryPrimitives.WriteUInt32LittleEndian(block, Erofs.SuperblockMagic);
-        BinaryPrimitives.WriteUInt32LittleEndian(block[8..], Erofs.FeatureMtime | Erofs.FeatureXattrFilter);
-        block[12] = Erofs.BlockBits;
+        BinaryPrimitives.WriteUInt32LittleEndian(block, ErofsFormat.SuperblockMagic);
+        BinaryPrimitives.WriteUInt32LittleEndian(block[8..], ErofsFormat.FeatureMtime | ErofsFormat.FeatureXattrFilter);
+        block[12] = ErofsFormat.BlockBits;
         BinaryPrimitives.WriteUInt16LittleEndian(block[14..], checked((ushort)inodes[0].Nid));
         BinaryPrimitives.WriteUInt64LittleEndian(block[16..], (ulong)inodes.Count);
         BinaryPrimitives.WriteInt64LittleEndian(block[24..], layout.BuildSeconds);
         BinaryPrimitives.WriteUInt32LittleEndian(block[32..], layout.BuildNanoseconds);
-        BinaryPrimitives.WriteUInt32LittleEndian(block[36..], checked((uint)(layout.DataStart / Erofs.BlockSize) + layout.DataBlocks));
-        BinaryPrimitives.WriteUInt32LittleEndian(block[44..], (uint)(layout.InodesEnd / Erofs.BlockSize)); // shared xattrs
+        BinaryPrimitives.WriteUInt32LittleEndian(block[36..], checked((uint)(layout.DataStart / ErofsFormat.BlockSize) + layout.DataBlocks));
+        BinaryPrimitives.WriteUInt32LittleEndian(block[44..], (uint)(layout.InodesEnd / ErofsFormat.BlockSize)); // shared xattrs
         sink.Write(block);
     }
 
@@ -62,10 +62,10 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
 
     private void WriteHeader(Inode inode)
     {
-        Span<byte> header = stackalloc byte[Erofs.ExtendedInodeSize];
+        Span<byte> header = stackalloc byte[ErofsFormat.ExtendedInodeSize];
         header.Clear();
-        int dataLayout = inode.IsHole ? Erofs.LayoutChunkBased : inode.TailBytes > 0 ? Erofs.LayoutFlatInline : Erofs.LayoutFlatPlain;
-        int xattrCount = inode.XattrBytes == 0 ? 0 : ((inode.XattrBytes - Erofs.XattrHeaderSize) / sizeof(uint)) + 1;
+        int dataLayout = inode.IsHole ? ErofsFormat.LayoutChunkBased : inode.TailBytes > 0 ? ErofsFormat.LayoutFlatInline : ErofsFormat.LayoutFlatPlain;
+        int xattrCount = inode.XattrBytes == 0 ? 0 : ((inode.XattrBytes - ErofsFormat.XattrHeaderSize) / sizeof(uint)) + 1;
         BinaryPrimitives.WriteUInt16LittleEndian(header, (ushort)((dataLayout << 1) | (inode.IsCompact ? 0 : 1)));
         BinaryPrimitives.WriteUInt16LittleEndian(header[2..], checked((ushort)xattrCount));
         BinaryPrimitives.WriteUInt16LittleEndian(header[4..], (ushort)inode.Mode);
@@ -93,7 +93,7 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
 
     private static ulong SizeOf(Inode inode) => inode.Type switch
     {
-        FileType.Directory => ((ulong)inode.Blocks * Erofs.BlockSize) + (ulong)inode.TailBytes,
+        FileType.Directory => ((ulong)inode.Blocks * ErofsFormat.BlockSize) + (ulong)inode.TailBytes,
         FileType.Regular or FileType.SymbolicLink => inode.Size,
         _ => 0,
     };
@@ -117,7 +117,7 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
 
     private void WriteXattrs(Inode inode)
     {
-        Span<byte> header = stackalloc byte[Erofs.XattrHeaderSize];
+        Span<byte> header = stackalloc byte[ErofsFormat.XattrHeaderSize];
         header.Clear();
         uint filter = uint.MaxValue;
         foreach (XattrEntry xattr in inode.Xattrs)
@@ -134,7 +134,7 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
         foreach (XattrEntry xattr in inode.Xattrs)
             if (xattr.IsShared)
             {
-                long offset = (layout.InodesEnd % Erofs.BlockSize) + xattr.SharedOffset;
+                long offset = (layout.InodesEnd % ErofsFormat.BlockSize) + xattr.SharedOffset;
                 BinaryPrimitives.WriteUInt32LittleEndian(reference, (uint)(offset / sizeof(uint)));
                 sink.Write(reference);
             }
@@ -146,7 +146,7 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
 
     private void WriteXattr(XattrEntry xattr)
     {
-        Span<byte> entry = stackalloc byte[Erofs.XattrEntrySize];
+        Span<byte> entry = stackalloc byte[ErofsFormat.XattrEntrySize];
         entry[0] = checked((byte)xattr.Suffix.Length);
         entry[1] = xattr.Index;
         BinaryPrimitives.WriteUInt16LittleEndian(entry[2..], checked((ushort)xattr.Value.Length));
@@ -163,18 +163,18 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
         if (inode.IsDirectory)
             WriteEntries(inode, blocks: true);
         else if (inode.IsHole)
-            WriteHoleAddresses(Erofs.BlockSize / sizeof(uint));
+            WriteHoleAddresses(ErofsFormat.BlockSize / sizeof(uint));
         else
         {
             sink.Write(inode.Content.Span[..^inode.TailBytes]);
-            sink.AlignTo(Erofs.BlockSize);
+            sink.AlignTo(ErofsFormat.BlockSize);
         }
     }
 
     private void WriteHoleAddresses(int count)
     {
         Span<byte> address = stackalloc byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt32LittleEndian(address, Erofs.HoleAddress);
+        BinaryPrimitives.WriteUInt32LittleEndian(address, ErofsFormat.HoleAddress);
         for (int i = 0; i < count; i++)
             sink.Write(address);
     }
@@ -190,7 +190,7 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
             {
                 WriteRun(directory.Entries.AsSpan(first, end - first));
                 if (blocks)
-                    sink.AlignTo(Erofs.BlockSize);
+                    sink.AlignTo(ErofsFormat.BlockSize);
             }
 
             first = end;
@@ -199,9 +199,9 @@ internal sealed class ImageWriter(IReadOnlyList<Inode> inodes, Layout layout, Im
 
     private void WriteRun(ReadOnlySpan<Dirent> run)
     {
-        Span<byte> entry = stackalloc byte[Erofs.DirentSize];
+        Span<byte> entry = stackalloc byte[ErofsFormat.DirentSize];
         entry.Clear();
-        int nameOffset = run.Length * Erofs.DirentSize;
+        int nameOffset = run.Length * ErofsFormat.DirentSize;
         foreach (Dirent dirent in run)
         {
             BinaryPrimitives.WriteUInt64LittleEndian(entry, dirent.Inode!.Nid);

@@ -42,7 +42,7 @@ internal sealed class Inode
     public uint Type => Mode & FileType.Mask;
     public bool IsDirectory => Type == FileType.Directory;
     public bool IsHole => Type == FileType.Regular && Size > 0 && Content.IsEmpty;
-    public int HeaderBytes => IsCompact ? Erofs.CompactInodeSize : Erofs.ExtendedInodeSize;
+    public int HeaderBytes => IsCompact ? ErofsFormat.CompactInodeSize : ErofsFormat.ExtendedInodeSize;
 
     public void SetXattr(ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> value)
     {
@@ -65,5 +65,5 @@ internal struct Dirent(ReadOnlyMemory<byte> name, Inode? inode)
     public readonly ReadOnlyMemory<byte> Name = name;
     public Inode? Inode = inode;
 
-    public readonly int Bytes => Erofs.DirentSize + Name.Length;
+    public readonly int Bytes => ErofsFormat.DirentSize + Name.Length;
 }

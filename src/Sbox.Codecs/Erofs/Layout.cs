@@ -28,7 +28,7 @@ internal sealed class Layout
     public long BuildSeconds { get; }
     public uint BuildNanoseconds { get; }
 
-    public long DataStart => Erofs.AlignUp(InodesEnd + Shared.Bytes, Erofs.BlockSize);
+    public long DataStart => ErofsFormat.AlignUp(InodesEnd + Shared.Bytes, ErofsFormat.BlockSize);
 
     /// <summary>Places every inode; they are given, and written, breadth first.</summary>
     public static Layout Of(IReadOnlyList<Inode> inodes)
@@ -36,7 +36,7 @@ internal sealed class Layout
         SharedXattrs shared = SharedXattrs.Assign(inodes);
         (long seconds, uint nanoseconds) = inodes.Min(inode => (inode.Seconds, inode.Nanoseconds));
 
-        long position = Erofs.SuperblockOffset + Erofs.SuperblockSize;
+        long position = ErofsFormat.SuperblockOffset + ErofsFormat.SuperblockSize;
         uint dataBlocks = 0;
         foreach (Inode inode in inodes)
         {
@@ -44,15 +44,15 @@ internal sealed class Layout
             inode.IsCompact = FitsCompact(inode, seconds, nanoseconds);
             inode.XattrBytes = XattrBytes(inode);
 
-            long start = Erofs.AlignUp(position, Erofs.SlotSize);
+            long start = ErofsFormat.AlignUp(position, ErofsFormat.SlotSize);
             start += PaddingForTail(inode, start);
             inode.Padding = (int)(start - position);
-            inode.Nid = (ulong)start / Erofs.SlotSize;
+            inode.Nid = (ulong)start / ErofsFormat.SlotSize;
             position = start + inode.HeaderBytes + inode.XattrBytes + inode.TailBytes;
             dataBlocks += inode.Blocks;
         }
 
-        return new Layout(shared, Erofs.AlignUp(position, Erofs.SlotSize), dataBlocks, seconds, nanoseconds);
+        return new Layout(shared, ErofsFormat.AlignUp(position, ErofsFormat.SlotSize), dataBlocks, seconds, nanoseconds);
     }
 
     /// <summary>The runs of entries that share a block, or the tail: no entry crosses from one to the next.</summary>
@@ -61,7 +61,7 @@ internal sealed class Layout
     {
         int bytes = 0;
         int end = first;
-        for (; end < entries.Length && bytes + entries[end].Bytes <= Erofs.BlockSize; end++)
+        for (; end < entries.Length && bytes + entries[end].Bytes <= ErofsFormat.BlockSize; end++)
             bytes += entries[end].Bytes;
         return (end, bytes);
     }
@@ -70,9 +70,9 @@ internal sealed class Layout
     public static (int BlockBits, int Count) Chunks(ulong size)
     {
         int bits = size <= 1 ? 0 : BitOperations.Log2(size - 1) + 1;
-        bits = Math.Clamp(bits, Erofs.BlockBits, Erofs.BlockBits + Erofs.MaxChunkBlockBits);
+        bits = Math.Clamp(bits, ErofsFormat.BlockBits, ErofsFormat.BlockBits + ErofsFormat.MaxChunkBlockBits);
         ulong count = ((size - 1) >> bits) + 1;
-        return (bits - Erofs.BlockBits, checked((int)count));
+        return (bits - ErofsFormat.BlockBits, checked((int)count));
     }
 
     /// <summary>Splits content into whole blocks and a tail; more than half a block is never a tail.</summary>
@@ -85,7 +85,7 @@ internal sealed class Layout
         else if (inode.Type == FileType.SymbolicLink)
             inode.TailBytes = inode.Content.Length;
         else
-            SetBlocksAndTail(inode, (uint)inode.Content.Length / Erofs.BlockSize, inode.Content.Length % Erofs.BlockSize);
+            SetBlocksAndTail(inode, (uint)inode.Content.Length / ErofsFormat.BlockSize, inode.Content.Length % ErofsFormat.BlockSize);
     }
 
     private static void MeasureDirectory(Inode inode)
@@ -99,14 +99,14 @@ internal sealed class Layout
 
     private static void SetBlocksAndTail(Inode inode, uint blocks, int tail)
     {
-        bool tailIsBlock = tail > Erofs.BlockSize / 2;
+        bool tailIsBlock = tail > ErofsFormat.BlockSize / 2;
         inode.Blocks = tailIsBlock ? blocks + 1 : blocks;
         inode.TailBytes = tailIsBlock ? 0 : tail;
     }
 
     private static bool FitsCompact(Inode inode, long seconds, uint nanoseconds)
     {
-        ulong size = inode.IsDirectory ? ((ulong)inode.Blocks * Erofs.BlockSize) + (ulong)inode.TailBytes : inode.Size;
+        ulong size = inode.IsDirectory ? ((ulong)inode.Blocks * ErofsFormat.BlockSize) + (ulong)inode.TailBytes : inode.Size;
         return inode.Seconds == seconds && inode.Nanoseconds == nanoseconds
             && inode.Links <= ushort.MaxValue && inode.Uid <= ushort.MaxValue && inode.Gid <= ushort.MaxValue
             && size <= uint.MaxValue;
@@ -116,7 +116,7 @@ internal sealed class Layout
     {
         if (inode.Xattrs.Count == 0)
             return 0;
-        int bytes = Erofs.XattrHeaderSize;
+        int bytes = ErofsFormat.XattrHeaderSize;
         foreach (XattrEntry xattr in inode.Xattrs)
             bytes += xattr.IsShared ? sizeof(uint) : xattr.Bytes;
         return bytes;
@@ -126,14 +126,14 @@ internal sealed class Layout
     private static long PaddingForTail(Inode inode, long start)
     {
         int beforeTail = inode.HeaderBytes + inode.XattrBytes;
-        long toBlockEnd = Erofs.AlignUp(start, Erofs.BlockSize) - start;
+        long toBlockEnd = ErofsFormat.AlignUp(start, ErofsFormat.BlockSize) - start;
         if (inode.Type == FileType.SymbolicLink)
             return PaddingForLink(inode, start, beforeTail, toBlockEnd);
 
         long room = RoomInBlock(start + beforeTail);
         if (inode.TailBytes <= room)
             return 0;
-        long padding = Erofs.AlignUp(room, Erofs.SlotSize);
+        long padding = ErofsFormat.AlignUp(room, ErofsFormat.SlotSize);
         if (inode.TailBytes <= RoomInBlock(start + beforeTail + padding))
             return padding;
 
@@ -145,9 +145,9 @@ internal sealed class Layout
     private static long PaddingForLink(Inode inode, long start, int beforeTail, long toBlockEnd)
     {
         int total = beforeTail + inode.TailBytes;
-        if (total >= Erofs.BlockSize)
+        if (total >= ErofsFormat.BlockSize)
             TurnTailIntoBlock(inode);
-        return start / Erofs.BlockSize == (start + total - 1) / Erofs.BlockSize ? 0 : toBlockEnd;
+        return start / ErofsFormat.BlockSize == (start + total - 1) / ErofsFormat.BlockSize ? 0 : toBlockEnd;
     }
 
     private static void TurnTailIntoBlock(Inode inode)
@@ -156,5 +156,5 @@ internal sealed class Layout
         inode.TailBytes = 0;
     }
 
-    private static long RoomInBlock(long position) => Erofs.BlockSize - (position % Erofs.BlockSize);
+    private static long RoomInBlock(long position) => ErofsFormat.BlockSize - (position % ErofsFormat.BlockSize);
 }

@@ -29,7 +29,7 @@ internal sealed class SharedXattrs
         {
             int count = 0;
             foreach (XattrEntry xattr in inode.Xattrs)
-                if (offsets.TryGetValue(xattr, out long offset) && count++ < Erofs.MaxSharedXattrs)
+                if (offsets.TryGetValue(xattr, out long offset) && count++ < ErofsFormat.MaxSharedXattrs)
                     xattr.SharedOffset = offset;
         }
 

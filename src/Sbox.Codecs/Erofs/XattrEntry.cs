@@ -23,7 +23,7 @@ internal sealed class XattrEntry
 
     public bool IsShared => SharedOffset >= 0;
 
-    public int Bytes => (int)Erofs.AlignUp(Erofs.XattrEntrySize + Suffix.Length + Value.Length, 4);
+    public int Bytes => (int)ErofsFormat.AlignUp(ErofsFormat.XattrEntrySize + Suffix.Length + Value.Length, 4);
 
     /// <summary>The bit that this name clears in an inode's filter, so that a look-up of an absent name can stop early.</summary>
     public uint FilterBit => 1u << (int)(XxHash32.Of(Suffix.Span, FilterSeed + Index) & 31);

@@ -16,9 +16,6 @@ public sealed class VerityHasher
     /// <summary>Bytes in a block of data, and in a block of digests.</summary>
     public const int BlockSize = 4096;
 
-    /// <summary>Bytes in the digest.</summary>
-    public const int DigestSize = SHA256.HashSizeInBytes;
-
     private readonly byte[] pending = new byte[BlockSize];
     private readonly List<Level> levels = [];
     private int pendingBytes;
@@ -30,7 +27,7 @@ public sealed class VerityHasher
     /// <exception cref="InvalidOperationException">The digest was already taken.</exception>
     public void Append(ReadOnlySpan<byte> data)
     {
-        ObjectDisposedException.ThrowIf(finished, this);
+        ThrowIfFinished();
         fileSize += (ulong)data.Length;
         if (pendingBytes > 0)
         {
@@ -54,17 +51,12 @@ public sealed class VerityHasher
         pendingBytes = data.Length;
     }
 
-    /// <summary>Ends the file and writes its digest. The hasher takes no more bytes after that.</summary>
-    /// <param name="digest">Where the 32 bytes go.</param>
-    /// <exception cref="ArgumentException">There is no room for 32 bytes.</exception>
+    /// <summary>Ends the file and returns its digest. The hasher takes no more bytes after that.</summary>
     /// <exception cref="InvalidOperationException">The digest was already taken.</exception>
-    public void Finish(Span<byte> digest)
+    public Checksum Finish()
     {
-        ObjectDisposedException.ThrowIf(finished, this);
-        if (digest.Length < DigestSize)
-            throw new ArgumentException($"A digest takes {DigestSize} bytes, there is room for {digest.Length}.", nameof(digest));
-
-        Span<byte> root = stackalloc byte[DigestSize];
+        ThrowIfFinished();
+        Span<byte> root = stackalloc byte[Checksum.Size];
         FinishTree(root);
         finished = true;
 
@@ -76,25 +68,25 @@ public sealed class VerityHasher
         descriptor[2] = 12; // log2 of the block size
         BinaryPrimitives.WriteUInt64LittleEndian(descriptor[8..], fileSize);
         root.CopyTo(descriptor[16..]);
-        SHA256.HashData(descriptor, digest);
+        return Checksum.Of(descriptor);
     }
 
-    /// <summary>Ends the file and returns its digest, 32 bytes.</summary>
-    /// <exception cref="InvalidOperationException">The digest was already taken.</exception>
-    public byte[] Finish()
-    {
-        var digest = new byte[DigestSize];
-        Finish(digest);
-        return digest;
-    }
-
-    /// <summary>The fs-verity digest, 32 bytes, of a file that is wholly in memory.</summary>
+    /// <summary>The fs-verity digest of a file that is wholly in memory.</summary>
     /// <param name="content">The file's bytes; borrowed for the call.</param>
-    public static byte[] Of(ReadOnlySpan<byte> content)
+    public static Checksum Of(ReadOnlySpan<byte> content)
     {
         var hasher = new VerityHasher();
         hasher.Append(content);
         return hasher.Finish();
+    }
+
+    /// <summary>A digest as <c>fsverity digest</c> and <c>fsverity measure</c> print it: the algorithm, a colon, lower-case hex.</summary>
+    public static string ToText(Checksum digest) => $"sha256:{digest}";
+
+    private void ThrowIfFinished()
+    {
+        if (finished)
+            throw new InvalidOperationException("This hasher already gave its digest.");
     }
 
     private void FinishTree(Span<byte> root)
@@ -121,7 +113,7 @@ public sealed class VerityHasher
             AddDigestOf(level.Block, top + 1);
         }
 
-        levels[top].Block.AsSpan(0, DigestSize).CopyTo(root);
+        levels[top].Block.AsSpan(0, Checksum.Size).CopyTo(root);
     }
 
     private void AddDigestOf(ReadOnlySpan<byte> block, int level)
@@ -131,8 +123,8 @@ public sealed class VerityHasher
             if (level == levels.Count)
                 levels.Add(new Level());
             Level into = levels[level];
-            SHA256.HashData(block, into.Block.AsSpan(into.Filled, DigestSize));
-            into.Filled += DigestSize;
+            SHA256.HashData(block, into.Block.AsSpan(into.Filled, Checksum.Size));
+            into.Filled += Checksum.Size;
             into.Seen++;
             if (into.Filled < BlockSize)
                 return;

@@ -1,7 +1,7 @@
 namespace Sbox.Codecs.Erofs;
 
 /// <summary>Sizes and codes of EROFS on disk, as the kernel's fs/erofs/erofs_fs.h has them.</summary>
-internal static class Erofs
+internal static class ErofsFormat
 {
     public const int BlockSize = 4096;
     public const int BlockBits = 12;
