@@ -18,6 +18,9 @@ public sealed class Judge
 
     private Judge(params string[] command) => this.command = command;
 
+    /// <summary>The words that run it, for those who time it themselves.</summary>
+    public IReadOnlyList<string> Command => command;
+
     /// <summary>ostree of Debian forky (2026.4).</summary>
     public static Judge Ostree { get; } = Unpacked("usr/bin/ostree");
 
