@@ -1,0 +1,55 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>
+/// An exclusive lock on a file, held until disposed or the process ends. It is an open file description lock (fcntl(2)), the kind
+/// that libostree takes: flock(2) would not keep libostree out, nor it us.
+/// </summary>
+public sealed class OpenFileLock : IDisposable
+{
+    private readonly SafeFileHandle file;
+
+    private OpenFileLock(SafeFileHandle file) => this.file = file;
+
+    /// <summary>Takes the lock on a file, which is made where it is missing; null when someone else holds it.</summary>
+    /// <exception cref="LinuxException">Refused for any other reason.</exception>
+    public static OpenFileLock? TryTake(Dir dir, string name)
+    {
+        SafeFileHandle file = dir.OpenOrCreateFile(name);
+        Errno errno = Set(file);
+        if (errno == Errno.None)
+            return new OpenFileLock(file);
+        file.Dispose();
+        return errno is Errno.EAGAIN or Errno.EACCES ? null : throw new LinuxException(errno, "fcntl", dir.Of(name));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => file.Dispose();
+
+    private static unsafe Errno Set(SafeFileHandle file)
+    {
+        using var fd = new Borrowed(file);
+        var whole = new LibC.FileLockRange { Type = LibC.F_WRLCK };
+        return Answer.Of(LibC.fcntl_lock(fd.Number, LibC.F_OFD_SETLK, &whole));
+    }
+}
+
+internal static unsafe partial class LibC
+{
+    public const int F_OFD_SETLK = 37;
+    public const short F_WRLCK = 1;
+
+    /// <summary>struct flock of a 64-bit kernel. Start and length 0 mean the whole file.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct FileLockRange
+    {
+        public short Type, Whence;
+        public long Start, Length;
+        public int Pid;
+    }
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    public static partial int fcntl_lock(int fd, int command, FileLockRange* range);
+}
