@@ -1,1 +1,15 @@
-return 1;
+using System.CommandLine;
+using Sbox.Cli;
+using Sbox.Cli.Terminal;
+
+// argv[0] under NativeAOT is what the kernel was given, so a link named ostree makes this the drop-in ostree.
+string called = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
+Command program = called == "ostree" ? Programs.Ostree() : Programs.Sbox();
+using var interrupted = new CancellationTokenSource();
+Console.CancelKeyPress += (_, pressed) =>
+{
+    // The first time asks the work to stop between two steps; the second time is the kernel's.
+    pressed.Cancel = !interrupted.IsCancellationRequested;
+    interrupted.Cancel();
+};
+return await Invocation.Run(program, args, interrupted.Token);

@@ -1,0 +1,66 @@
+namespace Sbox.Bench;
+
+/// <summary>One line of the table.</summary>
+internal sealed record Row(string Work, Cost Ours, Cost Theirs);
+
+/// <summary>The same work by both programs, in turn, so that what else the machine does falls on both.</summary>
+internal sealed class StoreComparison(string ours, IReadOnlyList<string> theirs, string tree, string work, int rounds)
+{
+    public IEnumerable<Row> Run()
+    {
+        foreach (string mode in (string[])["bare", "archive"])
+        {
+            yield return Pair($"commit into {mode}", (who, repo) =>
+            {
+                Fresh(who, repo, mode);
+                return [.. who, $"--repo={repo}", "commit", "-b", "bench", $"--tree=dir={tree}", "--timestamp=@1700000000"];
+            });
+            yield return Pair($"commit again into {mode}, unchanged",
+                (who, repo) => [.. who, $"--repo={repo}", "commit", "-b", "bench", $"--tree=dir={tree}", "--timestamp=@1700000001"]);
+            yield return Pair($"fsck {mode}", (who, repo) => [.. who, $"--repo={repo}", "fsck", "-q"]);
+            if (mode == "bare")
+            {
+                yield return Pair("checkout -H from bare", (who, repo) => Checkout(who, repo, "-H"));
+                yield return Pair("checkout by copy from bare", (who, repo) => Checkout(who, repo, "-C"));
+            }
+            else
+            {
+                yield return Pair("pull-local archive to bare", (who, repo) =>
+                {
+                    Fresh(who, repo + ".bare", "bare");
+                    return [.. who, $"--repo={repo}.bare", "pull-local", repo, "bench"];
+                });
+            }
+        }
+
+        yield return Pair("start: --version", (who, _) => [.. who, "--version"]);
+    }
+
+    private Row Pair(string name, Func<string[], string, string[]> command)
+    {
+        Console.Error.WriteLine(name);
+        List<Cost> ourCosts = [], theirCosts = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            ourCosts.Add(Timed.Run(command([ours], Path.Combine(work, "ours"))));
+            theirCosts.Add(Timed.Run(command([.. theirs], Path.Combine(work, "theirs"))));
+        }
+
+        return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
+    }
+
+    private static void Fresh(string[] who, string repo, string mode)
+    {
+        if (Directory.Exists(repo))
+            Directory.Delete(repo, recursive: true);
+        Timed.Run([.. who, $"--repo={repo}", "init", $"--mode={mode}"]);
+    }
+
+    private static string[] Checkout(string[] who, string repo, string how)
+    {
+        string to = repo + ".checkout";
+        if (Directory.Exists(to))
+            Directory.Delete(to, recursive: true);
+        return [.. who, $"--repo={repo}", "checkout", how, "bench", to];
+    }
+}

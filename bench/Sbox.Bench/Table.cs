@@ -1,0 +1,29 @@
+using System.Globalization;
+using System.Text;
+
+namespace Sbox.Bench;
+
+/// <summary>The results as a page: ratios first, since the machine's own speed falls out of them.</summary>
+internal static class Table
+{
+    public static string Of(IEnumerable<Row> rows, string tree, string judge)
+    {
+        int files = Directory.EnumerateFiles(tree, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = 0 }).Count();
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"# The store beside real ostree ({judge})\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"Made by `./bench` on {DateTime.UtcNow:yyyy-MM-dd}; a real Debian tree of {files} files; medians of interleaved runs, both with\n");
+        text.Append("their default durability. A ratio above 1 means that ours needs less.\n\n");
+        text.Append("| work | wall, theirs/ours | CPU, theirs/ours | ours: s, CPU s, MiB | theirs: s, CPU s, MiB |\n|---|---|---|---|---|\n");
+        foreach (Row row in rows)
+        {
+            text.Append(CultureInfo.InvariantCulture,
+                $"| {row.Work} | {Ratio(row.Theirs.Wall, row.Ours.Wall)} | {Ratio(row.Theirs.Cpu, row.Ours.Cpu)} | {Show(row.Ours)} | {Show(row.Theirs)} |\n");
+        }
+
+        return text.ToString();
+    }
+
+    private static string Ratio(double theirs, double ours) => ours < 0.005 ? "too short to tell" : (theirs / ours).ToString("0.0", CultureInfo.InvariantCulture);
+
+    private static string Show(Cost cost) => string.Create(CultureInfo.InvariantCulture, $"{cost.Wall:0.00}, {cost.Cpu:0.00}, {cost.MemoryMiB:0}");
+}

@@ -1,0 +1,63 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Sbox.Cli.Help;
+
+namespace Sbox.Cli;
+
+/// <summary>One run of a program: parse, act, and say what went wrong in one way.</summary>
+internal static class Invocation
+{
+    /// <summary>The command line was wrong; nothing was done.</summary>
+    public const int UsageExitCode = 2;
+
+    /// <summary>Runs a command line.</summary>
+    /// <returns>The exit code: 0 done, 1 failed, 2 (sbox) or 1 (ostree) for a wrong command line.</returns>
+    public static async Task<int> Run(Command program, string[] args, CancellationToken cancel)
+    {
+        bool ostree = program.Name == "ostree";
+        ParseResult parsed = program.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (parsed.Errors.Count > 0 && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
+            return Misused(parsed, ostree);
+        try
+        {
+            return await parsed.InvokeAsync(
+                new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, cancel);
+        }
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        {
+            Console.Error.WriteLine(ostree ? "error: Operation was cancelled" : "sbox: stopped, as asked");
+            return 1;
+        }
+        catch (Exception failure) when (Remedies.Explains(failure))
+        {
+            Remedies.Say(failure, ostree, json: args.Contains("--json"));
+            return 1;
+        }
+    }
+
+    private static int Misused(ParseResult parsed, bool ostree)
+    {
+        Command command = parsed.CommandResult.Command;
+        string finding = Finding(parsed);
+        if (ostree)
+        {
+            HelpPage.Write(command, Console.Error);
+            Console.Error.WriteLine($"error: {finding}");
+            return 1;
+        }
+
+        Console.Error.WriteLine($"{Synopsis.Path(command)}: {finding}\n  What may be typed: {Synopsis.Path(command)} --help");
+        return UsageExitCode;
+    }
+
+    // A word that nothing takes is the finding; "required command missing" is only what follows from it.
+    private static string Finding(ParseResult parsed)
+    {
+        if (parsed.UnmatchedTokens.Count == 0)
+            return parsed.Errors[0].Message;
+        string word = parsed.UnmatchedTokens[0];
+        return word.StartsWith('-') ? $"Unknown option {word}"
+            : parsed.CommandResult.Command.Subcommands.Count > 0 ? $"Unknown command '{word}'"
+            : $"'{word}' is one word too many";
+    }
+}

@@ -1,0 +1,45 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using Sbox.Cli.Help;
+
+namespace Sbox.Cli;
+
+/// <summary>The two faces of the one program: <c>sbox</c>, and <c>ostree</c> when it is called by that name.</summary>
+internal static class Programs
+{
+    /// <summary>The command for people.</summary>
+    public static Command Sbox()
+    {
+        Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
+        foreach (Command command in Completion.Commands(program))
+            program.Subcommands.Add(command);
+        program.Subcommands.Add(ManCommand(program));
+        return program;
+    }
+
+    /// <summary>The drop-in.</summary>
+    public static Command Ostree() => Root("ostree", "Versioned file system trees, in libostree's formats");
+
+    private static Command Root(string name, string description)
+    {
+        var program = new DocumentedCommand(name, description);
+        program.Options.Add(new HelpOption("--help", "-h") { Description = "Show this page", Action = new HelpPage() });
+        program.Options.Add(new Option<bool>("--version") { Description = "Print the version and exit", Action = new VersionPage() });
+        return program;
+    }
+
+    private static Command ManCommand(Command program)
+    {
+        var directory = new Argument<string>("DIRECTORY") { Description = "Where the pages are written, one file a command" };
+        var man = new Command("man-pages", "Write the manual pages of every command") { Hidden = true };
+        man.Arguments.Add(directory);
+        man.SetAction(parsed =>
+        {
+            string into = parsed.GetValue(directory)!;
+            Directory.CreateDirectory(into);
+            foreach ((string file, string text) in ManPage.All(program))
+                File.WriteAllText(Path.Combine(into, file), text);
+        });
+        return man;
+    }
+}

@@ -1,0 +1,60 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Cli;
+
+/// <summary>
+/// The way out of each failure. A library's exception carries the facts; only the program knows what may be typed.
+/// </summary>
+internal static class Remedies
+{
+    /// <summary>Whether a failure is one of those a person can be told about; anything else is a defect and keeps its stack trace.</summary>
+    public static bool Explains(Exception failure) =>
+        failure is IOException or MalformedException or UnauthorizedAccessException or HttpRequestException or Finding or NotSupportedException
+        || failure.GetType().Namespace is { } home && home.StartsWith("Sbox.", StringComparison.Ordinal);
+
+    /// <summary>Says what failed and, for sbox, what to do about it.</summary>
+    public static void Say(Exception failure, bool ostree, bool json)
+    {
+        if (ostree)
+        {
+            Console.Error.WriteLine($"error: {failure.Message}");
+            return;
+        }
+
+        string? way = For(failure);
+        if (json)
+        {
+            Console.Error.WriteLine(Terminal.Speaker.JsonLine(writer =>
+            {
+                writer.WriteString("error", failure.Message);
+                writer.WriteString("kind", failure.GetType().Name);
+                if (way is not null)
+                    writer.WriteString("remedy", way);
+            }));
+            return;
+        }
+
+        Console.Error.WriteLine($"sbox: {failure.Message}");
+        if (way is not null)
+            Console.Error.WriteLine($"  {way}");
+    }
+
+    private static string? For(Exception failure) => failure switch
+    {
+        Finding finding => finding.WayOut,
+        LinuxException { Errno: Errno.EACCES or Errno.EPERM } => "This needs root: sudo sbox ...",
+        LinuxException { Errno: Errno.ENOSPC } => "Nothing that was whole is lost. Free some space there and run the same command again.",
+        LinuxException { Errno: Errno.EROFS } => "The file system is read-only. On a box, /usr and / always are; write below /etc, /var or /tmp.",
+        _ => null,
+    };
+}
+
+/// <summary>A finding of the program itself: what it found, and what may be typed.</summary>
+/// <param name="message">The path and the finding.</param>
+/// <param name="wayOut">What to do.</param>
+internal sealed class Finding(string message, string wayOut) : Exception(message)
+{
+    /// <summary>What to do.</summary>
+    public string WayOut { get; } = wayOut;
+}
