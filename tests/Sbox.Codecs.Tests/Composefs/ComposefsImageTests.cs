@@ -63,7 +63,7 @@ public class ComposefsImageTests
         Verdict whole = Judge.FsckErofs.Ask("-d3", scratch.File("whole.cfs", image));
         Assert.Equal((0, "No errors found"), (whole.ExitCode, (whole.Output + whole.Error).Trim().Split("erofs: ")[^1]));
 
-        image[1024 + 14] ^= 0x40; // the root's place
+        image[1024 + 15] ^= 0x7F; // the root's place
         Assert.NotEqual(0, Judge.FsckErofs.Ask(scratch.File("broken.cfs", image)).ExitCode);
     }
 
