@@ -100,6 +100,16 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", SetLastError = true)]
     public static partial int syncfs(int fd);
 
+    // Variadic in C; the third argument is a pointer for the commands used here.
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int fcntl(int fd, int command, FLock* argument);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int fstatvfs(int fd, StatVfs* result);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int futimens(int fd, Timespec* times);
+
     [LibraryImport("libc", SetLastError = true)]
     public static partial int flock(int fd, int operation);
 
@@ -129,6 +139,27 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint llistxattr(byte* path, byte* list, nint size);
+
+    public const int F_OFD_SETLK = 37;
+    public const short F_RDLCK = 0;
+    public const short F_WRLCK = 1;
+    public const long UTIME_OMIT = 0x3ffffffe;
+
+    /// <summary>struct flock of fcntl(2) on 64-bit machines.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 32)]
+    public struct FLock
+    {
+        public short Type, Whence;
+        public long Start, Length;
+        public int ProcessId;
+    }
+
+    /// <summary>struct statvfs on 64-bit machines.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 112)]
+    public struct StatVfs
+    {
+        public ulong BlockSize, FragmentSize, Blocks, BlocksFree, BlocksAvailable;
+    }
 
     [StructLayout(LayoutKind.Sequential)]
     public struct Timespec

@@ -1,0 +1,130 @@
+using System.Globalization;
+using System.Text;
+
+namespace Sbox.Sysroot;
+
+/// <summary>What one step of a merge does to the new /etc.</summary>
+public enum EtcAction
+{
+    /// <summary>Removes the new default and all below it.</summary>
+    Remove,
+    /// <summary>Copies the owner's file or symbolic link over whatever the new default is.</summary>
+    CopyLeaf,
+    /// <summary>Makes the directory where it is missing, and gives it the owner's mode, owner and attributes.</summary>
+    TakeDirectory,
+}
+
+/// <summary>One step of a merge.</summary>
+/// <param name="Action">What is done.</param>
+/// <param name="Path">To what, relative to /etc.</param>
+/// <param name="IsConflict">The new tree changed its default here too, and differently; the owner's version is kept.</param>
+public sealed record EtcStep(EtcAction Action, string Path, bool IsConflict);
+
+/// <summary>
+/// How the owner's changes to /etc are carried onto a new tree's defaults: three trees in, a list of steps out; pure.
+/// A path the owner did not touch has the new default. A path the owner changed, added or removed is as the owner has it.
+/// </summary>
+/// <param name="Steps">In the order to apply them, to a fresh copy of the new defaults.</param>
+/// <param name="Skipped">The owner's sockets, FIFOs and device nodes: never carried over, as in libostree.</param>
+/// <remarks>docs/formats/sysroot.md says where libostree's own merge differs (it refuses what is resolved here).</remarks>
+public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<string> Skipped)
+{
+    /// <summary>The paths where both the owner and the new tree changed something, and the owner's version was kept.</summary>
+    public IEnumerable<string> Conflicts => Steps.Where(static step => step.IsConflict).Select(static step => step.Path).Distinct();
+
+    /// <summary>Plans the merge.</summary>
+    /// <param name="defaults">The old deployment's <c>usr/etc</c>.</param>
+    /// <param name="local">The old deployment's <c>etc</c>.</param>
+    /// <param name="next">The new tree's <c>usr/etc</c>.</param>
+    public static EtcMergePlan Make(EtcNode defaults, EtcNode local, EtcNode next)
+    {
+        var planner = new Planner();
+        planner.VisitChildren("", defaults, local, next);
+        return new EtcMergePlan(planner.Steps, planner.Skipped);
+    }
+
+    /// <summary>The plan for people: one line a step, conflicts marked.</summary>
+    public override string ToString()
+    {
+        var text = new StringBuilder();
+        foreach (EtcStep step in Steps)
+        {
+            string verb = step.Action switch { EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", _ => "keep directory" };
+            string why = step.IsConflict ? "  (the new tree changed it too; yours is kept)" : "";
+            text.Append(CultureInfo.InvariantCulture, $"{verb} /etc/{step.Path}{why}\n");
+        }
+
+        foreach (string path in Skipped)
+            text.Append(CultureInfo.InvariantCulture, $"leave behind /etc/{path}  (neither file, directory nor link)\n");
+        return text.ToString();
+    }
+
+    private sealed class Planner
+    {
+        public List<EtcStep> Steps { get; } = [];
+
+        public List<string> Skipped { get; } = [];
+
+        public void VisitChildren(string path, EtcNode? defaults, EtcNode local, EtcNode? next)
+        {
+            foreach (string name in EtcNode.Names(defaults, local))
+                Visit(EtcDiff.Join(path, name), Child(defaults, name), Child(local, name), Child(next, name));
+        }
+
+        private void Visit(string path, EtcNode? defaults, EtcNode? local, EtcNode? next)
+        {
+            if (EtcNode.Same(defaults, local))
+                return; // untouched: the new default stands, also where it is gone
+            bool nextChanged = !EtcNode.Same(defaults, next);
+            if (local is null)
+            {
+                if (next is not null)
+                    Steps.Add(new EtcStep(EtcAction.Remove, path, nextChanged));
+            }
+            else if (!local.Entry.IsMergeable)
+                Skipped.Add(path);
+            else if (local.IsDirectory)
+                VisitDirectory(path, defaults, local, next);
+            else
+            {
+                bool conflict = nextChanged && !EtcNode.Same(local, next);
+                if (next is { IsDirectory: true })
+                    Steps.Add(new EtcStep(EtcAction.Remove, path, conflict));
+                Steps.Add(new EtcStep(EtcAction.CopyLeaf, path, conflict));
+            }
+        }
+
+        private void VisitDirectory(string path, EtcNode? defaults, EtcNode local, EtcNode? next)
+        {
+            EtcNode? before = defaults is { IsDirectory: true } ? defaults : null;
+            EtcNode? after = next is { IsDirectory: true } ? next : null;
+            bool metadataChanged = before is null || before.Entry != local.Entry;
+            if (after is null)
+            {
+                if (!metadataChanged && !KeepsAnything(before!, local))
+                    return; // the owner only removed things from a directory that the new tree dropped altogether
+                if (next is not null)
+                    Steps.Add(new EtcStep(EtcAction.Remove, path, IsConflict: !EtcNode.Same(defaults, next)));
+                Steps.Add(new EtcStep(EtcAction.TakeDirectory, path, IsConflict: metadataChanged && before is not null));
+            }
+            else if (metadataChanged && local.Entry != after.Entry)
+            {
+                Steps.Add(new EtcStep(EtcAction.TakeDirectory, path, IsConflict: before?.Entry != after.Entry));
+            }
+
+            VisitChildren(path, before, local, after);
+        }
+
+        // Whether the merge has something of the owner's to put into this directory.
+        private static bool KeepsAnything(EtcNode defaults, EtcNode local) => local.Children.Any(each =>
+        {
+            EtcNode? before = Child(defaults, each.Key);
+            if (EtcNode.Same(before, each.Value) || !each.Value.Entry.IsMergeable)
+                return false;
+            return !each.Value.IsDirectory || before is not { IsDirectory: true } || before.Entry != each.Value.Entry
+                || KeepsAnything(before, each.Value);
+        });
+
+        private static EtcNode? Child(EtcNode? node, string name) => node?.Children.GetValueOrDefault(name);
+    }
+}

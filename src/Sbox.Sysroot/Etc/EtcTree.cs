@@ -1,0 +1,93 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>What the merge compares of one name in /etc. Extended attributes and times are not compared, as in libostree; they are copied along.</summary>
+/// <param name="Kind">File, directory, symbolic link; anything else is never merged.</param>
+/// <param name="Permissions">The twelve permission bits; 0 for symbolic links, whose bits mean nothing.</param>
+/// <param name="Uid">Owner.</param>
+/// <param name="Gid">Group.</param>
+/// <param name="Content">SHA-256 of a file's bytes or of a link's target; zero for the rest.</param>
+public readonly record struct EtcEntry(FileKind Kind, uint Permissions, uint Uid, uint Gid, Checksum Content)
+{
+    /// <summary>Whether libostree's merge carries this kind over: files, directories and symbolic links.</summary>
+    public bool IsMergeable => Kind is FileKind.Regular or FileKind.Symlink or FileKind.Directory;
+}
+
+/// <summary>One name in an /etc tree with all that is below it.</summary>
+/// <param name="Entry">What it is.</param>
+/// <param name="Children">What a directory holds, by name; empty for all else.</param>
+public sealed record EtcNode(EtcEntry Entry, IReadOnlyDictionary<string, EtcNode> Children)
+{
+    /// <summary>The children of what is no directory.</summary>
+    public static IReadOnlyDictionary<string, EtcNode> NoChildren { get; } = new Dictionary<string, EtcNode>();
+
+    /// <summary>Whether this is a directory.</summary>
+    public bool IsDirectory => Entry.Kind == FileKind.Directory;
+
+    /// <summary>Whether two trees are the same to the merge; nothing equals nothing.</summary>
+    public static bool Same(EtcNode? a, EtcNode? b)
+    {
+        if (a is null || b is null)
+            return a is null && b is null;
+        return a.Entry == b.Entry
+            && a.Children.Count == b.Children.Count
+            && a.Children.All(child => b.Children.TryGetValue(child.Key, out EtcNode? other) && Same(child.Value, other));
+    }
+
+    /// <summary>The children's names here and there, each once, in the order of their bytes.</summary>
+    internal static IEnumerable<string> Names(params ReadOnlySpan<EtcNode?> nodes)
+    {
+        var names = new SortedSet<string>(Comparer<string>.Create(Dir.CompareNames));
+        foreach (EtcNode? node in nodes)
+            names.UnionWith(node?.Children.Keys ?? []);
+        return names;
+    }
+}
+
+/// <summary>Reads /etc trees.</summary>
+public static class EtcTree
+{
+    /// <summary>A directory's whole tree. Its own metadata is read too, but the merge leaves the top directory as the tree has it.</summary>
+    /// <exception cref="LinuxException">Something could not be read. What vanishes while reading is as if it had not been there.</exception>
+    public static EtcNode Read(Dir dir)
+    {
+        FileStat stat = dir.Stat();
+        var children = new Dictionary<string, EtcNode>();
+        foreach (DirEntry entry in dir.Entries())
+        {
+            if (ReadChild(dir, entry.Name) is { } child)
+                children.Add(entry.Name, child);
+        }
+
+        return new EtcNode(new EtcEntry(FileKind.Directory, stat.Permissions, stat.Uid, stat.Gid, default), children);
+    }
+
+    private static EtcNode? ReadChild(Dir dir, string name)
+    {
+        // /etc is alive while it is read: editors and daemons replace files at any moment.
+        try
+        {
+            FileStat stat = dir.Stat(name);
+            if (stat.IsDirectory)
+            {
+                using Dir inner = dir.OpenDir(name);
+                return Read(inner);
+            }
+
+            Checksum content = stat.Kind switch
+            {
+                FileKind.Regular => Checksum.Of(dir.ReadAll(name)),
+                FileKind.Symlink => Checksum.Of(FileName.ToBytes(dir.ReadLink(name))),
+                _ => default,
+            };
+            uint permissions = stat.IsSymlink ? 0 : stat.Permissions;
+            return new EtcNode(new EtcEntry(stat.Kind, permissions, stat.Uid, stat.Gid, content), EtcNode.NoChildren);
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
+        {
+            return null;
+        }
+    }
+}
