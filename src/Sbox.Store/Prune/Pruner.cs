@@ -8,7 +8,7 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
 {
     public PruneReport Run()
     {
-        using OpenFileLock? held = options.DryRun
+        using FileLock? held = options.DryRun
             ? null
             : RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Exclusive, cancel);
         HashSet<ObjectName> needed = Needed();

@@ -10,13 +10,13 @@ internal static class RepositoryLock
 
     /// <summary>Takes the lock, waiting as long as the config allows; null where the config asks for no locks.</summary>
     /// <exception cref="RepositoryBusyException">Others hold it for longer.</exception>
-    public static OpenFileLock? Take(Dir repository, RepositorySettings settings, LockKind kind, CancellationToken cancel)
+    public static FileLock? Take(Dir repository, RepositorySettings settings, LockKind kind, CancellationToken cancel)
     {
         if (!settings.Locking)
             return null;
         for (TimeSpan waited = TimeSpan.Zero; ; waited += Pause)
         {
-            if (OpenFileLock.TryTake(repository, Name, kind) is { } held)
+            if (FileLock.TryTake(repository, Name, kind) is { } held)
                 return held;
             if (waited >= settings.LockTimeout)
                 throw new RepositoryBusyException(repository.Of(Name), waited);

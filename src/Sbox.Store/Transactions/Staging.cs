@@ -13,11 +13,11 @@ internal sealed class Staging : IDisposable
 {
     private const string Prefix = "staging-";
     private readonly Dir tmp;
-    private readonly OpenFileLock held;
+    private readonly FileLock held;
     private readonly string name;
     private readonly bool[] hasSubdirectory = new bool[256];
 
-    private Staging(Dir tmp, string name, OpenFileLock held)
+    private Staging(Dir tmp, string name, FileLock held)
     {
         (this.tmp, this.name, this.held) = (tmp, name, held);
         Dir = tmp.OpenDir(name);
@@ -122,7 +122,7 @@ internal sealed class Staging : IDisposable
 
     private static void ClearStaging(Dir tmp, string name)
     {
-        using OpenFileLock? taken = TryLock(tmp, name);
+        using FileLock? taken = TryLock(tmp, name);
         if (taken is null)
             return;
         tmp.RemoveAll(name);
@@ -130,9 +130,9 @@ internal sealed class Staging : IDisposable
     }
 
     // The lock lies beside the directory, so that it can be held until the directory is gone.
-    private static OpenFileLock? TryLock(Dir tmp, string name)
+    private static FileLock? TryLock(Dir tmp, string name)
     {
-        OpenFileLock? taken = OpenFileLock.TryTake(tmp, LockOf(name), LockKind.Exclusive);
+        FileLock? taken = FileLock.TryTake(tmp, LockOf(name), LockKind.Exclusive);
         if (taken is null)
             return null;
         if (taken.IsStill(tmp, LockOf(name)) && tmp.TryStat(name) is { IsDirectory: true })

@@ -12,7 +12,7 @@ namespace Sbox.Store;
 /// </summary>
 public sealed class Transaction : IDisposable
 {
-    private readonly OpenFileLock? held;
+    private readonly FileLock? held;
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly ConcurrentDictionary<ObjectName, bool> known = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];

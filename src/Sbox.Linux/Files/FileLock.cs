@@ -16,20 +16,20 @@ public enum LockKind
 /// A lock on a whole file, held until disposed or the process ends. It is an open file description lock (fcntl(2)), the kind
 /// that libostree takes: flock(2) would not keep libostree out, nor it us.
 /// </summary>
-public sealed class OpenFileLock : IDisposable
+public sealed class FileLock : IDisposable
 {
     private readonly SafeFileHandle file;
 
-    private OpenFileLock(SafeFileHandle file) => this.file = file;
+    private FileLock(SafeFileHandle file) => this.file = file;
 
     /// <summary>Takes the lock on a file, which is made where it is missing; null when someone else holds it.</summary>
     /// <exception cref="LinuxException">Refused for any other reason.</exception>
-    public static OpenFileLock? TryTake(Dir dir, string name, LockKind kind = LockKind.Exclusive)
+    public static FileLock? TryTake(Dir dir, string name, LockKind kind = LockKind.Exclusive)
     {
         SafeFileHandle file = dir.OpenOrCreateFile(name);
         Errno errno = Set(file, kind);
         if (errno == Errno.None)
-            return new OpenFileLock(file);
+            return new FileLock(file);
         file.Dispose();
         return errno is Errno.EAGAIN or Errno.EACCES ? null : throw new LinuxException(errno, "fcntl", dir.Of(name));
     }
