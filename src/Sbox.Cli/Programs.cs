@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
 
 namespace Sbox.Cli;
 
@@ -11,6 +12,10 @@ internal static class Programs
     public static Command Sbox()
     {
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
+        var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
+        foreach (Command command in StoreCommandSet.Make())
+            store.Subcommands.Add(command);
+        program.Subcommands.Add(store);
         foreach (Command command in Completion.Commands(program))
             program.Subcommands.Add(command);
         program.Subcommands.Add(ManCommand(program));
@@ -18,7 +23,13 @@ internal static class Programs
     }
 
     /// <summary>The drop-in.</summary>
-    public static Command Ostree() => Root("ostree", "Versioned file system trees, in libostree's formats");
+    public static Command Ostree()
+    {
+        Command program = Root("ostree", "Versioned file system trees, in libostree's formats");
+        foreach (Command command in StoreCommandSet.Make())
+            program.Subcommands.Add(command);
+        return program;
+    }
 
     private static Command Root(string name, string description)
     {

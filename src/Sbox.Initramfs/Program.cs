@@ -1,1 +1,75 @@
-return 1;
+using System.Text;
+using Sbox.Boot;
+using Sbox.Linux;
+
+// sbox-root: makes the root of the deployment that the kernel command line names, out of the physical root mounted at /sysroot.
+// It runs once, in the initrd, between sysroot.mount and initrd-root-fs.target. docs/boot.md has the whole road.
+const string Usage = "usage: sbox-root [--plan | --explain] [--sysroot DIR] [--command-line TEXT]";
+
+bool planOnly = false, explain = false;
+string sysroot = "/sysroot";
+string? commandLine = null;
+for (int at = 0; at < args.Length; at++)
+{
+    switch (args[at])
+    {
+        case "--plan":
+            planOnly = true;
+            break;
+        case "--explain":
+            explain = true;
+            break;
+        case "--sysroot" when at + 1 < args.Length:
+            sysroot = args[++at].TrimEnd('/');
+            break;
+        case "--command-line" when at + 1 < args.Length:
+            commandLine = args[++at];
+            break;
+        default:
+            return Say(Usage, exitCode: 2);
+    }
+}
+
+try
+{
+    RootConfig config = RootConfig.From(KernelArguments.Parse(commandLine ?? ReadCommandLine()));
+    if (explain)
+        return Explain(config, sysroot);
+    RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(sysroot, config.OstreeLink));
+    if (planOnly)
+        Console.Out.Write(plan);
+    else
+        RootMounter.Execute(plan);
+    return 0;
+}
+catch (NoRootException refusal)
+{
+    return Say(refusal.Message, exitCode: 1);
+}
+catch (IOException refused) // LinuxException and MountException: the kernel said no
+{
+    return Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
+}
+
+// Before the emergency shell: the service below never ran when its disk never came, so nothing has said so yet.
+static int Explain(RootConfig config, string sysroot)
+{
+    if (MountTable.At(sysroot) is not null)
+        return 0;
+    string present = string.Join(", ", BlockDevices.List().Where(static device => device.FileSystem is not null));
+    return Say(
+        $"the disk root={config.Root ?? "(missing on the kernel command line)"} did not appear or could not be mounted; "
+        + $"file systems here: {(present.Length > 0 ? present : "none")}: connect the disk and reboot, or see journalctl -b -u sysroot.mount", exitCode: 0);
+}
+
+static string ReadCommandLine()
+{
+    using Dir proc = Dir.Open("/proc");
+    return Encoding.UTF8.GetString(proc.ReadAll("cmdline"));
+}
+
+static int Say(string line, int exitCode)
+{
+    Console.Error.WriteLine($"sbox-root: {line}");
+    return exitCode;
+}

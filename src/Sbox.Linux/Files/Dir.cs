@@ -114,6 +114,23 @@ public sealed unsafe class Dir : IDisposable
     /// <summary>Renames over whatever the new name was.</summary>
     public void Rename(string name, Dir destination, string newName) => Rename(name, destination, newName, 0);
 
+    /// <summary>Renames where the new name is free; false when it is taken.</summary>
+    public bool TryRename(string name, Dir destination, string newName)
+    {
+        using var fromDir = new Borrowed(Handle);
+        using var toDir = new Borrowed(destination.Handle);
+        fixed (byte* from = CString.Of(name), to = CString.Of(newName))
+        {
+            Errno errno = Answer.Of(LibC.renameat2(fromDir.Number, from, toDir.Number, to, LibC.RENAME_NOREPLACE));
+            return errno switch
+            {
+                Errno.None => true,
+                Errno.EEXIST => false,
+                _ => throw new LinuxException(errno, "renameat2", $"{Of(name)} -> {destination.Of(newName)}"),
+            };
+        }
+    }
+
     /// <summary>Swaps two names as one step.</summary>
     public void Exchange(string name, Dir destination, string newName) => Rename(name, destination, newName, LibC.RENAME_EXCHANGE);
 

@@ -30,6 +30,16 @@ public static unsafe class Files
         Answer.Check(LibC.fchownat(fd.Number, &empty, uid, gid, LibC.AT_EMPTY_PATH), "fchownat", path);
     }
 
+    /// <summary>Sets the modification time; the access time stays.</summary>
+    public static void SetModified(SafeFileHandle file, long seconds, uint nanoseconds, string path)
+    {
+        using var fd = new Borrowed(file);
+        LibC.Timespec* times = stackalloc LibC.Timespec[2];
+        times[0] = new LibC.Timespec { Nanoseconds = LibC.UTIME_OMIT };
+        times[1] = new LibC.Timespec { Seconds = seconds, Nanoseconds = nanoseconds };
+        Answer.Check(LibC.futimens(fd.Number, times), "futimens", path);
+    }
+
     /// <summary>Copies bytes inside the kernel where it can, else by a buffer; both files at their beginnings.</summary>
     /// <returns>Bytes copied.</returns>
     public static long Copy(SafeFileHandle from, SafeFileHandle to, string path)

@@ -101,6 +101,12 @@ internal static unsafe partial class LibC
     public static partial int syncfs(int fd);
 
     [LibraryImport("libc", SetLastError = true)]
+    public static partial int fstatvfs(int fd, StatVfs* result);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int futimens(int fd, Timespec* times);
+
+    [LibraryImport("libc", SetLastError = true)]
     public static partial int flock(int fd, int operation);
 
     [LibraryImport("libc", SetLastError = true)]
@@ -129,6 +135,15 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint llistxattr(byte* path, byte* list, nint size);
+
+    public const long UTIME_OMIT = 0x3ffffffe;
+
+    /// <summary>struct statvfs on 64-bit machines.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 112)]
+    public struct StatVfs
+    {
+        public ulong BlockSize, FragmentSize, Blocks, BlocksFree, BlocksAvailable;
+    }
 
     [StructLayout(LayoutKind.Sequential)]
     public struct Timespec

@@ -1,4 +1,3 @@
-using System.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace Sbox.Linux;
@@ -71,7 +70,7 @@ public static unsafe class Xattrs
         {
             int end = Array.IndexOf(names, (byte)0, start);
             byte[] name = names[start..(end + 1)];
-            string text = Encoding.UTF8.GetString(name, 0, name.Length - 1);
+            string text = FileName.FromBytes(name.AsSpan(0, name.Length - 1)); // names are bytes: nothing says UTF-8
             fixed (byte* key = name)
             {
                 nint at = (nint)key;
@@ -81,7 +80,7 @@ public static unsafe class Xattrs
             start = end + 1;
         }
 
-        attributes.Sort(static (a, b) => string.CompareOrdinal(a.Name, b.Name));
+        attributes.Sort(static (a, b) => Dir.CompareNames(a.Name, b.Name));
         return attributes;
     }
 

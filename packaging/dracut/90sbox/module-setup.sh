@@ -1,0 +1,31 @@
+#!/bin/bash
+# dracut module: sbox-root makes the root of the deployment that the kernel command line names.
+
+check() {
+    # Only where it is asked for: dracut --add sbox, or -m.
+    [[ -x ${dracutsysrootdir-}/usr/lib/sbox/sbox-root ]] && return 255
+    derror "sbox: /usr/lib/sbox/sbox-root is missing"
+    return 1
+}
+
+depends() {
+    echo systemd systemd-initrd
+}
+
+installkernel() {
+    hostonly='' instmods erofs overlay loop
+}
+
+install() {
+    inst_simple /usr/lib/sbox/sbox-root
+    inst_simple "$moddir/sbox-root.service" "$systemdsystemunitdir/sbox-root.service"
+    inst_simple "$moddir/emergency.conf" "$systemdsystemunitdir/emergency.service.d/90-sbox.conf"
+    inst_simple "$moddir/system.conf" "$systemdutildir/system.conf.d/90-sbox.conf"
+
+    # Required, not wanted: with a want alone a failure would hang at switch-root.
+    mkdir -p "${initdir}${systemdsystemunitdir}/initrd-root-fs.target.requires"
+    ln_r "$systemdsystemunitdir/sbox-root.service" "$systemdsystemunitdir/initrd-root-fs.target.requires/sbox-root.service"
+
+    # What the emergency shell needs to be of use.
+    inst_multiple -o sulogin bash sh ls cat mount umount reboot poweroff journalctl systemctl modprobe lsblk dmesg
+}

@@ -1,0 +1,124 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Boot;
+
+/// <summary>Does what a <see cref="RootPlan"/> says. Needs CAP_SYS_ADMIN in the mount namespace that it changes.</summary>
+public static class RootMounter
+{
+    /// <summary>Makes the root. When a step fails, those before it stay done: the emergency shell finds what there is.</summary>
+    /// <param name="plan">The steps.</param>
+    /// <param name="before">Told of each step before it is done.</param>
+    /// <exception cref="MountException">The kernel refused a mount.</exception>
+    /// <exception cref="LinuxException">The kernel refused another call.</exception>
+    public static void Execute(RootPlan plan, IProgress<RootStep>? before = null)
+    {
+        foreach (RootStep step in plan.Steps)
+        {
+            before?.Report(step);
+            Do(step);
+        }
+    }
+
+    private static void Do(RootStep step)
+    {
+        switch (step)
+        {
+            case RootStep.Isolate:
+                Mounts.SetPropagation("/", Propagation.Private, recursive: true);
+                break;
+            case RootStep.Unlock unlock:
+                Mounts.SetSuperblockWritable(unlock.MountPoint, writable: true);
+                break;
+            case RootStep.MountImage image:
+                MountImage(image);
+                break;
+            case RootStep.MountOverlay overlay:
+                MountOverlay(overlay);
+                break;
+            case RootStep.Bind bind:
+                Mounts.Bind(bind.From, bind.To,
+                    set: bind.Writable ? MountAttributes.None : MountAttributes.ReadOnly,
+                    clear: bind.Writable ? MountAttributes.ReadOnly : MountAttributes.None);
+                break;
+            case RootStep.Detach detach:
+                Mounts.Detach(detach.MountPoint);
+                break;
+            case RootStep.Move move:
+                Mounts.Move(move.From, move.To);
+                break;
+            case RootStep.MarkBooted mark:
+                Mark(mark);
+                break;
+            default:
+                throw new InvalidOperationException($"no way to do '{step}'");
+        }
+    }
+
+    private static void MountImage(RootStep.MountImage step)
+    {
+        MakeMountPoint(step.At);
+        using Dir directory = Dir.Open(Path.GetDirectoryName(step.Image)!);
+        using SafeFileHandle image = directory.OpenFile(Path.GetFileName(step.Image));
+        using DetachedMount mount = MountErofs(image, step.Image);
+        mount.AttachAt(step.At);
+    }
+
+    private static DetachedMount MountErofs(SafeFileHandle image, string path)
+    {
+        try
+        {
+            return Erofs($"/proc/self/fd/{(int)image.DangerousGetHandle()}", path);
+        }
+        catch (MountException refused) when (refused.Errno == BlockDeviceRequired)
+        {
+            (SafeFileHandle device, string devicePath) = LoopDevice.Attach(image, path);
+            using (device)
+                return Erofs(devicePath, path);
+        }
+    }
+
+    // ENOTBLK: this kernel's EROFS (before 6.12, or built without) mounts block devices only.
+    private const Errno BlockDeviceRequired = (Errno)15;
+
+    private static DetachedMount Erofs(string source, string image)
+    {
+        using FileSystemContext context = FileSystemContext.Open("erofs");
+        try
+        {
+            return context.Set("source", source).Set("ro").Create(MountAttributes.ReadOnly);
+        }
+        catch (MountException refused)
+        {
+            throw new MountException(refused.Errno, "erofs", $"{image}: {refused.Step}", refused.KernelWords);
+        }
+    }
+
+    private static void MountOverlay(RootStep.MountOverlay step)
+    {
+        MakeMountPoint(step.At);
+        using FileSystemContext context = FileSystemContext.Open("overlay");
+        context.Set("source", "composefs").Set("ro").Set("metacopy", "on").Set("redirect_dir", "on");
+        if (step.RequireVerity)
+            context.Set("verity", "require");
+        using DetachedMount mount = context.Set("lowerdir+", step.Image).Set("datadir+", step.Objects).Create(MountAttributes.ReadOnly);
+        mount.AttachAt(step.At);
+    }
+
+    private static void Mark(RootStep.MarkBooted step)
+    {
+        using Dir deployment = Dir.Open(step.DeploymentDirectory);
+        FileStat stat = deployment.Stat();
+        using Dir run = Dir.Open(Path.GetDirectoryName(step.Mark)!);
+        string name = Path.GetFileName(step.Mark);
+        run.TryUnlink(name);
+        using SafeFileHandle file = run.CreateFile(name);
+        RandomAccess.Write(file, new BootedMark(stat.Device, stat.Inode, step.Verity).ToBytes(), fileOffset: 0);
+    }
+
+    private static void MakeMountPoint(string path)
+    {
+        using Dir root = Dir.Open("/");
+        root.MakeDirs(path.TrimStart('/'), 0x1C0 /* 0700 */);
+    }
+}

@@ -1,0 +1,37 @@
+using System.Runtime.InteropServices;
+
+namespace Sbox.Linux;
+
+/// <summary>The inode flags that chattr(1) sets.</summary>
+public static class InodeFlags
+{
+    private const uint Immutable = 0x10;
+
+    /// <summary>Takes the immutable flag off a directory, as <c>chattr -i</c> does; file systems without such flags have none to take off.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static unsafe void ClearImmutable(Dir dir)
+    {
+        using var fd = new Borrowed(dir.Handle);
+        uint flags = 0;
+        Errno errno = Answer.Of(LibC.ioctl_flags(fd.Number, LibC.FS_IOC_GETFLAGS, &flags));
+        if (errno is Errno.ENOTTY or Errno.EOPNOTSUPP or Errno.ENOSYS or Errno.EINVAL)
+            return;
+        if (errno == Errno.None && (flags & Immutable) == 0)
+            return;
+        flags &= ~Immutable;
+        if (errno == Errno.None)
+            errno = Answer.Of(LibC.ioctl_flags(fd.Number, LibC.FS_IOC_SETFLAGS, &flags));
+        if (errno != Errno.None)
+            throw new LinuxException(errno, "ioctl(FS_IOC_SETFLAGS)", dir.Path);
+    }
+}
+
+internal static unsafe partial class LibC
+{
+    // _IOR('f', 1, long) and _IOW('f', 2, long); the kernel moves an int all the same.
+    public const nuint FS_IOC_GETFLAGS = 0x80086601;
+    public const nuint FS_IOC_SETFLAGS = 0x40086602;
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    public static partial int ioctl_flags(int fd, nuint request, uint* flags);
+}

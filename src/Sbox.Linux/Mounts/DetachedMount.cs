@@ -1,0 +1,68 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>Attributes of one mount, as opposed to its file system's; the kernel's MOUNT_ATTR_ bits.</summary>
+[Flags]
+public enum MountAttributes : uint
+{
+    /// <summary>None.</summary>
+    None = 0,
+    /// <summary>Nothing is written through this mount.</summary>
+    ReadOnly = 1,
+    /// <summary>Set-user-id bits are ignored.</summary>
+    NoSetUid = 2,
+    /// <summary>Device nodes are not opened.</summary>
+    NoDevices = 4,
+    /// <summary>Nothing is executed.</summary>
+    NoExecute = 8,
+    /// <summary>Symbolic links are not followed.</summary>
+    NoSymlinkFollow = 0x200000,
+}
+
+/// <summary>A mount that has no place yet: <see cref="AttachAt"/> gives it one; disposed without, it is gone.</summary>
+public sealed unsafe class DetachedMount : IDisposable
+{
+    private readonly SafeFileHandle handle;
+    private readonly string what;
+
+    internal DetachedMount(SafeFileHandle handle, string what) => (this.handle, this.what) = (handle, what);
+
+    /// <summary>A second mount of what is at a path: a bind mount in the making.</summary>
+    /// <param name="path">A directory or file; its own mount attributes are taken over.</param>
+    /// <exception cref="LinuxException">There is nothing at the path, or the caller may not mount.</exception>
+    public static DetachedMount CloneOf(string path)
+    {
+        fixed (byte* from = CString.Of(path))
+        {
+            int fd = LibC.open_tree(LibC.AT_FDCWD, from, LibC.OPEN_TREE_CLONE | LibC.OPEN_TREE_CLOEXEC);
+            Answer.Check(fd, "open_tree", path);
+            return new DetachedMount(new SafeFileHandle(fd, ownsHandle: true), path);
+        }
+    }
+
+    /// <summary>Sets and clears attributes of this mount alone.</summary>
+    /// <exception cref="LinuxException">Refused; writable is refused with EROFS where the superblock is read-only.</exception>
+    public DetachedMount With(MountAttributes set = MountAttributes.None, MountAttributes clear = MountAttributes.None)
+    {
+        var attributes = new LibC.MountAttr { Set = (ulong)set, Clear = (ulong)clear };
+        using var mount = new Borrowed(handle);
+        byte empty = 0;
+        Answer.Check(
+            LibC.mount_setattr(mount.Number, &empty, LibC.AT_EMPTY_PATH, &attributes, sizeof(LibC.MountAttr)), "mount_setattr", what);
+        return this;
+    }
+
+    /// <summary>Attaches it over a directory (or a file, for a file).</summary>
+    /// <exception cref="LinuxException">There is nothing at the path to cover.</exception>
+    public void AttachAt(string path)
+    {
+        using var mount = new Borrowed(handle);
+        byte empty = 0;
+        fixed (byte* to = CString.Of(path))
+            Answer.Check(LibC.move_mount(mount.Number, &empty, LibC.AT_FDCWD, to, LibC.MOVE_MOUNT_F_EMPTY_PATH), "move_mount", $"{what} -> {path}");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => handle.Dispose();
+}

@@ -1,0 +1,67 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>What <see cref="Repository.CommitDirectory"/> shall write, beside the tree itself.</summary>
+public sealed record CommitOptions
+{
+    /// <summary>One line.</summary>
+    public string Subject { get; init; } = "";
+
+    /// <summary>More lines.</summary>
+    public string Body { get; init; } = "";
+
+    /// <summary>The commit before it. Null: the first branch's, where it has one, unless <see cref="NoParent"/>.</summary>
+    public Checksum? Parent { get; init; }
+
+    /// <summary>No parent, whatever the branch was.</summary>
+    public bool NoParent { get; init; }
+
+    /// <summary>The time, kept in whole seconds. Null: now, by <see cref="Clock"/>.</summary>
+    public DateTimeOffset? Timestamp { get; init; }
+
+    /// <summary>Where "now" comes from.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Entries of the commit's metadata, before those that are added by themselves (<c>ostree.ref-binding</c>).</summary>
+    public VariantDictionary Metadata { get; init; } = VariantDictionary.Empty;
+
+    /// <summary>Branches to set to the commit; the first decides the parent. None makes an orphan.</summary>
+    public IReadOnlyList<string> Branches { get; init; } = [];
+
+    /// <summary>Whether the branches are written into the commit (<c>ostree.ref-binding</c>), as <c>ostree commit</c> does.</summary>
+    public bool BindRefs { get; init; } = true;
+
+    /// <summary>More refs for the binding, set elsewhere.</summary>
+    public IReadOnlyList<string> AdditionalBindings { get; init; } = [];
+
+    /// <summary>Owner of everything, in place of what is on disk.</summary>
+    public uint? OwnerUid { get; init; }
+
+    /// <summary>Group of everything, in place of what is on disk.</summary>
+    public uint? OwnerGid { get; init; }
+
+    /// <summary>No extended attributes.</summary>
+    public bool NoXattrs { get; init; }
+
+    /// <summary>Owner 0, modes 0755 and 0644, as <c>--canonical-permissions</c>.</summary>
+    public bool CanonicalPermissions { get; init; }
+
+    /// <summary>
+    /// Asked for every path (<c>/</c>, <c>/usr/bin/sh</c>) and what is there: false leaves it out, with all below it. The root is asked too.
+    /// </summary>
+    public Func<string, FileStat, bool>? Filter { get; init; }
+
+    /// <summary>Permission bits to add to a path's (<c>/usr/bin/ping</c>), as <c>--statoverride</c> does.</summary>
+    public IReadOnlyDictionary<string, uint>? AddedPermissions { get; init; }
+
+    /// <summary>Refuse to make a commit that is the parent's tree again: the parent is returned instead.</summary>
+    public bool SkipIfUnchanged { get; init; }
+}
+
+/// <summary>How far a commit has come.</summary>
+/// <param name="Files">Files and links seen so far.</param>
+/// <param name="Bytes">Bytes of content read so far.</param>
+/// <param name="ObjectsWritten">Objects that were not there before.</param>
+public readonly record struct CommitProgress(long Files, long Bytes, long ObjectsWritten);

@@ -1,0 +1,158 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>Something about a repository is not as it was asked to be; the derived types say what, as properties.</summary>
+/// <param name="message">One line: the path, then the finding.</param>
+/// <param name="inner">What it follows from, if anything.</param>
+public abstract class RepositoryException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>A directory is no repository, or none that can be read.</summary>
+/// <param name="path">The directory.</param>
+/// <param name="finding">What is missing or wrong there.</param>
+/// <param name="inner">What it follows from, if anything.</param>
+public sealed class NotARepositoryException(string path, string finding, Exception? inner = null)
+    : RepositoryException($"{path}: not a repository: {finding}", inner)
+{
+    /// <summary>The directory.</summary>
+    public string Path { get; } = path;
+}
+
+/// <summary>A repository is of a mode or version that is not handled.</summary>
+/// <param name="path">The repository.</param>
+/// <param name="setting">The key of its config.</param>
+/// <param name="value">The value that is not handled.</param>
+public sealed class UnsupportedRepositoryException(string path, string setting, string value)
+    : RepositoryException($"{path}: repositories with {setting}={value} are not handled")
+{
+    /// <summary>The repository.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>The key of its config.</summary>
+    public string Setting { get; } = setting;
+
+    /// <summary>The value that is not handled.</summary>
+    public string Value { get; } = value;
+}
+
+/// <summary>No ref and no commit goes by that name.</summary>
+/// <param name="path">The repository or URL.</param>
+/// <param name="revision">What was asked for.</param>
+public sealed class RefNotFoundException(string path, string revision) : RepositoryException($"{path}: no ref or commit '{revision}'")
+{
+    /// <summary>What was asked for.</summary>
+    public string Revision { get; } = revision;
+}
+
+/// <summary>More than one commit's checksum begins with these digits.</summary>
+/// <param name="path">The repository.</param>
+/// <param name="prefix">The digits.</param>
+public sealed class AmbiguousRevisionException(string path, string prefix)
+    : RepositoryException($"{path}: several commits begin with '{prefix}'")
+{
+    /// <summary>The digits.</summary>
+    public string Prefix { get; } = prefix;
+}
+
+/// <summary>A ref's name holds what libostree refuses in one, or its file holds no checksum.</summary>
+/// <param name="refName">The name.</param>
+/// <param name="finding">What is wrong with it.</param>
+public sealed class InvalidRefException(string refName, string finding) : RepositoryException($"ref '{refName}': {finding}")
+{
+    /// <summary>The name.</summary>
+    public string RefName { get; } = refName;
+}
+
+/// <summary>An object that is needed is not there.</summary>
+/// <param name="repository">Where it was looked for.</param>
+/// <param name="name">Its name.</param>
+public sealed class ObjectMissingException(string repository, ObjectName name)
+    : RepositoryException($"{repository}: no object {name}")
+{
+    /// <summary>Its name.</summary>
+    public ObjectName Name { get; } = name;
+}
+
+/// <summary>An object's bytes are not what its name says.</summary>
+/// <param name="path">The object's path or URL.</param>
+/// <param name="expected">Its name.</param>
+/// <param name="found">What its bytes hash to; null where they could not even be read as an object.</param>
+/// <param name="detail">What was wrong with them, where they could not be read.</param>
+/// <param name="inner">What it follows from, if anything.</param>
+public sealed class ObjectCorruptException(string path, ObjectName expected, Checksum? found, string? detail = null, Exception? inner = null)
+    : RepositoryException(found is null ? $"{path}: {detail}" : $"{path}: the bytes hash to {found}, which is not its name", inner)
+{
+    /// <summary>The object's path or URL.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>Its name.</summary>
+    public ObjectName Expected { get; } = expected;
+
+    /// <summary>What its bytes hash to; null where they could not be read as an object.</summary>
+    public Checksum? Found { get; } = found;
+}
+
+/// <summary>A path is not in a commit's tree, or is of another kind than asked for.</summary>
+/// <param name="commit">The commit.</param>
+/// <param name="path">The path in its tree.</param>
+/// <param name="finding">What was wrong: missing, or no directory.</param>
+public sealed class TreePathException(Checksum commit, string path, string finding)
+    : RepositoryException($"commit {commit}: {path}: {finding}")
+{
+    /// <summary>The commit.</summary>
+    public Checksum Commit { get; } = commit;
+
+    /// <summary>The path in its tree.</summary>
+    public string TreePath { get; } = path;
+}
+
+/// <summary>Something on disk cannot be put into a repository: a device, a name that is no UTF-8.</summary>
+/// <param name="path">Where it is.</param>
+/// <param name="finding">Why it cannot.</param>
+public sealed class CannotCommitException(string path, string finding) : RepositoryException($"{path}: {finding}")
+{
+    /// <summary>Where it is.</summary>
+    public string Path { get; } = path;
+}
+
+/// <summary>Writing on would leave less free space than <c>core.min-free-space-*</c> reserves.</summary>
+/// <param name="path">The repository.</param>
+/// <param name="needed">Bytes that were to be written.</param>
+/// <param name="available">Bytes that may still be.</param>
+public sealed class NotEnoughSpaceException(string path, long needed, long available)
+    : RepositoryException($"{path}: {needed} bytes are needed, {available} are left above the reserve of min-free-space")
+{
+    /// <summary>Bytes that were to be written.</summary>
+    public long Needed { get; } = needed;
+
+    /// <summary>Bytes that may still be.</summary>
+    public long Available { get; } = available;
+}
+
+/// <summary>Another process holds the repository's lock.</summary>
+/// <param name="path">The lock's path.</param>
+/// <param name="waited">How long it was waited for.</param>
+public sealed class RepositoryBusyException(string path, TimeSpan waited)
+    : RepositoryException($"{path}: held by another process for {waited.TotalSeconds:0} seconds")
+{
+    /// <summary>The lock's path.</summary>
+    public string Path { get; } = path;
+}
+
+/// <summary>A pull could not fetch or trust something.</summary>
+/// <param name="url">What was fetched.</param>
+/// <param name="expected">What should have come.</param>
+/// <param name="found">What came.</param>
+/// <param name="inner">What it follows from, if anything.</param>
+public sealed class PullException(string url, string expected, string found, Exception? inner = null)
+    : RepositoryException($"{url}: expected {expected}, found {found}", inner)
+{
+    /// <summary>What was fetched.</summary>
+    public string Url { get; } = url;
+
+    /// <summary>What should have come.</summary>
+    public string Expected { get; } = expected;
+
+    /// <summary>What came.</summary>
+    public string Found { get; } = found;
+}

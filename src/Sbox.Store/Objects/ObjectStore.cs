@@ -1,0 +1,82 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>The directory <c>objects/</c>: reading what is there. Writing goes through a <see cref="Transaction"/>.</summary>
+internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
+{
+    /// <summary>libostree refuses larger metadata: a commit or dirtree of more is an attack.</summary>
+    public const int MaximumMetadataSize = 10 * 1024 * 1024;
+
+    public Dir Dir { get; } = dir;
+
+    public RepositoryMode Mode { get; } = mode;
+
+    public string PathOf(ObjectName name) => Dir.Of(name.LoosePath(Mode));
+
+    public bool Has(ObjectName name) => Dir.Exists(name.LoosePath(Mode));
+
+    public IEnumerable<ObjectName> Enumerate() => EnumerateBeginning("");
+
+    /// <summary>The objects whose checksums begin with these hexadecimal digits.</summary>
+    public IEnumerable<ObjectName> EnumerateBeginning(string digits)
+    {
+        foreach (DirEntry directory in Dir.Entries())
+        {
+            string common = digits[..Math.Min(2, digits.Length)];
+            if (directory.Name.Length != 2 || !directory.Name.StartsWith(common, StringComparison.Ordinal) || Dir.TryOpenDir(directory.Name) is not { } inner)
+                continue;
+            using (inner)
+            {
+                foreach (DirEntry entry in inner.Entries())
+                {
+                    if (ObjectName.TryParse(directory.Name, entry.Name, Mode, out ObjectName name) &&
+                        (digits.Length <= 2 || entry.Name.StartsWith(digits[2..], StringComparison.Ordinal)))
+                        yield return name;
+                }
+            }
+        }
+    }
+
+    public byte[] ReadMetadata(ObjectName name)
+    {
+        using SafeFileHandle file = Dir.TryOpenFile(name.LoosePath(Mode)) ?? throw new ObjectMissingException(Dir.Path, name);
+        return RandomAccess.GetLength(file) <= MaximumMetadataSize
+            ? Linux.Files.ReadAll(file)
+            : throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
+    }
+
+    public delegate T Parser<T>(ReadOnlySpan<byte> bytes);
+
+    public T Load<T>(ObjectName name, Parser<T> parse)
+    {
+        byte[] bytes = ReadMetadata(name);
+        try
+        {
+            return parse(bytes);
+        }
+        catch (MalformedException malformed)
+        {
+            throw new ObjectCorruptException(PathOf(name), name, null, malformed.Message, malformed);
+        }
+    }
+
+    public FileObject LoadFile(Checksum checksum)
+    {
+        var name = new ObjectName(checksum, ObjectType.File);
+        string path = name.LoosePath(Mode);
+        FileStat stat = Dir.TryStat(path) ?? throw new ObjectMissingException(Dir.Path, name);
+        try
+        {
+            return Mode == RepositoryMode.Archive ? ArchiveFile.Load(Dir, checksum, path) : BareFile.Load(Dir, checksum, path, stat);
+        }
+        catch (MalformedException malformed)
+        {
+            throw new ObjectCorruptException(PathOf(name), name, null, malformed.Message, malformed);
+        }
+    }
+
+    public void Dispose() => Dir.Dispose();
+}

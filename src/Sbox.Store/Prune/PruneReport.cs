@@ -1,0 +1,23 @@
+namespace Sbox.Store;
+
+/// <summary>What <see cref="Repository.Prune"/> shall delete.</summary>
+public sealed record PruneOptions
+{
+    /// <summary>Keep what refs lead to only; false keeps every commit, and deletes what none of them needs.</summary>
+    public bool RefsOnly { get; init; } = true;
+
+    /// <summary>Parents of each ref's commit to keep; -1 for all.</summary>
+    public int Depth { get; init; } = -1;
+
+    /// <summary>Delete nothing, only report.</summary>
+    public bool DryRun { get; init; }
+
+    /// <summary>Commits to keep with their trees, though no ref leads to them (those that are deployed, say).</summary>
+    public IReadOnlyList<Codecs.Checksum> Keep { get; init; } = [];
+}
+
+/// <summary>What was deleted.</summary>
+/// <param name="ObjectsTotal">Objects that there were.</param>
+/// <param name="ObjectsDeleted">Objects that nothing needed.</param>
+/// <param name="BytesFreed">Bytes of those.</param>
+public sealed record PruneReport(long ObjectsTotal, long ObjectsDeleted, long BytesFreed);

@@ -1,0 +1,70 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>What <see cref="Repository.Pull"/> shall fetch.</summary>
+public sealed record PullOptions
+{
+    /// <summary>The remote's name: its <c>[remote "NAME"]</c> in the config, and where its refs are kept (<c>refs/remotes/NAME</c>).</summary>
+    public string? Remote { get; init; }
+
+    /// <summary>The repository's address, without a slash at its end. Null: the remote's <c>url</c>.</summary>
+    public string? Url { get; init; }
+
+    /// <summary>Branches, or checksums of commits. None: the remote's <c>branches</c>, else all that its summary lists.</summary>
+    public IReadOnlyList<string> Refs { get; init; } = [];
+
+    /// <summary>How many parents of each commit to fetch; -1 for all.</summary>
+    public int Depth { get; init; }
+
+    /// <summary>Write the refs as local branches (<c>--mirror</c>).</summary>
+    public bool Mirror { get; init; }
+
+    /// <summary>Only commit objects, which stay marked as partial.</summary>
+    public bool CommitMetadataOnly { get; init; }
+
+    /// <summary>Requests at once.</summary>
+    public int Parallel { get; init; } = 8;
+
+    /// <summary>Tries for each object before giving up, where the network is to blame.</summary>
+    public int Retries { get; init; } = 5;
+
+    /// <summary>How long a server may say nothing.</summary>
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Makes the requests, in place of one's own; for tests and odd transports.</summary>
+    public HttpMessageHandler? Handler { get; init; }
+}
+
+/// <summary>How far a pull has come.</summary>
+/// <param name="MetadataFetched">Commits, dirtrees and dirmetas fetched.</param>
+/// <param name="ContentFetched">Files fetched.</param>
+/// <param name="Outstanding">Objects known to be needed and not there yet.</param>
+/// <param name="BytesTransferred">Bytes that came over the network.</param>
+public readonly record struct PullProgress(long MetadataFetched, long ContentFetched, long Outstanding, long BytesTransferred);
+
+/// <summary>What a pull did.</summary>
+/// <param name="Refs">The refs that were written, with what they lead to now.</param>
+/// <param name="Metadata">Commits, dirtrees and dirmetas that were added.</param>
+/// <param name="Content">Files that were added.</param>
+/// <param name="BytesTransferred">Bytes that came over the network, or were copied.</param>
+public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long Metadata, long Content, long BytesTransferred);
+
+/// <summary>What <see cref="Repository.PullLocal"/> shall do.</summary>
+public sealed record PullLocalOptions
+{
+    /// <summary>Branches, or checksums of commits. None: all branches of the source.</summary>
+    public IReadOnlyList<string> Refs { get; init; } = [];
+
+    /// <summary>Keep the refs as this remote's; null: as local branches.</summary>
+    public string? Remote { get; init; }
+
+    /// <summary>How many parents of each commit to take; -1 for all.</summary>
+    public int Depth { get; init; }
+
+    /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
+    public bool Untrusted { get; init; }
+
+    /// <summary>Only commit objects, which stay marked as partial.</summary>
+    public bool CommitMetadataOnly { get; init; }
+}

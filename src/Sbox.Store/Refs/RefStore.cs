@@ -1,0 +1,173 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>The directory <c>refs/</c>: one file a ref, holding a checksum and a line feed.</summary>
+internal sealed partial class RefStore(Dir repository)
+{
+    private const int MaximumFileSize = 128;
+
+    /// <summary>Divides <c>REMOTE:REF</c>.</summary>
+    /// <exception cref="InvalidRefException">Either part holds what libostree refuses.</exception>
+    public static (string? Remote, string Ref) Split(string refspec)
+    {
+        int colon = refspec.IndexOf(':', StringComparison.Ordinal);
+        string? remote = colon < 0 ? null : refspec[..colon];
+        string name = refspec[(colon + 1)..];
+        if (!Name().IsMatch(name) || HasDots(name))
+            throw new InvalidRefException(refspec, "a ref's name is letters, digits, '-', '.', '_', with '/' between parts");
+        if (remote is not null && (!Fragment().IsMatch(remote) || HasDots(remote)))
+            throw new InvalidRefException(refspec, "a remote's name is letters, digits, '-', '.', '_'");
+        return (remote, name);
+    }
+
+    /// <summary>What a ref leads to; null where there is no such ref.</summary>
+    public Checksum? Read(string refspec)
+    {
+        string path = PathOf(refspec);
+        try
+        {
+            return repository.TryStat(path) is { IsRegular: true } stat && stat.Size <= MaximumFileSize ? Parse(refspec, repository.ReadAll(path)) : null;
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
+        {
+            return null; // deleted in between
+        }
+    }
+
+    /// <summary>What a branch leads to here or, failing that, at any remote; as libostree looks names up.</summary>
+    public Checksum? ReadAnywhere(string refspec)
+    {
+        if (Read(refspec) is { } found)
+            return found;
+        if (refspec.Contains(':', StringComparison.Ordinal))
+            return null;
+        using Dir? remotes = repository.TryOpenDir("refs/remotes");
+        foreach (DirEntry remote in remotes?.Entries() ?? [])
+        {
+            if (Read($"{remote.Name}:{refspec}") is { } remote_found)
+                return remote_found;
+        }
+
+        return null;
+    }
+
+    /// <summary>All refs by their full names.</summary>
+    public SortedDictionary<string, Checksum> All()
+    {
+        var all = new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
+        using (Dir? heads = repository.TryOpenDir("refs/heads"))
+        {
+            if (heads is not null)
+                Collect(heads, prefix: "", all);
+        }
+
+        using Dir? remotes = repository.TryOpenDir("refs/remotes");
+        foreach (DirEntry remote in remotes?.Entries() ?? [])
+        {
+            if (remotes!.TryStat(remote.Name) is not { IsDirectory: true })
+                continue;
+            using Dir inner = remotes.OpenDir(remote.Name);
+            Collect(inner, $"{remote.Name}:", all);
+        }
+
+        return all;
+    }
+
+    /// <summary>Points a ref at a commit, or removes it; whole at every moment, and durable on return unless told otherwise.</summary>
+    public void Write(string refspec, Checksum? target, bool durable)
+    {
+        string path = PathOf(refspec);
+        string parent = Path.GetDirectoryName(path)!, name = Path.GetFileName(path);
+        if (target is null)
+        {
+            using Dir? holder = repository.TryOpenDir(parent);
+            if (holder?.TryUnlink(name) == true && durable)
+                Durable.Sync(holder);
+            return;
+        }
+
+        RemoveEmptyDirectoryAt(path);
+        List<string> made = MakeParents(parent);
+        // By way of tmp/: a leftover beside the refs would be read as one of them.
+        string temporary = $"tmp/ref.{Environment.ProcessId}.{Guid.NewGuid():N}";
+        using (Microsoft.Win32.SafeHandles.SafeFileHandle file = repository.CreateFile(temporary))
+        {
+            RandomAccess.Write(file, Encoding.ASCII.GetBytes($"{target}\n"), 0);
+            if (durable)
+                Durable.Sync(file, repository.Of(temporary));
+        }
+
+        repository.Rename(temporary, repository, path);
+        foreach (string changed in durable ? [parent, .. made] : Array.Empty<string>())
+        {
+            using Dir directory = repository.OpenDir(changed);
+            Durable.Sync(directory);
+        }
+    }
+
+    // Answers with the directories that got a new name in them.
+    private List<string> MakeParents(string parent)
+    {
+        var changed = new List<string>();
+        for (string path = parent; !repository.Exists(path); path = Path.GetDirectoryName(path)!)
+            changed.Add(Path.GetDirectoryName(path)!);
+        repository.MakeDirs(parent);
+        return changed;
+    }
+
+    private void Collect(Dir dir, string prefix, SortedDictionary<string, Checksum> all)
+    {
+        foreach (DirEntry entry in dir.Entries())
+        {
+            if (dir.TryStat(entry.Name) is not { } stat)
+                continue;
+            if (stat.IsDirectory)
+            {
+                using Dir inner = dir.OpenDir(entry.Name);
+                Collect(inner, $"{prefix}{entry.Name}/", all);
+            }
+            else if (stat.IsRegular && stat.Size <= MaximumFileSize)
+            {
+                all[prefix + entry.Name] = Parse(prefix + entry.Name, dir.ReadAll(entry.Name));
+            }
+        }
+    }
+
+    private void RemoveEmptyDirectoryAt(string path)
+    {
+        // a/b was deleted and left the directory a: now that the ref a is written, it gives way.
+        if (repository.TryStat(path) is not { IsDirectory: true })
+            return;
+        using (Dir inner = repository.OpenDir(path))
+        {
+            foreach (DirEntry entry in inner.Entries())
+                RemoveEmptyDirectoryAt($"{path}/{entry.Name}");
+        }
+
+        repository.RemoveDir(path);
+    }
+
+    private static Checksum Parse(string refspec, byte[] bytes)
+    {
+        string text = Encoding.ASCII.GetString(bytes).TrimEnd();
+        return Checksum.TryParse(text, out Checksum checksum) ? checksum : throw new InvalidRefException(refspec, $"its file holds '{text}', no checksum");
+    }
+
+    private static string PathOf(string refspec)
+    {
+        (string? remote, string name) = Split(refspec);
+        return remote is null ? $"refs/heads/{name}" : $"refs/remotes/{remote}/{name}";
+    }
+
+    private static bool HasDots(string name) => name.Split('/').Any(static part => part is "." or "..");
+
+    [GeneratedRegex(@"\A[-._\w\d]+(/[-._\w\d]+)*\z")]
+    private static partial Regex Name();
+
+    [GeneratedRegex(@"\A[-._\w\d]+\z")]
+    private static partial Regex Fragment();
+}

@@ -1,0 +1,64 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+public sealed partial class Repository
+{
+    /// <summary>Whether an object is there.</summary>
+    public bool Has(ObjectName name) => Objects.Has(name);
+
+    /// <summary>All objects, in no order.</summary>
+    public IEnumerable<ObjectName> EnumerateObjects() => Objects.Enumerate();
+
+    /// <summary>The bytes of an object that is no file; not hashed again.</summary>
+    /// <exception cref="ObjectMissingException">There is none.</exception>
+    public byte[] LoadMetadata(ObjectName name) => Objects.ReadMetadata(name);
+
+    /// <summary>A commit.</summary>
+    /// <exception cref="ObjectMissingException">There is none.</exception>
+    /// <exception cref="ObjectCorruptException">Its bytes are no commit.</exception>
+    public Commit LoadCommit(Checksum checksum) => Objects.Load(new ObjectName(checksum, ObjectType.Commit), Commit.Parse);
+
+    /// <summary>The names in a directory.</summary>
+    /// <exception cref="ObjectMissingException">There is none.</exception>
+    /// <exception cref="ObjectCorruptException">Its bytes are no dirtree.</exception>
+    public DirTree LoadDirTree(Checksum checksum) => Objects.Load(new ObjectName(checksum, ObjectType.DirTree), DirTree.Parse);
+
+    /// <summary>A directory's owner and mode.</summary>
+    /// <exception cref="ObjectMissingException">There is none.</exception>
+    /// <exception cref="ObjectCorruptException">Its bytes are no dirmeta.</exception>
+    public DirMeta LoadDirMeta(Checksum checksum) => Objects.Load(new ObjectName(checksum, ObjectType.DirMeta), DirMeta.Parse);
+
+    /// <summary>A file or symbolic link; its content is read only when asked for.</summary>
+    /// <exception cref="ObjectMissingException">There is none.</exception>
+    /// <exception cref="ObjectCorruptException">Its bytes are no file object.</exception>
+    public FileObject LoadFile(Checksum checksum) => Objects.LoadFile(checksum);
+
+    /// <summary>What lies beside a commit (signatures), not part of its checksum; null where there is none.</summary>
+    /// <exception cref="ObjectCorruptException">Its bytes are no dictionary.</exception>
+    public VariantDictionary? LoadDetachedMetadata(Checksum commit)
+    {
+        var name = new ObjectName(commit, ObjectType.CommitMeta);
+        return Objects.Has(name) ? Objects.Load(name, VariantDictionary.Parse) : null;
+    }
+
+    /// <summary>Whether a commit is known to lack objects: a pull was cut short, or only metadata was asked for.</summary>
+    public bool IsPartial(Checksum commit) => Dir.Exists(PartialMarker(commit));
+
+    /// <summary>Notes that a commit lacks objects; a pull completes it.</summary>
+    internal void MarkPartial(Checksum commit, bool byFsck = false)
+    {
+        if (IsPartial(commit))
+            return;
+        Dir.MakeDirs("state");
+        using Dir state = Dir.OpenDir("state");
+        using Microsoft.Win32.SafeHandles.SafeFileHandle file = state.OpenOrCreateFile($"{commit}.commitpartial");
+        if (byFsck)
+            RandomAccess.Write(file, "f"u8, 0); // libostree's letter for "fsck found it so"
+        if (Settings.Fsync)
+            Durable.Sync(state);
+    }
+
+    internal static string PartialMarker(Checksum commit) => $"state/{commit}.commitpartial";
+}

@@ -1,0 +1,56 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+public sealed partial class Repository
+{
+    /// <summary>Writes a commit's tree as <paramref name="name"/> in <paramref name="destination"/>.</summary>
+    /// <param name="commit">The commit.</param>
+    /// <param name="destination">Where.</param>
+    /// <param name="name">The new directory's name; made here.</param>
+    /// <param name="options">How; the default hardlinks where it can.</param>
+    /// <param name="progress">Told every now and then.</param>
+    /// <param name="cancel">Looked at between files; what is written by then stays.</param>
+    /// <exception cref="TreePathException">The subpath is not in the commit.</exception>
+    /// <exception cref="LinuxException">The kernel refused: the name is taken, hardlinks were required and are impossible.</exception>
+    public void Checkout(
+        Checksum commit, Dir destination, string name, CheckoutOptions? options = null,
+        IProgress<CheckoutProgress>? progress = null, CancellationToken cancel = default)
+    {
+        options ??= new CheckoutOptions();
+        new TreeCheckout(this, options, progress, cancel).Write(Find(commit, options.Subpath), destination, name);
+        if (!options.Durable)
+            return;
+        Durable.SyncFileSystem(destination);
+        Durable.Sync(destination);
+    }
+
+    /// <summary>Writes the composefs image of a commit's tree, as <c>ostree checkout --composefs</c> does.</summary>
+    /// <param name="commit">The commit.</param>
+    /// <param name="target">Where the image goes.</param>
+    /// <param name="cancel">Looked at between directories.</param>
+    /// <returns>The image's size and fs-verity digest.</returns>
+    public ComposefsResult WriteComposefs(Checksum commit, Stream target, CancellationToken cancel = default) =>
+        throw new NotSupportedException("composefs images are not there yet");
+
+    /// <summary>Checks that everything that refs and commits lead to is there and whole.</summary>
+    /// <param name="options">What else to check or do.</param>
+    /// <param name="progress">Told every now and then.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    public FsckReport Fsck(FsckOptions? options = null, IProgress<FsckProgress>? progress = null, CancellationToken cancel = default) =>
+        new RepositoryCheck(this, options ?? new FsckOptions(), progress, cancel).Run();
+
+    /// <summary>Deletes the objects that nothing needs. Waits until nobody writes.</summary>
+    /// <param name="options">What to keep.</param>
+    /// <param name="cancel">Looked at between objects; the repository is whole at every step.</param>
+    /// <exception cref="ObjectMissingException">A commit to keep is not whole: then nothing is deleted.</exception>
+    /// <exception cref="RepositoryBusyException">Someone writes for longer than <c>core.lock-timeout-secs</c>.</exception>
+    public PruneReport Prune(PruneOptions? options = null, CancellationToken cancel = default) =>
+        new Pruner(this, options ?? new PruneOptions(), cancel).Run();
+}
+
+/// <summary>A composefs image that was written.</summary>
+/// <param name="Digest">Its fs-verity digest (SHA-256, 4096-byte blocks), which the kernel command line names.</param>
+/// <param name="Size">Bytes.</param>
+public readonly record struct ComposefsResult(Checksum Digest, long Size);

@@ -1,0 +1,121 @@
+using System.Text;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// A libostree repository, held open. Reading is safe from several threads at once; writing takes the repository's own lock,
+/// which other processes (real <c>ostree</c> among them) respect.
+/// </summary>
+/// <remarks>docs/formats/repository.md.</remarks>
+public sealed partial class Repository : IDisposable
+{
+    private readonly RefStore refs;
+
+    private Repository(Dir dir, KeyFile config, RepositoryMode mode)
+    {
+        (Dir, Config, Mode) = (dir, config, mode);
+        Settings = RepositorySettings.From(config);
+        Objects = new ObjectStore(dir.OpenDir("objects"), mode);
+        refs = new RefStore(dir);
+    }
+
+    /// <summary>The path it was opened by.</summary>
+    public string Path => Dir.Path;
+
+    /// <summary>How it keeps its file objects.</summary>
+    public RepositoryMode Mode { get; }
+
+    /// <summary>Its directory; belongs to this object.</summary>
+    public Dir Dir { get; }
+
+    /// <summary>Its <c>config</c> as it was when opened or last written.</summary>
+    public KeyFile Config { get; private set; }
+
+    internal ObjectStore Objects { get; }
+
+    internal RepositorySettings Settings { get; private set; }
+
+    /// <summary>Makes a repository, its parent directories included; one that is there already is opened as it is, whatever its mode.</summary>
+    /// <exception cref="UnsupportedRepositoryException">The mode (the asked one, or that of the repository there) is not handled.</exception>
+    /// <exception cref="LinuxException">The kernel refused.</exception>
+    public static Repository Create(string path, RepositoryMode mode)
+    {
+        RequireHandled(path, mode);
+        System.IO.Directory.CreateDirectory(path);
+        using Dir dir = Dir.Open(path);
+        foreach (string name in new[] { "objects", "tmp/cache", "extensions", "state", "refs/heads", "refs/mirrors", "refs/remotes" })
+            dir.MakeDirs(name);
+        if (!dir.Exists("config"))
+        {
+            Durable.Sync(dir);
+            // Last, since it is what makes a directory a repository.
+            KeyFile config = KeyFile.Empty.With("core", "repo_version", "1").With("core", "mode", mode.Name());
+            Durable.Replace(dir, "config", Encoding.UTF8.GetBytes(config.ToString()));
+        }
+
+        return Open(path);
+    }
+
+    /// <summary>Opens a repository.</summary>
+    /// <exception cref="NotARepositoryException">There is none, or its config cannot be read.</exception>
+    /// <exception cref="UnsupportedRepositoryException">It is of a mode or version that is not handled.</exception>
+    /// <exception cref="LinuxException">The kernel refused.</exception>
+    public static Repository Open(string path)
+    {
+        Dir? dir = null;
+        try
+        {
+            dir = Dir.Open(path);
+            byte[] bytes = dir.TryReadAll("config") ?? throw new NotARepositoryException(path, "no file 'config'");
+            KeyFile config = KeyFile.Parse(Encoding.UTF8.GetString(bytes));
+            if (config.Get("core", "repo_version") is var version && version != "1")
+                throw version is null
+                    ? new NotARepositoryException(path, "its config has no core.repo_version")
+                    : new UnsupportedRepositoryException(path, "core.repo_version", version);
+            string name = config.GetString("core", "mode") ?? "bare";
+            RepositoryMode mode = RepositoryModes.TryParse(name) ?? throw new UnsupportedRepositoryException(path, "core.mode", name);
+            RequireHandled(path, mode);
+            if (config.GetString("core", "parent") is { Length: > 0 } parent)
+                throw new UnsupportedRepositoryException(path, "core.parent", parent);
+            return new Repository(dir, config, mode);
+        }
+        catch (MalformedException malformed)
+        {
+            dir?.Dispose();
+            throw new NotARepositoryException(path, $"its config cannot be read: {malformed.Message}", malformed);
+        }
+        catch (LinuxException refused) when (refused.Errno is Errno.ENOENT or Errno.ENOTDIR)
+        {
+            dir?.Dispose();
+            throw new NotARepositoryException(path, dir is null ? "no such directory" : refused.Message, refused);
+        }
+        catch
+        {
+            dir?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Replaces the config as a whole; a power cut leaves the old one or the new.</summary>
+    /// <remarks>Mode and version are read when a repository is opened: changing them here changes nothing until then.</remarks>
+    public void WriteConfig(KeyFile config)
+    {
+        Durable.Replace(Dir, "config", Encoding.UTF8.GetBytes(config.ToString()));
+        (Config, Settings) = (config, RepositorySettings.From(config));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Objects.Dispose();
+        Dir.Dispose();
+    }
+
+    private static void RequireHandled(string path, RepositoryMode mode)
+    {
+        if (mode is not (RepositoryMode.Bare or RepositoryMode.Archive))
+            throw new UnsupportedRepositoryException(path, "core.mode", mode.Name());
+    }
+}

@@ -1,0 +1,52 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+
+namespace Sbox.Cli.Tests;
+
+public sealed class HelpTests
+{
+    [Fact]
+    public void The_manual_pages_are_those_that_the_parser_makes()
+    {
+        // out/sbox man-pages docs/man writes them anew.
+        string directory = Path.Combine(Root(), "docs", "man");
+        foreach ((string file, string text) in ManPage.All(Programs.Sbox()))
+            Assert.Equal(text, File.Exists(Path.Combine(directory, file)) ? File.ReadAllText(Path.Combine(directory, file)) : $"{file} is missing");
+    }
+
+    [Fact]
+    public void No_manual_page_tells_of_a_command_that_is_gone()
+    {
+        string[] made = [.. ManPage.All(Programs.Sbox()).Select(static page => page.File)];
+        string[] kept = [.. Directory.GetFiles(Path.Combine(Root(), "docs", "man"), "sbox*.1").Select(static path => Path.GetFileName(path))];
+        Assert.Empty(kept.Except(made));
+    }
+
+    [Fact]
+    public void Every_command_option_and_argument_says_what_it_is()
+    {
+        foreach (Command command in Below(Programs.Sbox()).Concat(Below(Programs.Ostree())).Where(static each => !each.Hidden))
+        {
+            Assert.False(string.IsNullOrEmpty(command.Description), Synopsis.Path(command));
+            foreach (Symbol symbol in command.Options.Cast<Symbol>().Concat(command.Arguments).Where(static symbol => !symbol.Hidden))
+                Assert.False(string.IsNullOrEmpty(symbol.Description), $"{Synopsis.Path(command)}: {symbol.Name}");
+        }
+    }
+
+    [Fact]
+    public async Task A_wrong_command_line_has_exit_code_2_and_as_ostree_1()
+    {
+        Assert.Equal(2, await Invocation.Run(Programs.Sbox(), ["no-such-command"], TestContext.Current.CancellationToken));
+        Assert.Equal(1, await Invocation.Run(Programs.Ostree(), ["no-such-command"], TestContext.Current.CancellationToken));
+    }
+
+    internal static IEnumerable<Command> Below(Command command) => command.Subcommands.SelectMany(Below).Prepend(command);
+
+    private static string Root()
+    {
+        DirectoryInfo at = new(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
+            at = at.Parent ?? throw new InvalidOperationException("no Sbox.slnx above the tests");
+        return at.FullName;
+    }
+}

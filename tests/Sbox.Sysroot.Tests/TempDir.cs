@@ -1,0 +1,50 @@
+using Sbox.Linux;
+
+namespace Sbox.Sysroot.Tests;
+
+/// <summary>A directory of the test's own, gone with all below it when the test ends.</summary>
+internal sealed class TempDir : IDisposable
+{
+    public TempDir() => Path = Directory.CreateTempSubdirectory("sbox-sysroot-").FullName;
+
+    public string Path { get; }
+
+    public string Of(string relative) => System.IO.Path.Combine(Path, relative);
+
+    public Dir Open(string relative = ".") => Dir.Open(Of(relative));
+
+    public string Write(string relative, string text, uint mode = 0x1A4)
+    {
+        string path = Of(relative);
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
+        File.WriteAllText(path, text);
+        Chmod(relative, mode);
+        return path;
+    }
+
+    public void Chmod(string relative, uint mode)
+    {
+        using Dir root = Open();
+        root.ChangeMode(relative, mode);
+    }
+
+    public string Read(string relative) => File.ReadAllText(Of(relative));
+
+    public void Dispose()
+    {
+        using Dir parent = Dir.Open(System.IO.Path.GetDirectoryName(Path)!);
+        Deployments.ClearImmutable(Path);
+        parent.RemoveAll(System.IO.Path.GetFileName(Path));
+    }
+
+    private static class Deployments
+    {
+        // Real ostree makes deployment directories immutable, which holds off even root's rm.
+        public static void ClearImmutable(string path)
+        {
+            string deploy = System.IO.Path.Combine(path, "ostree/deploy");
+            if (Directory.Exists(deploy))
+                Judges.Judge.OnPath("chattr").Ask("-R", "-f", "-i", deploy);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+using System.Diagnostics;
+
+namespace Sbox.Vm;
+
+/// <summary>The command line of QEMU for a machine, and the files it needs.</summary>
+internal static class QemuArguments
+{
+    public const string Program = "qemu-system-x86_64";
+    private const string FirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+    public static IReadOnlyList<string> For(VmOptions options, string sockets)
+    {
+        var arguments = new List<string>
+        {
+            "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "q35", "-m", $"{options.MemoryMiB}", "-smp", $"{options.Processors}",
+            "-device", "virtio-rng-pci",
+        };
+        arguments.AddRange(Accelerator());
+        arguments.AddRange(Disk(options));
+        arguments.AddRange(options.Kernel is null ? Firmware(options) : DirectKernel(options, options.Kernel));
+        if (options.Network)
+            arguments.AddRange(["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0"]);
+        if (options.AutoLogin)
+            arguments.AddRange([.. Credential("agetty.autologin", "root"), .. Credential("login.noauth", "yes")]);
+        arguments.AddRange(options.Interactive
+            ? ["-serial", "mon:stdio"]
+            : [
+                // wait=on: the guest starts when someone listens.
+                "-chardev", $"socket,id=serial0,path={sockets}/serial,server=on,wait=on", "-serial", "chardev:serial0",
+                "-qmp", $"unix:{sockets}/qmp,server=on,wait=off",
+            ]);
+        arguments.AddRange(options.MoreArguments);
+        return arguments;
+    }
+
+    // Emulation (TCG): Haswell has all that Debian asks for; "max" made the guest's kernel oops now and then.
+    private static string[] Accelerator() => CanOpen("/dev/kvm")
+        ? ["-accel", "kvm", "-cpu", "host"]
+        : ["-accel", "tcg,thread=multi", "-cpu", "Haswell-v4"];
+
+    private static string[] Disk(VmOptions options)
+    {
+        string overlay = Path.Combine(options.Directory, "disk.qcow2");
+        if (!File.Exists(overlay))
+            QemuImg("create", "-q", "-f", "qcow2", "-F", "raw", "-b", Path.GetFullPath(options.Disk), overlay);
+        // cache=writeback: what the guest flushed survives a SIGKILL of QEMU; with cache=unsafe the qcow2 itself would not.
+        return ["-drive", $"if=virtio,format=qcow2,cache=writeback,discard=unmap,file={overlay}"];
+    }
+
+    private static string[] Firmware(VmOptions options)
+    {
+        string variables = Path.Combine(options.Directory, "vars.qcow2");
+        if (!File.Exists(variables))
+            QemuImg("convert", "-q", "-f", "raw", "-O", "qcow2", FirmwareVariables, variables); // qcow2: savevm asks for it
+        return
+        [
+            "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={FirmwareCode}",
+            "-drive", $"if=pflash,unit=1,format=qcow2,file={variables}",
+        ];
+    }
+
+    private static List<string> DirectKernel(VmOptions options, string kernel)
+    {
+        List<string> arguments = ["-kernel", kernel];
+        if (options.Initrd is not null)
+            arguments.AddRange(["-initrd", options.Initrd]);
+        if (options.CommandLine is not null)
+            arguments.AddRange(["-append", options.CommandLine]);
+        return arguments;
+    }
+
+    private static string[] Credential(string name, string value) => ["-smbios", $"type=11,value=io.systemd.credential:{name}={value}"];
+
+    private static bool CanOpen(string device)
+    {
+        try
+        {
+            using FileStream stream = new(device, FileMode.Open, FileAccess.ReadWrite);
+            return true;
+        }
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    private static void QemuImg(params string[] arguments)
+    {
+        using Process tool = Process.Start(new ProcessStartInfo("qemu-img", arguments) { RedirectStandardError = true })
+            ?? throw new VmException("qemu-img did not start");
+        string words = tool.StandardError.ReadToEnd();
+        tool.WaitForExit();
+        if (tool.ExitCode != 0)
+            throw new VmException($"qemu-img {string.Join(' ', arguments)}: {words.Trim()}");
+    }
+}

@@ -1,0 +1,179 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text.RegularExpressions;
+
+namespace Sbox.Vm;
+
+/// <summary>A running virtual machine: QEMU with UEFI firmware (or a kernel of its own), a disk, a serial console. Disposing ends it.</summary>
+public sealed class Vm : IDisposable
+{
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(30);
+
+    private readonly Process qemu;
+    private readonly Qmp? qmp;
+    private readonly SerialConsole? console;
+    private readonly Stopwatch clock;
+    private TimeSpan? login;
+
+    private Vm(Process qemu, SerialConsole? console, Qmp? qmp, Stopwatch clock) =>
+        (this.qemu, this.console, this.qmp, this.clock) = (qemu, console, qmp, clock);
+
+    /// <summary>The serial console.</summary>
+    /// <exception cref="InvalidOperationException">The machine is interactive: the terminal has it.</exception>
+    public SerialConsole Console => console ?? throw new InvalidOperationException("an interactive machine's console is the terminal");
+
+    /// <summary>How far the boot came, and when.</summary>
+    public VmTimings Timings => new(console?.FirstOutput, console?.Kernel, login);
+
+    /// <summary>QEMU's process id.</summary>
+    public int ProcessId => qemu.Id;
+
+    /// <summary>Starts a machine; the guest has not run yet when the console listens, so nothing it says is lost.</summary>
+    /// <exception cref="VmException">QEMU did not start; its own words are in the message.</exception>
+    public static Vm Start(VmOptions options)
+    {
+        Directory.CreateDirectory(options.Directory);
+        // Unix socket paths hold 107 bytes: the machine's directory may be longer.
+        string sockets = Directory.CreateTempSubdirectory("sbox-vm-").FullName;
+        try
+        {
+            IReadOnlyList<string> arguments = QemuArguments.For(options, sockets);
+            var clock = Stopwatch.StartNew();
+            Process qemu = Launch(arguments, options);
+            if (options.Interactive)
+                return new Vm(qemu, null, null, clock);
+            try
+            {
+                var console = new SerialConsole(Connect($"{sockets}/serial", qemu), Path.Combine(options.Directory, "console.log"), clock);
+                return new Vm(qemu, console, new Qmp(Connect($"{sockets}/qmp", qemu)), clock);
+            }
+            catch
+            {
+                qemu.Kill();
+                qemu.Dispose();
+                throw;
+            }
+        }
+        finally
+        {
+            Directory.Delete(sockets, recursive: true); // connected sockets live on without their names
+        }
+    }
+
+    /// <summary>Waits until root's shell answers on the console, and makes it ready for <see cref="SerialConsole.Run"/>.</summary>
+    /// <param name="timeout">How long; under emulation a boot takes minutes.</param>
+    /// <exception cref="VmException">No shell in time, or an emergency shell instead.</exception>
+    public void WaitForLogin(TimeSpan timeout)
+    {
+        Match match = Console.WaitFor(@"^\S+@\S+:\S*# $|emergency mode|Kernel panic", timeout);
+        if (!match.Value.EndsWith("# ", StringComparison.Ordinal))
+            throw new VmException($"the boot ended in '{match.Value}'; the console's transcript: {Console.TranscriptPath}");
+        Console.PrepareShell(TimeSpan.FromMinutes(1));
+        login ??= clock.Elapsed;
+    }
+
+    /// <summary>Waits for the shell of systemd's emergency mode, and makes it ready for <see cref="SerialConsole.Run"/>.</summary>
+    /// <exception cref="VmException">It did not come in time.</exception>
+    public void WaitForEmergencyShell(TimeSpan timeout)
+    {
+        Console.WaitFor("emergency mode", timeout);
+        Console.WaitFor(@"Press Enter for (maintenance|system maintenance).*:|# $", TimeSpan.FromMinutes(1));
+        Console.SendLine("");
+        Console.WaitFor("# $", TimeSpan.FromMinutes(1));
+        Console.PrepareShell(TimeSpan.FromMinutes(1));
+    }
+
+    /// <summary>Runs a command in the guest's shell.</summary>
+    /// <exception cref="VmException">It did not end in time.</exception>
+    public CommandResult Run(string command, TimeSpan? timeout = null) => Console.Run(command, timeout);
+
+    /// <summary>Reboots the guest from inside and waits for the shell of the next boot.</summary>
+    public void Reboot(TimeSpan timeout)
+    {
+        Console.SendLine("systemctl reboot");
+        // The kernel's last words, then the firmware or the next kernel; a prompt before that is not the next boot's.
+        Console.WaitFor("reboot: Restarting system|Restarting system", timeout);
+        WaitForLogin(timeout);
+    }
+
+    /// <summary>Presses the power button and waits for the guest to shut down in order.</summary>
+    /// <exception cref="VmException">It did not within the time; it still runs.</exception>
+    public void PowerDown(TimeSpan timeout)
+    {
+        Monitor("system_powerdown");
+        WaitForExit(timeout);
+    }
+
+    /// <summary>Waits for QEMU to end.</summary>
+    /// <returns>Its exit code.</returns>
+    /// <exception cref="VmException">It did not within the time; it still runs.</exception>
+    public int WaitForExit(TimeSpan timeout) => qemu.WaitForExit(timeout)
+        ? qemu.ExitCode
+        : throw new VmException($"the machine did not end within {timeout.TotalSeconds:F0} s");
+
+    /// <summary>Cuts the power: SIGKILL, nothing is flushed. The next start with the same directory finds the disk as the host has it.</summary>
+    public void Kill()
+    {
+        if (!qemu.HasExited)
+            qemu.Kill();
+        qemu.WaitForExit();
+    }
+
+    /// <summary>Saves memory, disk and firmware variables under a name, inside of the machine's disk.</summary>
+    public void Save(string name) => HumanMonitor($"savevm {name}");
+
+    /// <summary>Goes back to what was saved under a name.</summary>
+    public void Load(string name) => HumanMonitor($"loadvm {name}");
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Kill();
+        console?.Dispose();
+        qmp?.Dispose();
+        qemu.Dispose();
+    }
+
+    private void Monitor(string command) => (qmp ?? throw new InvalidOperationException("an interactive machine has no monitor")).Execute(command);
+
+    private void HumanMonitor(string command)
+    {
+        if (qmp is null)
+            throw new InvalidOperationException("an interactive machine has no monitor");
+        string? answer = qmp.Execute("human-monitor-command", new Dictionary<string, string> { ["command-line"] = command }).GetString();
+        if (!string.IsNullOrWhiteSpace(answer))
+            throw new VmException($"QEMU, {command}: {answer.Trim()}");
+    }
+
+    private static Process Launch(IReadOnlyList<string> arguments, VmOptions options)
+    {
+        var start = new ProcessStartInfo(QemuArguments.Program, arguments) { UseShellExecute = false, RedirectStandardError = !options.Interactive };
+        Process qemu = Process.Start(start) ?? throw new VmException($"{QemuArguments.Program} did not start");
+        return qemu;
+    }
+
+    private static Socket Connect(string path, Process qemu)
+    {
+        var endPoint = new UnixDomainSocketEndPoint(path);
+        for (var waited = Stopwatch.StartNew(); ;)
+        {
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            try
+            {
+                socket.Connect(endPoint);
+                return socket;
+            }
+            catch (SocketException) when (!qemu.HasExited && waited.Elapsed < StartLimit)
+            {
+                socket.Dispose();
+                Thread.Sleep(20); // QEMU has no way to tell that its sockets are there
+            }
+            catch (SocketException)
+            {
+                socket.Dispose();
+                string words = qemu.HasExited ? qemu.StandardError.ReadToEnd().Trim() : $"no {path} within {StartLimit.TotalSeconds} s";
+                throw new VmException($"{QemuArguments.Program} did not start: {words}");
+            }
+        }
+    }
+}
