@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
 
 namespace Sbox.Cli;
 
@@ -11,6 +12,9 @@ internal static class Programs
     public static Command Sbox()
     {
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
+        var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
+        StoreCommandSet.AddTo(store);
+        program.Subcommands.Add(store);
         foreach (Command command in Completion.Commands(program))
             program.Subcommands.Add(command);
         program.Subcommands.Add(ManCommand(program));
@@ -18,7 +22,12 @@ internal static class Programs
     }
 
     /// <summary>The drop-in.</summary>
-    public static Command Ostree() => Root("ostree", "Versioned file system trees, in libostree's formats");
+    public static Command Ostree()
+    {
+        Command program = Root("ostree", "Versioned file system trees, in libostree's formats");
+        StoreCommandSet.AddTo(program);
+        return program;
+    }
 
     private static Command Root(string name, string description)
     {

@@ -1,5 +1,6 @@
 using Sbox.Codecs;
 using Sbox.Linux;
+using Sbox.Store;
 
 namespace Sbox.Cli;
 
@@ -18,7 +19,7 @@ internal static class Remedies
     {
         if (ostree)
         {
-            Console.Error.WriteLine($"error: {failure.Message}");
+            Console.Error.WriteLine($"error: {(failure is RefNotFoundException missing ? $"Refspec '{missing.Revision}' not found" : failure.Message)}");
             return;
         }
 
@@ -43,6 +44,12 @@ internal static class Remedies
     private static string? For(Exception failure) => failure switch
     {
         Finding finding => finding.WayOut,
+        NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
+        RefNotFoundException => "The refs that there are: sbox store refs",
+        ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
+        PullException => "What came so far is kept, and the same command goes on from there",
+        NotEnoughSpaceException => "sbox store prune frees what nothing needs",
+        RepositoryBusyException => "Another program works there; try again when it is done",
         LinuxException { Errno: Errno.EACCES or Errno.EPERM } => "This needs root: sudo sbox ...",
         LinuxException { Errno: Errno.ENOSPC } => "Nothing that was whole is lost. Free some space there and run the same command again.",
         LinuxException { Errno: Errno.EROFS } => "The file system is read-only. On a box, /usr and / always are; write below /etc, /var or /tmp.",

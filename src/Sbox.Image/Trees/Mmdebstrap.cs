@@ -31,8 +31,9 @@ internal static class Mmdebstrap
             "--skip=download/empty", "--skip=essential/unlink", "--skip=cleanup/apt/cache",
             packages.Suite, target, .. packages.Mirrors,
         ];
-        return ChildProcess.InOwnNamespaces(new ChildCommand("mmdebstrap", arguments)
+        return ChildProcess.InOwnNamespaces(new ChildCommand("flock", [$"{debs}/.sbox-lock", "mmdebstrap", .. arguments])
         {
+            Title = "mmdebstrap", // flock only makes a second build wait for the .debs of the first
             Environment = new Dictionary<string, string>
             {
                 ["SBOX_DEBS"] = debs,

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Sbox.Image;
 
 /// <summary>
@@ -35,16 +33,5 @@ internal static class PackageState
 
         foreach (string name in OfDpkgGone)
             tree.Remove($"{Home}/dpkg/{name}");
-        SortTriggers(tree);
-    }
-
-    // dpkg writes its list of interests in the order of a hash table's memory.
-    private static void SortTriggers(TreeRoot tree)
-    {
-        string path = $"{Home}/dpkg/triggers/File";
-        if (tree.ReadTextOrEmpty(path) is not { Length: > 0 } text)
-            return;
-        string[] lines = [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal)];
-        tree.Rewrite(path, new StringBuilder().AppendJoin('\n', lines).Append('\n').ToString());
     }
 }

@@ -1,0 +1,152 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.Terminal;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Cli.StoreCommands;
+
+/// <summary>Commands that take objects from other repositories: pull-local, pull, remote.</summary>
+internal static class PullingCommands
+{
+    public static Command PullLocal()
+    {
+        var source = new Argument<string>("SRC_REPO") { Description = "The repository to take from" };
+        var refs = new Argument<string[]>("REFS") { Description = "Refs or checksums; all refs where none is given", Arity = ArgumentArity.ZeroOrMore };
+        var remote = new Option<string?>("--remote") { Description = "Keep the refs as those of this remote", HelpName = "REMOTE" };
+        var depth = new Option<int>("--depth") { Description = "Parents to take of each commit; -1 for all", HelpName = "DEPTH" };
+        var untrusted = new Option<bool>("--untrusted") { Description = "Hash every object before it is kept" };
+        var metadataOnly = new Option<bool>("--commit-metadata-only") { Description = "Take only the commits themselves" };
+        return new DocumentedCommand("pull-local", "Take commits from a repository on this machine").With(source, refs, remote, depth, untrusted, metadataOnly)
+            .OnRepository((parsed, repository, cancel) =>
+            {
+                string path = parsed.GetValue(source)!;
+                using Repository from = Repository.Open(path.StartsWith("file://", StringComparison.Ordinal) ? path["file://".Length..] : path);
+                using var line = new ProgressLine(new Speaker(json: false));
+                PullResult result = repository.PullLocal(
+                    from,
+                    new PullLocalOptions
+                    {
+                        Refs = parsed.GetValue(refs)!,
+                        Remote = parsed.GetValue(remote),
+                        Depth = parsed.GetValue(depth),
+                        Untrusted = parsed.GetValue(untrusted),
+                        CommitMetadataOnly = parsed.GetValue(metadataOnly),
+                    },
+                    new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
+                line.Dispose();
+                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.OfBytes(result.BytesTransferred)} content written");
+                return 0;
+            });
+    }
+
+    public static Command Pull()
+    {
+        var remote = new Argument<string>("REMOTE") { Description = "The remote's name, or REMOTE:BRANCH" };
+        var branches = new Argument<string[]>("BRANCH") { Description = "Refs or checksums; those of the remote's settings where none is given", Arity = ArgumentArity.ZeroOrMore };
+        var url = new Option<string?>("--url") { Description = "Take from this address in place of the remote's", HelpName = "URL" };
+        var depth = new Option<int>("--depth") { Description = "Parents to take of each commit; -1 for all", HelpName = "DEPTH" };
+        var mirror = new Option<bool>("--mirror") { Description = "Keep the refs as one's own" };
+        var metadataOnly = new Option<bool>("--commit-metadata-only") { Description = "Take only the commits themselves" };
+        var retries = new Option<int>("--network-retries") { Description = "Tries for each object where the network is to blame", HelpName = "N", DefaultValueFactory = static _ => 5 };
+        var parallel = new Option<int>("--max-outstanding-fetcher-requests") { Description = "Requests at once", HelpName = "N", DefaultValueFactory = static _ => 8 };
+        return new DocumentedCommand("pull", "Take commits from a repository served over HTTP").With(remote, branches, url, depth, mirror, metadataOnly, retries, parallel)
+            .OnRepository(async (parsed, repository, cancel) =>
+            {
+                (string name, string[] refs) = Wanted(parsed.GetValue(remote)!, parsed.GetValue(branches)!);
+                using var line = new ProgressLine(new Speaker(json: false));
+                long started = Environment.TickCount64;
+                PullResult result = await repository.Pull(
+                    new PullOptions
+                    {
+                        Remote = name,
+                        Url = parsed.GetValue(url),
+                        Refs = refs,
+                        Depth = parsed.GetValue(depth),
+                        Mirror = parsed.GetValue(mirror),
+                        CommitMetadataOnly = parsed.GetValue(metadataOnly),
+                        Retries = parsed.GetValue(retries),
+                        Parallel = parsed.GetValue(parallel),
+                    },
+                    new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
+                line.Dispose();
+                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.OfBytes(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
+                return 0;
+            });
+    }
+
+    public static Command Remote()
+    {
+        var remote = new DocumentedCommand("remote", "List, add and remove the repositories to pull from");
+        remote.Subcommands.Add(RemoteAdd());
+        remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").OnRepository((_, repository, _) =>
+        {
+            foreach (string name in Remotes(repository.Config).Order(StringComparer.Ordinal))
+                Console.Out.WriteLine(name);
+            return 0;
+        }));
+        var shown = new Argument<string>("NAME") { Description = "The remote" };
+        remote.Subcommands.Add(new DocumentedCommand("show-url", "Print a remote's address").With(shown).OnRepository((parsed, repository, _) =>
+        {
+            Console.Out.WriteLine(repository.Config.GetString(Group(Known(repository, parsed.GetValue(shown)!)), "url"));
+            return 0;
+        }));
+        var gone = new Argument<string>("NAME") { Description = "The remote" };
+        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone).OnRepository((parsed, repository, _) =>
+        {
+            repository.WriteConfig(repository.Config.WithoutGroup(Group(Known(repository, parsed.GetValue(gone)!))));
+            return 0;
+        }));
+        return remote;
+    }
+
+    /// <summary>Progress as one line.</summary>
+    internal static string Describe(PullProgress at) =>
+        $"{at.MetadataFetched} metadata, {at.ContentFetched} content objects; {at.Outstanding} to go; {Amount.OfBytes(at.BytesTransferred)}";
+
+    private static Command RemoteAdd()
+    {
+        var name = new Argument<string>("NAME") { Description = "The new remote" };
+        var url = new Argument<string>("URL") { Description = "Where its files are" };
+        var branches = new Argument<string[]>("BRANCH") { Description = "What a pull takes where it names nothing", Arity = ArgumentArity.ZeroOrMore };
+        var noGpg = new Option<bool>("--no-gpg-verify") { Description = "Do not ask for GPG signatures" };
+        var set = new Option<string[]>("--set") { Description = "One more setting of the remote", HelpName = "KEY=VALUE" };
+        var unless = new Option<bool>("--if-not-exists") { Description = "Do nothing where there is one by that name" };
+        var force = new Option<bool>("--force") { Description = "Replace one by that name" };
+        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, set, unless, force).OnRepository((parsed, repository, _) =>
+        {
+            string group = Group(parsed.GetValue(name)!);
+            KeyFile config = repository.Config;
+            if (config.Groups.Contains(group) && !parsed.GetValue(force))
+            {
+                return parsed.GetValue(unless) ? 0 : throw new Finding(
+                    $"Remote configuration for \"{parsed.GetValue(name)}\" already exists", "--force replaces it, --if-not-exists keeps it");
+            }
+
+            config = config.WithoutGroup(group).With(group, "url", parsed.GetValue(url)!);
+            if (parsed.GetValue(branches) is { Length: > 0 } given)
+                config = config.With(group, "branches", string.Concat(given.Select(static branch => branch + ";")));
+            foreach (string pair in parsed.GetValue(set) ?? [])
+                config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
+            if (parsed.GetValue(noGpg))
+                config = config.With(group, "gpg-verify", "false");
+            repository.WriteConfig(config);
+            return 0;
+        });
+    }
+
+    private static (string Remote, string[] Refs) Wanted(string remote, string[] branches)
+    {
+        int colon = remote.IndexOf(':', StringComparison.Ordinal);
+        return colon > 0 ? (remote[..colon], [remote[(colon + 1)..], .. branches]) : (remote, branches);
+    }
+
+    private static string Known(Repository repository, string name) => repository.Config.Groups.Contains(Group(name))
+        ? name
+        : throw new Finding($"Remote \"{name}\" not found", "remote list shows those that there are");
+
+    private static string Group(string name) => $"remote \"{name}\"";
+
+    private static IEnumerable<string> Remotes(KeyFile config) =>
+        config.Groups.Where(static group => group.StartsWith("remote \"", StringComparison.Ordinal)).Select(static group => group["remote \"".Length..^1]);
+}

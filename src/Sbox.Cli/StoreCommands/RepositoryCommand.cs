@@ -1,0 +1,74 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Cli.StoreCommands;
+
+/// <summary>What all commands on a repository share: where it is, and opening it for the length of the command.</summary>
+internal static class RepositoryCommand
+{
+    private const string SystemRepository = "/sysroot/ostree/repo";
+
+    /// <summary>Runs the action with the repository of <see cref="Path"/> open.</summary>
+    public static Command OnRepository(this Command command, Func<ParseResult, Repository, CancellationToken, int> act) =>
+        command.OnRepository((parsed, repository, cancel) => Task.FromResult(act(parsed, repository, cancel)));
+
+    /// <summary>As the other, for commands that wait for the network.</summary>
+    public static Command OnRepository(this Command command, Func<ParseResult, Repository, CancellationToken, Task<int>> act)
+    {
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using Repository repository = Repository.Open(parsed.GetValue(Path) ?? DefaultPath());
+            return await act(parsed, repository, cancel);
+        });
+        return command;
+    }
+
+    /// <summary><c>--repo=PATH</c>, before the command's name or after it: it belongs to the program.</summary>
+    public static Option<string?> Path { get; } = new("--repo")
+    {
+        Description = $"Path to the repository (the current directory where it is one, else {SystemRepository})",
+        HelpName = "PATH",
+        Recursive = true,
+    };
+
+    /// <summary>The current directory where it is a repository, else the box's.</summary>
+    public static string DefaultPath() => IsRepository(".") ? "." : SystemRepository;
+
+    /// <summary>A command with its arguments and options.</summary>
+    public static Command With(this Command command, params Symbol[] symbols)
+    {
+        foreach (Symbol symbol in symbols)
+        {
+            switch (symbol)
+            {
+                case Option option:
+                    command.Options.Add(option);
+                    break;
+                case Argument argument:
+                    command.Arguments.Add(argument);
+                    break;
+                default:
+                    throw new ArgumentException($"{symbol.Name} is neither option nor argument", nameof(symbols));
+            }
+        }
+
+        return command;
+    }
+
+    /// <summary><c>ostree</c>'s <c>COMMIT</c> or <c>REV</c> argument.</summary>
+    public static Argument<string> Revision(string name = "REV") =>
+        new(name) { Description = "A ref, REMOTE:REF, a checksum or the beginning of one; with ^ its parent" };
+
+    /// <summary>A file's content and where it came from, for errors of its reading.</summary>
+    public static byte[] ReadFile(string path)
+    {
+        string full = System.IO.Path.GetFullPath(path);
+        using Dir dir = Dir.Open(System.IO.Path.GetDirectoryName(full) ?? "/");
+        return dir.ReadAll(System.IO.Path.GetFileName(full));
+    }
+
+    private static bool IsRepository(string path) => File.Exists($"{path}/config") && Directory.Exists($"{path}/objects");
+}

@@ -1,0 +1,48 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>A deployment as it shall stand in the boot menu: what a boot entry, or a UKI, is made from.</summary>
+/// <param name="Name">Which it is.</param>
+/// <param name="Kernel">Its kernel.</param>
+/// <param name="Arguments">The owner's and the recipe's kernel arguments, without those that name the deployment.</param>
+/// <param name="Release">The tree's os-release.</param>
+/// <param name="Version">The commit's version; null where it has none.</param>
+/// <param name="Time">When the commit was made.</param>
+internal sealed record BootTarget(
+    DeploymentName Name, KernelLayout Kernel, KernelArguments Arguments, OsRelease Release, string? Version, DateTimeOffset Time)
+{
+    /// <summary>Of a deployment that is there: its tree, its commit, its boot entry's arguments.</summary>
+    public static BootTarget Of(OstreeSysroot sysroot, DeploymentName name, KernelArguments arguments)
+    {
+        using Dir tree = sysroot.Root.OpenDir(name.Directory);
+        Store.Commit commit = sysroot.Repository.LoadCommit(name.Commit);
+        return new BootTarget(name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit.Version, commit.Time);
+    }
+
+    /// <summary>The tree's name with the version, where the name does not say it already.</summary>
+    public string Title => Version is { Length: > 0 } && !Release.PrettyName.Contains(Version, StringComparison.Ordinal)
+        ? $"{Release.PrettyName} {Version}"
+        : Release.PrettyName;
+
+    /// <summary>Whether a boot entry for the one serves the other: same kernel, arguments, version and stateroot.</summary>
+    public bool BootsLike(BootTarget other) => Kernel.BootChecksum == other.Kernel.BootChecksum && Arguments.Equals(other.Arguments)
+        && Version == other.Version && Name.Os == other.Name.Os;
+
+    /// <summary>The place of each among those with the same kernel, as libostree counts.</summary>
+    public static int[] Serials(IReadOnlyList<BootTarget> targets)
+    {
+        var counts = new Dictionary<Checksum, int>();
+        var serials = new int[targets.Count];
+        for (int at = 0; at < serials.Length; at++)
+        {
+            Checksum kernel = targets[at].Kernel.BootChecksum;
+            serials[at] = counts.GetValueOrDefault(kernel);
+            counts[kernel] = serials[at] + 1;
+        }
+
+        return serials;
+    }
+}

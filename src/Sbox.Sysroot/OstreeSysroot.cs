@@ -1,0 +1,203 @@
+using System.Text;
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>How a sysroot is opened.</summary>
+public sealed record SysrootOptions
+{
+    /// <summary>
+    /// The kernel command line that says which deployment runs. Null: the running kernel's where the sysroot is this machine's own
+    /// (its <c>/</c> or <c>/sysroot</c>, and /run/ostree-booted is there), else none runs.
+    /// </summary>
+    public string? CommandLine { get; init; }
+
+    /// <summary>Where "now" comes from.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Told the name of every step that changes the disk, just before it; a crash test throws or kills here.</summary>
+    public Action<string>? BeforeStep { get; init; }
+
+    /// <summary>How many bytes are free where a directory is, for tests. Null: as the kernel says.</summary>
+    public Func<Dir, long>? FreeBytes { get; init; }
+
+    /// <summary>Makes a UKI of its parts; tests with trees that hold no real stub give their own.</summary>
+    public Func<UnifiedKernel, byte[]> AssembleUki { get; init; } = static _ => throw new NotSupportedException("UKIs cannot be assembled yet");
+}
+
+/// <summary>
+/// A physical root in libostree's layout, held open: <c>ostree/repo</c>, <c>ostree/deploy/OS</c>, <c>boot</c>. What it says is as of
+/// when it was opened or last written; reading takes no lock, changing takes libostree's (<c>ostree/lock</c>).
+/// </summary>
+/// <remarks>docs/formats/sysroot.md.</remarks>
+public sealed class OstreeSysroot : IDisposable
+{
+    private Repository? repository;
+
+    private OstreeSysroot(Dir root, SysrootOptions options)
+    {
+        (Root, Options) = (root, options);
+        BootArguments = KernelArguments.Parse(options.CommandLine ?? CommandLineOfThisMachine(root) ?? "");
+        Reload();
+    }
+
+    /// <summary>The physical root; belongs to this object.</summary>
+    public Dir Root { get; }
+
+    /// <summary>The path it was opened by.</summary>
+    public string Path => Root.Path;
+
+    /// <summary>What is deployed, in boot order: the first is the default.</summary>
+    public IReadOnlyList<Deployment> Deployments { get; private set; } = [];
+
+    /// <summary>The deployment that runs now; null where none of this sysroot does.</summary>
+    public Deployment? Booted => Deployments.FirstOrDefault(IsBooted);
+
+    /// <summary>Its repository.</summary>
+    /// <exception cref="NotARepositoryException">There is none.</exception>
+    public Repository Repository => repository ??= Repository.Open(Root.Of(Layout.Repo));
+
+    internal SysrootOptions Options { get; }
+
+    internal BootVersion BootVersion { get; private set; }
+
+    private KernelArguments BootArguments { get; }
+
+    /// <summary>Makes an empty sysroot in a directory, which may hold other things: <c>boot</c>, <c>ostree/repo</c> (bare) and <c>ostree/deploy</c>.</summary>
+    /// <exception cref="LinuxException">The kernel refused.</exception>
+    public static OstreeSysroot Init(string path, SysrootOptions? options = null)
+    {
+        Directory.CreateDirectory(path);
+        using (Dir root = Dir.Open(path))
+        {
+            root.MakeDirs(Layout.Boot);
+            root.MakeDirs(Layout.Deploy);
+            Repository.Create(root.Of(Layout.Repo), RepositoryMode.Bare).Dispose();
+        }
+
+        return Open(path, options);
+    }
+
+    /// <summary>Opens a sysroot.</summary>
+    /// <param name="path">The physical root: <c>/sysroot</c> on a box, or a directory with an image's root.</param>
+    /// <param name="options">Which deployment runs, and what tests need.</param>
+    /// <exception cref="SysrootDamagedException">There is none, or its boot links contradict each other.</exception>
+    public static OstreeSysroot Open(string path, SysrootOptions? options = null)
+    {
+        Dir root = Dir.Open(path);
+        try
+        {
+            if (root.TryStat(Layout.Deploy) is not { IsDirectory: true })
+                throw new SysrootDamagedException(path, "no ostree/deploy: this is no sysroot");
+            return new OstreeSysroot(root, options ?? new SysrootOptions());
+        }
+        catch
+        {
+            root.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes a stateroot with the directories in /var that every system counts on; one that is there is left as it is.</summary>
+    /// <exception cref="StaterootNameException">The name cannot be one.</exception>
+    public void InitStateroot(string os)
+    {
+        Layout.CheckStateroot(os);
+        Root.MakeDirs(Layout.Deployments(os));
+        using Dir var = Root.MakeAndOpenDir($"{Layout.Stateroot(os)}/var");
+        if (!var.Exists("tmp"))
+            var.MakeDir("tmp");
+        var.ChangeMode("tmp", 0x3FF); // 01777
+        var.MakeDirs("lib");
+        // journald flushes to it before tmpfiles have run.
+        var.MakeDirs("log");
+        foreach ((string name, string target) in (ReadOnlySpan<(string, string)>)[("run", "../run"), ("lock", "../run/lock")])
+        {
+            if (!var.Exists(name))
+                var.Symlink(target, name);
+        }
+
+        TouchDeploy();
+    }
+
+    /// <summary>The name of the deployment that runs, whether a boot entry leads to it or not; null where none of this sysroot does.</summary>
+    public DeploymentName? BootedName
+    {
+        get
+        {
+            if (BootArguments.Get("sbox.deployment") is { } text)
+                return DeploymentName.TryParse(text, out DeploymentName asked) && Root.Exists(asked.Directory) ? asked : null;
+            if (BootArguments.Get("ostree")?.TrimStart('/') is not { } link || Root.TryStat(link) is not { IsSymlink: true })
+                return null;
+            return Root.ReadLink(link).Split('/') is [.., var os, "deploy", var directory] && DeploymentName.TryParse($"{os}/{directory}", out DeploymentName name)
+                ? name : null;
+        }
+    }
+
+    /// <summary>Whether a deployment is the one that runs.</summary>
+    public bool IsBooted(Deployment deployment) => BootedName == deployment.Name;
+
+    /// <summary>
+    /// Whose /etc and kernel arguments a new deployment takes over: the running one where it is of the same stateroot, else the first
+    /// of the stateroot; null where there is none yet.
+    /// </summary>
+    public Deployment? MergeDeployment(string os) =>
+        Booted is { } booted && booted.Name.Os == os ? booted : Deployments.FirstOrDefault(each => each.Name.Os == os);
+
+    /// <summary>Opens a deployment's directory.</summary>
+    public Dir OpenDeployment(Deployment deployment) => Root.OpenDir(deployment.Name.Directory);
+
+    /// <summary>The owner's changes to a deployment's /etc.</summary>
+    public IReadOnlyList<EtcChange> EtcChanges(Deployment deployment)
+    {
+        using Dir defaults = Root.OpenDir($"{deployment.Name.Directory}/usr/etc"), local = Root.OpenDir($"{deployment.Name.Directory}/etc");
+        return EtcDiff.Between(EtcTree.Read(defaults), EtcTree.Read(local));
+    }
+
+    /// <summary>Takes the lock that everything that changes deployments takes, real <c>ostree</c> included.</summary>
+    /// <exception cref="SysrootBusyException">Someone else holds it.</exception>
+    public IDisposable Lock() =>
+        FileLock.TryTake(Root, Layout.LockFile, LockKind.Exclusive) ?? (IDisposable?)null ?? throw new SysrootBusyException(Root.Of(Layout.LockFile));
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        repository?.Dispose();
+        Root.Dispose();
+    }
+
+    /// <summary>Reads again what is deployed.</summary>
+    internal void Reload()
+    {
+        BootVersion = BootLinks.ReadVersion(Root);
+        Deployments = BootLinks.ReadDeployments(Root, BootVersion);
+    }
+
+    /// <summary>Says that a step that changes the disk comes now.</summary>
+    internal void Step(string name) => Options.BeforeStep?.Invoke(name);
+
+    /// <summary>libostree's clients watch this time to see changes.</summary>
+    internal void TouchDeploy() => Root.SetTimes(Layout.Deploy, Options.Clock.GetUtcNow().ToUnixTimeSeconds());
+
+    // The command line of the running kernel says nothing about a staging directory, a mounted image or a chroot.
+    private static string? CommandLineOfThisMachine(Dir root)
+    {
+        if (!File.Exists("/run/ostree-booted"))
+            return null;
+        FileStat asked = root.Stat();
+        foreach (string own in (string[])["/sysroot", "/"])
+        {
+            using Dir dir = Dir.Open("/");
+            if ((own == "/" ? dir.Stat() : dir.TryStat(own[1..])) is { } stat && stat.Device == asked.Device && stat.Inode == asked.Inode)
+            {
+                using Dir proc = Dir.Open("/proc");
+                return Encoding.UTF8.GetString(proc.ReadAll("cmdline"));
+            }
+        }
+
+        return null;
+    }
+}
