@@ -74,19 +74,19 @@ internal sealed class PeHeader
         return new PeHeader((int)at + 4, (int)at + 4 + CoffSize, sections)
         {
             OptionalHeaderSize = optionalSize,
-            SectionAlignment = Alignment(optional[32..], "section alignment"),
-            FileAlignment = Alignment(optional[36..], "file alignment"),
+            SectionAlignment = Alignment(optional[32..], "section alignment", max: 1 << 24),
+            FileAlignment = Alignment(optional[36..], "file alignment", max: 1 << 16),
             HeadersSize = BinaryPrimitives.ReadUInt32LittleEndian(optional[60..]),
             IsSigned = optionalSize >= SecurityDirectory + 8 && BinaryPrimitives.ReadUInt32LittleEndian(optional[SecurityDirectory..]) != 0,
         };
     }
 
-    private static int Alignment(ReadOnlySpan<byte> field, string part)
+    private static int Alignment(ReadOnlySpan<byte> field, string part, uint max)
     {
         uint alignment = BinaryPrimitives.ReadUInt32LittleEndian(field);
-        return alignment is > 0 and <= 1 << 24
+        return alignment > 0 && alignment <= max
             ? (int)alignment
-            : throw new MalformedException(Format, part, "1 byte to 16 MiB", $"{alignment}");
+            : throw new MalformedException(Format, part, $"1 to {max} bytes", $"{alignment}");
     }
 }
 

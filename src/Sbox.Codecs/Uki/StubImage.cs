@@ -19,6 +19,8 @@ internal sealed class StubImage
         header = PeHeader.Read(bytes);
         if (header.IsSigned)
             throw new MalformedException(Format, "security directory", "an unsigned stub", "a signature, which adding sections would break");
+        if (header.Sections.Count == 0 || header.HeadersSize > bytes.Length)
+            throw new MalformedException(Format, "headers", "sections, and headers within the file", $"{header.Sections.Count} sections, {header.HeadersSize} bytes of headers");
         for (int i = 0; i < header.Sections.Count; i++)
             CheckPlace(i);
         DropSymbols();
