@@ -1,4 +1,5 @@
 using Sbox.Codecs;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -44,6 +45,20 @@ public sealed partial class Repository
 
     /// <summary>Whether a commit is known to lack objects: a pull was cut short, or only metadata was asked for.</summary>
     public bool IsPartial(Checksum commit) => Dir.Exists(PartialMarker(commit));
+
+    /// <summary>Notes that a commit lacks objects; a pull completes it.</summary>
+    internal void MarkPartial(Checksum commit, bool byFsck = false)
+    {
+        if (IsPartial(commit))
+            return;
+        Dir.MakeDirs("state");
+        using Dir state = Dir.OpenDir("state");
+        using Microsoft.Win32.SafeHandles.SafeFileHandle file = state.OpenOrCreateFile($"{commit}.commitpartial");
+        if (byFsck)
+            RandomAccess.Write(file, "f"u8, 0); // libostree's letter for "fsck found it so"
+        if (Settings.Fsync)
+            Durable.Sync(state);
+    }
 
     internal static string PartialMarker(Checksum commit) => $"state/{commit}.commitpartial";
 }

@@ -5,23 +5,6 @@ namespace Sbox.Store;
 
 public sealed partial class Repository
 {
-    /// <summary>Begins to write. Others may write at the same time; none may prune until this transaction ends.</summary>
-    /// <exception cref="RepositoryBusyException">A prune goes on for longer than <c>core.lock-timeout-secs</c>.</exception>
-    public Transaction Begin() => throw new NotSupportedException("writing objects is not there yet");
-
-    /// <summary>Commits a directory: all below <paramref name="root"/>, which is itself the tree's root.</summary>
-    /// <param name="root">The directory on disk; only read.</param>
-    /// <param name="options">What the commit says beside its tree.</param>
-    /// <param name="progress">Told every now and then.</param>
-    /// <param name="cancel">Looked at between files; the repository stays as it was.</param>
-    /// <returns>The commit, which is durable together with its refs.</returns>
-    /// <exception cref="CannotCommitException">Something in the directory has no form in a repository: a device, a name that is no UTF-8.</exception>
-    /// <exception cref="NotEnoughSpaceException">It would use up the reserved space.</exception>
-    /// <exception cref="LinuxException">The kernel refused.</exception>
-    public Checksum CommitDirectory(
-        string root, CommitOptions options, IProgress<CommitProgress>? progress = null, CancellationToken cancel = default) =>
-        throw new NotSupportedException("committing is not there yet");
-
     /// <summary>Writes a commit's tree as <paramref name="name"/> in <paramref name="destination"/>.</summary>
     /// <param name="commit">The commit.</param>
     /// <param name="destination">Where.</param>
@@ -33,8 +16,15 @@ public sealed partial class Repository
     /// <exception cref="LinuxException">The kernel refused: the name is taken, hardlinks were required and are impossible.</exception>
     public void Checkout(
         Checksum commit, Dir destination, string name, CheckoutOptions? options = null,
-        IProgress<CheckoutProgress>? progress = null, CancellationToken cancel = default) =>
-        throw new NotSupportedException("checking out is not there yet");
+        IProgress<CheckoutProgress>? progress = null, CancellationToken cancel = default)
+    {
+        options ??= new CheckoutOptions();
+        new TreeCheckout(this, options, progress, cancel).Write(Find(commit, options.Subpath), destination, name);
+        if (!options.Durable)
+            return;
+        Durable.SyncFileSystem(destination);
+        Durable.Sync(destination);
+    }
 
     /// <summary>Writes the composefs image of a commit's tree, as <c>ostree checkout --composefs</c> does.</summary>
     /// <param name="commit">The commit.</param>
@@ -49,14 +39,15 @@ public sealed partial class Repository
     /// <param name="progress">Told every now and then.</param>
     /// <param name="cancel">Looked at between objects.</param>
     public FsckReport Fsck(FsckOptions? options = null, IProgress<FsckProgress>? progress = null, CancellationToken cancel = default) =>
-        throw new NotSupportedException("checking a repository is not there yet");
+        new RepositoryCheck(this, options ?? new FsckOptions(), progress, cancel).Run();
 
     /// <summary>Deletes the objects that nothing needs. Waits until nobody writes.</summary>
     /// <param name="options">What to keep.</param>
     /// <param name="cancel">Looked at between objects; the repository is whole at every step.</param>
+    /// <exception cref="ObjectMissingException">A commit to keep is not whole: then nothing is deleted.</exception>
     /// <exception cref="RepositoryBusyException">Someone writes for longer than <c>core.lock-timeout-secs</c>.</exception>
     public PruneReport Prune(PruneOptions? options = null, CancellationToken cancel = default) =>
-        throw new NotSupportedException("pruning is not there yet");
+        new Pruner(this, options ?? new PruneOptions(), cancel).Run();
 }
 
 /// <summary>A composefs image that was written.</summary>

@@ -5,6 +5,8 @@ using Sbox.Vm;
 
 namespace Sbox.Tour.Tests;
 
+// Machines under emulation take all the processor there is: one collection, so one at a time.
+[Collection("machine")]
 public sealed class PowerCutTests(ITestOutputHelper output)
 {
     private const string Ready = "ready";

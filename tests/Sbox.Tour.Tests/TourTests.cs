@@ -2,6 +2,8 @@ using Sbox.Judges;
 
 namespace Sbox.Tour.Tests;
 
+// Machines under emulation take all the processor there is: one collection, so one at a time.
+[Collection("machine")]
 public sealed class TourTests(ITestOutputHelper output)
 {
     [Fact, Trait("Category", "Slow")]

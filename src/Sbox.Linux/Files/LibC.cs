@@ -100,10 +100,6 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", SetLastError = true)]
     public static partial int syncfs(int fd);
 
-    // Variadic in C; the third argument is a pointer for the commands used here.
-    [LibraryImport("libc", SetLastError = true)]
-    public static partial int fcntl(int fd, int command, FLock* argument);
-
     [LibraryImport("libc", SetLastError = true)]
     public static partial int fstatvfs(int fd, StatVfs* result);
 
@@ -140,19 +136,7 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint llistxattr(byte* path, byte* list, nint size);
 
-    public const int F_OFD_SETLK = 37;
-    public const short F_RDLCK = 0;
-    public const short F_WRLCK = 1;
     public const long UTIME_OMIT = 0x3ffffffe;
-
-    /// <summary>struct flock of fcntl(2) on 64-bit machines.</summary>
-    [StructLayout(LayoutKind.Sequential, Size = 32)]
-    public struct FLock
-    {
-        public short Type, Whence;
-        public long Start, Length;
-        public int ProcessId;
-    }
 
     /// <summary>struct statvfs on 64-bit machines.</summary>
     [StructLayout(LayoutKind.Sequential, Size = 112)]

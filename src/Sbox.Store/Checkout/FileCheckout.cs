@@ -1,0 +1,187 @@
+using System.Buffers;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>Writes single files out: a hardlink to the object where that is possible and asked for, else a copy.</summary>
+internal sealed class FileCheckout(Repository repository, CheckoutOptions options)
+{
+    private const uint SetIds = 0xC00; // setuid and setgid
+    private const uint UserRead = 0x100;
+
+    private readonly bool linkable = repository.Mode == RepositoryMode.Bare && !options.UserMode && !options.ForceCopy;
+
+    /// <summary>Bytes copied so far.</summary>
+    public long BytesCopied { get; private set; }
+
+    public void Write(Checksum content, Dir dir, string name)
+    {
+        if (!linkable)
+        {
+            Write(repository.LoadFile(content), dir, name);
+            return;
+        }
+
+        // One call tells whether there is an object, and whether it is empty: empty files are never shared, since there are so many
+        // of them that the file system's limit of links would be met.
+        string path = new ObjectName(content, ObjectType.File).LoosePath(RepositoryMode.Bare);
+        FileStat stat = repository.Objects.Dir.TryStat(path) ??
+            throw new ObjectMissingException(repository.Path, new ObjectName(content, ObjectType.File));
+        if ((stat.IsRegular && stat.Size == 0) || !TryLink(path, stat, dir, name))
+            Write(repository.LoadFile(content), dir, name);
+    }
+
+    public void Write(FileObject file, Dir dir, string name)
+    {
+        bool empty = file.Mode.IsRegular && file.Size == 0;
+        if (options.RequireHardlinks && !linkable && !empty)
+            throw new LinuxException(Errno.EXDEV, "linkat", dir.Of(name));
+        if (file.Mode.IsSymlink)
+            CopySymlink(file, dir, name);
+        else
+            Copy(file, dir, name);
+    }
+
+    private bool TryLink(string path, FileStat stat, Dir dir, string name)
+    {
+        Dir objects = repository.Objects.Dir;
+        switch (objects.LinkInto(path, dir, name))
+        {
+            case Errno.None:
+                return true;
+            case Errno.EEXIST:
+                return LinkOver(path, stat, dir, name);
+            case var errno and (Errno.EMLINK or Errno.EXDEV or Errno.EPERM):
+                return options.RequireHardlinks && errno != Errno.EMLINK
+                    ? throw new LinuxException(errno, "linkat", dir.Of(name))
+                    : false;
+            case var errno:
+                throw new LinuxException(errno, "linkat", dir.Of(name));
+        }
+    }
+
+    private bool LinkOver(string path, FileStat stat, Dir dir, string name)
+    {
+        FileStat there = dir.Stat(name);
+        bool same = there.Inode == stat.Inode && there.Device == stat.Device;
+        switch (options.Overwrite)
+        {
+            case CheckoutOverwrite.AddFiles:
+                return true;
+            case CheckoutOverwrite.UnionIdentical when same:
+                return true;
+            case CheckoutOverwrite.UnionIdentical:
+                return false; // the copy compares contents
+            case CheckoutOverwrite.UnionFiles when same:
+                return true;
+            case CheckoutOverwrite.UnionFiles:
+                string temporary = Temporary();
+                if (repository.Objects.Dir.LinkInto(path, dir, temporary) != Errno.None)
+                    return false;
+                dir.Rename(temporary, dir, name);
+                return true;
+            default:
+                throw new LinuxException(Errno.EEXIST, "linkat", dir.Of(name));
+        }
+    }
+
+    private void CopySymlink(FileObject file, Dir dir, string name)
+    {
+        if (KeepsWhatIsThere(file, dir, name))
+            return;
+        string temporary = Temporary();
+        dir.Symlink(file.SymlinkTarget!, temporary);
+        if (!options.UserMode)
+        {
+            dir.ChangeOwner(temporary, file.Uid, file.Gid);
+            foreach (Xattr xattr in file.Xattrs)
+                Xattrs.Set(dir, temporary, xattr);
+        }
+
+        Place(dir, temporary, name);
+    }
+
+    private void Copy(FileObject file, Dir dir, string name)
+    {
+        if (KeepsWhatIsThere(file, dir, name))
+            return;
+        using SafeFileHandle copy = dir.CreateUnnamed(0x180 /* 0600 */);
+        CopyContent(file, copy, dir.Of(name));
+        if (!options.UserMode)
+        {
+            Linux.Files.ChangeOwner(copy, file.Uid, file.Gid, dir.Of(name));
+            foreach (Xattr xattr in file.Xattrs)
+                Xattrs.Set(copy, xattr, dir.Of(name));
+        }
+
+        uint permissions = options.UserMode ? file.Mode.Permissions & ~SetIds : file.Mode.Permissions;
+        Linux.Files.ChangeMode(copy, permissions, dir.Of(name));
+        if (dir.TryLink(copy, name))
+            return;
+        if (options.Overwrite != CheckoutOverwrite.UnionFiles)
+            throw new LinuxException(Errno.EEXIST, "linkat", dir.Of(name));
+        string temporary = Temporary();
+        dir.TryLink(copy, temporary);
+        dir.Rename(temporary, dir, name);
+    }
+
+    private void CopyContent(FileObject file, SafeFileHandle copy, string path)
+    {
+        if (repository.Mode == RepositoryMode.Bare)
+        {
+            using SafeFileHandle content = repository.Objects.Dir.OpenFile(file.LoosePath);
+            BytesCopied += Linux.Files.Copy(content, copy, path);
+            return;
+        }
+
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(256 * 1024);
+        using Stream stream = file.OpenContent();
+        long at = 0;
+        try
+        {
+            for (int read; (read = stream.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)) > 0; at += read)
+                RandomAccess.Write(copy, buffer.AsSpan(0, read), at);
+        }
+        catch (InvalidDataException broken)
+        {
+            throw new ObjectCorruptException(
+                repository.Objects.Dir.Of(file.LoosePath), new ObjectName(file.Checksum, ObjectType.File), null, broken.Message, broken);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        if (at != file.Size)
+            throw new ObjectCorruptException(
+                repository.Objects.Dir.Of(file.LoosePath), new ObjectName(file.Checksum, ObjectType.File), null,
+                $"its header says {file.Size} bytes, its content has {at}");
+        BytesCopied += at;
+    }
+
+    private bool KeepsWhatIsThere(FileObject file, Dir dir, string name)
+    {
+        if (options.Overwrite is CheckoutOverwrite.None or CheckoutOverwrite.UnionFiles || !dir.Exists(name))
+            return false;
+        if (options.Overwrite == CheckoutOverwrite.AddFiles)
+            return true;
+        return FileChecksum.Of(dir, name) == file.Checksum ? true : throw new LinuxException(Errno.EEXIST, "linkat", dir.Of(name));
+    }
+
+    private void Place(Dir dir, string temporary, string name)
+    {
+        if (options.Overwrite == CheckoutOverwrite.UnionFiles)
+        {
+            dir.Rename(temporary, dir, name);
+        }
+        else if (!dir.TryRename(temporary, dir, name))
+        {
+            dir.Unlink(temporary);
+            throw new LinuxException(Errno.EEXIST, "symlinkat", dir.Of(name));
+        }
+    }
+
+    private static string Temporary() => $".checkout-{Guid.NewGuid():N}";
+}

@@ -1,0 +1,96 @@
+using System.Collections.Concurrent;
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>Whether one object's bytes are what its name says.</summary>
+internal sealed class ObjectCheck(Repository repository) : IDisposable
+{
+    private readonly ConcurrentBag<FileHasher> hashers = [];
+
+    /// <summary>Null when it is whole; else the finding.</summary>
+    public FsckProblem? Find(ObjectName name)
+    {
+        try
+        {
+            Verify(name);
+            return null;
+        }
+        catch (ObjectMissingException)
+        {
+            return new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, "it is needed and not there");
+        }
+        catch (ObjectCorruptException corrupt)
+        {
+            return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, corrupt.Message);
+        }
+        catch (IOException unreadable)
+        {
+            return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, unreadable.Message);
+        }
+    }
+
+    /// <summary>Reads and hashes an object.</summary>
+    /// <exception cref="ObjectMissingException">There is none.</exception>
+    /// <exception cref="ObjectCorruptException">Its bytes are something else.</exception>
+    public void Verify(ObjectName name)
+    {
+        switch (name.Type)
+        {
+            case ObjectType.File:
+                VerifyFile(name);
+                break;
+            case ObjectType.CommitMeta:
+                repository.Objects.Load(name, VariantDictionary.Parse);
+                break;
+            default:
+                repository.Objects.Load(name, bytes => Parsed(name, bytes));
+                break;
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (FileHasher hasher in hashers)
+            hasher.Dispose();
+    }
+
+    private bool Parsed(ObjectName name, ReadOnlySpan<byte> bytes)
+    {
+        Checksum found = Checksum.Of(bytes);
+        if (found != name.Checksum)
+            throw new ObjectCorruptException(repository.Objects.PathOf(name), name, found);
+        _ = name.Type switch
+        {
+            ObjectType.Commit => (object)Commit.Parse(bytes),
+            ObjectType.DirTree => DirTree.Parse(bytes),
+            ObjectType.DirMeta => DirMeta.Parse(bytes),
+            _ => bytes.Length,
+        };
+        return true;
+    }
+
+    private void VerifyFile(ObjectName name)
+    {
+        FileObject file = repository.LoadFile(name.Checksum);
+        if (!hashers.TryTake(out FileHasher? hasher))
+            hasher = new FileHasher();
+        try
+        {
+            using Stream content = file.OpenContent();
+            (Checksum found, long size) = hasher.Hash(file.Header, content);
+            if (found != name.Checksum)
+                throw new ObjectCorruptException(repository.Objects.PathOf(name), name, found);
+            if (size != file.Size)
+                throw new ObjectCorruptException(repository.Objects.PathOf(name), name, null, $"its header says {file.Size} bytes, its content has {size}");
+        }
+        catch (InvalidDataException broken)
+        {
+            throw new ObjectCorruptException(repository.Objects.PathOf(name), name, null, broken.Message, broken);
+        }
+        finally
+        {
+            hashers.Add(hasher);
+        }
+    }
+}

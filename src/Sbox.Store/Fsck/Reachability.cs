@@ -1,0 +1,63 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>Walks from commits to all that they need, each object once.</summary>
+internal sealed class Reachability(Repository repository)
+{
+    /// <summary>All found so far, what is missing included.</summary>
+    public HashSet<ObjectName> Objects { get; } = [];
+
+    /// <summary>What was needed and not there, or could not be read; with a commit that needs it.</summary>
+    public List<(ObjectName Name, Checksum Commit, RepositoryException Finding)> Unreadable { get; } = [];
+
+    /// <summary>Adds a commit and its tree; not its parents.</summary>
+    /// <returns>The commit; null where it cannot be read.</returns>
+    public Commit? Add(Checksum commit, CancellationToken cancel)
+    {
+        var name = new ObjectName(commit, ObjectType.Commit);
+        if (Read(name, commit, repository.LoadCommit) is not { } found)
+            return null;
+        if (!Objects.Add(name))
+            return found;
+        var meta = new ObjectName(commit, ObjectType.CommitMeta);
+        if (repository.Has(meta))
+            Objects.Add(meta);
+        Objects.Add(new ObjectName(found.RootMeta, ObjectType.DirMeta));
+        AddTree(found.RootTree, commit, cancel);
+        return found;
+    }
+
+    private void AddTree(Checksum root, Checksum commit, CancellationToken cancel)
+    {
+        var waiting = new Stack<Checksum>([root]);
+        while (waiting.TryPop(out Checksum tree))
+        {
+            cancel.ThrowIfCancellationRequested();
+            var name = new ObjectName(tree, ObjectType.DirTree);
+            if (!Objects.Add(name) || Read(name, commit, repository.LoadDirTree) is not { } names)
+                continue;
+            foreach (DirTreeFile file in names.Files)
+                Objects.Add(new ObjectName(file.Content, ObjectType.File));
+            foreach (DirTreeDirectory inner in names.Directories)
+            {
+                Objects.Add(new ObjectName(inner.Meta, ObjectType.DirMeta));
+                waiting.Push(inner.Tree);
+            }
+        }
+    }
+
+    private T? Read<T>(ObjectName name, Checksum commit, Func<Checksum, T> load)
+        where T : class
+    {
+        try
+        {
+            return load(name.Checksum);
+        }
+        catch (RepositoryException finding)
+        {
+            Unreadable.Add((name, commit, finding));
+            return null;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+using System.Collections.Concurrent;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>Checks refs, commits, and every object that they lead to.</summary>
+internal sealed class RepositoryCheck(Repository repository, FsckOptions options, IProgress<FsckProgress>? progress, CancellationToken cancel)
+{
+    private readonly List<FsckProblem> problems = [];
+
+    public FsckReport Run()
+    {
+        CheckRefs();
+        var reachable = new Reachability(repository);
+        int whole = 0, partial = 0;
+        var commits = new List<Checksum>();
+        foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
+        {
+            if (repository.IsPartial(name.Checksum))
+            {
+                partial++;
+                continue;
+            }
+
+            whole++;
+            commits.Add(name.Checksum);
+            reachable.Add(name.Checksum, cancel);
+        }
+
+        foreach ((ObjectName name, Checksum commit, RepositoryException finding) in reachable.Unreadable)
+            Note(name, finding, commit);
+        HashSet<ObjectName> unreadable = [.. reachable.Unreadable.Select(static item => item.Name)];
+        List<ObjectName> objects = [.. reachable.Objects.Where(name => !unreadable.Contains(name))];
+        CheckObjects(objects);
+        if (options.Delete)
+            Delete(commits);
+        return new FsckReport(whole, partial, objects.Count, problems);
+    }
+
+    private void CheckRefs()
+    {
+        foreach ((string refspec, Checksum target) in repository.Refs())
+        {
+            if (!repository.Has(new ObjectName(target, ObjectType.Commit)))
+                problems.Add(new FsckProblem(FsckProblemKind.BrokenRef, refspec, null, $"it leads to {target}, which is not there"));
+            else if (options.VerifyBindings)
+                CheckBinding(refspec, target);
+        }
+    }
+
+    private void CheckBinding(string refspec, Checksum target)
+    {
+        string branch = refspec[(refspec.IndexOf(':', StringComparison.Ordinal) + 1)..];
+        try
+        {
+            if (repository.LoadCommit(target).Metadata[Repository.RefBinding] is { Type.Signature: "as" } bound &&
+                !bound.Items.Any(item => item.Text == branch))
+                problems.Add(new FsckProblem(FsckProblemKind.WrongBinding, refspec, null, $"{target} is bound to {bound}"));
+        }
+        catch (ObjectCorruptException)
+        {
+            // found again, and named, with the objects
+        }
+    }
+
+    private void CheckObjects(List<ObjectName> objects)
+    {
+        using var check = new ObjectCheck(repository);
+        var found = new ConcurrentBag<FsckProblem>();
+        long done = 0;
+        using (var work = new ParallelWork<ObjectName>(CheckOne, static _ => { }, cancel))
+        {
+            foreach (ObjectName name in objects)
+                work.Add(name);
+            work.Finish();
+        }
+
+        problems.AddRange(found.OrderBy(static problem => problem.Subject, StringComparer.Ordinal));
+
+        void CheckOne(ObjectName name)
+        {
+            if (check.Find(name) is { } problem)
+                found.Add(problem);
+            long now = Interlocked.Increment(ref done);
+            if (now % 256 == 0 || now == objects.Count)
+                progress?.Report(new FsckProgress(now, objects.Count));
+        }
+    }
+
+    private void Note(ObjectName name, RepositoryException finding, Checksum commit) => problems.Add(finding is ObjectMissingException
+        ? new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there")
+        : new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message));
+
+    private void Delete(List<Checksum> commits)
+    {
+        HashSet<ObjectName> broken = [.. problems.Where(static problem => problem.Object is not null).Select(static problem => problem.Object!.Value)];
+        if (broken.Count == 0)
+            return;
+        foreach (Checksum commit in commits)
+        {
+            var needs = new Reachability(repository);
+            needs.Add(commit, cancel);
+            if (needs.Objects.Overlaps(broken))
+                repository.MarkPartial(commit, byFsck: true);
+        }
+
+        foreach (FsckProblem problem in problems.Where(static problem => problem is { Kind: FsckProblemKind.Corrupt, Object: not null }))
+            repository.Objects.Dir.TryUnlink(problem.Object!.Value.LoosePath(repository.Mode));
+    }
+}

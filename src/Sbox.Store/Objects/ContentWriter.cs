@@ -1,0 +1,213 @@
+using System.IO.Compression;
+using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Turns files into file objects of a transaction; one thread at a time. It keeps its hash and one buffer, so memory does not
+/// grow with the files: what fits the buffer is read once; more is hashed first and, only if the object is new, read again to be copied.
+/// </summary>
+internal sealed class ContentWriter(Transaction transaction) : IDisposable
+{
+    private const int BufferSize = 1024 * 1024;
+
+    // The class library writes nothing for nothing; libostree wants the final empty block that zlib makes of it.
+    private static readonly byte[] EmptyDeflate = [0x03, 0x00];
+
+    private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(BufferSize);
+    private readonly MemoryStream compressed = new();
+
+    /// <summary>Adds an open file.</summary>
+    /// <param name="header">What the object says of it.</param>
+    /// <param name="file">A file on disk, from its beginning.</param>
+    /// <param name="path">What it is called, for errors.</param>
+    /// <returns>The object, and bytes of content.</returns>
+    public (Checksum Checksum, long Size) Write(FileHeader header, SafeFileHandle file, string path)
+    {
+        byte[] hashed = header.ToHashedBytes();
+        int filled = Fill(file);
+        if (filled < BufferSize)
+            return (WriteWhole(header, hashed, filled, expected: null, path), filled);
+
+        hash.AppendData(hashed);
+        long size = 0;
+        for (int read = filled; read > 0; read = RandomAccess.Read(file, buffer, size))
+        {
+            hash.AppendData(buffer, 0, read);
+            size += read;
+        }
+
+        Checksum checksum = TakeHash();
+        var name = new ObjectName(checksum, ObjectType.File);
+        if (!transaction.Has(name))
+        {
+            using var content = new FileStream(new SafeFileHandle(file.DangerousGetHandle(), ownsHandle: false), FileAccess.Read, bufferSize: 0);
+            content.Position = 0;
+            WriteLarge(header, hashed, 0, content, size, checksum, path);
+        }
+
+        return (checksum, size);
+    }
+
+    /// <summary>Adds a symbolic link, or a file whose content comes as a stream.</summary>
+    /// <param name="header">All beside the content.</param>
+    /// <param name="content">The content; read to its end once.</param>
+    /// <param name="expected">What the object must be; null for anything.</param>
+    /// <param name="size">The content's size where it is known: then a large file is written as it comes.</param>
+    /// <param name="source">Where it comes from, for errors.</param>
+    /// <exception cref="ObjectCorruptException">It is something else than expected; nothing was added.</exception>
+    public Checksum Write(FileHeader header, Stream content, Checksum? expected, long? size = null, string source = "content")
+    {
+        byte[] hashed = header.ToHashedBytes();
+        if (header.Mode.IsSymlink)
+            return WriteWhole(header, hashed, 0, expected, source);
+        int filled = 0;
+        for (int read; filled < BufferSize && (read = content.Read(buffer, filled, BufferSize - filled)) > 0;)
+            filled += read;
+        return filled < BufferSize
+            ? WriteWhole(header, hashed, filled, expected, source)
+            : WriteLarge(header, hashed, filled, content, size, expected, source);
+    }
+
+    public void Dispose() => hash.Dispose();
+
+    private Checksum WriteWhole(FileHeader header, byte[] hashed, int filled, Checksum? expected, string source)
+    {
+        hash.AppendData(hashed);
+        hash.AppendData(buffer, 0, filled);
+        Checksum checksum = TakeHash();
+        var name = new ObjectName(checksum, ObjectType.File);
+        if (expected is { } wanted && wanted != checksum)
+            throw new ObjectCorruptException(source, new ObjectName(wanted, ObjectType.File), checksum);
+        if (transaction.Has(name))
+            return checksum;
+
+        if (transaction.Repository.Mode == RepositoryMode.Archive)
+            StoreCompressed(header, name, filled);
+        else if (header.Mode.IsSymlink)
+            StoreSymlink(header, name);
+        else
+            StoreBare(header, name, filled);
+        return checksum;
+    }
+
+    private void StoreBare(FileHeader header, ObjectName name, int filled)
+    {
+        transaction.Reserve(filled);
+        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed(0x180 /* 0600 */);
+        RandomAccess.Write(file, buffer.AsSpan(0, filled), fileOffset: 0);
+        FinishBare(file, header);
+        transaction.StageContent(file, name, filled);
+    }
+
+    private void StoreSymlink(FileHeader header, ObjectName name)
+    {
+        Staging staging = transaction.Staging;
+        string temporary = staging.TemporaryName();
+        staging.Dir.Symlink(header.SymlinkTarget!, temporary);
+        staging.Dir.ChangeOwner(temporary, header.Uid, header.Gid);
+        foreach (Xattr xattr in header.Xattrs)
+            Xattrs.Set(staging.Dir, temporary, xattr);
+        transaction.CountContent(name, staging.Rename(temporary, name.LoosePath(RepositoryMode.Bare)), 0);
+    }
+
+    private void StoreCompressed(FileHeader header, ObjectName name, int filled)
+    {
+        compressed.SetLength(0);
+        compressed.Write(header.ToArchiveBytes((ulong)filled));
+        if (filled > 0)
+        {
+            using DeflateStream deflate = NewDeflate(compressed);
+            deflate.Write(buffer, 0, filled);
+        }
+        else if (header.Mode.IsRegular)
+        {
+            compressed.Write(EmptyDeflate);
+        }
+
+        transaction.Reserve(compressed.Length);
+        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed();
+        RandomAccess.Write(file, compressed.GetBuffer().AsSpan(0, (int)compressed.Length), fileOffset: 0);
+        transaction.StageContent(file, name, compressed.Length);
+    }
+
+    // What was read already (filled) is in the buffer; the rest comes from the stream.
+    private Checksum WriteLarge(FileHeader header, byte[] hashed, int filled, Stream content, long? size, Checksum? expected, string source)
+    {
+        bool archive = transaction.Repository.Mode == RepositoryMode.Archive;
+        if (archive && size is null)
+            throw new ArgumentNullException(nameof(size), "an archive object begins with its content's size");
+        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed(archive ? 0x1A4u /* 0644 */ : 0x180 /* 0600 */);
+        using var output = new HandleStream(file, transaction.Reserve);
+        hash.AppendData(hashed);
+        long written;
+        if (archive)
+        {
+            output.Write(header.ToArchiveBytes((ulong)size!));
+            using DeflateStream deflate = NewDeflate(output);
+            written = CopyHashed(filled, content, deflate);
+        }
+        else
+        {
+            written = CopyHashed(filled, content, output);
+        }
+
+        output.Flush();
+        Checksum checksum = TakeHash();
+        if (expected is { } wanted && wanted != checksum)
+            throw new ObjectCorruptException(source, new ObjectName(wanted, ObjectType.File), checksum);
+        if (archive && written != size)
+            throw new MalformedException("file object", "size", $"{size} bytes", $"{written}");
+        if (!archive)
+            FinishBare(file, header);
+        transaction.StageContent(file, new ObjectName(checksum, ObjectType.File), output.Length);
+        return checksum;
+    }
+
+    private long CopyHashed(int filled, Stream content, Stream output)
+    {
+        long written = 0;
+        for (int read = filled > 0 ? filled : content.Read(buffer); read > 0; read = content.Read(buffer))
+        {
+            hash.AppendData(buffer, 0, read);
+            output.Write(buffer, 0, read);
+            written += read;
+        }
+
+        return written;
+    }
+
+    private void FinishBare(SafeFileHandle file, FileHeader header)
+    {
+        string path = transaction.Staging.Dir.Path;
+        Linux.Files.ChangeOwner(file, header.Uid, header.Gid, path);
+        // After the owner, whose change drops file capabilities; before the mode, which may take write permission away.
+        foreach (Xattr xattr in header.Xattrs)
+            Xattrs.Set(file, xattr, path);
+        Linux.Files.ChangeMode(file, header.Mode.Permissions, path);
+        // libostree gives every object the same time, so that checkouts are the same.
+        Linux.Files.SetModified(file, 0, 0, path);
+    }
+
+    private DeflateStream NewDeflate(Stream output) => new(
+        output, new ZLibCompressionOptions { CompressionLevel = transaction.Repository.Settings.ZlibLevel }, leaveOpen: true);
+
+    private int Fill(SafeFileHandle file)
+    {
+        int filled = 0;
+        for (int read; filled < BufferSize && (read = RandomAccess.Read(file, buffer.AsSpan(filled), filled)) > 0;)
+            filled += read;
+        return filled;
+    }
+
+    private Checksum TakeHash()
+    {
+        Span<byte> bytes = stackalloc byte[Checksum.Size];
+        hash.GetHashAndReset(bytes);
+        return Checksum.FromBytes(bytes);
+    }
+}

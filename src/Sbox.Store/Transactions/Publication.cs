@@ -1,0 +1,54 @@
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Moving staged objects into <c>objects/</c>. Bytes before names: one syncfs for all of them first. And what is needed before what
+/// needs it: commits last, after the rest is durable, so that a cut at any point leaves no commit without its tree.
+/// </summary>
+internal static class Publication
+{
+    public static void Publish(Dir staging, Dir objects, bool durable)
+    {
+        List<string> directories = [.. staging.Entries().Select(static entry => entry.Name).Where(static name => name.Length == 2)];
+        if (directories.Count == 0)
+            return;
+        if (durable)
+            Durable.SyncFileSystem(staging);
+        Move(staging, objects, directories, durable, static name => !IsCommit(name));
+        Move(staging, objects, directories, durable, IsCommit);
+    }
+
+    private static bool IsCommit(string name) =>
+        name.EndsWith(".commit", StringComparison.Ordinal) || name.EndsWith(".commitmeta", StringComparison.Ordinal);
+
+    private static void Move(Dir staging, Dir objects, List<string> directories, bool durable, Func<string, bool> which)
+    {
+        bool madeDirectory = false;
+        foreach (string name in directories)
+        {
+            using Dir from = staging.OpenDir(name);
+            List<string> chosen = [.. from.Entries().Select(static entry => entry.Name).Where(which)];
+            if (chosen.Count == 0)
+                continue;
+            madeDirectory |= !objects.Exists(name);
+            using Dir to = objects.MakeAndOpenDir(name);
+            foreach (string entry in chosen)
+                MoveOne(from, to, entry);
+            if (durable)
+                Durable.Sync(to);
+        }
+
+        if (madeDirectory && durable)
+            Durable.Sync(objects);
+    }
+
+    private static void MoveOne(Dir from, Dir to, string name)
+    {
+        // A commit's detached metadata is named after the commit and may change; everything else of one name is the same.
+        if (name.EndsWith(".commitmeta", StringComparison.Ordinal))
+            from.Rename(name, to, name);
+        else if (!from.TryRename(name, to, name))
+            from.Unlink(name);
+    }
+}

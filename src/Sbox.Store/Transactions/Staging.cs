@@ -1,0 +1,154 @@
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Where objects wait until all of them are on the disk: <c>tmp/staging-BOOTID-XXXXXX</c>, locked by a file beside it. Named as
+/// libostree does, so that either of us goes on with what the other left in this boot, and clears what is left of earlier ones
+/// (whose bytes a power cut may have taken).
+/// </summary>
+internal sealed class Staging : IDisposable
+{
+    private const string Prefix = "staging-";
+    private readonly Dir tmp;
+    private readonly FileLock held;
+    private readonly string name;
+    private readonly bool[] hasSubdirectory = new bool[256];
+
+    private Staging(Dir tmp, string name, FileLock held)
+    {
+        (this.tmp, this.name, this.held) = (tmp, name, held);
+        Dir = tmp.OpenDir(name);
+    }
+
+    public Dir Dir { get; }
+
+    /// <summary>Takes over an abandoned directory of this boot, or makes one.</summary>
+    public static Staging Take(Dir repository)
+    {
+        Dir tmp = repository.MakeAndOpenDir("tmp");
+        try
+        {
+            string prefix = $"{Prefix}{BootId()}-";
+            foreach (DirEntry entry in tmp.Entries())
+            {
+                if (entry.Name.StartsWith(prefix, StringComparison.Ordinal) && tmp.TryStat(entry.Name) is { IsDirectory: true } &&
+                    TryLock(tmp, entry.Name) is { } found)
+                    return new Staging(tmp, entry.Name, found);
+            }
+
+            while (true)
+            {
+                string name = prefix + RandomName();
+                tmp.MakeDir(name);
+                if (TryLock(tmp, name) is { } made)
+                    return new Staging(tmp, name, made);
+            }
+        }
+        catch
+        {
+            tmp.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Clears what earlier boots left, and whatever else has lain in <c>tmp/</c> for too long.</summary>
+    public static void Clear(Dir repository, TimeSpan expiry, DateTimeOffset now)
+    {
+        using Dir tmp = repository.OpenDir("tmp");
+        string current = $"{Prefix}{BootId()}-";
+        foreach (DirEntry entry in tmp.Entries())
+        {
+            if (entry.Name == "cache" || tmp.TryStat(entry.Name) is not { } stat)
+                continue;
+            if (stat.IsDirectory && entry.Name.StartsWith(Prefix, StringComparison.Ordinal))
+            {
+                if (!entry.Name.StartsWith(current, StringComparison.Ordinal))
+                    ClearStaging(tmp, entry.Name);
+            }
+            else if (now.ToUnixTimeSeconds() - stat.ModifiedSeconds > expiry.TotalSeconds)
+            {
+                tmp.RemoveAll(entry.Name);
+            }
+        }
+    }
+
+    public bool Has(string loosePath) => Dir.Exists(loosePath);
+
+    /// <summary>Gives a whole file its name; false when an equal one is there.</summary>
+    public bool Link(SafeFileHandle file, string loosePath)
+    {
+        MakeSubdirectory(loosePath);
+        return Dir.TryLink(file, loosePath);
+    }
+
+    /// <summary>A name at which something that cannot be without one (a symbolic link) may be made ready.</summary>
+    public string TemporaryName() => $"making-{Guid.NewGuid():N}";
+
+    /// <summary>Gives what was made ready its name.</summary>
+    public bool Rename(string temporary, string loosePath)
+    {
+        MakeSubdirectory(loosePath);
+        if (Dir.TryRename(temporary, Dir, loosePath))
+            return true;
+        Dir.Unlink(temporary);
+        return false;
+    }
+
+    public void MakeSubdirectory(string loosePath)
+    {
+        int index = Convert.ToInt32(loosePath[..2], 16);
+        if (Volatile.Read(ref hasSubdirectory[index]))
+            return;
+        Dir.MakeDirs(loosePath[..2]);
+        Volatile.Write(ref hasSubdirectory[index], true);
+    }
+
+    /// <summary>Deletes it, when all its objects are in their places.</summary>
+    public void Remove()
+    {
+        tmp.RemoveAll(name);
+        tmp.TryUnlink(LockOf(name));
+    }
+
+    public void Dispose()
+    {
+        held.Dispose();
+        Dir.Dispose();
+        tmp.Dispose();
+    }
+
+    private static void ClearStaging(Dir tmp, string name)
+    {
+        using FileLock? taken = TryLock(tmp, name);
+        if (taken is null)
+            return;
+        tmp.RemoveAll(name);
+        tmp.TryUnlink(LockOf(name));
+    }
+
+    // The lock lies beside the directory, so that it can be held until the directory is gone.
+    private static FileLock? TryLock(Dir tmp, string name)
+    {
+        FileLock? taken = FileLock.TryTake(tmp, LockOf(name), LockKind.Exclusive);
+        if (taken is null)
+            return null;
+        if (taken.IsStill(tmp, LockOf(name)) && tmp.TryStat(name) is { IsDirectory: true })
+            return taken;
+        taken.Dispose();
+        return null;
+    }
+
+    private static string LockOf(string name) => $"{name}-lock";
+
+    private static string BootId()
+    {
+        using Dir kernel = Dir.Open("/proc/sys/kernel/random");
+        return Encoding.ASCII.GetString(kernel.ReadAll("boot_id")).Trim();
+    }
+
+    private static string RandomName() => string.Create(6, 0, static (text, _) =>
+        System.Security.Cryptography.RandomNumberGenerator.GetItems("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", text));
+}

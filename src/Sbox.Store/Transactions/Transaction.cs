@@ -1,0 +1,180 @@
+using System.Collections.Concurrent;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Objects and refs that appear together: staged below <c>tmp/</c>, synced, then renamed into place, refs last. Disposing without
+/// <see cref="Commit"/> forgets refs; staged objects stay for the next transaction of this boot, as libostree's do.
+/// Objects may be added from several threads at once.
+/// </summary>
+public sealed class Transaction : IDisposable
+{
+    private readonly FileLock? held;
+    private readonly Dictionary<string, Checksum?> refs = [];
+    private readonly ConcurrentDictionary<ObjectName, bool> known = new();
+    private readonly ConcurrentBag<ContentWriter> writers = [];
+    private long writable;
+    private long metadataWritten, contentWritten, contentBytes;
+    private bool ended;
+
+    internal Transaction(Repository repository, CancellationToken cancel)
+    {
+        Repository = repository;
+        held = RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Shared, cancel);
+        try
+        {
+            writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
+            Staging = Staging.Take(repository.Dir);
+        }
+        catch
+        {
+            held?.Dispose();
+            throw;
+        }
+    }
+
+    internal Repository Repository { get; }
+
+    internal Staging Staging { get; }
+
+    /// <summary>Objects added so far that were not there before.</summary>
+    public TransactionStats Stats => new(
+        Interlocked.Read(ref metadataWritten), Interlocked.Read(ref contentWritten), Interlocked.Read(ref contentBytes));
+
+    /// <summary>Whether an object is in the repository or added by this transaction.</summary>
+    public bool Has(ObjectName name)
+    {
+        if (known.ContainsKey(name))
+            return true;
+        bool found = Repository.Objects.Has(name) || Staging.Has(name.LoosePath(Repository.Mode));
+        if (found)
+            known.TryAdd(name, true);
+        return found;
+    }
+
+    /// <summary>Adds an object that is no file.</summary>
+    /// <returns>Its name.</returns>
+    public Checksum WriteMetadata(ObjectType type, ReadOnlySpan<byte> bytes)
+    {
+        if (type is ObjectType.File or ObjectType.CommitMeta)
+            throw new ArgumentOutOfRangeException(nameof(type), type, "not named by the checksum of these bytes");
+        var name = new ObjectName(Checksum.Of(bytes), type);
+        if (!Has(name))
+            Stage(name, bytes);
+        return name.Checksum;
+    }
+
+    /// <summary>Adds what lies beside a commit, in place of what did.</summary>
+    public void WriteDetachedMetadata(Checksum commit, VariantDictionary metadata)
+    {
+        var name = new ObjectName(commit, ObjectType.CommitMeta);
+        Staging.Dir.TryUnlink(name.LoosePath(Repository.Mode));
+        Stage(name, metadata.ToBytes());
+    }
+
+    /// <summary>Adds a file or symbolic link.</summary>
+    /// <param name="header">All beside its content.</param>
+    /// <param name="content">Its content from here to its end; ignored for a symbolic link.</param>
+    /// <returns>Its name.</returns>
+    /// <exception cref="NotEnoughSpaceException">It would use up the reserved space.</exception>
+    public Checksum WriteFile(FileHeader header, Stream content) => UseWriter(writer => writer.Write(header, content, expected: null));
+
+    /// <summary>Points a ref at a commit (null deletes it) when the transaction is committed.</summary>
+    /// <exception cref="InvalidRefException">The name holds what libostree refuses.</exception>
+    public void SetRef(string refspec, Checksum? target)
+    {
+        RefStore.Split(refspec);
+        refs[refspec] = target;
+    }
+
+    /// <summary>Makes all of it durable and visible.</summary>
+    /// <exception cref="LinuxException">Some of it may not be on the disk; no ref was changed.</exception>
+    public TransactionStats Commit()
+    {
+        ObjectDisposedException.ThrowIf(ended, this);
+        Publication.Publish(Staging.Dir, Repository.Objects.Dir, Repository.Settings.Fsync);
+        Staging.Remove();
+        Staging.Clear(Repository.Dir, Repository.Settings.TmpExpiry, TimeProvider.System.GetUtcNow());
+        foreach ((string refspec, Checksum? target) in refs)
+            Repository.SetRef(refspec, target);
+        End();
+        return Stats;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => End();
+
+    internal T UseWriter<T>(Func<ContentWriter, T> use)
+    {
+        if (!writers.TryTake(out ContentWriter? writer))
+            writer = new ContentWriter(this);
+        T result;
+        try
+        {
+            result = use(writer);
+        }
+        catch
+        {
+            writer.Dispose(); // half of a file is in its hash
+            throw;
+        }
+
+        writers.Add(writer);
+        return result;
+    }
+
+    /// <summary>Counts bytes of content against the reserve, before they are written.</summary>
+    internal void Reserve(long bytes)
+    {
+        long left = Interlocked.Add(ref writable, -bytes);
+        if (left < 0)
+            throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
+    }
+
+    /// <summary>Gives a whole file object its name.</summary>
+    internal void StageContent(SafeFileHandle file, ObjectName name, long storedBytes) =>
+        CountContent(name, Staging.Link(file, name.LoosePath(Repository.Mode)), storedBytes);
+
+    /// <summary>Notes an object that was put into the staging directory.</summary>
+    internal void CountContent(ObjectName name, bool added, long storedBytes)
+    {
+        if (added && known.TryAdd(name, true))
+        {
+            Interlocked.Increment(ref contentWritten);
+            Interlocked.Add(ref contentBytes, storedBytes);
+        }
+    }
+
+    internal void CountMetadata(ObjectName name, bool added)
+    {
+        if (added && known.TryAdd(name, true))
+            Interlocked.Increment(ref metadataWritten);
+    }
+
+    private void Stage(ObjectName name, ReadOnlySpan<byte> bytes)
+    {
+        using SafeFileHandle file = Staging.Dir.CreateUnnamed();
+        RandomAccess.Write(file, bytes, fileOffset: 0);
+        CountMetadata(name, Staging.Link(file, name.LoosePath(Repository.Mode)));
+    }
+
+    private void End()
+    {
+        if (ended)
+            return;
+        ended = true;
+        foreach (ContentWriter writer in writers)
+            writer.Dispose();
+        Staging.Dispose();
+        held?.Dispose();
+    }
+}
+
+/// <summary>What a transaction added.</summary>
+/// <param name="MetadataWritten">Commits, dirtrees and dirmetas that were not there before.</param>
+/// <param name="ContentWritten">Files that were not there before.</param>
+/// <param name="ContentBytes">Bytes of those as they are stored.</param>
+public readonly record struct TransactionStats(long MetadataWritten, long ContentWritten, long ContentBytes);
