@@ -23,6 +23,9 @@ public sealed record SysrootOptions
 
     /// <summary>How many bytes are free where a directory is, for tests. Null: as the kernel says.</summary>
     public Func<Dir, long>? FreeBytes { get; init; }
+
+    /// <summary>Makes a UKI of its parts; tests with trees that hold no real stub give their own.</summary>
+    public Func<UnifiedKernel, byte[]> AssembleUki { get; init; } = static _ => throw new NotSupportedException("UKIs cannot be assembled yet");
 }
 
 /// <summary>
@@ -120,15 +123,22 @@ public sealed class OstreeSysroot : IDisposable
         TouchDeploy();
     }
 
-    /// <summary>Whether a deployment is the one that runs.</summary>
-    public bool IsBooted(Deployment deployment)
+    /// <summary>The name of the deployment that runs, whether a boot entry leads to it or not; null where none of this sysroot does.</summary>
+    public DeploymentName? BootedName
     {
-        if (BootArguments.Get("sbox.deployment") is { } name)
-            return name == deployment.Name.ToString();
-        return BootArguments.Get("ostree") is { } link
-            && Root.TryStat(link.TrimStart('/')) is { IsSymlink: true }
-            && Root.ReadLink(link.TrimStart('/')).EndsWith($"/{deployment.Name.Os}/deploy/{deployment.Name.Commit}.{deployment.Name.Serial}", StringComparison.Ordinal);
+        get
+        {
+            if (BootArguments.Get("sbox.deployment") is { } text)
+                return DeploymentName.TryParse(text, out DeploymentName asked) && Root.Exists(asked.Directory) ? asked : null;
+            if (BootArguments.Get("ostree")?.TrimStart('/') is not { } link || Root.TryStat(link) is not { IsSymlink: true })
+                return null;
+            return Root.ReadLink(link).Split('/') is [.., var os, "deploy", var directory] && DeploymentName.TryParse($"{os}/{directory}", out DeploymentName name)
+                ? name : null;
+        }
     }
+
+    /// <summary>Whether a deployment is the one that runs.</summary>
+    public bool IsBooted(Deployment deployment) => BootedName == deployment.Name;
 
     /// <summary>
     /// Whose /etc and kernel arguments a new deployment takes over: the running one where it is of the same stateroot, else the first

@@ -1,0 +1,92 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>Removes what the active boot configuration does not lead to. Every step may be the last before a power cut.</summary>
+internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
+{
+    private Dir Root => sysroot.Root;
+
+    /// <summary>Removes boot configurations, deployments and kernels that nothing leads to; objects stay.</summary>
+    public IReadOnlyList<DeploymentName> RemoveUnreferenced()
+    {
+        BootVersion boot = sysroot.BootVersion;
+        int other = 1 - boot.Version;
+        foreach (string name in (string[])[$"boot/loader.{other}", $"ostree/boot.{other}", $"ostree/boot.{other}.0", $"ostree/boot.{other}.1", $"ostree/boot.{boot.Version}.{1 - boot.Subversion}"])
+        {
+            if (!Root.Exists(name))
+                continue;
+            sysroot.Step($"remove {name}");
+            Root.RemoveAll(name);
+        }
+
+        List<DeploymentName> removed = [.. DeploymentDirectories.Of(Root).Where(name => !IsActive(name) && !planner.IsProtected(name))];
+        foreach (DeploymentName name in removed)
+            RemoveDeployment(name);
+        RemoveKernels();
+        return removed;
+    }
+
+    /// <summary>Also sets the refs that keep the deployed commits, and deletes the objects that nothing needs.</summary>
+    public CleanupReport Clean(CancellationToken cancel)
+    {
+        IReadOnlyList<DeploymentName> removed = RemoveUnreferenced();
+        SetRefs();
+        sysroot.Step("prune the repository");
+        PruneReport pruned = sysroot.Repository.Prune(
+            new PruneOptions { RefsOnly = true, Depth = 0, Keep = [.. DeploymentDirectories.Of(Root).Select(static name => name.Commit).Distinct()] }, cancel);
+        return new CleanupReport(removed, pruned.ObjectsDeleted, pruned.BytesFreed);
+    }
+
+    private bool IsActive(DeploymentName name) => sysroot.Deployments.Any(each => each.Name == name);
+
+    private void RemoveDeployment(DeploymentName name)
+    {
+        sysroot.Step($"remove {name.Directory}");
+        using (Dir directory = Root.OpenDir(name.Directory))
+            InodeFlags.ClearImmutable(directory); // libostree sets it
+        Root.RemoveAll(Layout.BackingOf(name));
+        Root.TryUnlink(Layout.OriginOf(name));
+        Root.RemoveAll(name.Directory);
+    }
+
+    private void RemoveKernels()
+    {
+        HashSet<Checksum> active = [.. sysroot.Deployments.Select(static each => each.BootChecksum)];
+        using Dir? kernels = Root.TryOpenDir("boot/ostree");
+        foreach (DirEntry entry in kernels?.Entries() ?? [])
+        {
+            int dash = entry.Name.LastIndexOf('-');
+            if (dash > 0 && Checksum.TryParse(entry.Name.AsSpan(dash + 1), out Checksum checksum) && !active.Contains(checksum))
+            {
+                sysroot.Step($"remove boot/ostree/{entry.Name}");
+                kernels!.RemoveAll(entry.Name);
+            }
+        }
+    }
+
+    // ostree/VERSION/SUBVERSION/INDEX: what keeps a deployed commit when someone prunes by refs alone. New ones first.
+    private void SetRefs()
+    {
+        BootVersion boot = sysroot.BootVersion;
+        IReadOnlyDictionary<string, Checksum> before = sysroot.Repository.Refs("ostree");
+        Dictionary<string, Checksum> wanted = sysroot.Deployments.Index()
+            .ToDictionary(each => $"ostree/{boot.Version}/{boot.Subversion}/{each.Index}", static each => each.Item.Name.Commit);
+        foreach ((string name, Checksum commit) in wanted.Where(each => !before.TryGetValue(each.Key, out Checksum old) || old != each.Value))
+        {
+            sysroot.Step($"set ref {name}");
+            sysroot.Repository.SetRef(name, commit);
+        }
+
+        foreach (string name in before.Keys.Where(name => IsDeploymentRef(name) && !wanted.ContainsKey(name)))
+        {
+            sysroot.Step($"delete ref {name}");
+            sysroot.Repository.SetRef(name, null);
+        }
+    }
+
+    private static bool IsDeploymentRef(string name) => name.Split('/') is ["ostree", "0" or "1", "0" or "1", var index] && index.All(char.IsAsciiDigit);
+}

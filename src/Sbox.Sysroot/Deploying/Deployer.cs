@@ -1,0 +1,257 @@
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Codecs.Verity;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>
+/// Changes what is deployed. Each change takes the sysroot's lock and keeps one order: the new deployment whole and synced, then the
+/// boot entries swapped, then the ESP led to it, and only then what is no longer wanted removed. A power cut anywhere leaves a machine
+/// that boots the old deployment or the new, and the same command finishes the work.
+/// </summary>
+/// <remarks>docs/formats/sysroot.md.</remarks>
+public sealed class Deployer : IDisposable
+{
+    private readonly OstreeSysroot sysroot;
+    private readonly Dir? espDir;
+    private readonly EspWriter? esp;
+    private readonly Planner planner;
+
+    /// <summary>Prepares to change a sysroot.</summary>
+    /// <param name="sysroot">The sysroot; must stay open.</param>
+    /// <param name="espDirectory">The mounted ESP, or the directory that becomes one; null where only boot entries are kept.</param>
+    public Deployer(OstreeSysroot sysroot, string? espDirectory)
+    {
+        this.sysroot = sysroot;
+        espDir = espDirectory is null ? null : Dir.Open(espDirectory);
+        esp = espDir is null ? null : new EspWriter(sysroot, espDir);
+        planner = new Planner(sysroot, esp);
+    }
+
+    /// <summary>The ESP; null where none was given.</summary>
+    public EspWriter? Esp => esp;
+
+    /// <summary>Says what <see cref="Deploy"/> would do. Nothing is changed.</summary>
+    /// <exception cref="NoSuchDeploymentException">There is no such stateroot.</exception>
+    /// <exception cref="NoSpaceException">The ESP has too little room.</exception>
+    /// <exception cref="NoKernelException">The tree has no kernel.</exception>
+    public DeployPlan Plan(DeployRequest request)
+    {
+        DeployPlan plan = planner.Plan(request);
+        esp?.CheckRoom(plan.EspBytes);
+        return plan;
+    }
+
+    /// <summary>Deploys a commit as the new default.</summary>
+    /// <param name="request">What and where.</param>
+    /// <param name="progress">Told in words what is done now.</param>
+    /// <param name="cancel">Looked at until the boot entries are swapped; what is there by then is cleaned away by the next change.</param>
+    /// <exception cref="SysrootBusyException">Someone else changes this sysroot.</exception>
+    /// <exception cref="NoSpaceException">The ESP has too little room; nothing was written.</exception>
+    public DeployResult Deploy(DeployRequest request, IProgress<string>? progress = null, CancellationToken cancel = default)
+    {
+        using IDisposable held = Begin();
+        DeployPlan plan = Plan(request);
+        new Cleaner(sysroot, planner).RemoveUnreferenced();
+
+        progress?.Report("Checking out");
+        Checksum digest = CheckOut(plan, cancel);
+        progress?.Report("Merging /etc");
+        MergeEtc(plan);
+        cancel.ThrowIfCancellationRequested();
+
+        progress?.Report("Making it bootable");
+        BootTarget added = BootTarget.Of(sysroot, plan.Name, plan.Arguments);
+        List<BootTarget> targets = [added, .. plan.Kept.Select(Existing)];
+        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
+        return new DeployResult(plan, digest, report);
+    }
+
+    /// <summary>The deployment that <see cref="Rollback"/> would make the default: the first of the stateroot that is not the default now.</summary>
+    /// <exception cref="NoSuchDeploymentException">There is only one.</exception>
+    public Deployment RollbackTarget()
+    {
+        Deployment current = CurrentDefault ?? throw new NoSuchDeploymentException(sysroot.Path, "nothing is deployed");
+        return sysroot.Deployments.FirstOrDefault(each => each.Name.Os == current.Name.Os && each.Name != current.Name)
+            ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} is the only deployment: there is none to go back to");
+    }
+
+    /// <summary>Makes another deployment the default; no tree and no UKI is copied.</summary>
+    /// <param name="target">Which; null: <see cref="RollbackTarget"/>.</param>
+    /// <returns>The new default.</returns>
+    /// <exception cref="NoSuchDeploymentException">There is no other.</exception>
+    public Deployment Rollback(DeploymentName? target = null)
+    {
+        using IDisposable held = Begin();
+        Deployment chosen = target is { } name ? Find(name) : RollbackTarget();
+        IEnumerable<DeploymentName> rest = sysroot.Deployments.Where(each => each.Name != chosen.Name).Select(static each => each.Name);
+        Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null);
+        return Find(chosen.Name);
+    }
+
+    /// <summary>Removes a deployment that does not run.</summary>
+    /// <exception cref="DeploymentBootedException">It runs.</exception>
+    /// <exception cref="NoSuchDeploymentException">There is none such, or it is the last one.</exception>
+    public CleanupReport Undeploy(DeploymentName name)
+    {
+        using IDisposable held = Begin();
+        Deployment unwanted = Find(name);
+        if (sysroot.IsBooted(unwanted))
+            throw new DeploymentBootedException(name);
+        List<BootTarget> rest = [.. sysroot.Deployments.Where(each => each.Name != name).Select(each => Existing(each.Name))];
+        if (rest.Count == 0 && esp is not null)
+            throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
+        return Activate(rest, ImageDigest, updateLoader: false, progress: null);
+    }
+
+    /// <summary>Finishes what a cut left undone: leads the ESP to what is deployed, and removes all that nothing leads to.</summary>
+    public CleanupReport Finish(IProgress<string>? progress = null)
+    {
+        using IDisposable held = Begin();
+        return Activate([.. sysroot.Deployments.Select(each => Existing(each.Name))], ImageDigest, updateLoader: false, progress);
+    }
+
+    /// <summary>Whether the ESP, where there is one, offers exactly what is deployed.</summary>
+    public bool IsSettled => esp?.IsInStep([.. sysroot.Deployments.Select(static each => each.Name)]) ?? true;
+
+    /// <summary>What boots next when nobody chooses: by the ESP where there is one that says so, else the first boot entry.</summary>
+    public Deployment? CurrentDefault => sysroot.Deployments.FirstOrDefault(each => UnifiedKernel.FileName(each.Name) == esp?.Default) ?? sysroot.Deployments.FirstOrDefault();
+
+    /// <inheritdoc/>
+    public void Dispose() => espDir?.Dispose();
+
+    private IDisposable Begin()
+    {
+        IDisposable held = sysroot.Lock();
+        sysroot.Reload();
+        esp?.RemoveLeftovers();
+        return held;
+    }
+
+    private Deployment Find(DeploymentName name) => sysroot.Deployments.FirstOrDefault(each => each.Name == name)
+        ?? throw new NoSuchDeploymentException(sysroot.Path, $"no deployment {name.Short}");
+
+    private BootTarget Existing(DeploymentName name) => BootTarget.Of(sysroot, name, Find(name).Arguments);
+
+    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
+    {
+        new BootLinksWriter(sysroot).Write(targets);
+        List<DeploymentName> names = [.. targets.Select(static target => target.Name)];
+        long freed = 0;
+        if (esp is not null)
+        {
+            progress?.Report("Writing the EFI partition");
+            esp.Publish(targets, digestOf, updateLoader);
+            freed = esp.RemoveOthers(names);
+        }
+
+        progress?.Report("Cleaning up");
+        CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None);
+        return report with { BytesFreed = report.BytesFreed + freed };
+    }
+
+    private Checksum CheckOut(DeployPlan plan, CancellationToken cancel)
+    {
+        sysroot.Root.MakeDirs(Layout.Deployments(plan.Name.Os));
+        using Dir deployments = sysroot.Root.OpenDir(Layout.Deployments(plan.Name.Os));
+        string name = $"{plan.Name.Commit}.{plan.Name.Serial}";
+        sysroot.Step($"check out {plan.Name.Directory}");
+        sysroot.Repository.Checkout(plan.Name.Commit, deployments, name, new CheckoutOptions(), null, cancel);
+        using Dir tree = deployments.OpenDir(name);
+        sysroot.Step("write the composefs image");
+        Checksum digest = WriteImage(tree, plan.Name.Commit, cancel);
+        if (plan.Origin is { } origin)
+        {
+            sysroot.Step("write the origin");
+            Durable.Replace(deployments, $"{name}.origin", Encoding.UTF8.GetBytes(origin.ToString()));
+        }
+
+        return digest;
+    }
+
+    private Checksum WriteImage(Dir tree, Checksum commit, CancellationToken cancel)
+    {
+        string temporary = $"{PhysicalRoot.ImageName}.tmp";
+        tree.TryUnlink(temporary);
+        Checksum digest;
+        using (SafeFileHandle file = tree.CreateFile(temporary))
+        {
+            using (var stream = new FileStream(file, FileAccess.ReadWrite, bufferSize: 1 << 16))
+            {
+                digest = sysroot.Repository.WriteComposefs(commit, stream, cancel).Digest;
+                stream.Flush();
+                Durable.Sync(file, tree.Of(temporary));
+            }
+        }
+
+        tree.Rename(temporary, tree, PhysicalRoot.ImageName);
+        return digest;
+    }
+
+    private void MergeEtc(DeployPlan plan)
+    {
+        using Dir tree = sysroot.Root.OpenDir(plan.Name.Directory);
+        PrepareEtc(tree);
+        if (!tree.Exists("etc"))
+            return;
+        if (plan.Merge is { } merge && !plan.Request.NoMerge)
+        {
+            // Planned again from the tree that is there now: /etc is alive and may have changed since.
+            sysroot.Step("merge /etc");
+            using Dir defaults = tree.OpenDir("usr/etc"), etc = tree.OpenDir("etc");
+            using Dir? local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
+            if (local is not null && planner.EtcPlan(merge, EtcTree.Read(defaults)) is { } etcPlan)
+                EtcMerge.Apply(etcPlan, local, etc);
+        }
+
+        // systemd's ConditionNeedsUpdate= looks at these: whatever runs once after an update shall run.
+        tree.TryUnlink("etc/.updated");
+        sysroot.Root.TryUnlink($"{plan.Name.VarDirectory}/.updated");
+    }
+
+    // The tree has its defaults in usr/etc, and perhaps an empty etc to mount on.
+    private void PrepareEtc(Dir tree)
+    {
+        sysroot.Step("copy usr/etc to etc");
+        if (tree.TryStat("etc") is { IsDirectory: true })
+        {
+            using Dir etc = tree.OpenDir("etc");
+            bool empty = etc.Entries().Count == 0;
+            if (tree.Exists("usr/etc"))
+            {
+                if (!empty)
+                    throw new SysrootDamagedException(tree.Path, "the tree has both /etc and /usr/etc");
+                tree.RemoveDir("etc");
+            }
+            else if (!empty)
+            {
+                tree.Rename("etc", tree, "usr/etc"); // a tree that nobody prepared; libostree does the same
+            }
+        }
+
+        if (tree.TryStat("usr/etc") is { IsDirectory: true } && !tree.Exists("etc"))
+            TreeCopy.Recursive(tree, "usr/etc", tree, "etc");
+    }
+
+    private Checksum ImageDigest(DeploymentName name)
+    {
+        using Dir tree = sysroot.Root.OpenDir(name.Directory);
+        if (!tree.Exists(PhysicalRoot.ImageName))
+        {
+            InodeFlags.ClearImmutable(tree); // deployed by a libostree without composefs
+            return WriteImage(tree, name.Commit, CancellationToken.None);
+        }
+
+        using SafeFileHandle image = tree.OpenFile(PhysicalRoot.ImageName);
+        var hasher = new VerityHasher();
+        var buffer = new byte[1 << 20];
+        long at = 0;
+        for (int read; (read = RandomAccess.Read(image, buffer, at)) > 0; at += read)
+            hasher.Append(buffer.AsSpan(0, read));
+        return hasher.Finish();
+    }
+}

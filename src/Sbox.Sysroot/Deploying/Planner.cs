@@ -1,0 +1,86 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>Makes plans; only looks.</summary>
+internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
+{
+    private const string RootLabel = "root=LABEL=sbox-root";
+
+    public DeployPlan Plan(DeployRequest request)
+    {
+        Layout.CheckStateroot(request.Os);
+        if (sysroot.Root.TryStat(Layout.Stateroot(request.Os)) is not { IsDirectory: true })
+            throw new NoSuchDeploymentException(sysroot.Path, $"no stateroot '{request.Os}'");
+        var tree = new CommitTree(sysroot.Repository, request.Commit);
+        Deployment? merge = sysroot.MergeDeployment(request.Os);
+        List<Deployment> kept = [.. sysroot.Deployments.Where(each => request.Retain || Stays(each, request.Os, merge))];
+        return new DeployPlan(
+            request,
+            new DeploymentName(request.Os, request.Commit, NextSerial(request)),
+            tree.Commit.Version, tree.Commit.Time,
+            merge?.Name,
+            Arguments(request, tree, merge),
+            request.Origin ?? merge?.Origin?.ForSuccessor(),
+            [.. kept.Select(static each => each.Name)],
+            [.. sysroot.Deployments.Except(kept).Select(static each => each.Name)],
+            merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc()),
+            esp is null ? 0 : tree.EspBytes());
+    }
+
+    /// <summary>How the owner's changes to the one's /etc go onto these defaults; null where the one has no /etc.</summary>
+    public EtcMergePlan? EtcPlan(DeploymentName merge, EtcNode next)
+    {
+        using Dir? defaults = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc"), local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
+        return defaults is null || local is null ? null : EtcMergePlan.Make(EtcTree.Read(defaults), EtcTree.Read(local), next);
+    }
+
+    /// <summary>Whether a deployment's directory may not be removed though no boot entry leads to it: firmware still offers it, or it runs.</summary>
+    public bool IsProtected(DeploymentName name) => sysroot.BootedName == name || (esp?.Names(name) ?? false);
+
+    private bool Stays(Deployment each, string os, Deployment? merge) =>
+        each.IsPinned || each.Name.Os != os || sysroot.IsBooted(each) || each.Name == merge?.Name;
+
+    private int NextSerial(DeployRequest request) => DeploymentDirectories.Of(sysroot.Root)
+        .Where(name => name.Os == request.Os && name.Commit == request.Commit && (IsProtected(name) || sysroot.Deployments.Any(each => each.Name == name)))
+        .Select(static name => name.Serial + 1).DefaultIfEmpty(0).Max();
+
+    private KernelArguments Arguments(DeployRequest request, CommitTree tree, Deployment? merge)
+    {
+        KernelArguments arguments = request.Arguments
+            ?? (merge is null ? KernelArguments.Parse(RootLabel).Append(tree.RecipeArguments.ToString()) : Inherited(merge, tree));
+        return arguments.AppendIfMissing(request.MoreArguments.ToString());
+    }
+
+    // The recipe's arguments change with it; those that the owner added or removed stay as the owner has them.
+    private KernelArguments Inherited(Deployment merge, CommitTree tree)
+    {
+        KernelArguments before = new CommitTree(sysroot.Repository, merge.Name.Commit).RecipeArguments, after = tree.RecipeArguments;
+        List<KernelArgument> gone = [.. before.Except(after)];
+        KernelArguments kept = KernelArguments.Of(merge.Arguments.Where(argument => !gone.Contains(argument)));
+        return kept.AppendIfMissing(KernelArguments.Of(after.Except(before)).ToString());
+    }
+}
+
+/// <summary>The deployment directories there are, listed by a boot entry or not.</summary>
+internal static class DeploymentDirectories
+{
+    public static IReadOnlyList<DeploymentName> Of(Dir root)
+    {
+        var names = new List<DeploymentName>();
+        using Dir deploy = root.OpenDir(Layout.Deploy);
+        foreach (DirEntry os in deploy.Entries().Where(entry => deploy.TryStat(entry.Name) is { IsDirectory: true }))
+        {
+            using Dir? inner = deploy.TryOpenDir($"{os.Name}/deploy");
+            foreach (DirEntry entry in inner?.Entries() ?? [])
+            {
+                if (inner!.TryStat(entry.Name) is { IsDirectory: true } && DeploymentName.TryParse($"{os.Name}/{entry.Name}", out DeploymentName name))
+                    names.Add(name);
+            }
+        }
+
+        return names;
+    }
+}

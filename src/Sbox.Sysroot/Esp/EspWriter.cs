@@ -1,0 +1,156 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>
+/// Keeps an ESP (mounted, or a directory that becomes one) in step with the deployments: one UKI each, the first one the default.
+/// FAT has no journal, so every file is written beside its place under a name that systemd-boot ignores, synced, and renamed; what is
+/// no longer wanted goes last. At every cut there is a whole UKI whose deployment is there.
+/// </summary>
+/// <remarks>docs/formats/sysroot.md has the order and its reasons.</remarks>
+public sealed partial class EspWriter
+{
+    private const string Linux = "EFI/Linux", Systemd = "EFI/systemd", Fallback = "EFI/BOOT", Loader = "loader", ConfName = "loader.conf";
+    private readonly OstreeSysroot sysroot;
+    private readonly Dir esp;
+
+    internal EspWriter(OstreeSysroot sysroot, Dir esp) => (this.sysroot, this.esp) = (sysroot, esp);
+
+    /// <summary>The UKIs of deployments on the ESP, by file name, with their sizes; those of others are left alone and not listed.</summary>
+    public IReadOnlyDictionary<string, long> UnifiedKernels()
+    {
+        using Dir? linux = esp.TryOpenDir(Linux);
+        return (linux?.Entries() ?? []).Where(static entry => OurName().IsMatch(entry.Name))
+            .ToDictionary(static entry => entry.Name, entry => linux!.Stat(entry.Name).Size);
+    }
+
+    /// <summary>The UKI that is booted when nobody chooses; null where loader.conf is missing or names none that is there.</summary>
+    public string? Default => ReadConf()?.Default is { } name && UnifiedKernels().ContainsKey(name) ? name : null;
+
+    /// <summary>Whether a deployment's UKI is there.</summary>
+    internal bool Names(DeploymentName name) => esp.Exists($"{Linux}/{UnifiedKernel.FileName(name)}");
+
+    /// <summary>Whether these deployments and no others are there, the first one the default.</summary>
+    internal bool IsInStep(IReadOnlyList<DeploymentName> wanted) =>
+        UnifiedKernels().Keys.Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
+        && (wanted.Count == 0 || Default == UnifiedKernel.FileName(wanted[0]));
+
+    /// <summary>Refuses before anything is written where these bytes do not fit beside what is there now.</summary>
+    /// <exception cref="NoSpaceException">They do not.</exception>
+    internal void CheckRoom(long needed)
+    {
+        long free = sysroot.Options.FreeBytes?.Invoke(esp) ?? FileSystemSpace.Of(esp).FreeBytes;
+        if (needed > free)
+            throw new NoSpaceException(esp.Path, needed, free, [.. UnifiedKernels().Select(static each => new Freeable(each.Key, each.Value))]);
+    }
+
+    /// <summary>Makes all of these bootable, the first by default; removes nothing.</summary>
+    /// <param name="targets">In boot order.</param>
+    /// <param name="digestOf">The fs-verity digest of a deployment's composefs image.</param>
+    /// <param name="updateLoader">Whether the boot loader of the first target's tree replaces another one; one that is missing is installed always.</param>
+    internal void Publish(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader)
+    {
+        MakeDirectories();
+        foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
+            WriteUnifiedKernel(target, digestOf(target.Name));
+        if (targets.Count == 0)
+            return;
+        InstallLoader(targets[0], updateLoader);
+        LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(UnifiedKernel.FileName(targets[0].Name));
+        if (conf != ReadConf())
+            Replace(Loader, ConfName, Encoding.UTF8.GetBytes(conf.Text));
+    }
+
+    /// <summary>Removes the UKIs of all deployments but these, and what a cut left half-written.</summary>
+    /// <returns>Bytes freed.</returns>
+    internal long RemoveOthers(IReadOnlyList<DeploymentName> wanted)
+    {
+        HashSet<string> keep = [.. wanted.Select(UnifiedKernel.FileName)];
+        long freed = 0;
+        using Dir? linux = esp.TryOpenDir(Linux);
+        foreach ((string name, long size) in UnifiedKernels().Where(each => !keep.Contains(each.Key)))
+        {
+            sysroot.Step($"remove {linux!.Of(name)}");
+            linux.Unlink(name);
+            freed += size;
+        }
+
+        if (freed > 0)
+            Durable.Sync(linux!);
+        return freed;
+    }
+
+    /// <summary>Removes what a cut left half-written, so that its room counts as free.</summary>
+    internal void RemoveLeftovers()
+    {
+        foreach (string path in (string[])[Linux, Systemd, Fallback, Loader])
+        {
+            using Dir? dir = esp.TryOpenDir(path);
+            foreach (DirEntry entry in (dir?.Entries() ?? []).Where(static entry => entry.Name.StartsWith('.') && entry.Name.EndsWith(".tmp", StringComparison.Ordinal)))
+                dir!.Unlink(entry.Name);
+        }
+    }
+
+    private LoaderConf? ReadConf() => esp.TryReadAll($"{Loader}/{ConfName}") is { } bytes ? new LoaderConf(Encoding.UTF8.GetString(bytes)) : null;
+
+    private void MakeDirectories()
+    {
+        if (((string[])[Linux, Systemd, Fallback, Loader]).All(esp.Exists))
+            return;
+        sysroot.Step($"make directories in {esp.Path}");
+        foreach (string path in (string[])[Linux, Systemd, Fallback, Loader])
+            esp.MakeDirs(path);
+        using Dir efi = esp.OpenDir("EFI");
+        Durable.Sync(efi);
+        Durable.Sync(esp);
+    }
+
+    private void WriteUnifiedKernel(BootTarget target, Checksum imageDigest)
+    {
+        using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
+        UnifiedKernel parts = UnifiedKernel.Of(tree, target, imageDigest);
+        Replace(Linux, UnifiedKernel.FileName(target.Name), sysroot.Options.AssembleUki(parts));
+    }
+
+    private void InstallLoader(BootTarget target, bool update)
+    {
+        using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
+        string machine = UnifiedKernel.Machine(tree.Exists, tree.Path);
+        string source = UnifiedKernel.BootLoaderPath(machine);
+        byte[] loader = tree.TryReadAll(source) ?? throw new NoBootLoaderException(tree.Path, source);
+        // One after the other: the firmware falls back to EFI/BOOT when the first is unreadable.
+        foreach ((string directory, string name) in (ReadOnlySpan<(string, string)>)[(Systemd, $"systemd-boot{machine}.efi"), (Fallback, $"BOOT{machine.ToUpperInvariant()}.EFI")])
+        {
+            byte[]? there = esp.TryReadAll($"{directory}/{name}");
+            if (there is null || (update && !there.AsSpan().SequenceEqual(loader)))
+                Replace(directory, name, loader);
+        }
+    }
+
+    // Names that begin with a dot or do not end in .efi are nothing to systemd-boot.
+    private void Replace(string directory, string name, byte[] bytes)
+    {
+        using Dir dir = esp.OpenDir(directory);
+        string temporary = $".{name}.tmp";
+        sysroot.Step($"write {dir.Of(temporary)}");
+        dir.TryUnlink(temporary);
+        using (SafeFileHandle file = dir.CreateFile(temporary))
+        {
+            RandomAccess.Write(file, bytes, fileOffset: 0);
+            Durable.Sync(file, dir.Of(temporary));
+        }
+
+        sysroot.Step($"rename it to {name}");
+        dir.Rename(temporary, dir, name);
+        sysroot.Step($"sync {dir.Path}");
+        Durable.Sync(dir);
+    }
+
+    [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+\.efi$")]
+    private static partial Regex OurName();
+}

@@ -1,0 +1,69 @@
+using System.Text;
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>A tree without systemd's boot loader or EFI stub, of which a bootable ESP is made.</summary>
+/// <param name="path">The directory of the tree where they are looked for.</param>
+/// <param name="missing">The file.</param>
+public sealed class NoBootLoaderException(string path, string missing) : SysrootException($"{path}: no {missing}: the tree lacks the package systemd-boot-efi")
+{
+    /// <summary>The directory.</summary>
+    public string Path { get; } = path;
+}
+
+/// <summary>What a UKI is assembled from.</summary>
+/// <param name="Stub">systemd's EFI stub.</param>
+/// <param name="Kernel">The kernel.</param>
+/// <param name="Initrd">The initrd; empty where there is none.</param>
+/// <param name="OsRelease">The text of <c>.osrel</c>: what a boot menu shows and sorts by.</param>
+/// <param name="CommandLine">The kernel's command line.</param>
+/// <param name="KernelVersion">The text of <c>.uname</c>.</param>
+public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, byte[] Initrd, string OsRelease, string CommandLine, string KernelVersion)
+{
+    private const string EfiDirectory = "usr/lib/systemd/boot/efi";
+
+    /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
+    public static string FileName(DeploymentName name) => $"{name.Os.ToLowerInvariant()}-{name.Commit.ToString()[..12]}.{name.Serial}.efi";
+
+    /// <summary>The part of EFI file names that says for which machine they are (<c>x64</c>, <c>aa64</c>), by what the tree has.</summary>
+    /// <exception cref="NoBootLoaderException">The tree has no stub for any machine.</exception>
+    internal static string Machine(Func<string, bool> treeHas, string treePath) =>
+        ((string[])["x64", "aa64", "riscv64", "loongarch64"]).FirstOrDefault(machine => treeHas(StubPath(machine)))
+            ?? throw new NoBootLoaderException($"{treePath}/{EfiDirectory}", "linuxx64.efi.stub");
+
+    internal static string StubPath(string machine) => $"{EfiDirectory}/linux{machine}.efi.stub";
+
+    internal static string BootLoaderPath(string machine) => $"{EfiDirectory}/systemd-boot{machine}.efi";
+
+    /// <summary>Reads the parts from a deployment's tree.</summary>
+    internal static UnifiedKernel Of(Dir tree, BootTarget target, Checksum imageDigest)
+    {
+        string machine = Machine(tree.Exists, tree.Path);
+        return new UnifiedKernel(
+            tree.ReadAll(StubPath(machine)), tree.ReadAll($"{target.Kernel.Directory}/vmlinuz"),
+            target.Kernel.Initrd is null ? [] : tree.ReadAll($"{target.Kernel.Directory}/{target.Kernel.Initrd}"),
+            Release(target).ToString(), Arguments(target, imageDigest).ToString(), target.Kernel.Version);
+    }
+
+    // root= first, then which deployment and its image, then all else in its order.
+    internal static KernelArguments Arguments(BootTarget target, Checksum imageDigest)
+    {
+        KernelArgument[] own = [new($"sbox.deployment={target.Name}"), new($"composefs={imageDigest}")];
+        List<KernelArgument> rest = [.. target.Arguments.Where(static argument => argument.Key is not ("sbox.deployment" or "composefs" or "ostree"))];
+        int root = rest.FindIndex(static argument => argument.Key == "root");
+        return KernelArguments.Of([.. rest[..(root + 1)], .. own, .. rest[(root + 1)..]]);
+    }
+
+    // systemd-boot sorts by the version here before it looks at file names, newest first: so the newest is the default even where
+    // loader.conf is lost. The commit's time tells two builds of one version apart.
+    internal static OsRelease Release(BootTarget target)
+    {
+        string version = new([.. (target.Version ?? target.Release["VERSION_ID"] ?? "0").Select(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' ? c : '.')]);
+        return target.Release
+            .With("PRETTY_NAME", target.Title)
+            .With("IMAGE_VERSION", $"{version}-{target.Time.UtcDateTime:yyyyMMddHHmmss}");
+    }
+}
