@@ -13,8 +13,7 @@ internal static class Programs
     {
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
-        foreach (Command command in StoreCommandSet.Make())
-            store.Subcommands.Add(command);
+        StoreCommandSet.AddTo(store);
         program.Subcommands.Add(store);
         foreach (Command command in Completion.Commands(program))
             program.Subcommands.Add(command);
@@ -26,8 +25,7 @@ internal static class Programs
     public static Command Ostree()
     {
         Command program = Root("ostree", "Versioned file system trees, in libostree's formats");
-        foreach (Command command in StoreCommandSet.Make())
-            program.Subcommands.Add(command);
+        StoreCommandSet.AddTo(program);
         return program;
     }
 

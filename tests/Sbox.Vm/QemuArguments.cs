@@ -9,6 +9,8 @@ internal static class QemuArguments
     private const string FirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd";
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
+    private const string PatientArguments = "systemd.default_device_timeout_sec=300 systemd.default_timeout_start_sec=300";
+
     public static IReadOnlyList<string> For(VmOptions options, string sockets)
     {
         var arguments = new List<string>
@@ -58,6 +60,7 @@ internal static class QemuArguments
         [
             "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={FirmwareCode}",
             "-drive", $"if=pflash,unit=1,format=qcow2,file={variables}",
+            .. options.Patient ? ["-smbios", $"type=11,value=io.systemd.stub.kernel-cmdline-extra={PatientArguments}"] : Array.Empty<string>(),
         ];
     }
 
@@ -66,8 +69,7 @@ internal static class QemuArguments
         List<string> arguments = ["-kernel", kernel];
         if (options.Initrd is not null)
             arguments.AddRange(["-initrd", options.Initrd]);
-        if (options.CommandLine is not null)
-            arguments.AddRange(["-append", options.CommandLine]);
+        arguments.AddRange(["-append", $"{options.CommandLine}{(options.Patient ? $" {PatientArguments}" : "")}"]);
         return arguments;
     }
 

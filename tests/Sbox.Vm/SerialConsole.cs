@@ -91,7 +91,9 @@ public sealed class SerialConsole : IDisposable
     internal void PrepareShell(TimeSpan timeout)
     {
         SendLine("exec bash --noediting --norc");
-        SendLine("stty -echo; PS1= PS2= TERM=dumb SYSTEMD_PAGER=cat PAGER=cat; export TERM SYSTEMD_PAGER PAGER; printf '%s-%s\\n' shell ready");
+        // The kernel's messages would land in the middle of answers: only emergencies reach the console from here on.
+        SendLine("stty -echo; PS1= PS2= TERM=dumb SYSTEMD_PAGER=cat PAGER=cat; export TERM SYSTEMD_PAGER PAGER; echo 1 >/proc/sys/kernel/printk");
+        SendLine("printf '\\n%s-%s\\n' shell ready");
         WaitFor("^shell-ready$", timeout);
     }
 

@@ -65,7 +65,7 @@ public sealed class Vm : IDisposable
     /// <exception cref="VmException">No shell in time, or an emergency shell instead.</exception>
     public void WaitForLogin(TimeSpan timeout)
     {
-        Match match = Console.WaitFor(@"^\S+@\S+:\S*# $|emergency mode|Kernel panic", timeout);
+        Match match = Console.WaitFor(@"\S+@\S+:\S*# |emergency mode|Kernel panic", timeout);
         if (!match.Value.EndsWith("# ", StringComparison.Ordinal))
             throw new VmException($"the boot ended in '{match.Value}'; the console's transcript: {Console.TranscriptPath}");
         Console.PrepareShell(TimeSpan.FromMinutes(1));

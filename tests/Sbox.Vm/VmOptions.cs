@@ -29,6 +29,12 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>Whether the terminal of the caller is the serial console, QEMU's own keys (Ctrl-A X) included.</summary>
     public bool Interactive { get; init; }
 
+    /// <summary>
+    /// Whether systemd in the guest waits five minutes where it would wait one and a half. Under emulation on a busy host the serial
+    /// port's device may come too late for its login otherwise. Reaches a UKI through SMBIOS, so not under Secure Boot.
+    /// </summary>
+    public bool Patient { get; init; } = true;
+
     /// <summary>More arguments for QEMU.</summary>
     public IReadOnlyList<string> MoreArguments { get; init; } = [];
 }

@@ -11,28 +11,27 @@ internal static class RepositoryCommand
 {
     private const string SystemRepository = "/sysroot/ostree/repo";
 
-    /// <summary>Adds <c>--repo</c> and runs the action with the repository open.</summary>
+    /// <summary>Runs the action with the repository of <see cref="Path"/> open.</summary>
     public static Command OnRepository(this Command command, Func<ParseResult, Repository, CancellationToken, int> act) =>
         command.OnRepository((parsed, repository, cancel) => Task.FromResult(act(parsed, repository, cancel)));
 
     /// <summary>As the other, for commands that wait for the network.</summary>
     public static Command OnRepository(this Command command, Func<ParseResult, Repository, CancellationToken, Task<int>> act)
     {
-        Option<string?> path = Path();
-        command.Options.Add(path);
         command.SetAction(async (parsed, cancel) =>
         {
-            using Repository repository = Repository.Open(parsed.GetValue(path) ?? DefaultPath());
+            using Repository repository = Repository.Open(parsed.GetValue(Path) ?? DefaultPath());
             return await act(parsed, repository, cancel);
         });
         return command;
     }
 
-    /// <summary><c>--repo=PATH</c>.</summary>
-    public static Option<string?> Path() => new("--repo")
+    /// <summary><c>--repo=PATH</c>, before the command's name or after it: it belongs to the program.</summary>
+    public static Option<string?> Path { get; } = new("--repo")
     {
         Description = $"Path to the repository (the current directory where it is one, else {SystemRepository})",
         HelpName = "PATH",
+        Recursive = true,
     };
 
     /// <summary>The current directory where it is a repository, else the box's.</summary>

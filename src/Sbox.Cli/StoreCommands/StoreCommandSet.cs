@@ -5,7 +5,15 @@ namespace Sbox.Cli.StoreCommands;
 /// <summary>All commands on repositories: those of <c>ostree</c>, and of <c>sbox store</c>.</summary>
 internal static class StoreCommandSet
 {
-    public static IEnumerable<Command> Make() =>
+    /// <summary>Adds them to a command, with the <c>--repo</c> that they share.</summary>
+    public static void AddTo(Command command)
+    {
+        command.Options.Add(RepositoryCommand.Path);
+        foreach (Command each in Make())
+            command.Subcommands.Add(each);
+    }
+
+    private static IEnumerable<Command> Make() =>
     [
         WritingCommands.Init(), WritingCommands.Commit(), WritingCommands.Checkout(),
         ReadingCommands.Log(), ReadingCommands.Show(), ReadingCommands.RevParse(), ReadingCommands.Refs(),

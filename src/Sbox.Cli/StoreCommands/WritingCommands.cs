@@ -14,15 +14,14 @@ internal static class WritingCommands
 {
     public static Command Init()
     {
-        Option<string?> path = RepositoryCommand.Path();
         var mode = new Option<string>("--mode") { Description = "bare (files as they are, the default) or archive (for serving)", HelpName = "MODE", DefaultValueFactory = static _ => "bare" };
-        Command command = new DocumentedCommand("init", "Make an empty repository").With(path, mode);
+        Command command = new DocumentedCommand("init", "Make an empty repository").With(mode);
         command.SetAction(parsed =>
         {
             string name = parsed.GetValue(mode)!;
             if (RepositoryModes.TryParse(name) is not { } asked)
                 throw new Finding($"Invalid mode '{name}' in repository configuration", "bare and archive are the modes that are handled");
-            using Repository repository = Repository.Create(parsed.GetValue(path) ?? ".", asked);
+            using Repository repository = Repository.Create(parsed.GetValue(RepositoryCommand.Path) ?? ".", asked);
             return 0;
         });
         return command;

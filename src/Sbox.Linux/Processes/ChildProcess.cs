@@ -14,6 +14,9 @@ public sealed record ChildCommand(string Program, IReadOnlyList<string> Argument
     /// <summary>What a message calls the program: its name also when a wrapper starts it.</summary>
     public string Title { get; init; } = Program;
 
+    /// <summary>What it reads from standard input; null for nothing.</summary>
+    public string? Input { get; init; }
+
     /// <summary>The directory that it runs in; null for this program's.</summary>
     public string? WorkingDirectory { get; init; }
 
@@ -47,7 +50,7 @@ public sealed class ChildFailedException(ChildCommand command, int exitCode, IRe
 }
 
 /// <summary>
-/// Runs programs without a shell, without standard input, and in an environment that is the same on every machine: PATH, HOME,
+/// Runs programs without a shell, without the terminal's input, and in an environment that is the same on every machine: PATH, HOME,
 /// LC_ALL=C.UTF-8, TZ=UTC, proxies as they were, and what the command names.
 /// </summary>
 public static class ChildProcess
@@ -77,9 +80,9 @@ public static class ChildProcess
             throw new ChildFailedException(command, 127, [refused.Message]);
         }
 
-        process.StandardInput.Close();
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
+        Feed(process, command.Input);
         using (cancel.Register(() => process.Kill(entireProcessTree: true)))
             process.WaitForExit();
         cancel.ThrowIfCancellationRequested();
@@ -111,6 +114,19 @@ public static class ChildProcess
             command.Program, .. command.Arguments,
         ],
     };
+
+    private static void Feed(Process process, string? input)
+    {
+        try
+        {
+            process.StandardInput.Write(input);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It ended without reading: its exit code says why.
+        }
+    }
 
     private static ProcessStartInfo StartInfo(ChildCommand command)
     {
