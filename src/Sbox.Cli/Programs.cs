@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using Sbox.Cli.Commands;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 
@@ -12,6 +13,7 @@ internal static class Programs
     public static Command Sbox()
     {
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
+        program.Subcommands.Add(BuildCommand.Make());
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
         StoreCommandSet.AddTo(store);
         program.Subcommands.Add(store);
