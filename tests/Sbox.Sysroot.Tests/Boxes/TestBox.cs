@@ -94,6 +94,9 @@ internal sealed class TestBox : IDisposable
     public void Dispose() => temp.Dispose();
 
     // The deployments' logic needs no real PE file: one that says what it was made of can be read by tests.
-    private static byte[] FakeUki(UnifiedKernel parts) => Encoding.UTF8.GetBytes(
-        $"whole\n{parts.CommandLine}\n{parts.KernelVersion}\n{Encoding.UTF8.GetString(parts.Kernel)}\n{Encoding.UTF8.GetString(parts.Initrd)}\n{parts.OsRelease}");
+    private static void FakeUki(UnifiedKernel parts, Stream output)
+    {
+        output.Write(Encoding.UTF8.GetBytes($"whole\n{parts.CommandLine}\n{parts.KernelVersion}\n{Encoding.UTF8.GetString(parts.Kernel)}\n{parts.OsRelease}"));
+        parts.Initrd?.CopyTo(output);
+    }
 }
