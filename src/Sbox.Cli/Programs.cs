@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using Sbox.Cli.Commands;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 
@@ -12,6 +13,8 @@ internal static class Programs
     public static Command Sbox()
     {
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
+        foreach (Command command in (Command[])[BuildCommand.Make(), ImageCommand.Make(), StatusCommand.Make(), UpgradeCommand.Make(), RollbackCommand.Make()])
+            program.Subcommands.Add(command);
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
         StoreCommandSet.AddTo(store);
         program.Subcommands.Add(store);

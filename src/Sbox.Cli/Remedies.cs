@@ -1,4 +1,5 @@
 using Sbox.Codecs;
+using Sbox.Image;
 using Sbox.Linux;
 using Sbox.Store;
 
@@ -44,6 +45,10 @@ internal static class Remedies
     private static string? For(Exception failure) => failure switch
     {
         Finding finding => finding.WayOut,
+        BuildFailedException { LastLines.Count: > 0 } failed =>
+            $"Nothing was committed. The last lines of {failed.Tool}:\n{string.Join('\n', failed.LastLines.Select(static line => $"    {line}"))}",
+        BuildFailedException => "Nothing was committed",
+        RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",

@@ -139,6 +139,23 @@ public sealed class RepositoryBusyException(string path, TimeSpan waited)
     public string Path { get; } = path;
 }
 
+/// <summary>A commit's metadata names another composefs digest than its tree gives.</summary>
+/// <param name="commit">The commit.</param>
+/// <param name="expected">The digest in its metadata.</param>
+/// <param name="found">The digest of the image that was made.</param>
+public sealed class ComposefsDigestException(Checksum commit, Checksum expected, Checksum found)
+    : RepositoryException($"commit {commit}: its composefs image has the digest {found}, its metadata says {expected}")
+{
+    /// <summary>The commit.</summary>
+    public Checksum Commit { get; } = commit;
+
+    /// <summary>The digest in its metadata.</summary>
+    public Checksum Expected { get; } = expected;
+
+    /// <summary>The digest of the image that was made.</summary>
+    public Checksum Found { get; } = found;
+}
+
 /// <summary>A pull could not fetch or trust something.</summary>
 /// <param name="url">What was fetched.</param>
 /// <param name="expected">What should have come.</param>

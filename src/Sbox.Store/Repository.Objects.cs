@@ -60,5 +60,12 @@ public sealed partial class Repository
             Durable.Sync(state);
     }
 
+    /// <summary>Takes the marks off commits that are complete now.</summary>
+    internal void ClearPartial(IEnumerable<Checksum> commits)
+    {
+        foreach (Checksum commit in commits)
+            Dir.TryUnlink(PartialMarker(commit));
+    }
+
     internal static string PartialMarker(Checksum commit) => $"state/{commit}.commitpartial";
 }

@@ -14,7 +14,7 @@ public sealed partial class Repository
     /// <exception cref="ObjectCorruptException">An object of the source is not what its name says.</exception>
     public PullResult PullLocal(
         Repository source, PullLocalOptions? options = null, IProgress<PullProgress>? progress = null, CancellationToken cancel = default) =>
-        throw new NotSupportedException("pulling is not there yet");
+        new LocalPull(source, this, options ?? new PullLocalOptions(), progress, cancel).Run();
 
     /// <summary>Takes refs and what they need from a repository served over HTTP. Every object is hashed before it is kept.</summary>
     /// <param name="options">What to take, and from where.</param>

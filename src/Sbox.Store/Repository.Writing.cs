@@ -26,13 +26,18 @@ public sealed partial class Repository
         Durable.Sync(destination);
     }
 
-    /// <summary>Writes the composefs image of a commit's tree, as <c>ostree checkout --composefs</c> does.</summary>
+    /// <summary>Writes the composefs image of a commit's tree, the same bytes as <c>ostree checkout --composefs</c>.</summary>
     /// <param name="commit">The commit.</param>
-    /// <param name="target">Where the image goes.</param>
-    /// <param name="cancel">Looked at between directories.</param>
+    /// <param name="target">Where the image goes, front to back.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    /// <param name="withVerity">
+    /// Whether the image names the fs-verity digest of every file, which reads all of them; false as <c>--composefs-noverity</c>.
+    /// </param>
     /// <returns>The image's size and fs-verity digest.</returns>
-    public ComposefsResult WriteComposefs(Checksum commit, Stream target, CancellationToken cancel = default) =>
-        throw new NotSupportedException("composefs images are not there yet");
+    /// <exception cref="ComposefsDigestException">The commit's metadata names another digest than this image has.</exception>
+    /// <exception cref="ObjectMissingException">The commit is not all there.</exception>
+    public ComposefsResult WriteComposefs(Checksum commit, Stream target, CancellationToken cancel = default, bool withVerity = true) =>
+        new ComposefsTree(this, withVerity, cancel).Write(commit, target);
 
     /// <summary>Checks that everything that refs and commits lead to is there and whole.</summary>
     /// <param name="options">What else to check or do.</param>

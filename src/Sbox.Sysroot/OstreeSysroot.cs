@@ -25,7 +25,7 @@ public sealed record SysrootOptions
     public Func<Dir, long>? FreeBytes { get; init; }
 
     /// <summary>Makes a UKI of its parts; tests with trees that hold no real stub give their own.</summary>
-    public Func<UnifiedKernel, byte[]> AssembleUki { get; init; } = static _ => throw new NotSupportedException("UKIs cannot be assembled yet");
+    public Action<UnifiedKernel, Stream> AssembleUki { get; init; } = UnifiedKernel.Assemble;
 }
 
 /// <summary>
@@ -150,11 +150,11 @@ public sealed class OstreeSysroot : IDisposable
     /// <summary>Opens a deployment's directory.</summary>
     public Dir OpenDeployment(Deployment deployment) => Root.OpenDir(deployment.Name.Directory);
 
-    /// <summary>The owner's changes to a deployment's /etc.</summary>
+    /// <summary>The owner's changes to a deployment's /etc; none where it has no /etc or no defaults.</summary>
     public IReadOnlyList<EtcChange> EtcChanges(Deployment deployment)
     {
-        using Dir defaults = Root.OpenDir($"{deployment.Name.Directory}/usr/etc"), local = Root.OpenDir($"{deployment.Name.Directory}/etc");
-        return EtcDiff.Between(EtcTree.Read(defaults), EtcTree.Read(local));
+        using Dir? defaults = Root.TryOpenDir($"{deployment.Name.Directory}/usr/etc"), local = Root.TryOpenDir($"{deployment.Name.Directory}/etc");
+        return defaults is null || local is null ? [] : EtcDiff.Between(EtcTree.Read(defaults), EtcTree.Read(local));
     }
 
     /// <summary>Takes the lock that everything that changes deployments takes, real <c>ostree</c> included.</summary>

@@ -32,19 +32,17 @@ internal sealed class TempDir : IDisposable
 
     public void Dispose()
     {
-        using Dir parent = Dir.Open(System.IO.Path.GetDirectoryName(Path)!);
-        Deployments.ClearImmutable(Path);
-        parent.RemoveAll(System.IO.Path.GetFileName(Path));
-    }
-
-    private static class Deployments
-    {
         // Real ostree makes deployment directories immutable, which holds off even root's rm.
-        public static void ClearImmutable(string path)
+        foreach (string stateroot in Directory.Exists(Of("sysroot/ostree/deploy")) ? Directory.GetDirectories(Of("sysroot/ostree/deploy")) : [])
         {
-            string deploy = System.IO.Path.Combine(path, "ostree/deploy");
-            if (Directory.Exists(deploy))
-                Judges.Judge.OnPath("chattr").Ask("-R", "-f", "-i", deploy);
+            foreach (string deployment in Directory.GetDirectories($"{stateroot}/deploy"))
+            {
+                using Dir dir = Dir.Open(deployment);
+                InodeFlags.ClearImmutable(dir);
+            }
         }
+
+        using Dir parent = Dir.Open(System.IO.Path.GetDirectoryName(Path)!);
+        parent.RemoveAll(System.IO.Path.GetFileName(Path));
     }
 }

@@ -1,10 +1,10 @@
 using Sbox.Tour;
 using Sbox.Vm;
 
-// Sbox.Tour tour|console ROOT CACHE [RESULTS]: what ./demo runs.
-if (args is not [("tour" or "console") and var how, var root, var cache, .. var rest])
+// Sbox.Tour tour|console|boot|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
+if (args is not [("tour" or "console" or "boot" or "image") and var how, var root, var cache, .. var rest])
 {
-    Console.Error.WriteLine("Sbox.Tour tour|console ROOT CACHE [RESULTS-FILE]; people type ./demo");
+    Console.Error.WriteLine("Sbox.Tour tour|console|boot|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
     return 2;
 }
 
@@ -14,6 +14,21 @@ try
     string machine = Path.Combine(image.Directory, "machine");
     if (how == "console")
         return await LeaveAtLogin(image, machine);
+    if (how == "image")
+    {
+        Console.Out.WriteLine($"{image.Directory} {image.First}");
+        return 0;
+    }
+
+    if (how == "boot")
+    {
+        string page = new BootComparison(image, new Tools(root), Path.Combine(cache, "bench", "boot"), rounds: 3).Run();
+        Console.Out.Write(page);
+        if (rest is [var file])
+            File.WriteAllText(file, page);
+        return 0;
+    }
+
     var story = new Story(image, machine, Console.Error.WriteLine);
     await story.Tell();
     string table = $"| step | seconds | MiB |\n|---|---|---|\n{string.Concat(image.Made.Concat(story.Costs).Select(static cost => cost + "\n"))}";

@@ -21,7 +21,8 @@ public readonly record struct Ext4Size(long Blocks, long Inodes, long OverheadBl
     public static Ext4Size For(long blocks, long inodes)
     {
         // The structures grow with the whole, so the answer is where adding them changes nothing any more.
-        long total = blocks;
+        // mkfs refuses a journal that takes half of what is free.
+        long total = Math.Max(blocks, 4 * JournalMebibytes * BlocksInMebibyte);
         while (true)
         {
             long overhead = Overhead(total, inodes);

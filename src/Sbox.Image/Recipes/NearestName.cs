@@ -8,8 +8,8 @@ internal static class NearestName
     {
         (string name, int distance) = known.Select(name => (name, Distance(written, name))).DefaultIfEmpty(("", int.MaxValue)).MinBy(pair => pair.Item2);
 
-        // A third of the letters wrong is still a slip; more is another word.
-        return distance <= Math.Max(1, name.Length / 3) ? name : null;
+        // Two letters swapped are two errors; with more than a third of the letters wrong it is another word.
+        return distance <= Math.Max(name.Length < 4 ? 1 : 2, name.Length / 3) ? name : null;
     }
 
     // Levenshtein's: letters added, lost or changed.

@@ -36,12 +36,13 @@ internal sealed class RecipeTable
         var other => throw Wrong(other, key, "a string"),
     };
 
-    /// <summary>A string that must be there.</summary>
-    public string RequiredString(string key) => String(key) ?? throw Missing(key, "a string");
-
     /// <summary>A string that a check accepts; null when the key is absent.</summary>
-    public string? String(string key, Func<string, bool> accept, string expected) =>
-        String(key) is not { } text ? null : accept(text) ? text : throw Invalid(key, expected, $"'{text}'");
+    public string? String(string key, Func<string, bool> accept, string expected) => Find(key) switch
+    {
+        null => null,
+        { Value: StringValueSyntax { Value: { } text } } => accept(text) ? text : throw Invalid(key, expected, $"'{text}'"),
+        var other => throw Wrong(other, key, expected),
+    };
 
     public bool? Boolean(string key) => Find(key) switch
     {

@@ -78,10 +78,11 @@ internal sealed class TreeRoot(string path) : IDisposable
     /// <summary>Makes a directory and its missing parents, 0755 whatever the umask.</summary>
     public void MakeDirs(string path)
     {
-        string made = "";
-        foreach (string part in Locate(path).Split('/'))
+        // The dot makes the last name a parent, so that a link to a directory is followed too.
+        string real = Locate($"{path}/."), made = "";
+        foreach (string part in real.Split('/'))
         {
-            made = Locate(made.Length > 0 ? $"{made}/{part}" : part);
+            made = made.Length > 0 ? $"{made}/{part}" : part;
             if (Dir.Exists(made))
                 continue;
             Dir.MakeDir(made);

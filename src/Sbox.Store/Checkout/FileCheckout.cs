@@ -116,7 +116,8 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
                 Xattrs.Set(copy, xattr, dir.Of(name));
         }
 
-        uint permissions = options.UserMode ? file.Mode.Permissions & ~SetIds : file.Mode.Permissions;
+        // A user must be able to read and commit again what was checked out for them.
+        uint permissions = options.UserMode ? (file.Mode.Permissions & ~SetIds) | UserRead : file.Mode.Permissions;
         Linux.Files.ChangeMode(copy, permissions, dir.Of(name));
         if (dir.TryLink(copy, name))
             return;

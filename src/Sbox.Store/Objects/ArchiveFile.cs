@@ -31,6 +31,8 @@ internal static class ArchiveFile
         if (RandomAccess.Read(file, frame, 0) < FrameSize)
             throw new MalformedException(Format, "frame", $"{FrameSize} bytes", $"{RandomAccess.GetLength(file)}");
         uint length = BinaryPrimitives.ReadUInt32BigEndian(frame);
+        if (frame[4..].ContainsAnyExcept((byte)0))
+            throw new MalformedException(Format, "frame", "4 zeros", Convert.ToHexStringLower(frame[4..]));
         if (length > FileHeader.MaximumSize)
             throw new MalformedException(Format, "header size", $"at most {FileHeader.MaximumSize}", $"{length}");
         var bytes = new byte[length];
@@ -43,10 +45,50 @@ internal static class ArchiveFile
             : throw new MalformedException(Format, "size", $"at most {long.MaxValue}", $"{size}");
     }
 
+    /// <summary>The content behind a raw deflate stream; reading throws <see cref="InvalidDataException"/> where that is broken or cut short.</summary>
+    public static DeflateStream Inflate(Stream compressed) => new(new CompleteInput(compressed), CompressionMode.Decompress);
+
     private static DeflateStream Open(Dir objects, string path, long contentAt)
     {
         SafeFileHandle file = objects.OpenFile(path);
         var stream = new FileStream(file, FileAccess.Read, bufferSize: 0) { Position = contentAt };
-        return new DeflateStream(stream, CompressionMode.Decompress);
+        return Inflate(stream);
+    }
+}
+
+/// <summary>Input of a decompressor that takes an early end for the end; here it is an error.</summary>
+/// <remarks>The decompressor asks for more only as long as the stream's own end mark has not come, so asking at the end is the finding.</remarks>
+internal sealed class CompleteInput(Stream inner) : Stream
+{
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+    public override int Read(Span<byte> buffer) => inner.Read(buffer) is > 0 and int read
+        ? read
+        : throw new InvalidDataException("the compressed content is cut short");
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            inner.Dispose();
     }
 }

@@ -41,6 +41,8 @@ public sealed record FileHeader(uint Uid, uint Gid, Mode Mode, string? SymlinkTa
         var mode = new Mode(BigEndian.From(items[3]));
         if (!mode.IsRegular && !mode.IsSymlink)
             throw new MalformedException(Format, "mode", "a regular file or symbolic link", $"{mode}");
+        if (items[4].Unsigned != 0)
+            throw new MalformedException(Format, "rdev", "0", $"{items[4].Unsigned}");
         if (mode.IsSymlink == (items[5].Text.Length == 0))
             throw new MalformedException(Format, "symlink target", mode.IsSymlink ? "a path" : "none", $"'{items[5].Text}'");
         var header = new FileHeader(

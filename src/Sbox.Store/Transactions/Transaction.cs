@@ -67,6 +67,13 @@ public sealed class Transaction : IDisposable
         return name.Checksum;
     }
 
+    /// <summary>The bytes of an object that is no file, from the repository or as staged; null where it is in neither.</summary>
+    internal byte[]? TryLoadMetadata(ObjectName name)
+    {
+        string path = name.LoosePath(Repository.Mode);
+        return Staging.Dir.TryReadAll(path) ?? Repository.Objects.Dir.TryReadAll(path);
+    }
+
     /// <summary>Adds what lies beside a commit, in place of what did.</summary>
     public void WriteDetachedMetadata(Checksum commit, VariantDictionary metadata)
     {

@@ -1,6 +1,7 @@
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
+using Sbox.Store;
 
 namespace Sbox.Sysroot;
 
@@ -18,8 +19,10 @@ internal sealed record BootTarget(
     public static BootTarget Of(OstreeSysroot sysroot, DeploymentName name, KernelArguments arguments)
     {
         using Dir tree = sysroot.Root.OpenDir(name.Directory);
-        Store.Commit commit = sysroot.Repository.LoadCommit(name.Commit);
-        return new BootTarget(name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit.Version, commit.Time);
+        // An old deployment may outlive its commit, where someone pruned by hand; it boots all the same.
+        Commit? commit = sysroot.Repository.Has(new ObjectName(name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(name.Commit) : null;
+        return new BootTarget(
+            name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch);
     }
 
     /// <summary>The tree's name with the version, where the name does not say it already.</summary>

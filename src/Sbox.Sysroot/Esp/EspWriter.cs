@@ -32,6 +32,9 @@ public sealed partial class EspWriter
     /// <summary>The UKI that is booted when nobody chooses; null where loader.conf is missing or names none that is there.</summary>
     public string? Default => ReadConf()?.Default is { } name && UnifiedKernels().ContainsKey(name) ? name : null;
 
+    /// <summary>How full it is.</summary>
+    public FileSystemSpace Space => FileSystemSpace.Of(esp);
+
     /// <summary>Whether a deployment's UKI is there.</summary>
     internal bool Names(DeploymentName name) => esp.Exists($"{Linux}/{UnifiedKernel.FileName(name)}");
 
@@ -63,7 +66,7 @@ public sealed partial class EspWriter
         InstallLoader(targets[0], updateLoader);
         LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(UnifiedKernel.FileName(targets[0].Name));
         if (conf != ReadConf())
-            Replace(Loader, ConfName, Encoding.UTF8.GetBytes(conf.Text));
+            Replace(Loader, ConfName, output => output.Write(Encoding.UTF8.GetBytes(conf.Text)));
     }
 
     /// <summary>Removes the UKIs of all deployments but these, and what a cut left half-written.</summary>
@@ -113,8 +116,8 @@ public sealed partial class EspWriter
     private void WriteUnifiedKernel(BootTarget target, Checksum imageDigest)
     {
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
-        UnifiedKernel parts = UnifiedKernel.Of(tree, target, imageDigest);
-        Replace(Linux, UnifiedKernel.FileName(target.Name), sysroot.Options.AssembleUki(parts));
+        using UnifiedKernel parts = UnifiedKernel.Of(tree, target, imageDigest);
+        Replace(Linux, UnifiedKernel.FileName(target.Name), output => sysroot.Options.AssembleUki(parts, output));
     }
 
     private void InstallLoader(BootTarget target, bool update)
@@ -128,20 +131,22 @@ public sealed partial class EspWriter
         {
             byte[]? there = esp.TryReadAll($"{directory}/{name}");
             if (there is null || (update && !there.AsSpan().SequenceEqual(loader)))
-                Replace(directory, name, loader);
+                Replace(directory, name, output => output.Write(loader));
         }
     }
 
     // Names that begin with a dot or do not end in .efi are nothing to systemd-boot.
-    private void Replace(string directory, string name, byte[] bytes)
+    private void Replace(string directory, string name, Action<Stream> write)
     {
         using Dir dir = esp.OpenDir(directory);
         string temporary = $".{name}.tmp";
         sysroot.Step($"write {dir.Of(temporary)}");
         dir.TryUnlink(temporary);
         using (SafeFileHandle file = dir.CreateFile(temporary))
+        using (var output = new FileStream(file, FileAccess.Write, bufferSize: 1 << 16))
         {
-            RandomAccess.Write(file, bytes, fileOffset: 0);
+            write(output);
+            output.Flush();
             Durable.Sync(file, dir.Of(temporary));
         }
 

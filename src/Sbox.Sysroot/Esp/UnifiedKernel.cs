@@ -1,6 +1,7 @@
 using System.Text;
 using Sbox.Boot;
 using Sbox.Codecs;
+using Sbox.Codecs.Uki;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot;
@@ -17,11 +18,11 @@ public sealed class NoBootLoaderException(string path, string missing) : Sysroot
 /// <summary>What a UKI is assembled from.</summary>
 /// <param name="Stub">systemd's EFI stub.</param>
 /// <param name="Kernel">The kernel.</param>
-/// <param name="Initrd">The initrd; empty where there is none.</param>
+/// <param name="Initrd">The initrd from its beginning, seekable; null where there is none. Closed with this object.</param>
 /// <param name="OsRelease">The text of <c>.osrel</c>: what a boot menu shows and sorts by.</param>
 /// <param name="CommandLine">The kernel's command line.</param>
 /// <param name="KernelVersion">The text of <c>.uname</c>.</param>
-public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, byte[] Initrd, string OsRelease, string CommandLine, string KernelVersion)
+public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, string OsRelease, string CommandLine, string KernelVersion) : IDisposable
 {
     private const string EfiDirectory = "usr/lib/systemd/boot/efi";
 
@@ -38,14 +39,29 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, byte[] Initrd, st
 
     internal static string BootLoaderPath(string machine) => $"{EfiDirectory}/systemd-boot{machine}.efi";
 
-    /// <summary>Reads the parts from a deployment's tree.</summary>
+    /// <inheritdoc/>
+    public void Dispose() => Initrd?.Dispose();
+
+    /// <summary>Writes the PE image.</summary>
+    /// <exception cref="MalformedException">Stub or kernel is no PE image.</exception>
+    public static void Assemble(UnifiedKernel parts, Stream output) => UnifiedKernelImage.Build(
+        parts.Stub,
+        new UkiParts(parts.Kernel, parts.CommandLine, Encoding.UTF8.GetBytes(parts.OsRelease))
+        {
+            KernelRelease = parts.KernelVersion,
+            Initrds = parts.Initrd is null ? [] : [parts.Initrd],
+        },
+        output);
+
+    /// <summary>Opens the parts in a deployment's tree.</summary>
     internal static UnifiedKernel Of(Dir tree, BootTarget target, Checksum imageDigest)
     {
         string machine = Machine(tree.Exists, tree.Path);
+        KernelLayout kernel = target.Kernel;
         return new UnifiedKernel(
-            tree.ReadAll(StubPath(machine)), tree.ReadAll($"{target.Kernel.Directory}/vmlinuz"),
-            target.Kernel.Initrd is null ? [] : tree.ReadAll($"{target.Kernel.Directory}/{target.Kernel.Initrd}"),
-            Release(target).ToString(), Arguments(target, imageDigest).ToString(), target.Kernel.Version);
+            tree.ReadAll(StubPath(machine)), tree.ReadAll($"{kernel.Directory}/vmlinuz"),
+            kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read),
+            Release(target).ToString(), Arguments(target, imageDigest).ToString(), kernel.Version);
     }
 
     // root= first, then which deployment and its image, then all else in its order.

@@ -1,0 +1,86 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Image;
+using Sbox.Store;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox build</c>: a recipe becomes a commit.</summary>
+internal static class BuildCommand
+{
+    public static Command Make()
+    {
+        var recipePath = new Argument<string>("RECIPE") { Description = "The recipe, a TOML file; sbox-recipe(5) has its keys" };
+        var repo = new Option<string>("--repo") { Description = "The repository to commit to", HelpName = "PATH", Required = true };
+        var refresh = new Option<bool>("--refresh") { Description = "Ask the mirror for newer packages, whatever is cached" };
+        var history = new Option<bool>("--keep-history") { Description = "Make the branch's commit the parent of the new one" };
+        var dryRun = new Option<bool>("--dry-run") { Description = "Show the plan, and build nothing" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("build", "Build a recipe's Debian tree and commit it")
+        {
+            Details =
+            [
+                "mmdebstrap installs the recipe's packages, the recipe's files are laid over them, dracut makes the initrd, and the tree is made immutable: "
+                + "/usr holds all, /etc becomes /usr/etc, /var is rebuilt at boot. The commit carries the version, the recipe's digest and the list of packages.",
+                "The same recipe over the same packages gives the same commit, on any machine. What is slow is kept in ${XDG_CACHE_HOME:-~/.cache}/sbox; "
+                + "a recipe whose tree the branch has already is not built again.",
+                "When a package cannot be had or a program fails, the repository stays as it was and the program's last lines are shown.",
+            ],
+            Examples = [new Example("Build the smallest Debian that is fun to use", "sbox build images/debian-minimal.toml --repo /srv/repo")],
+        }.With(recipePath, repo, refresh, history, dryRun, json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            Recipe recipe = RecipeReader.Read(parsed.GetValue(recipePath)!);
+            BoxPrograms? programs = recipe.Programs ? OwnPrograms() : null;
+            if (parsed.GetValue(dryRun))
+            {
+                Console.Out.Write(new TreeBuilder(BuildCache.OfUser()).Plan(recipe, programs, parsed.GetValue(refresh)));
+                return Task.FromResult(0);
+            }
+
+            using Repository repository = Repository.Open(parsed.GetValue(repo)!);
+            using var line = new ProgressLine(speaker);
+            var options = new ImageBuildOptions { Refresh = parsed.GetValue(refresh), KeepHistory = parsed.GetValue(history) };
+            ImageBuildResult result = new ImageBuilder(BuildCache.OfUser()).Build(recipe, programs, repository, options, BuildSteps.On(line), cancel);
+            line.Dispose();
+            speaker.Note(result.AlreadyThere ? $"{recipe.Ref} has this tree already" : $"{recipe.Ref} leads to version {recipe.Version} now");
+            speaker.Answer($"{result.Commit}", writer =>
+            {
+                writer.WriteString("commit", $"{result.Commit}");
+                writer.WriteString("ref", recipe.Ref);
+                writer.WriteString("version", recipe.Version);
+                writer.WriteBoolean("built", !result.AlreadyThere);
+            });
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    // A box carries the program that builds it. Beside this one lie the others, in out/; on an installed machine they have their places.
+    private static BoxPrograms OwnPrograms()
+    {
+        string own = Environment.ProcessPath ?? "/usr/bin/sbox";
+        string beside = Path.GetDirectoryName(own) ?? "/";
+        var programs = Directory.Exists(Path.Combine(beside, "90sbox"))
+            ? new BoxPrograms(own, Path.Combine(beside, "sbox-root"), Path.Combine(beside, "90sbox"))
+            : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox");
+        return programs.Missing() is [var missing, ..]
+            ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")
+            : programs;
+    }
+}
+
+/// <summary>What building says while it goes on.</summary>
+internal static class BuildSteps
+{
+    /// <summary>Steps stay on the screen; the tools' lines pass by.</summary>
+    public static IProgress<BuildStep> On(ProgressLine line) => new Reporter<BuildStep>(step =>
+    {
+        line.Step(step.Step);
+        if (step.Detail.Length > 0)
+            line.Update($"  {step.Detail}");
+    });
+}

@@ -1,0 +1,55 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Image;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox image</c>: a branch becomes a disk image.</summary>
+internal static class ImageCommand
+{
+    public static Command Make()
+    {
+        var branch = new Argument<string>("REF") { Description = "The branch to install, which the box will follow" };
+        var repo = new Option<string>("--repo") { Description = "The repository that has it", HelpName = "PATH", Required = true };
+        var output = new Option<string>("--output", "-o") { Description = "The disk image to write", HelpName = "FILE", Required = true };
+        var url = new Option<string?>("--remote-url") { Description = "Where the box will look for upgrades", HelpName = "URL" };
+        var os = new Option<string?>("--os") { Description = "The stateroot's name; the first part of REF where it is not said", HelpName = "NAME" };
+        var arguments = new Option<string[]>("--karg") { Description = "A kernel argument beside the recipe's", HelpName = "ARGUMENT" };
+        var free = new Option<long>("--free-mib") { Description = "Room for what the owner will keep, in MiB", HelpName = "MIB", DefaultValueFactory = static _ => 2048 };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("image", "Make a disk image that boots a branch's box")
+        {
+            Details =
+            [
+                "The image has a GPT with an EFI system partition (systemd-boot, one unified kernel image for each deployment) and an ext4 root. "
+                + "It boots on any UEFI machine, and in QEMU with OVMF. Nothing is mounted or booted to make it, and the file is sparse.",
+                "Its size is planned from the tree: room for two versions side by side, for three kernel images on the EFI partition, and for --free-mib of the owner's.",
+            ],
+            Examples = [new Example("An image of the demo's box", "sbox image --repo /srv/repo debian/13/amd64/minimal --remote-url https://example.org/repo -o disk.img")],
+        }.With(branch, repo, output, url, os, arguments, free, json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            var request = new BoxImageRequest(parsed.GetValue(repo)!, parsed.GetValue(branch)!, parsed.GetValue(output)!)
+            {
+                Os = parsed.GetValue(os),
+                RemoteUrl = parsed.GetValue(url),
+                KernelArguments = parsed.GetValue(arguments) ?? [],
+                UserBytes = parsed.GetValue(free) << 20,
+            };
+            using var line = new ProgressLine(speaker);
+            DiskPlan plan = new BoxImage(BuildCache.OfUser()).Make(request, BuildSteps.On(line), cancel);
+            line.Dispose();
+            speaker.Note(plan.ToString().TrimEnd());
+            speaker.Answer(request.Output, writer =>
+            {
+                writer.WriteString("image", request.Output);
+                writer.WriteNumber("bytes", plan.Bytes);
+            });
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+}

@@ -1,0 +1,114 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Store;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox upgrade</c>: the branch's newest commit becomes what boots next.</summary>
+internal static class UpgradeCommand
+{
+    public static Command Make()
+    {
+        Option<string> path = SharedOptions.Sysroot();
+        Option<string?> esp = SharedOptions.Esp();
+        var check = new Option<bool>("--check") { Description = "Fetch, say what would be done, and deploy nothing" };
+        var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
+        var url = new Option<string?>("--url") { Description = "Fetch from this address once, in place of the remote's", HelpName = "URL" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("upgrade", "Fetch the branch's newest version; it runs after a reboot")
+        {
+            Details =
+            [
+                "Only what this box lacks is fetched, and every byte is hashed before it is kept. The new version is deployed beside the one that runs: its own tree, "
+                + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
+                "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
+            ],
+            Examples = [new Example("Upgrade and run the new version", "sbox upgrade && reboot")],
+        }.With(path, esp, check, older, url, json);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            using Box box = Box.ToChange(parsed, path, esp);
+            using var deployer = new Deployer(box.Sysroot, box.Esp);
+            using var line = new ProgressLine(speaker);
+            line.Step("fetch");
+            UpgradeOffer offer = await new Upgrader(box.Sysroot, deployer).Fetch(
+                new UpgradeOptions { AllowOlder = parsed.GetValue(older), Pull = new PullOptions { Url = parsed.GetValue(url) } },
+                new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
+            string version = offer.Version ?? offer.Request.Commit.ToString()[..12];
+            switch (offer.State)
+            {
+                case UpgradeState.UpToDate:
+                    Say("up-to-date", $"{offer.Refspec}: version {version} is the newest, and runs");
+                    break;
+                case UpgradeState.AwaitsReboot:
+                    Say("awaits-reboot", $"{offer.Refspec}: version {version} is the newest; it runs after a reboot");
+                    break;
+                case UpgradeState.Available when parsed.GetValue(check):
+                    line.Dispose();
+                    speaker.Note(deployer.Plan(offer.Request).ToString().TrimEnd());
+                    Say("available", $"{offer.Refspec}: version {version} can be deployed");
+                    break;
+                case UpgradeState.Unfinished:
+                    deployer.Finish(new Reporter<string>(line.Step));
+                    Say("deployed", $"Finished what was cut short: version {version} runs after a reboot");
+                    break;
+                default:
+                    deployer.Deploy(offer.Request, new Reporter<string>(line.Step), cancel);
+                    Say("deployed", $"Version {version} runs after a reboot; sbox rollback takes that back");
+                    break;
+            }
+
+            return 0;
+
+            void Say(string state, string text)
+            {
+                line.Dispose();
+                speaker.Answer(text, writer =>
+                {
+                    writer.WriteString("state", state);
+                    writer.WriteString("version", version);
+                    writer.WriteString("checksum", offer.Request.Commit.ToString());
+                    writer.WriteNumber("bytes-transferred", offer.Pulled?.BytesTransferred ?? 0);
+                });
+            }
+        });
+        return command;
+    }
+}
+
+/// <summary><c>sbox rollback</c>: the other version becomes what boots next.</summary>
+internal static class RollbackCommand
+{
+    public static Command Make()
+    {
+        Option<string> path = SharedOptions.Sysroot();
+        Option<string?> esp = SharedOptions.Esp();
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("rollback", "Boot the other version next")
+        {
+            Details = ["Only the order of the boot menu changes: each version keeps its own tree and its own /etc, and /var is shared by both. Typed twice, it is as before."],
+            Examples = [new Example("Go back to the version before", "sbox rollback && reboot")],
+        }.With(path, esp, json);
+        command.SetAction(parsed =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            using Box box = Box.ToChange(parsed, path, esp);
+            using var deployer = new Deployer(box.Sysroot, box.Esp);
+            Deployment target = deployer.Rollback();
+            string version = box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version ?? target.Name.Short;
+            speaker.Answer(
+                box.Sysroot.IsBooted(target) ? $"Version {version}, which runs now, boots next" : $"Version {version} runs after a reboot",
+                writer =>
+                {
+                    writer.WriteString("version", version);
+                    writer.WriteString("checksum", target.Name.Commit.ToString());
+                });
+            return 0;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,64 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Store;
+using Sbox.Sysroot;
+
+namespace Sbox.Image;
+
+/// <summary>What disk image shall be made.</summary>
+/// <param name="Repository">The repository with the commit, on this machine.</param>
+/// <param name="Ref">The branch there, which the box will follow.</param>
+/// <param name="Output">The image's path.</param>
+public sealed record BoxImageRequest(string Repository, string Ref, string Output)
+{
+    /// <summary>The stateroot's name. Null: the first part of the branch's.</summary>
+    public string? Os { get; init; }
+
+    /// <summary>Where the box will pull from; null leaves it without a remote.</summary>
+    public string? RemoteUrl { get; init; }
+
+    /// <summary>Kernel arguments beside the recipe's.</summary>
+    public IReadOnlyList<string> KernelArguments { get; init; } = [];
+
+    /// <summary>Bytes to plan for what the owner will keep on the box.</summary>
+    public long UserBytes { get; init; } = 2L << 30;
+}
+
+/// <summary>A repository's branch -> a disk image that boots it: a fresh sysroot and ESP in directories, then <see cref="DiskImage"/>.</summary>
+/// <param name="cache">Where it works meanwhile.</param>
+public sealed class BoxImage(BuildCache cache)
+{
+    /// <summary>Makes the image, and says what it is made of.</summary>
+    /// <exception cref="RefNotFoundException">The repository has no such branch.</exception>
+    /// <exception cref="BuildFailedException">A tool failed; nothing is left of the image.</exception>
+    public DiskPlan Make(BoxImageRequest request, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
+    {
+        using WorkDirectory work = cache.Work();
+        string root = Path.Combine(work.Path, "root"), esp = Path.Combine(work.Path, "esp");
+        Checksum commit;
+        DateTimeOffset time;
+        using (Repository repository = Repository.Open(request.Repository))
+        {
+            commit = repository.Resolve(request.Ref);
+            time = repository.LoadCommit(commit).Time;
+        }
+
+        FreshInstall.Run(
+            new InstallRequest(root, esp, request.Repository, request.Ref, request.Os ?? request.Ref.Split('/')[0])
+            {
+                RemoteUrl = request.RemoteUrl,
+                MoreArguments = Boot.KernelArguments.Parse(string.Join(' ', request.KernelArguments)),
+                // What runs on the machine that makes the image has nothing to do with the box in it.
+                Options = new SysrootOptions { CommandLine = "" },
+            },
+            new Told(step => progress?.Report(new BuildStep(step, ""))), cancel);
+        DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString()) { Timestamp = time.ToUnixTimeSeconds(), UserBytes = request.UserBytes });
+        DiskImage.Write(plan, request.Output, progress, cancel);
+        return plan;
+    }
+
+    private sealed class Told(Action<string> tell) : IProgress<string>
+    {
+        public void Report(string value) => tell(value);
+    }
+}

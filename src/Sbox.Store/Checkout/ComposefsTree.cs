@@ -1,0 +1,152 @@
+using System.Collections.Concurrent;
+using Sbox.Codecs;
+using Sbox.Codecs.Composefs;
+using Sbox.Codecs.Verity;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>A commit's tree as the tree of a composefs image: all times 0, every name an inode of its own, contents by their objects' paths.</summary>
+internal sealed class ComposefsTree(Repository repository, bool withVerity, CancellationToken cancel)
+{
+    private const string DigestKey = "ostree.composefs.digest.v0";
+
+    private static readonly string[] MountPoints = ["usr", "etc", "boot", "var", "sysroot"];
+
+    private readonly Dictionary<Checksum, Node> files = [];
+    private readonly Dictionary<Checksum, Attributes> metas = [];
+    private readonly ConcurrentDictionary<Checksum, Checksum> digests = new();
+
+    public ComposefsResult Write(Checksum commit, Stream target)
+    {
+        Commit loaded = repository.LoadCommit(commit);
+        if (withVerity)
+            MeasureAll(commit);
+        var counted = new CountedStream(target);
+        Checksum digest = ComposefsImage.Write(WithMountPoints(Directory(loaded.RootTree, loaded.RootMeta)), counted);
+        if (withVerity && loaded.Metadata[DigestKey] is { Type.Signature: "ay", Bytes.Length: Checksum.Size } named &&
+            Checksum.FromBytes(named.Bytes) is var expected && expected != digest)
+            throw new ComposefsDigestException(commit, expected, digest);
+        return new ComposefsResult(digest, counted.Count);
+    }
+
+    // A box mounts on these, and nothing can be made in the image later; libostree adds them to every image, so the digest needs them.
+    private static DirectoryNode WithMountPoints(DirectoryNode root)
+    {
+        var empty = new DirectoryNode(new Attributes(0x1ED /* 0755 */, 0, 0, 0, 0, []), []);
+        IEnumerable<Entry> missing = MountPoints
+            .Select(static name => System.Text.Encoding.ASCII.GetBytes(name))
+            .Where(name => !root.Entries.Any(entry => entry.Name.Span.SequenceEqual(name)))
+            .Select(name => new Entry(name, empty));
+        return root with { Entries = [.. root.Entries, .. missing] };
+    }
+
+    private DirectoryNode Directory(Checksum tree, Checksum meta)
+    {
+        cancel.ThrowIfCancellationRequested();
+        DirTree names = repository.LoadDirTree(tree);
+        var entries = new List<Entry>(names.Files.Count + names.Directories.Count);
+        foreach (DirTreeFile file in names.Files)
+            entries.Add(new Entry(FileName.ToBytes(file.Name), File(file.Content)));
+        foreach (DirTreeDirectory inner in names.Directories)
+            entries.Add(new Entry(FileName.ToBytes(inner.Name), Directory(inner.Tree, inner.Meta)));
+        if (!metas.TryGetValue(meta, out Attributes? attributes))
+        {
+            DirMeta loaded = repository.LoadDirMeta(meta);
+            metas.Add(meta, attributes = AttributesOf(loaded.Uid, loaded.Gid, loaded.Mode, loaded.Xattrs));
+        }
+
+        return new DirectoryNode(attributes, entries);
+    }
+
+    private Node File(Checksum content)
+    {
+        if (!files.TryGetValue(content, out Node? node))
+            files.Add(content, node = MakeFile(repository.LoadFile(content)));
+        return node;
+    }
+
+    private Node MakeFile(FileObject file)
+    {
+        Attributes attributes = AttributesOf(file.Uid, file.Gid, file.Mode, file.Xattrs);
+        if (file.SymlinkTarget is { } target)
+            return new SymbolicLink(attributes, FileName.ToBytes(target));
+        if (file.Size == 0)
+            return new BackedFile(attributes, 0, ReadOnlyMemory<byte>.Empty, null);
+        // The image is for the machine it is deployed on, whose repository is bare, whatever this one is.
+        string path = new ObjectName(file.Checksum, ObjectType.File).LoosePath(RepositoryMode.Bare);
+        return new BackedFile(
+            attributes, (ulong)file.Size, System.Text.Encoding.ASCII.GetBytes(path),
+            digests.TryGetValue(file.Checksum, out Checksum digest) ? digest : null);
+    }
+
+    private void MeasureAll(Checksum commit)
+    {
+        var reachable = new Reachability(repository);
+        reachable.Add(commit, cancel);
+        if (reachable.Unreadable.Count > 0)
+            throw reachable.Unreadable[0].Finding;
+        using var work = new ParallelWork<Checksum>(Measure, static _ => { }, cancel);
+        foreach (ObjectName name in reachable.Objects.Where(static name => name.Type == ObjectType.File))
+            work.Add(name.Checksum);
+        work.Finish();
+    }
+
+    private void Measure(Checksum checksum)
+    {
+        FileObject file = repository.LoadFile(checksum);
+        if (file.Size == 0)
+            return;
+        using Stream content = file.OpenContent();
+        var hasher = new VerityHasher();
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(256 * 1024);
+        try
+        {
+            // Whole blocks but at the end, so that the hasher need not copy.
+            for (int read; (read = content.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)) > 0;)
+                hasher.Append(buffer.AsSpan(0, read));
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        digests[checksum] = hasher.Finish();
+    }
+
+    private static Attributes AttributesOf(uint uid, uint gid, Mode mode, XattrList xattrs) => new(
+        mode.Permissions, uid, gid, 0, 0,
+        [.. xattrs.Select(static xattr => new Codecs.Composefs.Xattr(FileName.ToBytes(xattr.Name), xattr.Value))]);
+}
+
+/// <summary>Passes bytes on and counts them.</summary>
+internal sealed class CountedStream(Stream inner) : Stream
+{
+    public long Count { get; private set; }
+
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => Count;
+
+    public override long Position { get => Count; set => throw new NotSupportedException(); }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public override void Write(ReadOnlySpan<byte> bytes)
+    {
+        inner.Write(bytes);
+        Count += bytes.Length;
+    }
+
+    public override void Flush() => inner.Flush();
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+}

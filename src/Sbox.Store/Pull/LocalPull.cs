@@ -1,0 +1,138 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>Copies commits and what they need from one repository to another on this machine.</summary>
+internal sealed class LocalPull
+{
+    private readonly Repository source, target;
+    private readonly PullLocalOptions options;
+    private readonly IProgress<PullProgress>? progress;
+    private readonly CancellationToken cancel;
+    private readonly bool linkable;
+    private long bytes;
+    private long outstanding;
+
+    public LocalPull(Repository source, Repository target, PullLocalOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
+    {
+        (this.source, this.target, this.options, this.progress, this.cancel) = (source, target, options, progress, cancel);
+        // Between two archives as well: their objects are files like any other.
+        linkable = source.Mode == target.Mode && source.Dir.Stat().Device == target.Dir.Stat().Device;
+    }
+
+    public PullResult Run()
+    {
+        Dictionary<string, Checksum> wanted = Wanted();
+        using Transaction transaction = target.Begin(cancel);
+        var completed = new List<Checksum>();
+        using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
+        {
+            var walk = new PullWalk(transaction, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
+            foreach (Checksum commit in wanted.Values.Distinct())
+                completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, CopyDetached, cancel));
+            work.Finish();
+        }
+
+        foreach ((string name, Checksum commit) in wanted.Where(static item => !Checksum.TryParse(item.Key, out _)))
+            transaction.SetRef(name, commit);
+        TransactionStats stats = transaction.Commit();
+        if (!options.CommitMetadataOnly)
+            target.ClearPartial(completed);
+        return new PullResult(
+            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes);
+
+        void CopyDetached(Checksum commit)
+        {
+            if (source.LoadDetachedMetadata(commit) is { } metadata)
+                transaction.WriteDetachedMetadata(commit, metadata);
+        }
+    }
+
+    private Dictionary<string, Checksum> Wanted()
+    {
+        IEnumerable<string> names = options.Refs.Count > 0
+            ? options.Refs
+            : source.Refs().Keys.Where(static name => !name.Contains(':', StringComparison.Ordinal));
+        var wanted = new Dictionary<string, Checksum>();
+        foreach (string name in names)
+        {
+            Checksum commit = source.Resolve(name);
+            bool isChecksum = Checksum.TryParse(name, out _);
+            string branch = name[(name.IndexOf(':', StringComparison.Ordinal) + 1)..];
+            wanted[isChecksum ? name : options.Remote is null ? branch : $"{options.Remote}:{branch}"] = commit;
+        }
+
+        return wanted;
+    }
+
+    private byte[] FetchMetadata(Transaction transaction, ObjectName name)
+    {
+        cancel.ThrowIfCancellationRequested();
+        byte[] content = source.LoadMetadata(name);
+        Checksum found = Checksum.Of(content);
+        if (found != name.Checksum)
+            throw new ObjectCorruptException(source.Objects.PathOf(name), name, found);
+        transaction.WriteMetadata(name.Type, content);
+        Interlocked.Add(ref bytes, content.Length);
+        return content;
+    }
+
+    private void QueueFile(ParallelWork<Checksum> work, Checksum checksum)
+    {
+        Interlocked.Increment(ref outstanding);
+        work.Add(checksum);
+    }
+
+    private void CopyFile(Transaction transaction, Checksum checksum)
+    {
+        var name = new ObjectName(checksum, ObjectType.File);
+        if (!(linkable && TryLink(transaction, name)))
+            Import(transaction, name);
+        long left = Interlocked.Decrement(ref outstanding);
+        if (left % 128 == 0)
+            progress?.Report(new PullProgress(transaction.Stats.MetadataWritten, transaction.Stats.ContentWritten, left, Interlocked.Read(ref bytes)));
+    }
+
+    private bool TryLink(Transaction transaction, ObjectName name)
+    {
+        if (options.Untrusted)
+        {
+            using var check = new ObjectCheck(source);
+            check.Verify(name);
+        }
+
+        string path = name.LoosePath(target.Mode);
+        transaction.Staging.MakeSubdirectory(path);
+        switch (source.Objects.Dir.LinkInto(path, transaction.Staging.Dir, path))
+        {
+            case Errno.None:
+                transaction.CountContent(name, added: true, storedBytes: 0);
+                return true;
+            case Errno.EEXIST:
+                return true;
+            case Errno.ENOENT:
+                throw new ObjectMissingException(source.Path, name);
+            default:
+                return false; // too many links, or the file system has none: a copy does as well
+        }
+    }
+
+    private void Import(Transaction transaction, ObjectName name)
+    {
+        FileObject file = source.LoadFile(name.Checksum);
+        string path = source.Objects.PathOf(name);
+        try
+        {
+            using Stream content = file.OpenContent();
+            transaction.UseWriter(writer => writer.Write(file.Header, content, name.Checksum, file.Size, path));
+        }
+        catch (Exception broken) when (broken is InvalidDataException or MalformedException)
+        {
+            throw new ObjectCorruptException(path, name, null, broken.Message, broken);
+        }
+
+        Interlocked.Add(ref bytes, file.Size);
+    }
+}

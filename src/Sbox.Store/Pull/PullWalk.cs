@@ -1,0 +1,86 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>Finds what a target lacks of a commit, one thread, metadata as it goes, files by a queue.</summary>
+/// <param name="transaction">The target.</param>
+/// <param name="fetch">Fetches, verifies and adds an object that is no file.</param>
+/// <param name="wantFile">Told of each file that is lacking, once.</param>
+internal sealed class PullWalk(Transaction transaction, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile)
+{
+    private readonly HashSet<ObjectName> seen = [];
+
+    /// <summary>Walks a commit and its parents.</summary>
+    /// <returns>The commits that will be whole once all files are there.</returns>
+    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Action<Checksum> copyDetached, CancellationToken cancel)
+    {
+        var walked = new List<Checksum>();
+        Repository target = transaction.Repository;
+        Checksum? at = tip;
+        for (int left = depth; at is { } commit; left--)
+        {
+            var name = new ObjectName(commit, ObjectType.Commit);
+            // In the repository and not marked: all of it is there. Only staged says nothing of its tree.
+            bool whole = target.Has(name) && !target.IsPartial(commit);
+            if (!whole)
+                target.MarkPartial(commit);
+            copyDetached(commit);
+            Commit parsed = Parse(name, Load(name, commit), Commit.Parse);
+            if (!whole && !metadataOnly && seen.Add(name))
+            {
+                Load(new ObjectName(parsed.RootMeta, ObjectType.DirMeta), commit);
+                Tree(parsed.RootTree, commit, cancel);
+            }
+
+            if (!whole)
+                walked.Add(commit);
+            at = parsed.Parent;
+            if (left == 0)
+                break;
+        }
+
+        return walked;
+    }
+
+    private void Tree(Checksum root, Checksum commit, CancellationToken cancel)
+    {
+        var waiting = new Stack<Checksum>([root]);
+        while (waiting.TryPop(out Checksum tree))
+        {
+            cancel.ThrowIfCancellationRequested();
+            var name = new ObjectName(tree, ObjectType.DirTree);
+            if (!seen.Add(name))
+                continue;
+            DirTree names = Parse(name, Load(name, commit), DirTree.Parse);
+            foreach (DirTreeFile file in names.Files)
+            {
+                var wanted = new ObjectName(file.Content, ObjectType.File);
+                if (seen.Add(wanted) && !transaction.Has(wanted))
+                    wantFile(file.Content);
+            }
+
+            foreach (DirTreeDirectory inner in names.Directories)
+            {
+                var meta = new ObjectName(inner.Meta, ObjectType.DirMeta);
+                if (seen.Add(meta))
+                    Load(meta, commit);
+                waiting.Push(inner.Tree);
+            }
+        }
+    }
+
+    // Whatever is here already was verified when it came.
+    private byte[] Load(ObjectName name, Checksum commit) => transaction.TryLoadMetadata(name) ?? fetch(name, commit);
+
+    private T Parse<T>(ObjectName name, byte[] bytes, ObjectStore.Parser<T> parse)
+    {
+        try
+        {
+            return parse(bytes);
+        }
+        catch (MalformedException malformed)
+        {
+            throw new ObjectCorruptException(transaction.Repository.Objects.PathOf(name), name, null, malformed.Message, malformed);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+using Sbox.Boot;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>One deployment as a status shows it.</summary>
+/// <param name="Name">Which it is.</param>
+/// <param name="Version">The commit's version; null where it has none or is not there.</param>
+/// <param name="Time">When the commit was made; null where it is not there.</param>
+/// <param name="Refspec">The branch it follows; null where none is known.</param>
+/// <param name="Arguments">Its kernel arguments, without those that name it.</param>
+public sealed record DeploymentStatus(DeploymentName Name, string? Version, DateTimeOffset? Time, Refspec? Refspec, KernelArguments Arguments)
+{
+    /// <summary>Whether it runs now.</summary>
+    public bool IsBooted { get; init; }
+
+    /// <summary>Whether it boots next when nobody chooses.</summary>
+    public bool IsNext { get; init; }
+
+    /// <summary>As <c>ostree admin status</c> marks it: of the running stateroot, the first before the one that runs.</summary>
+    public bool IsPending { get; init; }
+
+    /// <summary>As <c>ostree admin status</c> marks it: of the running stateroot, the first after the one that runs.</summary>
+    public bool IsRollback { get; init; }
+
+    /// <summary>Whether the owner pinned it.</summary>
+    public bool IsPinned { get; init; }
+
+    /// <summary>How it was unlocked for good; null where it was not.</summary>
+    public string? Unlocked { get; init; }
+
+    /// <summary>Whether it has an origin file at all.</summary>
+    public bool HasOrigin { get; init; }
+
+    /// <summary>Whether the EFI partition has its UKI; null where no EFI partition was looked at.</summary>
+    public bool? HasUki { get; init; }
+
+    /// <summary>The owner's changes to its /etc; null where they were not counted.</summary>
+    public int? EtcChanges { get; init; }
+}
+
+/// <summary>What a box is, at one look.</summary>
+/// <param name="Deployments">In boot order.</param>
+/// <param name="Root">The root file system's space.</param>
+/// <param name="Esp">The EFI partition's space; null where none was looked at.</param>
+/// <param name="IsSettled">False where a cut left the EFI partition behind what is deployed.</param>
+public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, FileSystemSpace Root, FileSystemSpace? Esp, bool IsSettled)
+{
+    /// <summary>The one that runs; null where none does.</summary>
+    public DeploymentStatus? Booted => Deployments.FirstOrDefault(static each => each.IsBooted);
+
+    /// <summary>The one that boots next when nobody chooses; null where nothing is deployed.</summary>
+    public DeploymentStatus? Next => Deployments.FirstOrDefault(static each => each.IsNext);
+
+    /// <summary>Looks at a sysroot. Takes no lock and changes nothing.</summary>
+    /// <param name="sysroot">The sysroot.</param>
+    /// <param name="deployer">Its deployer, which knows the EFI partition.</param>
+    /// <param name="countEtcChanges">Whether to compare /etc with its defaults, which reads all of both.</param>
+    public static StatusReport Of(OstreeSysroot sysroot, Deployer deployer, bool countEtcChanges = true)
+    {
+        sysroot.Reload();
+        int booted = sysroot.Deployments.ToList().FindIndex(sysroot.IsBooted);
+        Deployment? next = deployer.CurrentDefault;
+        bool SameOs(Deployment each) => booted >= 0 && each.Name.Os == sysroot.Deployments[booted].Name.Os;
+        Deployment? pending = sysroot.Deployments.Take(Math.Max(booted, 0)).FirstOrDefault(SameOs);
+        Deployment? rollback = booted < 0 ? null : sysroot.Deployments.Skip(booted + 1).FirstOrDefault(SameOs);
+        return new StatusReport(
+            [.. sysroot.Deployments.Select(each => One(sysroot, each, countEtcChanges) with
+            {
+                IsBooted = sysroot.IsBooted(each),
+                IsNext = each == next,
+                IsPending = each == pending,
+                IsRollback = each == rollback,
+                HasUki = deployer.Esp?.Names(each.Name),
+            })],
+            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.IsSettled);
+    }
+
+    private static DeploymentStatus One(OstreeSysroot sysroot, Deployment deployment, bool countEtcChanges)
+    {
+        bool there = sysroot.Repository.Has(new ObjectName(deployment.Name.Commit, ObjectType.Commit));
+        Commit? commit = there ? sysroot.Repository.LoadCommit(deployment.Name.Commit) : null;
+        return new DeploymentStatus(deployment.Name, commit?.Version, commit?.Time, deployment.Origin?.Refspec, deployment.Arguments)
+        {
+            IsPinned = deployment.IsPinned,
+            Unlocked = deployment.Origin?.Unlocked,
+            HasOrigin = deployment.Origin is not null,
+            EtcChanges = countEtcChanges ? sysroot.EtcChanges(deployment).Count : null,
+        };
+    }
+}

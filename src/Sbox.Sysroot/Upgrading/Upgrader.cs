@@ -1,0 +1,96 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>What an upgrade may do.</summary>
+public sealed record UpgradeOptions
+{
+    /// <summary>The stateroot. Null: that of the deployment that runs, else of the default.</summary>
+    public string? Os { get; init; }
+
+    /// <summary>Another branch to follow from now on. Null: the origin's.</summary>
+    public Refspec? SwitchTo { get; init; }
+
+    /// <summary>Take a commit that is older than the current one.</summary>
+    public bool AllowOlder { get; init; }
+
+    /// <summary>How to pull; remote and refs are set here.</summary>
+    public PullOptions Pull { get; init; } = new();
+}
+
+/// <summary>What there is to do.</summary>
+public enum UpgradeState
+{
+    /// <summary>The commit runs, or is the default where nothing runs.</summary>
+    UpToDate,
+    /// <summary>It is deployed and boots next.</summary>
+    AwaitsReboot,
+    /// <summary>It is deployed, but a cut kept the EFI partition from following: <see cref="Deployer.Finish"/>.</summary>
+    Unfinished,
+    /// <summary>It is in the repository now and can be deployed.</summary>
+    Available,
+}
+
+/// <summary>What a branch offers, its objects pulled.</summary>
+/// <param name="State">What there is to do.</param>
+/// <param name="Refspec">The branch.</param>
+/// <param name="Version">The commit's version; null where it has none.</param>
+/// <param name="Time">When the commit was made.</param>
+/// <param name="Current">The deployment that it would follow.</param>
+/// <param name="Request">What to give to <see cref="Deployer.Deploy"/>, or to <see cref="Deployer.Plan"/>.</param>
+/// <param name="Pulled">What came over the network.</param>
+public sealed record UpgradeOffer(
+    UpgradeState State, Refspec Refspec, string? Version, DateTimeOffset Time, Deployment Current, DeployRequest Request, PullResult? Pulled);
+
+/// <summary>Brings what a box's branch offers.</summary>
+/// <param name="sysroot">The sysroot; must stay open.</param>
+/// <param name="deployer">Its deployer, which knows what boots next.</param>
+public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
+{
+    /// <summary>Pulls the branch and says what there is to do. Nothing is deployed.</summary>
+    /// <exception cref="NoSuchDeploymentException">Nothing is deployed, or the deployment names no branch.</exception>
+    /// <exception cref="OlderVersionException">The branch's commit is older than the current one.</exception>
+    /// <exception cref="PullException">It could not be fetched.</exception>
+    public async Task<UpgradeOffer> Fetch(UpgradeOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
+    {
+        sysroot.Reload();
+        Deployment current = Current(options.Os);
+        Refspec refspec = options.SwitchTo ?? current.Origin?.Refspec
+            ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin: it is not known where upgrades come from");
+        PullResult? pulled = null;
+        if (refspec.Remote is { } remote)
+            pulled = await sysroot.Repository.Pull(options.Pull with { Remote = remote, Refs = [refspec.Ref] }, progress, cancel).ConfigureAwait(false);
+        return Offer(current, refspec, options, pulled);
+    }
+
+    private UpgradeOffer Offer(Deployment current, Refspec refspec, UpgradeOptions options, PullResult? pulled)
+    {
+        Checksum offered = sysroot.Repository.Resolve(refspec.ToString());
+        Commit commit = sysroot.Repository.LoadCommit(offered), now = sysroot.Repository.LoadCommit(current.Name.Commit);
+        bool switches = options.SwitchTo is not null && options.SwitchTo != current.Origin?.Refspec;
+        // Another branch may well be older: whoever asks for it by name knows.
+        if (commit.Timestamp < now.Timestamp && !options.AllowOlder && !switches)
+            throw new OlderVersionException(refspec, now.Time, commit.Time);
+        Origin origin = current.Origin is { } old ? old.ForSuccessor().With(refspec) : Origin.Of(refspec);
+        return new UpgradeOffer(
+            State(offered, refspec), refspec, commit.Version, commit.Time, current, new DeployRequest(current.Name.Os, offered) { Origin = origin }, pulled);
+    }
+
+    private UpgradeState State(Checksum offered, Refspec refspec)
+    {
+        if (sysroot.Deployments.FirstOrDefault() is not { } first || first.Name.Commit != offered || first.Origin?.Refspec != refspec)
+            return UpgradeState.Available;
+        if (!deployer.IsSettled)
+            return UpgradeState.Unfinished;
+        return sysroot.BootedName is { } booted && booted != first.Name ? UpgradeState.AwaitsReboot : UpgradeState.UpToDate;
+    }
+
+    private Deployment Current(string? os)
+    {
+        os ??= (sysroot.Booted ?? sysroot.Deployments.FirstOrDefault())?.Name.Os;
+        return (os is null ? null : sysroot.MergeDeployment(os))
+            ?? throw new NoSuchDeploymentException(sysroot.Path, os is null ? "nothing is deployed" : $"nothing of '{os}' is deployed");
+    }
+}

@@ -1,0 +1,103 @@
+using Sbox.Codecs;
+using Sbox.Judges;
+using Sbox.Linux;
+
+namespace Sbox.Store.Tests;
+
+public sealed class PullLocalTests
+{
+    public static TheoryData<RepositoryMode, RepositoryMode> Pairs => new()
+    {
+        { RepositoryMode.Bare, RepositoryMode.Bare },
+        { RepositoryMode.Bare, RepositoryMode.Archive },
+        { RepositoryMode.Archive, RepositoryMode.Bare },
+        { RepositoryMode.Archive, RepositoryMode.Archive },
+    };
+
+    [Theory, MemberData(nameof(Pairs))]
+    public void From_theirs_to_ours_and_from_ours_to_theirs_every_mode_is_whole(RepositoryMode from, RepositoryMode to)
+    {
+        using var scratch = new Scratch();
+        Judge.Ostree.Run("init", $"--repo={scratch["theirs"]}", $"--mode={from.Name()}");
+        Judge.Ostree.Run("commit", $"--repo={scratch["theirs"]}", "-b", "os/main", scratch.Tree());
+        using Repository theirs = Repository.Open(scratch["theirs"]);
+        using Repository ours = Repository.Create(scratch["ours"], to);
+        PullResult result = ours.PullLocal(theirs, new PullLocalOptions { Remote = "origin" });
+        Checksum commit = theirs.Resolve("os/main");
+        Assert.Equal(new KeyValuePair<string, Checksum>("origin:os/main", commit), Assert.Single(result.Refs));
+        Assert.Equal(commit, ours.Resolve("os/main"));
+        Assert.Empty(ours.Fsck().Problems);
+        foreach (Judge ostree in Scratch.Ostrees)
+            Assert.Contains("no errors found", ostree.Run("fsck", $"--repo={ours.Path}"));
+
+        Judge.Ostree.Run("init", $"--repo={scratch["back"]}", $"--mode={from.Name()}");
+        ours.SetRef("os/main", commit);
+        Judge.Ostree.Run("pull-local", $"--repo={scratch["back"]}", ours.Path, "os/main");
+        using Repository back = Repository.Open(scratch["back"]);
+        Assert.Empty(back.Fsck().Problems);
+        Assert.Equal(commit, back.Resolve("os/main"));
+    }
+
+    [Fact]
+    public void Between_bare_repositories_of_one_file_system_files_are_hardlinked()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Bare);
+        Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        ours.PullLocal(source);
+        string path = "objects/" + new ObjectName(source.Find(commit, "/big").Content!.Value, ObjectType.File).LoosePath(ours.Mode);
+        Assert.Equal(source.Dir.Stat(path).Inode, ours.Dir.Stat(path).Inode);
+    }
+
+    [Fact]
+    public void Parents_come_as_deep_as_asked_and_history_may_end_early()
+    {
+        using var scratch = new Scratch();
+        string tree = scratch.Tree();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Archive);
+        for (int i = 0; i < 4; i++)
+            source.CommitDirectory(tree, new CommitOptions { Branches = ["main"], Subject = $"{i}" });
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        ours.PullLocal(source, new PullLocalOptions { Depth = 1 });
+        Assert.Equal(2, ours.Log(ours.Resolve("main")).Count());
+        ours.PullLocal(source, new PullLocalOptions { Depth = -1 });
+        Assert.Equal(4, ours.Log(ours.Resolve("main")).Count());
+        Judge.Ostree.Run("fsck", $"--repo={ours.Path}");
+    }
+
+    [Theory, MemberData(nameof(Pairs))]
+    public void A_missing_or_corrupt_object_stops_the_pull_and_sets_no_ref(RepositoryMode from, RepositoryMode to)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], from);
+        Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        ObjectName big = new(source.Find(commit, "/big").Content!.Value, ObjectType.File);
+        string path = "objects/" + big.LoosePath(from);
+        byte[] bytes = source.Dir.ReadAll(path);
+        bytes[bytes.Length / 2] ^= 1;
+        using (var handle = System.IO.File.OpenHandle(source.Dir.Of(path), FileMode.Open, FileAccess.Write))
+            RandomAccess.Write(handle, bytes, 0);
+        using Repository ours = Repository.Create(scratch["ours"], to);
+        ObjectCorruptException corrupt = Assert.Throws<ObjectCorruptException>(() => ours.PullLocal(source, new PullLocalOptions { Untrusted = true }));
+        Assert.Equal(big, corrupt.Expected);
+        source.Dir.Unlink(path);
+        Assert.Equal(big, Assert.Throws<ObjectMissingException>(() => ours.PullLocal(source)).Name);
+        Assert.Empty(ours.Refs());
+        Judge.Ostree.Run("fsck", $"--repo={ours.Path}");
+        Assert.Throws<RefNotFoundException>(() => ours.PullLocal(source, new PullLocalOptions { Refs = ["nope"] }));
+    }
+
+    [Fact]
+    public void Detached_metadata_comes_along()
+    {
+        using var scratch = new Scratch();
+        Judge.Ostree.Run("init", $"--repo={scratch["theirs"]}", "--mode=archive");
+        Judge.Ostree.Run("commit", $"--repo={scratch["theirs"]}", "-b", "main", "--add-detached-metadata-string=KEY=value", scratch.Tree());
+        using Repository theirs = Repository.Open(scratch["theirs"]);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        ours.PullLocal(theirs);
+        Assert.Equal("value", ours.LoadDetachedMetadata(ours.Resolve("main"))!.GetString("KEY"));
+        Assert.Equal("'value'", Judge.Ostree.Run("show", $"--repo={ours.Path}", "--print-detached-metadata-key=KEY", "main").Trim());
+    }
+}

@@ -1,0 +1,102 @@
+using System.Text;
+using Sbox.Codecs;
+using Sbox.Judges;
+using Sbox.Store;
+
+namespace Sbox.Sysroot.Tests;
+
+/// <summary>A small operating system in versions, a repository that publishes it (made by real ostree), and a box that runs it.</summary>
+internal sealed class TestBox : IDisposable
+{
+    public const string Os = "debian", Ref = "debian/trixie", Remote = "origin";
+    public static readonly DateTimeOffset Start = new(2026, 11, 22, 10, 0, 0, TimeSpan.Zero);
+
+    private readonly TempDir temp = new();
+
+    public TestBox()
+    {
+        Judge.HostOstree.Run("init", $"--repo={Source}", "--mode=archive");
+        Directory.CreateDirectory(EspPath);
+    }
+
+    public string Path => temp.Path;
+
+    public string Source => temp.Of("source");
+
+    public string SysrootPath => temp.Of("sysroot");
+
+    public string EspPath => temp.Of("esp");
+
+    /// <summary>Publishes a version: a kernel and initrd, a boot loader, an os-release, defaults of /etc.</summary>
+    /// <param name="version">1 and up; each is a day younger than the one before.</param>
+    /// <param name="kernel">The kernel's bytes; the same ones give the same boot checksum.</param>
+    /// <param name="kargs">What its recipe asks of the kernel.</param>
+    /// <param name="etc">Defaults beside the usual ones.</param>
+    public Checksum Publish(int version, string kernel = "kernel", string[]? kargs = null, params (string Path, string Text)[] etc)
+    {
+        string tree = $"trees/{version}";
+        temp.Write($"{tree}/usr/lib/os-release", $"ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\n");
+        temp.Write($"{tree}/usr/lib/modules/6.12.1/vmlinuz", kernel);
+        temp.Write($"{tree}/usr/lib/modules/6.12.1/initramfs.img", $"initrd of {kernel}");
+        temp.Write($"{tree}/usr/lib/systemd/boot/efi/linuxx64.efi.stub", "stub");
+        temp.Write($"{tree}/usr/lib/systemd/boot/efi/systemd-bootx64.efi", $"boot loader of version {version}");
+        temp.Write($"{tree}/usr/bin/version", $"{version}", 0x1ED);
+        temp.Write($"{tree}/usr/etc/hostname", "box\n");
+        temp.Write($"{tree}/usr/etc/default/thing", $"from version {version}\n");
+        foreach ((string path, string text) in etc)
+            temp.Write($"{tree}/usr/etc/{path}", text);
+        foreach (string empty in (string[])["var", "sysroot", "boot", "proc", "dev", "run", "tmp"])
+            Directory.CreateDirectory(temp.Of($"{tree}/{empty}"));
+        string list = string.Join(", ", (kargs ?? ["quiet"]).Select(static each => $"'{each}'"));
+        string id = Judge.HostOstree.Run(
+            "commit", $"--repo={Source}", $"--branch={Ref}", $"--tree=dir={temp.Of(tree)}", $"--subject=version {version}",
+            $"--timestamp={Start.AddDays(version):yyyy-MM-dd HH:mm:ss} +0000", $"--add-metadata-string=version={version}.0", $"--add-metadata=sbox.kargs=[{list}]");
+        return Checksum.Parse(id.Trim());
+    }
+
+    /// <summary>Brings a commit into the box's repository, by real ostree; none: the branch's newest, as its remote's branch.</summary>
+    public void Fetch(Checksum? commit = null) =>
+        Judge.HostOstree.Run("pull-local", $"--repo={SysrootPath}/ostree/repo", $"--remote={Remote}", Source, commit?.ToString() ?? Ref);
+
+    /// <summary>Fetches a commit and deploys it.</summary>
+    public DeployResult Deploy(Deployer deployer, Checksum commit) => Deploy(deployer, Request(commit));
+
+    public DeployResult Deploy(Deployer deployer, DeployRequest request)
+    {
+        Fetch(request.Commit);
+        return deployer.Deploy(request);
+    }
+
+    /// <summary>A new box with its stateroot and nothing deployed.</summary>
+    public OstreeSysroot Install()
+    {
+        OstreeSysroot sysroot = OstreeSysroot.Init(SysrootPath, Options());
+        sysroot.InitStateroot(Os);
+        return sysroot;
+    }
+
+    public OstreeSysroot Open(SysrootOptions? options = null) => OstreeSysroot.Open(SysrootPath, options ?? Options());
+
+    /// <summary>As it is after a boot of a deployment.</summary>
+    public OstreeSysroot OpenBooted(Deployment deployment) => Open(Options() with { CommandLine = $"root=LABEL=sbox-root sbox.deployment={deployment.Name} quiet" });
+
+    public static SysrootOptions Options() => new() { AssembleUki = FakeUki };
+
+    public static DeployRequest Request(Checksum commit) => new(Os, commit) { Origin = Origin.Of(new Refspec(Remote, Ref)) };
+
+    public string Etc(Deployment deployment, string path) => $"{SysrootPath}/{deployment.Name.Directory}/etc/{path}";
+
+    public IReadOnlyList<string> Ukis() => Directory.Exists($"{EspPath}/EFI/Linux")
+        ? [.. Directory.GetFiles($"{EspPath}/EFI/Linux").Select(static path => System.IO.Path.GetFileName(path)).Order(StringComparer.Ordinal)] : [];
+
+    public string LoaderConf => File.ReadAllText($"{EspPath}/loader/loader.conf");
+
+    public void Dispose() => temp.Dispose();
+
+    // The deployments' logic needs no real PE file: one that says what it was made of can be read by tests.
+    private static void FakeUki(UnifiedKernel parts, Stream output)
+    {
+        output.Write(Encoding.UTF8.GetBytes($"whole\n{parts.CommandLine}\n{parts.KernelVersion}\n{Encoding.UTF8.GetString(parts.Kernel)}\n{parts.OsRelease}"));
+        parts.Initrd?.CopyTo(output);
+    }
+}

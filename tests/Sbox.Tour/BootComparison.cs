@@ -1,0 +1,129 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Sbox.Vm;
+
+namespace Sbox.Tour;
+
+/// <summary>
+/// Boot to login of the box beside the same packages as a plain Debian: the same kernel, initrd and files on a writable ext4, with /etc
+/// and /var where Debian has them. Both boot by the same QEMU without firmware, in turn, so only what the root is made of differs.
+/// </summary>
+public sealed class BootComparison(DemoImage image, Tools tools, string work, int rounds)
+{
+    private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12);
+    private const string Console = "console=ttyS0,115200 quiet";
+
+    /// <summary>Boots both and writes the page.</summary>
+    public string Run()
+    {
+        if (Directory.Exists(work))
+            Directory.Delete(work, recursive: true);
+        Directory.CreateDirectory(work);
+        string tree = Path.Combine(work, "tree");
+        tools.Ostree($"--repo={image.Builds}", "checkout", "-C", image.First, tree);
+        string modules = Directory.GetDirectories(Path.Combine(tree, "usr/lib/modules")).Single();
+        string kernel = Keep(Path.Combine(modules, "vmlinuz")), initrd = Keep(Path.Combine(modules, "initramfs.img"));
+        string plainInrd = WithoutSboxRoot(initrd);
+        string plain = PlainDisk(tree);
+        var box = new List<Boot>();
+        var debian = new List<Boot>();
+        for (int round = 0; round < rounds; round++)
+        {
+            box.Add(Once("box", new VmOptions(Machine("box", round), image.Disk)
+            {
+                Kernel = kernel,
+                Initrd = initrd,
+                CommandLine = $"root=LABEL=sbox-root sbox.deployment=debian/{image.First}.0 {Console}",
+            }));
+            debian.Add(Once("plain", new VmOptions(Machine("plain", round), plain)
+            {
+                Kernel = kernel,
+                Initrd = plainInrd,
+                CommandLine = $"root=LABEL=sbox-plain rw {Console}",
+            }));
+        }
+
+        return Page(box, debian, initrd);
+    }
+
+    private sealed record Boot(double Login, string Analyze);
+
+    private static Boot Once(string name, VmOptions options)
+    {
+        using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options);
+        vm.WaitForLogin(BootLimit);
+        var boot = new Boot(vm.Timings.Login!.Value.TotalSeconds, vm.Run("systemctl is-system-running --wait >/dev/null; systemd-analyze time | head -n 1", BootLimit).Output);
+        System.Console.Error.WriteLine($"{name}: login after {boot.Login:0.0} s; {boot.Analyze}");
+        return boot;
+    }
+
+    private string Page(List<Boot> box, List<Boot> debian, string initrd)
+    {
+        var page = new StringBuilder();
+        page.Append(CultureInfo.InvariantCulture, $"# Boot to login, and sizes\n\nMade by `./bench` on {DateTime.UtcNow:yyyy-MM-dd}: the same kernel, initrd and packages, once as a box and once as a plain writable ext4\n");
+        page.Append(CultureInfo.InvariantCulture, $"Debian, {rounds} boots each in turn, QEMU without firmware{(File.Exists("/dev/kvm") ? "" : " and without KVM (emulated: only the ratio counts)")}.\n\n");
+        page.Append("| | box | plain Debian | box / plain |\n|---|---|---|---|\n");
+        double ours = Median(box), theirs = Median(debian);
+        page.Append(CultureInfo.InvariantCulture, $"| QEMU's start to a shell, median s | {ours:0.0} | {theirs:0.0} | {ours / theirs:0.00} |\n");
+        for (int round = 0; round < rounds; round++)
+            page.Append(CultureInfo.InvariantCulture, $"| round {round + 1}: systemd-analyze | {box[round].Analyze} | {debian[round].Analyze} | |\n");
+        page.Append("\n| file | MiB |\n|---|---|\n");
+        foreach ((string name, long bytes) in Sizes(initrd))
+            page.Append(CultureInfo.InvariantCulture, $"| {name} | {bytes / 1048576.0:0.0} |\n");
+        return page.ToString();
+    }
+
+    private IEnumerable<(string Name, long Bytes)> Sizes(string initrd)
+    {
+        yield return ("sbox (ostree is a link to it)", new FileInfo(Path.Combine(tools.Root, "out", "sbox")).Length);
+        yield return ("sbox-root", new FileInfo(Path.Combine(tools.Root, "out", "sbox-root")).Length);
+        yield return ("initrd", new FileInfo(initrd).Length);
+        string uki = Path.Combine(work, "uki.efi");
+        Do("sh", "-c", $"mcopy -n -o -i '{image.Disk}'@@1M '::/EFI/Linux/*.efi' '{uki}'");
+        yield return ("UKI", new FileInfo(uki).Length);
+        yield return ("disk image, holes not counted", StepCost.DiskUsage(image.Disk));
+        yield return ("repository of one version (archive)", StepCost.DiskUsage(image.Served));
+    }
+
+    private string PlainDisk(string tree)
+    {
+        Directory.Move(Path.Combine(tree, "usr/etc"), Path.Combine(tree, "etc"));
+        Do("cp", "-a", Path.Combine(tree, "usr/share/factory/var") + "/.", Path.Combine(tree, "var"));
+        string disk = Path.Combine(work, "plain.img");
+        using (FileStream file = File.Create(disk))
+            file.SetLength(StepCost.DiskUsage(tree) * 3 / 2 + (256L << 20));
+        Do("mkfs.ext4", "-q", "-F", "-L", "sbox-plain", "-d", tree, disk);
+        return disk;
+    }
+
+    // A second archive after the first one wins: the unit that makes a box's root becomes one that does nothing.
+    private string WithoutSboxRoot(string initrd)
+    {
+        string extra = Path.Combine(work, "extra"), plain = Path.Combine(work, "plain-initrd");
+        Directory.CreateDirectory(Path.Combine(extra, "usr/lib/systemd/system"));
+        File.WriteAllText(Path.Combine(extra, "usr/lib/systemd/system/sbox-root.service"),
+            "[Unit]\nDefaultDependencies=no\nBefore=initrd-root-fs.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/true\n");
+        Do("sh", "-c", $"cd '{extra}' && find . | cpio -o -H newc --quiet > '{plain}.cpio' && cat '{plain}.cpio' > /dev/null && cat '{initrd}' '{plain}.cpio' > '{plain}'");
+        return plain;
+    }
+
+    private string Keep(string file)
+    {
+        string kept = Path.Combine(work, Path.GetFileName(file));
+        File.Copy(file, kept);
+        return kept;
+    }
+
+    private string Machine(string name, int round) => Path.Combine(work, $"{name}-{round}");
+
+    private static double Median(List<Boot> boots) => boots.Select(static boot => boot.Login).Order().ElementAt(boots.Count / 2);
+
+    private static void Do(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments)) ?? throw new TourException($"{program} did not start");
+        process.WaitForExit();
+        if (process.ExitCode != 0)
+            throw new TourException($"{program} {string.Join(' ', arguments)}: exit status {process.ExitCode}");
+    }
+}
