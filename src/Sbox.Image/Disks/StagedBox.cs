@@ -65,23 +65,17 @@ public sealed class StagedBox : IDisposable
         try
         {
             progress?.Report(new BuildStep("sysroot", ""));
-            Directory.CreateDirectory(EspIn(work));
-
             // Where the builder is a box itself, its command line names a deployment of its own and none of this one.
-            using OstreeSysroot sysroot = OstreeSysroot.Init(RootIn(work), (options ?? new SysrootOptions()) with { CommandLine = "" });
-            sysroot.InitStateroot(content.Os);
-            LayRoot(RootIn(work));
-            AddRemote(sysroot.Repository, content);
-            sysroot.Repository.PullLocal(source, new PullLocalOptions { Refs = [content.Ref], Remote = content.Remote }, progress: null, cancel);
-
-            progress?.Report(new BuildStep("deployment", ""));
-            using var deployer = new Deployer(sysroot, EspIn(work));
-            var request = new DeployRequest(content.Os, commit)
+            var install = new InstallRequest(RootIn(work), EspIn(work), source.Path, content.Ref, content.Os)
             {
-                Origin = Origin.Of(new Refspec(content.Remote, content.Ref)),
+                RemoteName = content.Remote,
+                RemoteUrl = content.Url,
                 MoreArguments = content.MoreArguments,
+                Options = (options ?? new SysrootOptions()) with { CommandLine = "" },
             };
-            return new StagedBox(work, source, commit, deployer.Deploy(request, Steps(progress), cancel));
+            DeployResult deployed = FreshInstall.Run(install, Steps(progress), cancel);
+            LayRoot(RootIn(work));
+            return new StagedBox(work, source, commit, deployed);
         }
         catch
         {
@@ -105,14 +99,6 @@ public sealed class StagedBox : IDisposable
         if (!root.Exists("tmp"))
             root.MakeDir("tmp");
         root.ChangeMode("tmp", 0x3FF); // 1777
-    }
-
-    private static void AddRemote(Repository repository, BoxContent content)
-    {
-        if (content.Url is not { } url)
-            return;
-        string group = $"remote \"{content.Remote}\"";
-        repository.WriteConfig(repository.Config.With(group, "url", url).With(group, "gpg-verify", "false"));
     }
 
     private static IProgress<string>? Steps(IProgress<BuildStep>? progress) => progress is null ? null : new Forward(progress);
