@@ -1,0 +1,79 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+using Sbox.Sysroot;
+
+namespace Sbox.Image;
+
+/// <summary>What disk image shall be made.</summary>
+/// <param name="Repository">The repository with the commit, on this machine.</param>
+/// <param name="Ref">The branch there, which the box will follow.</param>
+/// <param name="Output">The image's path.</param>
+public sealed record BoxImageRequest(string Repository, string Ref, string Output)
+{
+    /// <summary>The stateroot's name. Null: the first part of the branch's.</summary>
+    public string? Os { get; init; }
+
+    /// <summary>Where the box will pull from; null leaves it without a remote.</summary>
+    public string? RemoteUrl { get; init; }
+
+    /// <summary>Kernel arguments beside the recipe's.</summary>
+    public IReadOnlyList<string> KernelArguments { get; init; } = [];
+
+    /// <summary>Bytes to plan for what the owner will keep on the box.</summary>
+    public long UserBytes { get; init; } = 2L << 30;
+
+    /// <summary>How the sysroot is written. What runs on the machine that makes the image has nothing to do with the box in it.</summary>
+    internal SysrootOptions Sysroot { get; init; } = new() { CommandLine = "" };
+}
+
+/// <summary>A repository's branch -> a disk image that boots it: a fresh sysroot and ESP in directories, then <see cref="DiskImage"/>.</summary>
+/// <param name="cache">Where it works meanwhile.</param>
+public sealed class BoxImage(BuildCache cache)
+{
+    /// <summary>Makes the image, and says what it is made of.</summary>
+    /// <exception cref="RefNotFoundException">The repository has no such branch.</exception>
+    /// <exception cref="BuildFailedException">A tool failed; nothing is left of the image.</exception>
+    public DiskPlan Make(BoxImageRequest request, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
+    {
+        using WorkDirectory work = cache.Work();
+        string root = Path.Combine(work.Path, "root"), esp = Path.Combine(work.Path, "esp");
+        MakeRoot(work.Path);
+        Checksum commit;
+        DateTimeOffset time;
+        using (Repository repository = Repository.Open(request.Repository))
+        {
+            commit = repository.Resolve(request.Ref);
+            time = repository.LoadCommit(commit).Time;
+        }
+
+        FreshInstall.Run(
+            new InstallRequest(root, esp, request.Repository, request.Ref, request.Os ?? request.Ref.Split('/')[0])
+            {
+                RemoteUrl = request.RemoteUrl,
+                MoreArguments = Boot.KernelArguments.Parse(string.Join(' ', request.KernelArguments)),
+                Options = request.Sysroot,
+            },
+            new Told(step => progress?.Report(new BuildStep(step, ""))), cancel);
+        DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString()) { Timestamp = time.ToUnixTimeSeconds(), UserBytes = request.UserBytes });
+        DiskImage.Write(plan, request.Output, progress, cancel);
+        return plan;
+    }
+
+    // Modes of their own, whatever the umask: this is the root directory of a disk. tmp is for recipes that want /tmp there.
+    private static void MakeRoot(string work)
+    {
+        using Dir parent = Dir.Open(work);
+        foreach ((string name, uint mode) in (ReadOnlySpan<(string, uint)>)[("root", 0x1ED), ("root/tmp", 0x3FF)]) // 0755, 1777
+        {
+            parent.MakeDir(name);
+            parent.ChangeMode(name, mode);
+        }
+    }
+
+    private sealed class Told(Action<string> tell) : IProgress<string>
+    {
+        public void Report(string value) => tell(value);
+    }
+}
