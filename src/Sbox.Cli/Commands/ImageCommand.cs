@@ -2,7 +2,9 @@ using System.CommandLine;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
+using Sbox.Boot;
 using Sbox.Image;
+using Sbox.Store;
 
 namespace Sbox.Cli.Commands;
 
@@ -32,20 +34,22 @@ internal static class ImageCommand
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
-            var request = new BoxImageRequest(parsed.GetValue(repo)!, parsed.GetValue(branch)!, parsed.GetValue(output)!)
-            {
-                Os = parsed.GetValue(os),
-                RemoteUrl = parsed.GetValue(url),
-                KernelArguments = parsed.GetValue(arguments) ?? [],
-                UserBytes = parsed.GetValue(free) << 20,
-            };
+            string file = parsed.GetValue(output)!, name = parsed.GetValue(branch)!;
+            using Repository repository = Repository.Open(parsed.GetValue(repo)!);
             using var line = new ProgressLine(speaker);
-            DiskPlan plan = new BoxImage(BuildCache.OfUser()).Make(request, BuildSteps.On(line), cancel);
+            var content = new BoxContent(parsed.GetValue(os) ?? name.Split('/')[0], name)
+            {
+                Url = parsed.GetValue(url),
+                MoreArguments = KernelArguments.Parse(string.Join(' ', parsed.GetValue(arguments) ?? [])),
+            };
+            using StagedBox box = StagedBox.Make(repository, content, BuildCache.OfUser(), options: null, BuildSteps.On(line), cancel);
+            DiskPlan plan = DiskImage.Plan(box.Content with { UserBytes = parsed.GetValue(free) << 20 });
+            DiskImage.Write(plan, file, BuildSteps.On(line), cancel);
             line.Dispose();
             speaker.Note(plan.ToString().TrimEnd());
-            speaker.Answer(request.Output, writer =>
+            speaker.Answer(file, writer =>
             {
-                writer.WriteString("image", request.Output);
+                writer.WriteString("image", file);
                 writer.WriteNumber("bytes", plan.Bytes);
             });
             return Task.FromResult(0);

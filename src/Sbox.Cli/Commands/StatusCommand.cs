@@ -47,7 +47,7 @@ internal static class StatusCommand
             text.Append(CultureInfo.InvariantCulture, $"    /etc     {each.EtcChanges} {(each.EtcChanges == 1 ? "name differs" : "names differ")} from its defaults\n");
         }
 
-        text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.Available)} free of {Amount.OfBytes(report.Root.Total)}\n");
+        text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
         if (!report.IsSettled)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
         text.Append(Advice(report));
@@ -86,8 +86,8 @@ internal static class StatusCommand
         }
 
         writer.WriteEndArray();
-        writer.WriteNumber("bytes-free", report.Root.Available);
-        writer.WriteNumber("bytes", report.Root.Total);
+        writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
+        writer.WriteNumber("bytes", report.Root.TotalBytes);
     }
 
     private static void Property(Utf8JsonWriter writer, string name, DeploymentStatus? deployment)
