@@ -48,8 +48,9 @@ public static class DiskImage
     public static void Write(DiskPlan plan, string path, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
     {
         string directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        string temporary = $".{Path.GetFileName(path)}.{Environment.ProcessId}.tmp";
+        string temporary = $".{Path.GetFileName(path)}.tmp";
         using Dir into = Dir.Open(directory);
+        into.TryUnlink(temporary); // of a run that was killed
         try
         {
             using (SafeFileHandle image = into.CreateFile(temporary))
