@@ -65,7 +65,7 @@ public sealed class BoxImage(BuildCache cache)
     private static void MakeRoot(string work)
     {
         using Dir parent = Dir.Open(work);
-        foreach ((string name, uint mode) in (ReadOnlySpan<(string, uint)>)[("root", 0x1ED), ("root/tmp", 0x3FF)]) // 0755, 1777
+        foreach ((string name, uint mode) in (ReadOnlySpan<(string, uint)>)[("root", Permission.Program), ("root/tmp", Permission.Shared)])
         {
             parent.MakeDir(name);
             parent.ChangeMode(name, mode);

@@ -158,7 +158,7 @@ internal static class RecipeFileReader
             throw table.Invalid(content is not null ? "content" : "source", "one of 'content', 'source' and 'link'", content is null && source is null ? "none of them" : "more than one");
 
         if (link is not null)
-            return new RecipeFile(path, 0x1FF, owner, group, Content: null, link); // 0777, as lstat says of every link
+            return new RecipeFile(path, Permission.Link, owner, group, Content: null, link);
         byte[] bytes = source is null ? Encoding.UTF8.GetBytes(content!) : ReadSource(table, recipePath, source);
         return new RecipeFile(path, mode, owner, group, bytes, LinkTarget: null);
     }

@@ -50,7 +50,7 @@ internal static class BaseTree
     {
         Directory.CreateDirectory(destination);
         using (Dir parent = Dir.Open(Path.GetDirectoryName(destination)!))
-            parent.ChangeMode(Path.GetFileName(destination), 0x1ED);
+            parent.ChangeMode(Path.GetFileName(destination), Permission.Program);
         runner.Run(new ChildCommand("tar",
         [
             "--extract", "--file", cache.BaseTree(key), "--directory", destination, "--numeric-owner", "--same-owner", "--preserve-permissions",

@@ -10,7 +10,6 @@ namespace Sbox.Image;
 public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModule)
 {
     private const string ModuleInTree = "usr/lib/dracut/modules.d/90sbox";
-    private const uint Executable = 0x1ED; // 0755
 
     /// <summary>What is absent of the three; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
@@ -18,14 +17,14 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
 
     internal void InstallInto(TreeRoot tree)
     {
-        tree.Write("usr/bin/sbox", File.ReadAllBytes(Sbox), Executable);
+        tree.Write("usr/bin/sbox", File.ReadAllBytes(Sbox), Permission.Program);
         tree.Link("usr/bin/ostree", "sbox");
-        tree.Write("usr/lib/sbox/sbox-root", File.ReadAllBytes(SboxRoot), Executable);
+        tree.Write("usr/lib/sbox/sbox-root", File.ReadAllBytes(SboxRoot), Permission.Program);
         tree.Remove(ModuleInTree);
         foreach (string name in ModuleFiles())
         {
             using Dir module = Dir.Open(DracutModule);
-            uint mode = (module.Stat(name).Permissions & 0x49) != 0 ? Executable : 0x1A4;
+            uint mode = (module.Stat(name).Permissions & Permission.Execute) != 0 ? Permission.Program : Permission.File;
             tree.Write($"{ModuleInTree}/{name}", module.ReadAll(name), mode);
         }
     }

@@ -46,13 +46,11 @@ public sealed record BuildCache(string Root)
 /// <summary>A directory that goes away with all in it.</summary>
 internal sealed class WorkDirectory : IDisposable
 {
-    private const uint OnlyOwner = 0x1C0; // 0700: half-built trees hold setuid programs
-
     public WorkDirectory(string path)
     {
         Path = path;
         using Dir parent = Dir.Open(System.IO.Path.GetDirectoryName(path)!);
-        parent.MakeDir(System.IO.Path.GetFileName(path), OnlyOwner);
+        parent.MakeDir(System.IO.Path.GetFileName(path), Permission.Private); // half-built trees hold setuid programs
     }
 
     public string Path { get; }

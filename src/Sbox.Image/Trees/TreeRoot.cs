@@ -86,7 +86,7 @@ internal sealed class TreeRoot(string path) : IDisposable
             if (Dir.Exists(made))
                 continue;
             Dir.MakeDir(made);
-            Dir.ChangeMode(made, 0x1ED);
+            Dir.ChangeMode(made, Permission.Program);
         }
     }
 
@@ -103,7 +103,7 @@ internal sealed class TreeRoot(string path) : IDisposable
     public string ReadTextOrEmpty(string path) => Stat(path) is { IsRegular: true } ? ReadText(path) : "";
 
     /// <summary>Puts a file in place of whatever was there.</summary>
-    public void Write(string path, ReadOnlySpan<byte> content, uint mode = 0x1A4, uint uid = 0, uint gid = 0)
+    public void Write(string path, ReadOnlySpan<byte> content, uint mode = Permission.File, uint uid = 0, uint gid = 0)
     {
         MakeDirs(ParentOf(path));
         Remove(path);
@@ -114,7 +114,7 @@ internal sealed class TreeRoot(string path) : IDisposable
         Files.ChangeMode(file, mode, name);
     }
 
-    public void Write(string path, string content, uint mode = 0x1A4) => Write(path, Encoding.UTF8.GetBytes(content), mode);
+    public void Write(string path, string content, uint mode = Permission.File) => Write(path, Encoding.UTF8.GetBytes(content), mode);
 
     /// <summary>Replaces a file's text and keeps its owner and mode.</summary>
     public void Rewrite(string path, string content)

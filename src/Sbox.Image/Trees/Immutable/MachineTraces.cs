@@ -37,7 +37,7 @@ internal static class MachineTraces
         RemoveFilesBelow(tree, "usr", name => name.EndsWith(".pyc", StringComparison.Ordinal));
 
         // Empty and not missing: systemd writes an id into it without taking the box for one that was never set up.
-        tree.Write("etc/machine-id", "", mode: 0x124); // 0444
+        tree.Write("etc/machine-id", "", Permission.ReadOnly);
 
         // The builder's own, copied in by mmdebstrap; a link into /run was made by a package and stays.
         if (tree.Stat("etc/resolv.conf") is { IsSymlink: false })

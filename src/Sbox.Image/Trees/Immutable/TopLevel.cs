@@ -43,7 +43,7 @@ internal static class TopLevel
         }
 
         tree.Empty("tmp");
-        tree.Dir.ChangeMode("tmp", 0x3FF); // 1777
+        tree.Dir.ChangeMode("tmp", Permission.Shared);
     }
 
     // /sysroot is mounted read-only for everyone, so its tmp needs a mount of its own that is not.
