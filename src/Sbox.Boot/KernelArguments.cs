@@ -13,8 +13,8 @@ public sealed class KernelArgumentException(string argument, string reason) : Ex
 
 /// <summary>A kernel command line: arguments in their order, keys possibly more than once. Immutable.</summary>
 /// <remarks>
-/// docs/formats/kernel-command-line.md. Changes follow <c>ostree admin kargs</c>, so that both programs make the same line of the same
-/// request. What follows a lone <c>--</c> is meant for init: it is kept, and no question here sees it.
+/// docs/formats/kernel-command-line.md. Changes follow libostree's OstreeKernelArgs, so that its programs and ours make the same line of the
+/// same request. What follows a lone <c>--</c> is meant for init: it is kept, and no question here sees it.
 /// </remarks>
 public sealed class KernelArguments : IReadOnlyList<KernelArgument>, IEquatable<KernelArguments>
 {
@@ -60,7 +60,7 @@ public sealed class KernelArguments : IReadOnlyList<KernelArgument>, IEquatable<
     public KernelArguments AppendIfMissing(string line) => Split(line).Aggregate(this, static (all, argument) =>
         all.ForKernel().Contains(argument) ? all : all.Append(argument.Text));
 
-    /// <summary>Sets a key to one value: in the place of its first argument, all others with the key gone; at the end where it was missing.</summary>
+    /// <summary>Sets a key to one value: in the place of its first argument, all others with the key gone; at the end where it was missing. <c>ostree admin deploy --karg</c> does so.</summary>
     public KernelArguments Set(KernelArgument argument)
     {
         KernelArgument[] old = [.. ForKernel()];
@@ -71,11 +71,11 @@ public sealed class KernelArguments : IReadOnlyList<KernelArgument>, IEquatable<
         return new(rest.Select((each, at) => at == first ? argument : each));
     }
 
-    /// <summary>Changes values as <c>ostree admin kargs --replace</c> does: <c>key=new</c>, or <c>key=old=new</c> where the key is there several times.</summary>
+    /// <summary>Changes values as <c>rpm-ostree kargs --replace</c> does: <c>key=new</c>, or <c>key=old=new</c> where the key is there several times.</summary>
     /// <exception cref="KernelArgumentException">The key, or the old value, is not here; or the key is here several times.</exception>
     public KernelArguments Replace(string line) => Split(line).Aggregate(this, static (all, change) => all.ReplaceOne(change));
 
-    /// <summary>Removes arguments as <c>ostree admin kargs --delete</c> does: <c>key</c>, or <c>key=value</c> where the key is there several times.</summary>
+    /// <summary>Removes arguments as <c>rpm-ostree kargs --delete</c> does: <c>key</c>, or <c>key=value</c> where the key is there several times.</summary>
     /// <exception cref="KernelArgumentException">The key, or the value, is not here; or the key alone names several.</exception>
     public KernelArguments Delete(string line) => Split(line).Aggregate(this, static (all, unwanted) => all.DeleteOne(unwanted));
 

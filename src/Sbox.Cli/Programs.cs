@@ -29,6 +29,7 @@ internal static class Programs
     {
         Command program = Root("ostree", "Versioned file system trees, in libostree's formats");
         StoreCommandSet.AddTo(program);
+        program.Subcommands.Add(AdminCommands.Make());
         return program;
     }
 

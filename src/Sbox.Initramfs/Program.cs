@@ -70,6 +70,8 @@ static string ReadCommandLine()
 
 static int Say(string line, int exitCode)
 {
-    Console.Error.WriteLine($"sbox-root: {line}");
+    // The journal puts the name before the line by itself.
+    string name = Environment.GetEnvironmentVariable("JOURNAL_STREAM") is null ? "sbox-root: " : "";
+    Console.Error.WriteLine($"{name}{line}");
     return exitCode;
 }

@@ -68,7 +68,7 @@ public sealed class Vm : IDisposable
         Match match = Console.WaitFor(@"\S+@\S+:\S*# |emergency mode|Kernel panic", timeout);
         if (!match.Value.EndsWith("# ", StringComparison.Ordinal))
             throw new VmException($"the boot ended in '{match.Value}'; the console's transcript: {Console.TranscriptPath}");
-        Console.PrepareShell(TimeSpan.FromMinutes(1));
+        Console.PrepareShell(TimeSpan.FromMinutes(3));
         login ??= clock.Elapsed;
     }
 
@@ -77,10 +77,11 @@ public sealed class Vm : IDisposable
     public void WaitForEmergencyShell(TimeSpan timeout)
     {
         Console.WaitFor("emergency mode", timeout);
-        Console.WaitFor(@"Press Enter for (maintenance|system maintenance).*:|# $", TimeSpan.FromMinutes(1));
+        TimeSpan patience = TimeSpan.FromMinutes(3);
+        Console.WaitFor("Press Enter for (system )?maintenance", patience);
         Console.SendLine("");
-        Console.WaitFor("# $", TimeSpan.FromMinutes(1));
-        Console.PrepareShell(TimeSpan.FromMinutes(1));
+        Console.WaitFor("# ", patience);
+        Console.PrepareShell(patience);
     }
 
     /// <summary>Runs a command in the guest's shell.</summary>

@@ -19,7 +19,10 @@ installkernel() {
 install() {
     inst_simple /usr/lib/sbox/sbox-root
     inst_simple "$moddir/sbox-root.service" "$systemdsystemunitdir/sbox-root.service"
-    inst_simple "$moddir/emergency.conf" "$systemdsystemunitdir/emergency.service.d/90-sbox.conf"
+    local unit
+    for unit in emergency dracut-emergency; do
+        inst_simple "$moddir/emergency.conf" "$systemdsystemunitdir/$unit.service.d/90-sbox.conf"
+    done
     inst_simple "$moddir/system.conf" "$systemdutildir/system.conf.d/90-sbox.conf"
 
     # Required, not wanted: with a want alone a failure would hang at switch-root.
@@ -27,5 +30,5 @@ install() {
     ln_r "$systemdsystemunitdir/sbox-root.service" "$systemdsystemunitdir/initrd-root-fs.target.requires/sbox-root.service"
 
     # What the emergency shell needs to be of use.
-    inst_multiple -o sulogin bash sh ls cat mount umount reboot poweroff journalctl systemctl modprobe lsblk dmesg
+    inst_multiple -o sulogin "$systemdutildir/systemd-sulogin-shell" bash sh stty ls cat mount umount reboot poweroff journalctl systemctl modprobe lsblk dmesg
 }

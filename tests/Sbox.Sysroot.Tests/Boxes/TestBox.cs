@@ -11,10 +11,11 @@ internal sealed class TestBox : IDisposable
     public const string Os = "debian", Ref = "debian/trixie", Remote = "origin";
     public static readonly DateTimeOffset Start = new(2026, 11, 22, 10, 0, 0, TimeSpan.Zero);
 
-    private readonly TempDir temp = new();
+    private readonly TempDir temp;
 
-    public TestBox()
+    public TestBox(bool inMemory = false)
     {
+        temp = new TempDir(inMemory);
         Judge.HostOstree.Run("init", $"--repo={Source}", "--mode=archive");
         Directory.CreateDirectory(EspPath);
     }
