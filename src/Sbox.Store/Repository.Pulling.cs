@@ -16,6 +16,12 @@ public sealed partial class Repository
         Repository source, PullLocalOptions? options = null, IProgress<PullProgress>? progress = null, CancellationToken cancel = default) =>
         new LocalPull(source, this, options ?? new PullLocalOptions(), progress, cancel).Run();
 
+    /// <summary>Writes the file <c>summary</c>, by which others learn which branches there are; as <c>ostree summary -u</c>.</summary>
+    /// <param name="clock">Where "now" comes from; null for the system's.</param>
+    /// <exception cref="ObjectMissingException">A branch leads to a commit that is not there.</exception>
+    /// <remarks>A signature of the old summary (<c>summary.sig</c>) is deleted: it would make the new one look forged.</remarks>
+    public void WriteSummary(TimeProvider? clock = null) => SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow());
+
     /// <summary>A remote's settings; null where the config has none by that name.</summary>
     /// <exception cref="UnsupportedRepositoryException">They ask for something that is not handled.</exception>
     public RemoteSettings? Remote(string name) => RemoteSettings.From(Path, Config, name);

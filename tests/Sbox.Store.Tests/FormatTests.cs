@@ -89,7 +89,7 @@ public sealed class FormatTests
         Assert.Equal(loaded.ToVariant().ByteSwapped().ToString(), raw.Split('\n').Single(static line => line.StartsWith('(')));
         foreach (string key in loaded.Metadata.Keys)
             Assert.Equal(Judge.Ostree.Run("show", $"--repo={ours.Path}", $"--print-metadata-key={key}", "main").TrimEnd('\n'), loaded.Metadata[key]!.ByteSwapped().ToString());
-        Assert.Contains($"ContentChecksum:  {loaded.ContentChecksum}", raw);
+        Assert.Contains($"ContentChecksum:  {loaded.ContentChecksum}", Judge.Ostree.Run("show", $"--repo={ours.Path}", "main"));
     }
 
     [Fact]
@@ -102,6 +102,27 @@ public sealed class FormatTests
         Summary summary = Summary.Parse(ours.Dir.ReadAll("summary"));
         Assert.Equal(new Dictionary<string, Checksum> { ["main"] = commit, ["os/other"] = commit }, summary.Refs);
         Assert.NotEmpty(summary.Metadata.Keys);
+    }
+
+    [Fact]
+    public void A_summary_of_ours_is_what_ostree_reads_and_pulls_by()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Archive);
+        Checksum commit = ours.CommitDirectory(
+            scratch.Tree(), new CommitOptions { Branches = ["main", "os/other"], Metadata = VariantDictionary.Empty.With("version", "7") });
+        ours.SetRef("origin:not-mine", commit);
+        ours.WriteSummary();
+        Assert.Equal(["main", "os/other"], Summary.Parse(ours.Dir.ReadAll("summary")).Refs.Keys);
+        string shown = Judge.Ostree.Run("summary", $"--repo={ours.Path}", "-v");
+        Assert.Contains(commit.ToString(), shown);
+        Assert.Contains("Version (ostree.commit.version): 7", shown);
+        using var server = new StaticServer(ours.Path);
+        Judge.HostOstree.Run("init", $"--repo={scratch["theirs"]}", "--mode=archive");
+        Judge.HostOstree.Run("remote", $"--repo={scratch["theirs"]}", "add", "--no-gpg-verify", "origin", server.Url);
+        Assert.Equal("origin:main\norigin:os/other\n", Judge.HostOstree.Run("remote", $"--repo={scratch["theirs"]}", "refs", "origin"));
+        Judge.HostOstree.Run("pull", $"--repo={scratch["theirs"]}", "--mirror", "origin");
+        Assert.Equal(commit.ToString(), Judge.HostOstree.Run("rev-parse", $"--repo={scratch["theirs"]}", "os/other").Trim());
     }
 
     private static void Damaged(Gen<byte[]> any, Func<byte[], byte[]> again) =>

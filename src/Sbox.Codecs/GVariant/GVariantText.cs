@@ -71,11 +71,19 @@ internal static class GVariantText
             case byte y: text.Append(CultureInfo.InvariantCulture, $"0x{y:x2}"); break;
             case string s: Quote(s, text); break;
             case double d:
-                string number = d.ToString("R", CultureInfo.InvariantCulture);
-                text.Append(number).Append(number.AsSpan().ContainsAnyExcept("-0123456789") ? "" : ".0");
+                PrintDouble(d, text);
                 break;
             default: text.Append(CultureInfo.InvariantCulture, $"{value.Value}"); break;
         }
+    }
+
+    // C's "%.17g", with ".0" where that looks like an integer.
+    private static void PrintDouble(double number, StringBuilder text)
+    {
+        string printed = double.IsNaN(number) ? "nan"
+            : double.IsInfinity(number) ? number > 0 ? "inf" : "-inf"
+            : number.ToString("G17", CultureInfo.InvariantCulture).Replace('E', 'e');
+        text.Append(printed).Append(printed.AsSpan().ContainsAnyExcept("-0123456789") ? "" : ".0");
     }
 
     private static void PrintArray(GVariant array, bool annotate, StringBuilder text)

@@ -90,7 +90,7 @@ internal sealed class TreeWriter
             Report(stat.Size);
             FileNode? node = null;
             // A path with its own permissions cannot share the object of its other names.
-            bool shared = stat.Links > 1 && options.AddedPermissions is null && options.Filter is null;
+            bool shared = stat.Links > 1 && options.AddedPermissions is null;
             if (shared && hardlinks.TryGetValue((stat.Device, stat.Inode), out node))
             {
                 parent.Files.Add((name, node));

@@ -26,6 +26,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     /// <param name="file">A file on disk, from its beginning.</param>
     /// <param name="path">What it is called, for errors.</param>
     /// <returns>The object, and bytes of content.</returns>
+    /// <exception cref="CannotCommitException">It changed while it was read.</exception>
     public (Checksum Checksum, long Size) Write(FileHeader header, SafeFileHandle file, string path)
     {
         byte[] hashed = header.ToHashedBytes();
@@ -47,7 +48,14 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         {
             using var content = new FileStream(new SafeFileHandle(file.DangerousGetHandle(), ownsHandle: false), FileAccess.Read, bufferSize: 0);
             content.Position = 0;
-            WriteLarge(header, hashed, 0, content, size, checksum, path);
+            try
+            {
+                WriteLarge(header, hashed, 0, content, size, checksum, path);
+            }
+            catch (Exception changed) when (changed is ObjectCorruptException or MalformedException)
+            {
+                throw new CannotCommitException(path, "it changed while it was read");
+            }
         }
 
         return (checksum, size);
@@ -130,7 +138,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         }
 
         transaction.Reserve(compressed.Length);
-        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed();
+        using SafeFileHandle file = transaction.Staging.CreateReadable();
         RandomAccess.Write(file, compressed.GetBuffer().AsSpan(0, (int)compressed.Length), fileOffset: 0);
         transaction.StageContent(file, name, compressed.Length);
     }
@@ -141,7 +149,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         bool archive = transaction.Repository.Mode == RepositoryMode.Archive;
         if (archive && size is null)
             throw new ArgumentNullException(nameof(size), "an archive object begins with its content's size");
-        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed(archive ? 0x1A4u /* 0644 */ : 0x180 /* 0600 */);
+        using SafeFileHandle file = archive ? transaction.Staging.CreateReadable() : transaction.Staging.Dir.CreateUnnamed(0x180 /* 0600 */);
         using var output = new HandleStream(file, transaction.Reserve);
         hash.AppendData(hashed);
         long written;

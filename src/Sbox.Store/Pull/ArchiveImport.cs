@@ -35,11 +35,12 @@ internal sealed class ArchiveImport(Transaction transaction)
         transaction.Reserve(fetched.Length);
         if (fetched.File is { } file)
         {
+            Linux.Files.ChangeMode(file, 0x1A4 /* 0644 */, source);
             transaction.StageContent(file, name, fetched.Length);
             return;
         }
 
-        using Microsoft.Win32.SafeHandles.SafeFileHandle copy = transaction.Staging.Dir.CreateUnnamed();
+        using Microsoft.Win32.SafeHandles.SafeFileHandle copy = transaction.Staging.CreateReadable();
         RandomAccess.Write(copy, fetched.Memory!.GetBuffer().AsSpan(0, (int)fetched.Length), 0);
         transaction.StageContent(copy, name, fetched.Length);
     }

@@ -8,7 +8,8 @@ namespace Sbox.Store;
 /// <remarks>docs/formats/summary.md, after libostree's ostree-core.h.</remarks>
 public sealed record Summary(IReadOnlyDictionary<string, Checksum> Refs, VariantDictionary Metadata)
 {
-    private static readonly GVariantType Type = GVariantType.Parse("(a(s(taya{sv}))a{sv})");
+    /// <summary>The file's GVariant type.</summary>
+    internal static readonly GVariantType Type = GVariantType.Parse("(a(s(taya{sv}))a{sv})");
 
     /// <summary>Reads GVariant <c>(a(s(taya{sv}))a{sv})</c>: refs with their commits' size, checksum and metadata; then metadata.</summary>
     /// <exception cref="MalformedException">The bytes are none, or a checksum is not 32 bytes.</exception>

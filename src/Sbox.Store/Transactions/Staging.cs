@@ -77,6 +77,14 @@ internal sealed class Staging : IDisposable
 
     public bool Has(string loosePath) => Dir.Exists(loosePath);
 
+    /// <summary>An unnamed file that a web server may read, whatever the umask: metadata and archive objects are served as they lie.</summary>
+    public SafeFileHandle CreateReadable()
+    {
+        SafeFileHandle file = Dir.CreateUnnamed();
+        Linux.Files.ChangeMode(file, 0x1A4 /* 0644 */, Dir.Path);
+        return file;
+    }
+
     /// <summary>Gives a whole file its name; false when an equal one is there.</summary>
     public bool Link(SafeFileHandle file, string loosePath)
     {

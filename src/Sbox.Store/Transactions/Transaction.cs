@@ -163,7 +163,7 @@ public sealed class Transaction : IDisposable
 
     private void Stage(ObjectName name, ReadOnlySpan<byte> bytes)
     {
-        using SafeFileHandle file = Staging.Dir.CreateUnnamed();
+        using SafeFileHandle file = Staging.CreateReadable();
         RandomAccess.Write(file, bytes, fileOffset: 0);
         CountMetadata(name, Staging.Link(file, name.LoosePath(Repository.Mode)));
     }

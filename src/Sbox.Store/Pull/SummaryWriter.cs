@@ -1,0 +1,43 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>Writes what a served repository says of itself.</summary>
+/// <remarks>docs/formats/summary.md.</remarks>
+internal static class SummaryWriter
+{
+    public static void Write(Repository repository, DateTimeOffset now)
+    {
+        using FileLock? held = RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Shared, CancellationToken.None);
+        GVariantType entryType = Summary.Type.Children[0].Children[0];
+        var entries = new List<GVariant>();
+        foreach ((string name, Checksum commit) in repository.Refs())
+        {
+            if (!name.Contains(':', StringComparison.Ordinal))
+                entries.Add(Entry(repository, name, commit));
+        }
+
+        VariantDictionary metadata = VariantDictionary.Empty
+            .With("ostree.summary.last-modified", BigEndian.Of((ulong)now.ToUnixTimeSeconds()))
+            .With("ostree.summary.mode", repository.Mode.Name())
+            .With("ostree.summary.tombstone-commits", GVariant.Of(false))
+            .With("ostree.summary.indexed-deltas", GVariant.Of(false));
+        byte[] bytes = GVariant.Tuple(GVariant.Array(entryType, entries), metadata.Variant).ToBytes();
+        repository.Dir.TryUnlink("summary.sig");
+        Durable.Replace(repository.Dir, "summary", bytes);
+    }
+
+    private static GVariant Entry(Repository repository, string name, Checksum commit)
+    {
+        byte[] bytes = repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit));
+        Commit parsed = repository.LoadCommit(commit);
+        VariantDictionary metadata = VariantDictionary.Empty;
+        if (parsed.Version is { } version)
+            metadata = metadata.With("ostree.commit.version", version);
+        metadata = metadata.With("ostree.commit.timestamp", BigEndian.Of(parsed.Timestamp));
+        return GVariant.Tuple(
+            GVariant.Of(name),
+            GVariant.Tuple(GVariant.Of((ulong)bytes.Length), GVariant.Of(commit.ToArray()), metadata.Variant));
+    }
+}

@@ -1,0 +1,174 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux.Tests;
+
+public sealed class FilesTests : IDisposable
+{
+    private readonly Dir dir;
+
+    public FilesTests()
+    {
+        string path = Path.Combine("/var/tmp", $"sbox-linux-{Guid.NewGuid():N}");
+        System.IO.Directory.CreateDirectory(path);
+        dir = Dir.Open(path);
+    }
+
+    public void Dispose()
+    {
+        using Dir parent = Dir.Open("/var/tmp");
+        parent.RemoveAll(Path.GetFileName(dir.Path));
+        dir.Dispose();
+    }
+
+    [Fact]
+    public void Any_name_the_kernel_has_comes_back_byte_for_byte()
+    {
+        foreach (byte[] name in new byte[][] { "plain"u8.ToArray(), "日本"u8.ToArray(), [0xff, 0xfe], [0x61, 0xc3], [0xed, 0xb2, 0x80], [.. "\n\t "u8] })
+        {
+            string text = FileName.FromBytes(name);
+            Assert.Equal(name, FileName.ToBytes(text));
+            dir.CreateFile(text).Dispose();
+            Assert.Contains(dir.Entries(), entry => entry.Name == text);
+            dir.Unlink(text);
+        }
+    }
+
+    [Fact]
+    public void Names_are_listed_in_the_order_of_their_bytes()
+    {
+        foreach (string name in new[] { "b", "B", "a0", "a", "a.b", "é", "\U0001F600", "\uFFFD" })
+            dir.CreateFile(name).Dispose();
+        string[] names = [.. dir.Entries().Select(static entry => entry.Name)];
+        Assert.Equal(names.OrderBy(static name => Convert.ToHexString(FileName.ToBytes(name)), StringComparer.Ordinal), names);
+    }
+
+    [Fact]
+    public void An_unnamed_file_gets_its_name_once_and_what_is_there_stays()
+    {
+        using (SafeFileHandle file = dir.CreateUnnamed())
+        {
+            RandomAccess.Write(file, "one"u8, 0);
+            Assert.Empty(dir.Entries());
+            Assert.True(dir.TryLink(file, "name"));
+        }
+
+        using SafeFileHandle second = dir.CreateUnnamed();
+        Assert.False(dir.TryLink(second, "name"));
+        Assert.Equal("one"u8.ToArray(), dir.ReadAll("name"));
+    }
+
+    [Fact]
+    public void Renaming_where_a_name_is_taken_is_refused_or_done_as_asked()
+    {
+        dir.CreateFile("a").Dispose();
+        dir.CreateFile("b").Dispose();
+        Assert.False(dir.TryRename("a", dir, "b"));
+        Assert.True(dir.TryRename("a", dir, "c"));
+        dir.Rename("c", dir, "b");
+        Assert.Equal(["b"], dir.Entries().Select(static entry => entry.Name));
+        Assert.Equal(Errno.ENOENT, Assert.Throws<LinuxException>(() => dir.TryRename("none", dir, "x")).Errno);
+    }
+
+    [Fact]
+    public void Replacing_leaves_no_other_name_behind()
+    {
+        Durable.Replace(dir, "config", "old"u8);
+        Durable.Replace(dir, "config", "new"u8);
+        Assert.Equal("new"u8.ToArray(), dir.ReadAll("config"));
+        Assert.Equal(["config"], dir.Entries().Select(static entry => entry.Name));
+    }
+
+    [Fact]
+    public void A_refusal_names_the_call_the_path_and_the_reason()
+    {
+        LinuxException refused = Assert.Throws<LinuxException>(() => dir.OpenFile("none"));
+        Assert.Equal((Errno.ENOENT, "openat", $"{dir.Path}/none"), (refused.Errno, refused.Call, refused.Path));
+        dir.Symlink("none", "link");
+        Assert.Equal(Errno.ELOOP, Assert.Throws<LinuxException>(() => dir.OpenFile("link")).Errno);
+        Assert.Null(dir.TryOpenFile("none"));
+        Assert.Null(dir.TryStat("none/below"));
+    }
+
+    [Fact]
+    public void Attributes_read_as_they_were_set_of_files_and_links_and_in_order()
+    {
+        dir.CreateFile("f").Dispose();
+        dir.Symlink("nowhere", "l");
+        Xattrs.Set(dir, "f", new Xattr("user.b", [1, 0, 2]));
+        Xattrs.Set(dir, "f", new Xattr("user.a", []));
+        Xattrs.Set(dir, "l", new Xattr("trusted.t", "x"u8.ToArray()));
+        using SafeFileHandle file = dir.OpenFile("f");
+        Assert.Equal(["user.a", "user.b"], Xattrs.Read(file, "f").Select(static xattr => xattr.Name));
+        Assert.Equal([1, 0, 2], Xattrs.Read(dir, "f")[1].Value);
+        Assert.Equal("trusted.t", Assert.Single(Xattrs.Read(dir, "l")).Name);
+    }
+
+    [Fact]
+    public void Times_owners_and_all_twelve_permission_bits_are_set()
+    {
+        using SafeFileHandle file = dir.CreateFile("f");
+        Files.ChangeOwner(file, 5, 6, "f");
+        Files.ChangeMode(file, 0xFFF, "f");
+        Files.SetModified(file, 0, 0, "f");
+        FileStat stat = dir.Stat("f");
+        Assert.Equal((5u, 6u, 0xFFFu, 0L), (stat.Uid, stat.Gid, stat.Permissions, stat.ModifiedSeconds));
+    }
+
+    [Fact]
+    public void Copying_gives_the_same_bytes_also_of_what_says_it_is_empty()
+    {
+        var bytes = new byte[300_000];
+        new Random(3).NextBytes(bytes);
+        using (SafeFileHandle source = dir.CreateFile("from"))
+        using (SafeFileHandle target = dir.CreateFile("to"))
+        {
+            RandomAccess.Write(source, bytes, 0);
+            Assert.Equal(bytes.Length, Files.Copy(source, target, "to"));
+        }
+
+        Assert.Equal(bytes, dir.ReadAll("to"));
+        using Dir kernel = Dir.Open("/proc/sys/kernel");
+        using SafeFileHandle release = kernel.OpenFile("osrelease"), copy = dir.CreateFile("copy");
+        Files.Copy(release, copy, "copy");
+        Assert.Equal(kernel.ReadAll("osrelease"), dir.ReadAll("copy"));
+    }
+
+    [Fact]
+    public void A_lock_is_shared_among_readers_and_kept_from_others_in_this_process_too()
+    {
+        using (FileLock first = FileLock.TryTake(dir, ".lock", LockKind.Shared)!)
+        {
+            using FileLock? second = FileLock.TryTake(dir, ".lock", LockKind.Shared);
+            Assert.NotNull(second);
+            Assert.Null(FileLock.TryTake(dir, ".lock", LockKind.Exclusive));
+            Assert.True(first.IsStill(dir, ".lock"));
+            dir.Unlink(".lock");
+            Assert.False(first.IsStill(dir, ".lock"));
+        }
+
+        using FileLock? alone = FileLock.TryTake(dir, ".lock", LockKind.Exclusive);
+        Assert.NotNull(alone);
+        Assert.Null(FileLock.TryTake(dir, ".lock", LockKind.Shared));
+    }
+
+    [Fact]
+    public void Removing_all_follows_nothing()
+    {
+        dir.MakeDirs("keep");
+        dir.CreateFile("keep/file").Dispose();
+        dir.MakeDirs("gone/a/b");
+        dir.Symlink("../../keep", "gone/a/link");
+        Assert.True(dir.RemoveAll("gone"));
+        Assert.False(dir.RemoveAll("gone"));
+        Assert.True(dir.Exists("keep/file"));
+    }
+
+    [Fact]
+    public void Free_space_is_what_the_class_library_says()
+    {
+        var drive = new DriveInfo(dir.Path);
+        DiskSpace space = DiskSpace.Of(dir);
+        Assert.Equal(drive.TotalSize, space.TotalBytes);
+        Assert.InRange(space.AvailableBytes, 1, space.FreeBytes);
+    }
+}
