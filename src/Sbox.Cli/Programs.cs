@@ -29,6 +29,7 @@ internal static class Programs
     {
         Command program = Root("ostree", "Versioned file system trees, in libostree's formats");
         StoreCommandSet.AddTo(program);
+        program.Subcommands.Add(AdminCommands.Make());
         return program;
     }
 
@@ -49,7 +50,7 @@ internal static class Programs
         {
             string into = parsed.GetValue(directory)!;
             Directory.CreateDirectory(into);
-            foreach ((string file, string text) in ManPage.All(program))
+            foreach ((string file, string text) in ManPage.All(program).Concat(ManPage.All(Ostree())))
                 File.WriteAllText(Path.Combine(into, file), text);
         });
         return man;

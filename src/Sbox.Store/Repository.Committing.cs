@@ -5,8 +5,6 @@ namespace Sbox.Store;
 
 public sealed partial class Repository
 {
-    internal const string RefBinding = "ostree.ref-binding";
-
     /// <summary>Begins to write. Others may write at the same time; none may prune until this transaction ends.</summary>
     /// <param name="cancel">Ends the waiting.</param>
     /// <exception cref="RepositoryBusyException">A prune goes on for longer than <c>core.lock-timeout-secs</c>.</exception>
@@ -33,7 +31,7 @@ public sealed partial class Repository
             return before;
 
         VariantDictionary metadata = options.BindRefs
-            ? options.Metadata.With(RefBinding, GVariant.Of(options.Branches.Concat(options.AdditionalBindings).Order(StringComparer.Ordinal)))
+            ? options.Metadata.With(Commit.RefBinding, GVariant.Of(options.Branches.Concat(options.AdditionalBindings).Order(StringComparer.Ordinal)))
             : options.Metadata;
         long seconds = (options.Timestamp ?? options.Clock.GetUtcNow()).ToUnixTimeSeconds();
         var commit = new Commit(metadata, parent, options.Subject, options.Body, (ulong)seconds, tree, meta);

@@ -16,11 +16,49 @@ public sealed partial class Repository
         Repository source, PullLocalOptions? options = null, IProgress<PullProgress>? progress = null, CancellationToken cancel = default) =>
         new LocalPull(source, this, options ?? new PullLocalOptions(), progress, cancel).Run();
 
-    /// <summary>Takes refs and what they need from a repository served over HTTP. Every object is hashed before it is kept.</summary>
+    /// <summary>A remote's settings; null where the config has none by that name.</summary>
+    /// <exception cref="UnsupportedRepositoryException">They ask for something that is not handled.</exception>
+    public RemoteSettings? Remote(string name) => RemoteSettings.From(Path, Config, name);
+
+    /// <summary>
+    /// Takes refs and what they need from a repository served over HTTP (or <c>file://</c>). Every object is hashed before it is kept.
+    /// </summary>
     /// <param name="options">What to take, and from where.</param>
     /// <param name="progress">Told every now and then.</param>
     /// <param name="cancel">Ends the pull; objects that came by then are used again by the next one.</param>
     /// <exception cref="PullException">Something could not be fetched, or is not what it should be; names the URL.</exception>
-    public Task<PullResult> Pull(PullOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default) =>
-        throw new NotSupportedException("pulling is not there yet");
+    /// <exception cref="UnsupportedRepositoryException">The remote asks for signatures, which are not checked yet; nothing was fetched.</exception>
+    public async Task<PullResult> Pull(PullOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
+    {
+        RemoteSettings? remote = options.Remote is null ? null : Remote(options.Remote);
+        string url = (options.Url ?? remote?.Url)?.TrimEnd('/') ??
+            throw new PullException(options.Remote ?? "(no remote)", "a remote with a url", remote is null ? "no such remote" : "none");
+        // Fetching without the check that was asked for would be worse than not fetching.
+        if (remote is { GpgVerify: true })
+            throw new UnsupportedRepositoryException(Path, $"[{RemoteSettings.Group(remote.Name)}] gpg-verify", "true");
+        if (remote is { SignVerify: true })
+            throw new UnsupportedRepositoryException(Path, $"[{RemoteSettings.Group(remote.Name)}] sign-verify", "true");
+        if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https" or "file"))
+            throw new PullException(url, "an address with http, https or file", "another one");
+        if (address.IsFile)
+            return PullFile(address.LocalPath, remote, options, progress, cancel);
+        using var pull = new HttpPull(this, url, remote, options, progress);
+        return await pull.Run(cancel).ConfigureAwait(false);
+    }
+
+    private PullResult PullFile(string path, RemoteSettings? remote, PullOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
+    {
+        using Repository source = Open(path);
+        return PullLocal(
+            source,
+            new PullLocalOptions
+            {
+                Refs = options.Refs.Count > 0 ? options.Refs : remote?.Branches ?? [],
+                Remote = options.Mirror ? null : options.Remote,
+                Depth = options.Depth,
+                Untrusted = true,
+                CommitMetadataOnly = options.CommitMetadataOnly,
+            },
+            progress, cancel);
+    }
 }

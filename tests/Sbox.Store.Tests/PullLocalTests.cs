@@ -100,4 +100,17 @@ public sealed class PullLocalTests
         Assert.Equal("value", ours.LoadDetachedMetadata(ours.Resolve("main"))!.GetString("KEY"));
         Assert.Equal("'value'", Judge.Ostree.Run("show", $"--repo={ours.Path}", "--print-detached-metadata-key=KEY", "main").Trim());
     }
+
+    [Fact]
+    public void A_commit_bound_to_another_branch_is_refused_as_ostree_refuses_it()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Bare);
+        source.SetRef("renamed", source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] }));
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        Assert.NotEqual(0, Judge.Ostree.Ask("pull-local", $"--repo={ours.Path}", source.Path, "renamed").ExitCode);
+        Assert.Throws<PullException>(() => ours.PullLocal(source, new PullLocalOptions { Refs = ["renamed"] }));
+        ours.PullLocal(source, new PullLocalOptions { Refs = ["renamed"], VerifyBindings = false });
+        Assert.True(ours.Fsck().IsWhole);
+    }
 }

@@ -5,7 +5,12 @@ namespace Sbox.Sysroot.Tests;
 /// <summary>A directory of the test's own, gone with all below it when the test ends.</summary>
 internal sealed class TempDir : IDisposable
 {
-    public TempDir() => Path = Directory.CreateTempSubdirectory("sbox-sysroot-").FullName;
+    /// <param name="inMemory">On tmpfs, for tests that sync often: what others write at the time is then not waited for.</param>
+    public TempDir(bool inMemory = false)
+    {
+        Path = inMemory ? $"/dev/shm/sbox-sysroot-{Guid.NewGuid():N}" : Directory.CreateTempSubdirectory("sbox-sysroot-").FullName;
+        Directory.CreateDirectory(Path);
+    }
 
     public string Path { get; }
 

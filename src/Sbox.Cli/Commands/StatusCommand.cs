@@ -5,7 +5,6 @@ using System.Text.Json;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
-using Sbox.Store;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
@@ -16,80 +15,70 @@ internal static class StatusCommand
     public static Command Make()
     {
         Option<string> path = SharedOptions.Sysroot();
+        Option<string?> esp = SharedOptions.Esp();
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("status", "Show what runs, what boots next, and how to go back")
         {
             Details = ["Deployments are listed in the order of the boot menu: the first is what boots next. Changes in /etc are counted against the deployment's own defaults."],
             Examples = [new Example("The version that runs, for a script", "sbox status --json | jq -r .booted.version")],
-        }.With(path, json);
+        }.With(path, esp, json);
         command.SetAction(parsed =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using OstreeSysroot sysroot = Box.ToLook(parsed.GetValue(path)!);
-            Standing[] all = [.. sysroot.Deployments.Select(deployment => new Standing(sysroot, deployment))];
-            speaker.Answer(Text(sysroot, all), writer => Write(writer, all));
+            using var deployer = new Deployer(sysroot, parsed.GetValue(esp));
+            StatusReport report = StatusReport.Of(sysroot, deployer);
+            speaker.Answer(Text(sysroot.Path, report), writer => Write(writer, report));
             return 0;
         });
         return command;
     }
 
-    /// <summary>A deployment, with what its commit says.</summary>
-    private sealed class Standing(OstreeSysroot sysroot, Deployment deployment)
+    private static string Text(string path, StatusReport report)
     {
-        private readonly Commit commit = sysroot.Repository.LoadCommit(deployment.Name.Commit);
-
-        public Deployment Deployment { get; } = deployment;
-
-        public bool Booted { get; } = sysroot.IsBooted(deployment);
-
-        public bool Next { get; } = deployment == sysroot.Deployments[0];
-
-        public string Version => commit.Version ?? "without a version";
-
-        public DateTimeOffset Time => commit.Time;
-
-        public int EtcChanges { get; } = sysroot.EtcChanges(deployment).Count;
-
-        public string Role => (Booted, Next) switch
-        {
-            (true, true) => "runs now, boots next",
-            (true, false) => "runs now",
-            (false, true) => "boots next",
-            _ => "kept",
-        };
-    }
-
-    private static string Text(OstreeSysroot sysroot, Standing[] all)
-    {
-        if (all.Length == 0)
-            return $"{sysroot.Path}: nothing is deployed";
+        if (report.Deployments.Count == 0)
+            return $"{path}: nothing is deployed";
         var text = new StringBuilder();
-        foreach (Standing each in all)
+        foreach (DeploymentStatus each in report.Deployments)
         {
-            text.Append(CultureInfo.InvariantCulture, $"{(each.Booted ? '●' : each.Next ? '→' : ' ')} {each.Deployment.Name.Os} {each.Version,-8} {each.Role}{(each.Deployment.IsPinned ? ", pinned" : "")}\n");
-            text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Deployment.Name.Commit} of {each.Time:yyyy-MM-dd HH:mm} UTC\n");
-            text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Deployment.Origin?.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Name.Commit}{(each.Time is { } time ? $" of {time:yyyy-MM-dd HH:mm} UTC" : ", which the repository lacks")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
             text.Append(CultureInfo.InvariantCulture, $"    /etc     {each.EtcChanges} {(each.EtcChanges == 1 ? "name differs" : "names differ")} from its defaults\n");
         }
 
-        text.Append(Advice(all));
-        return text.ToString().TrimEnd('\n');
+        text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
+        if (!report.IsSettled)
+            text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
+        text.Append(Advice(report));
+        return text.ToString();
     }
 
-    private static string Advice(Standing[] all) => all switch
+    private static string Version(DeploymentStatus each) => each.Version ?? each.Name.Commit.ToString()[..12];
+
+    private static string Role(DeploymentStatus each) => (each.IsBooted, each.IsNext) switch
     {
-        [{ Booted: true }] => "Only one version is here; sbox upgrade brings the next, and keeps this one to go back to.",
-        [{ Booted: true }, var other, ..] => $"To go back to version {other.Version}: sbox rollback, then reboot.",
-        [var next, ..] when all.Any(static each => each.Booted) => $"Version {next.Version} runs after a reboot. To stay with this one: sbox rollback.",
-        _ => "None of these runs on this machine.",
+        (true, true) => "runs now, boots next",
+        (true, false) => "runs now",
+        (false, true) => "boots next",
+        _ => "kept",
     };
 
-    private static void Write(Utf8JsonWriter writer, Standing[] all)
+    private static string Advice(StatusReport report) => report switch
     {
-        Property("booted", all.FirstOrDefault(static each => each.Booted));
-        Property("next", all.FirstOrDefault());
+        { Booted: null } => "None of these runs on this machine.",
+        { Deployments.Count: 1 } => "Only one version is here; sbox upgrade brings the next, and keeps this one to go back to.",
+        { Booted.IsNext: true } => $"To go back to version {Version(report.Deployments.First(static each => !each.IsBooted))}: sbox rollback, then reboot.",
+        { Next: { } next } => $"Version {Version(next)} runs after a reboot. To stay with this one: sbox rollback.",
+        _ => "Nothing is set to boot next.",
+    };
+
+    private static void Write(Utf8JsonWriter writer, StatusReport report)
+    {
+        Property(writer, "booted", report.Booted);
+        Property(writer, "next", report.Next);
         writer.WriteStartArray("deployments");
-        foreach (Standing each in all)
+        foreach (DeploymentStatus each in report.Deployments)
         {
             writer.WriteStartObject();
             Facts(writer, each);
@@ -97,33 +86,36 @@ internal static class StatusCommand
         }
 
         writer.WriteEndArray();
-
-        void Property(string name, Standing? standing)
-        {
-            if (standing is null)
-            {
-                writer.WriteNull(name);
-                return;
-            }
-
-            writer.WriteStartObject(name);
-            Facts(writer, standing);
-            writer.WriteEndObject();
-        }
+        writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
+        writer.WriteNumber("bytes", report.Root.TotalBytes);
     }
 
-    private static void Facts(Utf8JsonWriter writer, Standing each)
+    private static void Property(Utf8JsonWriter writer, string name, DeploymentStatus? deployment)
+    {
+        if (deployment is null)
+        {
+            writer.WriteNull(name);
+            return;
+        }
+
+        writer.WriteStartObject(name);
+        Facts(writer, deployment);
+        writer.WriteEndObject();
+    }
+
+    private static void Facts(Utf8JsonWriter writer, DeploymentStatus each)
     {
         writer.WriteString("version", each.Version);
-        writer.WriteString("checksum", each.Deployment.Name.Commit.ToString());
-        writer.WriteString("deployment", each.Deployment.Name.ToString());
-        writer.WriteString("os", each.Deployment.Name.Os);
-        writer.WriteNumber("serial", each.Deployment.Name.Serial);
-        writer.WriteString("origin", each.Deployment.Origin?.Refspec?.ToString());
-        writer.WriteString("time", each.Time.UtcDateTime);
-        writer.WriteBoolean("booted", each.Booted);
-        writer.WriteBoolean("next", each.Next);
-        writer.WriteBoolean("pinned", each.Deployment.IsPinned);
-        writer.WriteNumber("etc-changes", each.EtcChanges);
+        writer.WriteString("checksum", each.Name.Commit.ToString());
+        writer.WriteString("deployment", each.Name.ToString());
+        writer.WriteString("os", each.Name.Os);
+        writer.WriteNumber("serial", each.Name.Serial);
+        writer.WriteString("origin", each.Refspec?.ToString());
+        if (each.Time is { } time)
+            writer.WriteString("time", time.UtcDateTime);
+        writer.WriteBoolean("booted", each.IsBooted);
+        writer.WriteBoolean("next", each.IsNext);
+        writer.WriteBoolean("pinned", each.IsPinned);
+        writer.WriteNumber("etc-changes", each.EtcChanges ?? 0);
     }
 }

@@ -32,27 +32,27 @@ internal sealed record DumpLine(int Number, string[] Path, Node? Node, Attribute
         Checksum? digest = fields.Digest();
         var attributes = new Attributes(mode & 0xFFF, uid, gid, seconds, nanoseconds, fields.Xattrs());
 
+        uint type = mode & FileType.Mask;
         if (isLink)
         {
+            if (type == FileType.Directory)
+                throw Malformed(number, "a file as a hard link", "a directory");
             string[] target = SplitPath(payload ?? throw Malformed(number, "a hard link's target as payload", "-"), number, isTarget: true);
             return new DumpLine(number, path, Node: null, attributes, target);
         }
 
-        if ((mode & FileType.Mask) == FileType.Directory)
+        if (type == FileType.Directory)
             return new DumpLine(number, path, Node: null, attributes, LinkTarget: null);
         if (content is not null && (ulong)content.Length != size)
             throw Malformed(number, $"content of {size} bytes, as the size says", $"{content.Length} bytes");
-
-        Node node = (mode & FileType.Mask) switch
+        Node node = type switch
         {
             FileType.Regular when content is { Length: > 0 } => new InlineFile(attributes, content),
             FileType.Regular => new BackedFile(attributes, size, payload ?? [], digest),
             FileType.SymbolicLink => new SymbolicLink(attributes, payload ?? throw Malformed(number, "a link's target as payload", "-")),
-            FileType.BlockDevice => new DeviceNode(attributes, IsBlock: true, device),
-            FileType.CharacterDevice => new DeviceNode(attributes, IsBlock: false, device),
+            FileType.BlockDevice or FileType.CharacterDevice => new DeviceNode(attributes, type == FileType.BlockDevice, device),
             FileType.Fifo => new NamedPipe(attributes),
-            FileType.Socket => new SocketNode(attributes),
-            _ => throw Malformed(number, "a mode with a file type", Convert.ToString(mode, 8)),
+            _ => new SocketNode(attributes),
         };
         return new DumpLine(number, path, node with { Links = links }, attributes, LinkTarget: null);
     }
@@ -97,7 +97,7 @@ internal sealed record DumpLine(int Number, string[] Path, Node? Node, Attribute
             uint mode = 0;
             foreach (byte digit in digits)
                 mode = (mode << 3) | (uint)(digit - '0');
-            return (mode, isLink);
+            return FileType.DirentCode(mode) != 0 ? (mode, isLink) : throw Malformed(number, "a mode with a file type", Show(raw));
         }
 
         /// <summary>Seconds, a point, nanoseconds: no decimal fraction, so 1.1 is one second and one nanosecond.</summary>

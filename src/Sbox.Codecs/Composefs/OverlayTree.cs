@@ -6,6 +6,9 @@ namespace Sbox.Codecs.Composefs;
 /// <summary>Turns a tree into the inodes of an image that overlayfs shows as that tree: breadth first, names in order.</summary>
 internal sealed class OverlayTree
 {
+    private static readonly ReadOnlyMemory<byte> Self = "."u8.ToArray();
+    private static readonly ReadOnlyMemory<byte> Above = ".."u8.ToArray();
+
     private readonly List<File> files = [];
     private readonly List<(Inode Directory, int Entry, Node Target)> links = [];
 
@@ -57,8 +60,7 @@ internal sealed class OverlayTree
 
     private void AddEntries(File file, DirectoryNode directory)
     {
-        bool isRoot = file.Inode.Number == 0;
-        List<Entry> entries = InOrder(directory, withStubs: isRoot);
+        List<(ReadOnlyMemory<byte> Name, Node? Node)> entries = InOrder(directory, withStubs: file.Inode.Number == 0);
         var dirents = new Dirent[entries.Count];
         uint subdirectories = 0;
         for (int i = 0; i < dirents.Length; i++)
@@ -70,10 +72,11 @@ internal sealed class OverlayTree
                 subdirectories++;
             dirents[i] = new Dirent(name, node switch
             {
-                HardLink => null,
-                null when name.Span is [.., (byte)'.'] => name.Length == 1 ? file.Inode : file.Parent,
+                HardLink => null, // until all inodes are known
+                not null => Add(node, file.Inode),
+                null when name.Equals(Self) => file.Inode,
+                null when name.Equals(Above) => file.Parent,
                 null => AddStub(file.Inode),
-                _ => Add(node, file.Inode),
             });
         }
 
@@ -81,18 +84,18 @@ internal sealed class OverlayTree
         file.Inode.Links = 2 + subdirectories;
     }
 
-    /// <summary>A directory's entries in the order of their bytes, with "." and ".." and in the root the 256 stubs; those have no node.</summary>
-    private static List<Entry> InOrder(DirectoryNode directory, bool withStubs)
+    /// <summary>A directory's names in the order of their bytes, with "." and ".." and in the root the stubs; those have no node.</summary>
+    private static List<(ReadOnlyMemory<byte> Name, Node? Node)> InOrder(DirectoryNode directory, bool withStubs)
     {
-        var entries = new List<Entry>(directory.Entries.Count + 2) { new("."u8.ToArray(), null!), new(".."u8.ToArray(), null!) };
+        var entries = new List<(ReadOnlyMemory<byte> Name, Node? Node)>(directory.Entries.Count + 2) { (Self, null), (Above, null) };
         foreach (Entry entry in directory.Entries)
         {
             TreeRules.CheckName(entry.Name.Span);
-            entries.Add(entry);
+            entries.Add((entry.Name, entry.Node));
         }
 
         if (withStubs)
-            AddMissingStubs(entries, directory);
+            entries.AddRange(MissingStubs(directory));
         entries.Sort(static (one, other) => one.Name.Span.SequenceCompareTo(other.Name.Span));
         for (int i = 1; i < entries.Count; i++)
             if (entries[i - 1].Name.Span.SequenceEqual(entries[i].Name.Span))
@@ -101,15 +104,11 @@ internal sealed class OverlayTree
     }
 
     // An object store below the overlay would show its directories 00 to ff in the root: whiteouts hide them.
-    private static void AddMissingStubs(List<Entry> entries, DirectoryNode root)
+    private static IEnumerable<(ReadOnlyMemory<byte> Name, Node? Node)> MissingStubs(DirectoryNode root)
     {
         var taken = root.Entries.Where(static entry => entry.Name.Length == 2).Select(static entry => Encoding.Latin1.GetString(entry.Name.Span)).ToHashSet();
-        for (int i = 0; i < 256; i++)
-        {
-            string name = i.ToString("x2");
-            if (!taken.Contains(name))
-                entries.Add(new Entry(Encoding.Latin1.GetBytes(name), null!));
-        }
+        return Enumerable.Range(0, 256).Select(static i => i.ToString("x2")).Where(name => !taken.Contains(name))
+            .Select(static name => ((ReadOnlyMemory<byte>)Encoding.Latin1.GetBytes(name), (Node?)null));
     }
 
     private Inode AddStub(Inode root)

@@ -1,5 +1,6 @@
 using Sbox.Boot;
 using Sbox.Codecs;
+using Sbox.Linux;
 using Sbox.Store;
 using Sbox.Sysroot;
 
@@ -22,6 +23,9 @@ public sealed record BoxImageRequest(string Repository, string Ref, string Outpu
 
     /// <summary>Bytes to plan for what the owner will keep on the box.</summary>
     public long UserBytes { get; init; } = 2L << 30;
+
+    /// <summary>How the sysroot is written. What runs on the machine that makes the image has nothing to do with the box in it.</summary>
+    internal SysrootOptions Sysroot { get; init; } = new() { CommandLine = "" };
 }
 
 /// <summary>A repository's branch -> a disk image that boots it: a fresh sysroot and ESP in directories, then <see cref="DiskImage"/>.</summary>
@@ -35,6 +39,7 @@ public sealed class BoxImage(BuildCache cache)
     {
         using WorkDirectory work = cache.Work();
         string root = Path.Combine(work.Path, "root"), esp = Path.Combine(work.Path, "esp");
+        MakeRoot(work.Path);
         Checksum commit;
         DateTimeOffset time;
         using (Repository repository = Repository.Open(request.Repository))
@@ -48,13 +53,23 @@ public sealed class BoxImage(BuildCache cache)
             {
                 RemoteUrl = request.RemoteUrl,
                 MoreArguments = Boot.KernelArguments.Parse(string.Join(' ', request.KernelArguments)),
-                // What runs on the machine that makes the image has nothing to do with the box in it.
-                Options = new SysrootOptions { CommandLine = "" },
+                Options = request.Sysroot,
             },
             new Told(step => progress?.Report(new BuildStep(step, ""))), cancel);
         DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString()) { Timestamp = time.ToUnixTimeSeconds(), UserBytes = request.UserBytes });
         DiskImage.Write(plan, request.Output, progress, cancel);
         return plan;
+    }
+
+    // Modes of their own, whatever the umask: this is the root directory of a disk. tmp is for recipes that want /tmp there.
+    private static void MakeRoot(string work)
+    {
+        using Dir parent = Dir.Open(work);
+        foreach ((string name, uint mode) in (ReadOnlySpan<(string, uint)>)[("root", 0x1ED), ("root/tmp", 0x3FF)]) // 0755, 1777
+        {
+            parent.MakeDir(name);
+            parent.ChangeMode(name, mode);
+        }
     }
 
     private sealed class Told(Action<string> tell) : IProgress<string>

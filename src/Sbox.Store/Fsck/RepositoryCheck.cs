@@ -54,9 +54,9 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         string branch = refspec[(refspec.IndexOf(':', StringComparison.Ordinal) + 1)..];
         try
         {
-            if (repository.LoadCommit(target).Metadata[Repository.RefBinding] is { Type.Signature: "as" } bound &&
-                !bound.Items.Any(item => item.Text == branch))
-                problems.Add(new FsckProblem(FsckProblemKind.WrongBinding, refspec, null, $"{target} is bound to {bound}"));
+            Commit commit = repository.LoadCommit(target);
+            if (!commit.IsBoundTo(branch))
+                problems.Add(new FsckProblem(FsckProblemKind.WrongBinding, refspec, null, $"{target} is bound to {commit.Metadata[Commit.RefBinding]}"));
         }
         catch (ObjectCorruptException)
         {

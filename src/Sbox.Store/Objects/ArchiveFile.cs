@@ -30,18 +30,34 @@ internal static class ArchiveFile
         Span<byte> frame = stackalloc byte[FrameSize];
         if (RandomAccess.Read(file, frame, 0) < FrameSize)
             throw new MalformedException(Format, "frame", $"{FrameSize} bytes", $"{RandomAccess.GetLength(file)}");
-        uint length = BinaryPrimitives.ReadUInt32BigEndian(frame);
-        if (frame[4..].ContainsAnyExcept((byte)0))
-            throw new MalformedException(Format, "frame", "4 zeros", Convert.ToHexStringLower(frame[4..]));
-        if (length > FileHeader.MaximumSize)
-            throw new MalformedException(Format, "header size", $"at most {FileHeader.MaximumSize}", $"{length}");
+        int length = HeaderLength(frame);
         var bytes = new byte[length];
         int read = RandomAccess.Read(file, bytes, FrameSize);
         if (read < bytes.Length)
             throw new MalformedException(Format, "header", $"{length} bytes", $"{read}");
+        (FileHeader header, long size) = ParseHeader(bytes);
+        return (header, size, FrameSize + length);
+    }
+
+    /// <summary>What the 8 bytes before a header say of its length.</summary>
+    /// <exception cref="MalformedException">They are no such frame.</exception>
+    public static int HeaderLength(ReadOnlySpan<byte> frame)
+    {
+        uint length = BinaryPrimitives.ReadUInt32BigEndian(frame);
+        if (frame[4..].ContainsAnyExcept((byte)0))
+            throw new MalformedException(Format, "frame", "4 zeros", Convert.ToHexStringLower(frame[4..]));
+        return length <= FileHeader.MaximumSize
+            ? (int)length
+            : throw new MalformedException(Format, "header size", $"at most {FileHeader.MaximumSize}", $"{length}");
+    }
+
+    /// <summary>Reads a header without the frame before it.</summary>
+    /// <exception cref="MalformedException">It is none.</exception>
+    public static (FileHeader Header, long Size) ParseHeader(ReadOnlySpan<byte> bytes)
+    {
         (FileHeader header, ulong size) = FileHeader.ParseArchive(bytes);
         return size <= long.MaxValue
-            ? (header, (long)size, FrameSize + length)
+            ? (header, (long)size)
             : throw new MalformedException(Format, "size", $"at most {long.MaxValue}", $"{size}");
     }
 

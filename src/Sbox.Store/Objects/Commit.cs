@@ -15,6 +15,9 @@ public sealed record Commit(
 {
     private const string Format = "commit";
 
+    /// <summary>Names the refs that may lead to the commit, in its metadata.</summary>
+    internal const string RefBinding = "ostree.ref-binding";
+
     /// <summary>The object's GVariant type.</summary>
     public static GVariantType Type { get; } = GVariantType.Parse("(a{sv}aya(say)sstayay)");
 
@@ -23,6 +26,10 @@ public sealed record Commit(
 
     /// <summary>The <c>version</c> in the metadata, which releases carry; null where there is none.</summary>
     public string? Version => Metadata.GetString("version");
+
+    /// <summary>Whether a branch may lead here: it is among those that the metadata names, or the metadata names none.</summary>
+    public bool IsBoundTo(string branch) =>
+        Metadata[RefBinding] is not { Type.Signature: "as" } bound || bound.Items.Any(item => item.Text == branch);
 
     /// <summary>Reads GVariant <c>(a{sv}aya(say)sstayay)</c>; the timestamp is most significant byte first.</summary>
     /// <param name="bytes">The whole object; borrowed for the call, never kept.</param>

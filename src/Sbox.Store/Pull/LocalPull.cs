@@ -36,7 +36,12 @@ internal sealed class LocalPull
         }
 
         foreach ((string name, Checksum commit) in wanted.Where(static item => !Checksum.TryParse(item.Key, out _)))
+        {
+            if (options.VerifyBindings)
+                VerifyBinding(transaction, name[(name.IndexOf(':', StringComparison.Ordinal) + 1)..], commit);
             transaction.SetRef(name, commit);
+        }
+
         TransactionStats stats = transaction.Commit();
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
@@ -65,6 +70,13 @@ internal sealed class LocalPull
         }
 
         return wanted;
+    }
+
+    private void VerifyBinding(Transaction transaction, string branch, Checksum commit)
+    {
+        Commit loaded = Commit.Parse(transaction.TryLoadMetadata(new ObjectName(commit, ObjectType.Commit))!);
+        if (!loaded.IsBoundTo(branch))
+            throw new PullException($"{source.Path}/refs/heads/{branch}", $"a commit bound to '{branch}'", $"{commit}, bound to {loaded.Metadata[Commit.RefBinding]}");
     }
 
     private byte[] FetchMetadata(Transaction transaction, ObjectName name)

@@ -62,6 +62,9 @@ public sealed record PullLocalOptions
     /// <summary>How many parents of each commit to take; -1 for all.</summary>
     public int Depth { get; init; }
 
+    /// <summary>Refuse a commit whose metadata binds it to other branches (not so with <c>--disable-verify-bindings</c>).</summary>
+    public bool VerifyBindings { get; init; } = true;
+
     /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
 

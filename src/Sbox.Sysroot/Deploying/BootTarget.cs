@@ -25,8 +25,8 @@ internal sealed record BootTarget(
             name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch);
     }
 
-    /// <summary>The tree's name with the version, where the name does not say it already.</summary>
-    public string Title => Version is { Length: > 0 } && !Release.PrettyName.Contains(Version, StringComparison.Ordinal)
+    /// <summary>The tree's name with the version, where no word of the name is it already.</summary>
+    public string Title => Version is { Length: > 0 } && !Release.PrettyName.Split(' ').Contains(Version)
         ? $"{Release.PrettyName} {Version}"
         : Release.PrettyName;
 

@@ -24,7 +24,7 @@ public class ComposefsDumpTests
     [InlineData(Root + "/a 0 100644 1 0 0 0 0 - - -", "line 2: expected a time such as 1700000000.0, found '0'")]
     [InlineData(Root + "/a x 100644 1 0 0 0 0.0 - - -", "line 2: expected a number for size, at most 18446744073709551615, found 'x'")]
     [InlineData(Root + "/a 0 100648 1 0 0 0 0.0 - - -", "line 2: expected an octal mode, found '100648'")]
-    [InlineData(Root + "/a 0 644 1 0 0 0 0.0 - - -", "line 2: expected a mode with a file type, found 644")]
+    [InlineData(Root + "/a 0 644 1 0 0 0 0.0 - - -", "line 2: expected a mode with a file type, found '644'")]
     [InlineData(Root + "/a 3 100644 1 0 0 0 0.0 - ab -", "line 2: expected content of 3 bytes, as the size says, found 2 bytes")]
     [InlineData(Root + "/a 3 100644 1 0 0 0 0.0 - - abc", "line 2: expected a digest of 64 hexadecimal digits, found 'abc'")]
     [InlineData(Root + "/a\\q 0 10644 1 0 0 0 0.0 - - -", "line 2: expected an escape in path that is one of \\\\ \\n \\r \\t \\xNN, found '\\q'")]
@@ -33,6 +33,7 @@ public class ComposefsDumpTests
     [InlineData(Root + "/a 0 10644 1 0 0 0 0.0 - - -\n/a/b 0 10644 1 0 0 0 0.0 - - -", "line 3: expected a directory as parent, found '/a'")]
     [InlineData(Root + "/a 0 @10644 1 0 0 0 0.0 /b - -", "line 2: expected a target that is in the dump, found '/b'")]
     [InlineData(Root + "/a 0 @10644 1 0 0 0 0.0 /b - -\n/b 0 @10644 1 0 0 0 0.0 /a - -", "line 2: expected hard links that end at a file, found a circle")]
+    [InlineData(Root + "/a 0 @40755 1 0 0 0 0.0 /b - -", "line 2: expected a file as a hard link, found a directory")]
     [InlineData(Root + "/a 0 @10644 1 0 0 0 0.0 / - -", "line 2: expected a file as a hard link's target, found a directory")]
     public void A_line_that_does_not_keep_to_the_format_is_named(string dump, string complaint)
     {

@@ -77,6 +77,55 @@ public sealed class DeployTests : IDisposable
         Assert.Equal(File.ReadAllText($"{theirs}/{entry}"), File.ReadAllText($"{box.SysrootPath}/{entry}"));
     }
 
+    [Theory]
+    [InlineData("usr/lib/modules/6.12.1/devicetree", "usr/lib/modules/6.12.1/dtb/not-used.dtb")]
+    [InlineData("usr/lib/modules/6.12.1/dtb/z.dtb", "usr/lib/modules/6.12.1/dtb/a/b.dtb")]
+    public void Device_trees_count_and_are_installed_as_by_real_ostree(string first, string second)
+    {
+        Checksum one = box.PublishWith(1, (first, "first"), (second, "second"));
+        using OstreeSysroot sysroot = box.Install();
+        using var deployer = new Deployer(sysroot, espDirectory: null);
+        box.Deploy(deployer, one);
+        List<string> ours = Listing($"{box.SysrootPath}/boot/ostree");
+        string entry = File.ReadAllText($"{box.SysrootPath}/boot/loader/entries/ostree-1-debian.conf");
+
+        // Real ostree takes ours away and puts its own in place: the same commit with other arguments.
+        Judge.HostOstree.Run("admin", "undeploy", $"--sysroot={box.SysrootPath}", "0");
+        Assert.Empty(Listing($"{box.SysrootPath}/boot/ostree"));
+        box.Fetch();
+        Judge.HostOstree.Run(
+            "admin", "deploy", $"--sysroot={box.SysrootPath}", $"--os={TestBox.Os}", "--karg=root=LABEL=sbox-root", "--karg=quiet", $"{TestBox.Remote}:{TestBox.Ref}");
+        Assert.Equal(Listing($"{box.SysrootPath}/boot/ostree"), ours);
+        string Field(string text, string key) => text.Split('\n').Single(line => line.StartsWith(key, StringComparison.Ordinal));
+        string theirs = File.ReadAllText($"{box.SysrootPath}/boot/loader/entries/ostree-1-debian.conf");
+        string tree = first.Contains("dtb/", StringComparison.Ordinal) ? "fdtdir" : "devicetree";
+        Assert.Equal(Field(theirs, tree), Field(entry, tree));
+    }
+
+    [Theory, InlineData("etc/"), InlineData("usr/etc/kept")]
+    public void A_tree_may_have_an_empty_etc_to_mount_on(string path)
+    {
+        Checksum one = box.PublishWith(1, (path, "x"));
+        using OstreeSysroot sysroot = box.Install();
+        using var deployer = new Deployer(sysroot, espDirectory: null);
+        box.Deploy(deployer, one);
+        Assert.Equal("box\n", File.ReadAllText(box.Etc(sysroot.Deployments[0], "hostname")));
+        Assert.Contains($"{TestBox.Os} {one}.0", Judge.Ostree.Run("admin", "status", $"--sysroot={box.SysrootPath}"));
+    }
+
+    [Fact]
+    public void A_tree_with_both_an_etc_and_defaults_is_refused_and_leaves_what_is_deployed()
+    {
+        (Checksum one, Checksum two) = (box.Publish(1), box.PublishWith(2, ("etc/mine", "x")));
+        using OstreeSysroot sysroot = box.Install();
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        box.Deploy(deployer, one);
+        Assert.Throws<SysrootDamagedException>(() => box.Deploy(deployer, two));
+        Assert.Equal([one], sysroot.Deployments.Select(each => each.Name.Commit));
+        deployer.Finish();
+        Assert.Single(Directory.GetDirectories($"{box.SysrootPath}/ostree/deploy/debian/deploy"));
+    }
+
     [Fact]
     public void We_read_what_real_ostree_deployed()
     {

@@ -7,7 +7,7 @@ namespace Sbox.Sysroot.Tests;
 /// <summary>The power is cut before each step that changes the disk. What the firmware then finds must boot, and the same command must finish.</summary>
 public sealed class PowerCutTests : IDisposable
 {
-    private readonly TestBox box = new();
+    private readonly TestBox box = new(inMemory: true);
     private readonly Checksum one, two, three;
 
     public PowerCutTests()
@@ -76,37 +76,71 @@ public sealed class PowerCutTests : IDisposable
         });
     }
 
+    [Fact]
+    public void A_second_cut_while_the_first_is_repaired_leaves_a_box_that_boots()
+    {
+        DeploymentName running = new(TestBox.Os, two, 0);
+        void Upgrade(Deployer deployer) => deployer.Deploy(TestBox.Request(three));
+        int steps = 0;
+        using (var whole = new TempDir(inMemory: true))
+            Cut(Copy(whole), running, Upgrade, _ => steps++ < 0);
+        var random = new Random(20261123);
+        for (int pair = 0; pair < 30; pair++)
+        {
+            using var copy = new TempDir(inMemory: true);
+            int first = random.Next(1, steps + 1), second = random.Next(1, steps + 1), step = 0;
+            string? one = Cut(Copy(copy), running, Upgrade, _ => ++step == first);
+            step = 0;
+            string? other = Cut(copy.Path, running, Upgrade, _ => ++step == second);
+            AssertWhole(copy.Path, $"{one}', then '{other}");
+            Cut(copy.Path, running, Upgrade, _ => false);
+            Assert.Equal(three, Firmware(copy.Path));
+            AssertWhole(copy.Path, "nothing");
+        }
+    }
+
     private void AtEveryStep(DeploymentName running, Action<Deployer> change, Action<string> check)
     {
         var steps = new List<string>();
-        for (int cutAt = 1; ; cutAt++)
+        while (true)
         {
-            using var copy = new TempDir();
-            Judge.OnPath("cp").Run("-a", box.SysrootPath, box.EspPath, copy.Path);
+            using var copy = new TempDir(inMemory: true);
             int step = 0;
-            bool cut = false;
-            using (OstreeSysroot sysroot = Open(copy.Path, running, name =>
-            {
-                if (++step == cutAt)
-                {
-                    steps.Add(name);
-                    cut = true;
-                    throw new PowerCutException(name);
-                }
-            }))
-            using (var deployer = new Deployer(sysroot, $"{copy.Path}/esp"))
-            {
-                if (Record.Exception(() => change(deployer)) is { } failure and not PowerCutException)
-                    throw new InvalidOperationException("failed without a power cut", failure);
-            }
-
-            AssertWhole(copy.Path, steps.LastOrDefault() ?? "");
-            if (!cut)
+            string? cut = Cut(Copy(copy), running, change, _ => ++step > steps.Count);
+            AssertWhole(copy.Path, cut ?? "nothing");
+            if (cut is null)
                 break;
+            steps.Add(cut);
             check(copy.Path);
         }
 
         Assert.True(steps.Count > 5, $"only {steps.Count} steps were cut: {string.Join(", ", steps)}");
+    }
+
+    private string Copy(TempDir to)
+    {
+        Judge.OnPath("cp").Run("-a", box.SysrootPath, box.EspPath, to.Path);
+        return to.Path;
+    }
+
+    /// <summary>Makes a change until the power is cut; which step was not made any more, or null where it came to its end.</summary>
+    private static string? Cut(string directory, DeploymentName running, Action<Deployer> change, Func<string, bool> cutBefore)
+    {
+        using OstreeSysroot sysroot = Open(directory, running, step =>
+        {
+            if (cutBefore(step))
+                throw new PowerCutException(step);
+        });
+        using var deployer = new Deployer(sysroot, $"{directory}/esp");
+        try
+        {
+            change(deployer);
+            return null;
+        }
+        catch (PowerCutException cut)
+        {
+            return cut.Message;
+        }
     }
 
     private static OstreeSysroot Open(string directory, DeploymentName running, Action<string>? beforeStep) => OstreeSysroot.Open(

@@ -11,10 +11,11 @@ internal sealed class TestBox : IDisposable
     public const string Os = "debian", Ref = "debian/trixie", Remote = "origin";
     public static readonly DateTimeOffset Start = new(2026, 11, 22, 10, 0, 0, TimeSpan.Zero);
 
-    private readonly TempDir temp = new();
+    private readonly TempDir temp;
 
-    public TestBox()
+    public TestBox(bool inMemory = false)
     {
+        temp = new TempDir(inMemory);
         Judge.HostOstree.Run("init", $"--repo={Source}", "--mode=archive");
         Directory.CreateDirectory(EspPath);
     }
@@ -32,7 +33,13 @@ internal sealed class TestBox : IDisposable
     /// <param name="kernel">The kernel's bytes; the same ones give the same boot checksum.</param>
     /// <param name="kargs">What its recipe asks of the kernel.</param>
     /// <param name="etc">Defaults beside the usual ones.</param>
-    public Checksum Publish(int version, string kernel = "kernel", string[]? kargs = null, params (string Path, string Text)[] etc)
+    public Checksum Publish(int version, string kernel = "kernel", string[]? kargs = null, params (string Path, string Text)[] etc) =>
+        Publish(version, kernel, kargs, etc, []);
+
+    /// <summary>Publishes a version with files anywhere in its tree, a trailing slash for an empty directory.</summary>
+    public Checksum PublishWith(int version, params (string Path, string Text)[] files) => Publish(version, "kernel", null, [], files);
+
+    private Checksum Publish(int version, string kernel, string[]? kargs, (string Path, string Text)[] etc, (string Path, string Text)[] files)
     {
         string tree = $"trees/{version}";
         temp.Write($"{tree}/usr/lib/os-release", $"ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\n");
@@ -45,6 +52,14 @@ internal sealed class TestBox : IDisposable
         temp.Write($"{tree}/usr/etc/default/thing", $"from version {version}\n");
         foreach ((string path, string text) in etc)
             temp.Write($"{tree}/usr/etc/{path}", text);
+        foreach ((string path, string text) in files)
+        {
+            if (path.EndsWith('/'))
+                Directory.CreateDirectory(temp.Of($"{tree}/{path}"));
+            else
+                temp.Write($"{tree}/{path}", text);
+        }
+
         foreach (string empty in (string[])["var", "sysroot", "boot", "proc", "dev", "run", "tmp"])
             Directory.CreateDirectory(temp.Of($"{tree}/{empty}"));
         string list = string.Join(", ", (kargs ?? ["quiet"]).Select(static each => $"'{each}'"));

@@ -1,0 +1,117 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Sbox.Store.Tests;
+
+/// <summary>Serves a directory over HTTP on 127.0.0.1, and can be told to misbehave for some paths.</summary>
+internal sealed class StaticServer : IDisposable
+{
+    private readonly TcpListener listener = new(IPAddress.Loopback, 0);
+    private readonly string root;
+    private readonly CancellationTokenSource stop = new();
+
+    public StaticServer(string root)
+    {
+        this.root = root;
+        listener.Start();
+        _ = Task.Run(AcceptAll);
+    }
+
+    public string Url => $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
+
+    public ConcurrentQueue<string> Requests { get; } = new();
+
+    /// <summary>Says what is done with a path; null serves it as it is.</summary>
+    public Func<string, Fault?> Misbehave { get; set; } = static _ => null;
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        listener.Stop();
+    }
+
+    private async Task AcceptAll()
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                TcpClient client = await listener.AcceptTcpClientAsync(stop.Token);
+                _ = Task.Run(() => Serve(client));
+            }
+            catch (Exception) when (stop.IsCancellationRequested)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task Serve(TcpClient client)
+    {
+        using (client)
+        {
+            NetworkStream stream = client.GetStream();
+            using var reader = new StreamReader(stream, Encoding.ASCII);
+            while (await reader.ReadLineAsync() is { } request)
+            {
+                while (await reader.ReadLineAsync() is { Length: > 0 })
+                {
+                }
+
+                string path = request.Split(' ')[1].TrimStart('/');
+                Requests.Enqueue(path);
+                if (!await Answer(stream, path))
+                    return;
+            }
+        }
+    }
+
+    private async Task<bool> Answer(NetworkStream stream, string path)
+    {
+        string file = Path.Combine(root, path);
+        byte[] bytes = System.IO.File.Exists(file) ? await System.IO.File.ReadAllBytesAsync(file) : [];
+        int status = System.IO.File.Exists(file) ? 200 : 404;
+        int length = bytes.Length;
+        switch (Misbehave(path))
+        {
+            case Fault.NotFound:
+                (status, bytes, length) = (404, [], 0);
+                break;
+            case Fault.Unavailable:
+                (status, bytes, length) = (503, [], 0);
+                break;
+            case Fault.Corrupt:
+                bytes[bytes.Length / 2] ^= 4;
+                break;
+            case Fault.Truncate:
+                bytes = bytes[..(bytes.Length / 2)];
+                break;
+            case Fault.ShortFile:
+                bytes = bytes[..(bytes.Length / 2)];
+                length = bytes.Length;
+                break;
+            case Fault.Hang:
+                await Task.Delay(Timeout.Infinite, stop.Token);
+                break;
+            case Fault.Close:
+                return false;
+        }
+
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n"));
+        await stream.WriteAsync(bytes);
+        return bytes.Length == length;
+    }
+}
+
+internal enum Fault
+{
+    NotFound,
+    Unavailable,
+    Corrupt,
+    Truncate,
+    ShortFile,
+    Hang,
+    Close,
+}
