@@ -7,7 +7,8 @@ namespace Sbox.Boot;
 /// <param name="HasImage">Whether its composefs image is there.</param>
 /// <param name="HasEtc">Whether its merged /etc is there.</param>
 /// <param name="HasVar">Whether its stateroot's /var is there.</param>
-public sealed record FoundDeployment(DeploymentName Name, bool HasImage, bool HasEtc, bool HasVar)
+/// <param name="HasBootDirectory">Whether its tree has a /boot to mount the physical root's on.</param>
+public sealed record FoundDeployment(DeploymentName Name, bool HasImage, bool HasEtc, bool HasVar, bool HasBootDirectory)
 {
     /// <summary>Whether it can be booted.</summary>
     public bool IsWhole => HasImage && HasEtc && HasVar;
@@ -16,10 +17,11 @@ public sealed record FoundDeployment(DeploymentName Name, bool HasImage, bool Ha
 /// <summary>What a physical root holds of what a boot needs. Only looked at, never changed.</summary>
 /// <param name="Path">Where it is mounted.</param>
 /// <param name="HasObjects">Whether it has a repository's objects.</param>
+/// <param name="HasBootEntries">Whether it has libostree's boot entries, <c>boot/loader</c>.</param>
 /// <param name="Deployments">All deployments, by path.</param>
 /// <param name="OstreeLinkTarget">The deployment that the <c>ostree=</c> link leads to; null where it leads nowhere or was not asked for.</param>
 public sealed record PhysicalRoot(
-    string Path, bool HasObjects, IReadOnlyList<FoundDeployment> Deployments, DeploymentName? OstreeLinkTarget)
+    string Path, bool HasObjects, bool HasBootEntries, IReadOnlyList<FoundDeployment> Deployments, DeploymentName? OstreeLinkTarget)
 {
     /// <summary>The directory of objects, from the physical root.</summary>
     public const string Objects = "ostree/repo/objects";
@@ -32,7 +34,7 @@ public sealed record PhysicalRoot(
     public static PhysicalRoot Look(string path, string? ostreeLink)
     {
         using Dir root = Dir.Open(path);
-        return new PhysicalRoot(path, root.Exists(Objects), [.. Find(root)], ostreeLink is null ? null : Follow(root, ostreeLink));
+        return new PhysicalRoot(path, root.Exists(Objects), root.Exists("boot/loader"), [.. Find(root)], ostreeLink is null ? null : Follow(root, ostreeLink));
     }
 
     private static IEnumerable<FoundDeployment> Find(Dir root)
@@ -47,7 +49,8 @@ public sealed record PhysicalRoot(
                 if (deployments!.TryStat(entry.Name) is { IsDirectory: true }
                     && DeploymentName.TryParse($"{stateroot.Name}/{entry.Name}", out DeploymentName name))
                     yield return new FoundDeployment(
-                        name, deployments.Exists($"{entry.Name}/{ImageName}"), deployments.Exists($"{entry.Name}/etc"), root.Exists(name.VarDirectory));
+                        name, deployments.Exists($"{entry.Name}/{ImageName}"), deployments.Exists($"{entry.Name}/etc"),
+                        root.Exists(name.VarDirectory), deployments.TryStat($"{entry.Name}/boot") is { IsDirectory: true });
             }
         }
     }

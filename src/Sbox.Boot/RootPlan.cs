@@ -94,6 +94,9 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
             new RootStep.Detach(image),
             new RootStep.Bind($"{deployment}/etc", $"{root}/etc", Writable: true),
             new RootStep.Bind($"{disk.Path}/{chosen.Name.VarDirectory}", $"{root}/var", Writable: true),
+            // Where /run/ostree-booted is, libostree looks for /boot/loader.
+            .. disk.HasBootEntries && chosen.HasBootDirectory
+                ? [new RootStep.Bind($"{disk.Path}/boot", $"{root}/boot", Writable: false)] : Array.Empty<RootStep>(),
             new RootStep.MarkBooted($"{run}/ostree-booted", deployment, config.RequireVerity),
             // A bind and a detach, not a move: the root would be mounted below what it is mounted from, and systemd
             // could no longer unmount it in order.

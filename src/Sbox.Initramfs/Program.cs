@@ -46,7 +46,7 @@ catch (NoRootException refusal)
 {
     return Say(refusal.Message, exitCode: 1);
 }
-catch (IOException refused) // LinuxException and MountException: the kernel said no
+catch (Exception refused) // mostly LinuxException and MountException; whatever it is, the console gets one line and the shell opens
 {
     return Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
 }

@@ -21,6 +21,7 @@ public sealed class RootPlanTests
               detach /run/sbox/image
               bind {checkout}/etc at /run/sbox/root/etc, writable
               bind /sysroot/ostree/deploy/debian/var at /run/sbox/root/var, writable
+              bind /sysroot/boot at /run/sbox/root/boot, read-only
               write /run/ostree-booted, naming {checkout}
               bind /sysroot at /run/sbox/root/sysroot, read-only
               detach /sysroot
@@ -35,6 +36,15 @@ public sealed class RootPlanTests
         PhysicalRoot disk = Disk(Whole(First), Whole(Second)) with { OstreeLinkTarget = Second };
         Assert.Equal(First, RootPlan.Make(Config($"sbox.deployment={First} ostree=/ostree/boot.0/debian/cc/0"), disk).Deployment);
         Assert.Equal(Second, RootPlan.Make(Config("ostree=/ostree/boot.0/debian/cc/0"), disk).Deployment);
+    }
+
+    [Theory]
+    [InlineData(true, false)] // a tree without /boot
+    [InlineData(false, true)] // a disk without libostree's entries
+    public void Boot_is_only_mounted_where_both_ends_are(bool entries, bool directory)
+    {
+        PhysicalRoot disk = Disk(Whole(First) with { HasBootDirectory = directory }) with { HasBootEntries = entries };
+        Assert.DoesNotContain("/boot", RootPlan.Make(Config($"sbox.deployment={First}"), disk).ToString().Replace("ostree-booted", "", StringComparison.Ordinal), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -53,7 +63,7 @@ public sealed class RootPlanTests
     [InlineData(true, true, false, "its /ostree/deploy/debian/var")]
     public void A_deployment_that_lacks_a_part_says_which(bool image, bool etc, bool var, string missing) => Assert.Contains(
         $"deployment debian/aaaaaaaaaaaa.0 is not whole ({missing} is missing)",
-        Refusal($"sbox.deployment={First}", Disk(new FoundDeployment(First, image, etc, var))), StringComparison.Ordinal);
+        Refusal($"sbox.deployment={First}", Disk(new FoundDeployment(First, image, etc, var, true))), StringComparison.Ordinal);
 
     [Fact]
     public void A_disk_without_objects_says_so() => Assert.Contains(
@@ -92,9 +102,9 @@ public sealed class RootPlanTests
 
     private static RootConfig Config(string line) => RootConfig.From(KernelArguments.Parse(line));
 
-    private static PhysicalRoot Disk(params FoundDeployment[] deployments) => new("/sysroot", true, deployments, null);
+    private static PhysicalRoot Disk(params FoundDeployment[] deployments) => new("/sysroot", true, true, deployments, null);
 
-    private static FoundDeployment Whole(DeploymentName name) => new(name, true, true, true);
+    private static FoundDeployment Whole(DeploymentName name) => new(name, true, true, true, true);
 
     private static DeploymentName Name(char digit, int serial) => new("debian", Checksum.Parse(new string(digit, 64)), serial);
 }

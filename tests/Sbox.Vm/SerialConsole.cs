@@ -8,6 +8,9 @@ namespace Sbox.Vm;
 /// <summary>The guest's serial console: what it says is waited for, what it is told is typed. All of it goes to a transcript.</summary>
 public sealed class SerialConsole : IDisposable
 {
+    // A quiet kernel is silent, and so is its EFI stub: then this stays unknown, and the guest itself has to be asked.
+    private static readonly Regex KernelWords = new(@"EFI stub|Linux version|^\[    0\.|systemd\[1\]|Welcome to", RegexOptions.Multiline);
+
     private readonly Socket socket;
     private readonly FileStream transcript;
     private readonly StringBuilder heard = new();
@@ -15,6 +18,7 @@ public sealed class SerialConsole : IDisposable
     private readonly Stopwatch clock;
     private readonly Thread reader;
     private int seen;
+    private int bootStart;
     private bool ended;
     private int commands;
 
@@ -35,7 +39,7 @@ public sealed class SerialConsole : IDisposable
     /// <summary>When the kernel or systemd was first heard of.</summary>
     internal TimeSpan? Kernel { get; private set; }
 
-    /// <summary>All that was said in this boot.</summary>
+    /// <summary>All that was said since QEMU started.</summary>
     public string Text
     {
         get
@@ -86,6 +90,16 @@ public sealed class SerialConsole : IDisposable
 
     /// <summary>Types a line.</summary>
     public void SendLine(string line) => Send(line + "\n");
+
+    /// <summary>A new boot begins: its times are counted from here.</summary>
+    internal void NewBoot()
+    {
+        lock (gate)
+        {
+            clock.Restart();
+            (FirstOutput, Kernel, bootStart) = (null, null, heard.Length);
+        }
+    }
 
     /// <summary>Makes a shell that <see cref="Run"/> can talk to out of one that shows a prompt: no echo, no editing, no prompt.</summary>
     internal void PrepareShell(TimeSpan timeout)
@@ -150,7 +164,7 @@ public sealed class SerialConsole : IDisposable
         {
             heard.Append(text);
             FirstOutput ??= clock.Elapsed;
-            if (Kernel is null && Regex.IsMatch(heard.ToString(), @"EFI stub|Linux version|\[    0\.|systemd\[1\]|Welcome to"))
+            if (Kernel is null && KernelWords.IsMatch(heard.ToString(bootStart, heard.Length - bootStart)))
                 Kernel = clock.Elapsed;
             Monitor.PulseAll(gate);
         }

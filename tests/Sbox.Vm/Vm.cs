@@ -22,7 +22,7 @@ public sealed class Vm : IDisposable
     /// <exception cref="InvalidOperationException">The machine is interactive: the terminal has it.</exception>
     public SerialConsole Console => console ?? throw new InvalidOperationException("an interactive machine's console is the terminal");
 
-    /// <summary>How far the boot came, and when.</summary>
+    /// <summary>How far the last boot came, and when.</summary>
     public VmTimings Timings => new(console?.FirstOutput, console?.Kernel, login);
 
     /// <summary>QEMU's process id.</summary>
@@ -88,12 +88,18 @@ public sealed class Vm : IDisposable
     /// <exception cref="VmException">It did not end in time.</exception>
     public CommandResult Run(string command, TimeSpan? timeout = null) => Console.Run(command, timeout);
 
+    /// <summary>Where the boot's time went, in the guest's own words: firmware, loader, kernel, initrd, userspace. Waits for its end.</summary>
+    public string GuestBootTimes(TimeSpan? timeout = null) =>
+        Console.Run("systemctl is-system-running --wait >/dev/null; systemd-analyze time | head -n 1", timeout ?? TimeSpan.FromMinutes(10)).OrThrow();
+
     /// <summary>Reboots the guest from inside and waits for the shell of the next boot.</summary>
     public void Reboot(TimeSpan timeout)
     {
         Console.SendLine("systemctl reboot");
         // The kernel's last words, then the firmware or the next kernel; a prompt before that is not the next boot's.
-        Console.WaitFor("reboot: Restarting system|Restarting system", timeout);
+        Console.WaitFor("Restarting system", timeout);
+        Console.NewBoot();
+        login = null;
         WaitForLogin(timeout);
     }
 

@@ -29,6 +29,10 @@ install() {
     mkdir -p "${initdir}${systemdsystemunitdir}/initrd-root-fs.target.requires"
     ln_r "$systemdsystemunitdir/sbox-root.service" "$systemdsystemunitdir/initrd-root-fs.target.requires/sbox-root.service"
 
+    # dracut's generator makes the wait for the disk of root= endless; systemd's own does all that a box needs.
+    mkdir -p "${initdir}/etc/systemd/system-generators"
+    ln -sf /dev/null "${initdir}/etc/systemd/system-generators/dracut-rootfs-generator"
+
     # What the emergency shell needs to be of use.
     inst_multiple -o sulogin "$systemdutildir/systemd-sulogin-shell" bash sh stty ls cat mount umount reboot poweroff journalctl systemctl modprobe lsblk dmesg
 }
