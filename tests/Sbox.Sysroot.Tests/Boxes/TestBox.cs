@@ -93,7 +93,11 @@ internal sealed class TestBox : IDisposable
     public OstreeSysroot Open(SysrootOptions? options = null) => OstreeSysroot.Open(SysrootPath, options ?? Options());
 
     /// <summary>As it is after a boot of a deployment.</summary>
-    public OstreeSysroot OpenBooted(Deployment deployment) => Open(Options() with { CommandLine = $"root=LABEL=sbox-root sbox.deployment={deployment.Name} quiet" });
+    public OstreeSysroot OpenBooted(Deployment deployment, Func<SysrootOptions, SysrootOptions>? change = null)
+    {
+        SysrootOptions options = Options() with { CommandLine = $"root=LABEL=sbox-root sbox.deployment={deployment.Name} quiet" };
+        return Open(change is null ? options : change(options));
+    }
 
     public static SysrootOptions Options() => new() { AssembleUki = FakeUki };
 
