@@ -50,7 +50,7 @@ internal static class Programs
         {
             string into = parsed.GetValue(directory)!;
             Directory.CreateDirectory(into);
-            foreach ((string file, string text) in ManPage.All(program))
+            foreach ((string file, string text) in ManPage.All(program).Concat(ManPage.All(Ostree())))
                 File.WriteAllText(Path.Combine(into, file), text);
         });
         return man;

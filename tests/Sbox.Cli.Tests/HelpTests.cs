@@ -10,15 +10,15 @@ public sealed class HelpTests
     {
         // out/sbox man-pages docs/man writes them anew.
         string directory = Path.Combine(Root(), "docs", "man");
-        foreach ((string file, string text) in ManPage.All(Programs.Sbox()))
+        foreach ((string file, string text) in Pages())
             Assert.Equal(text, File.Exists(Path.Combine(directory, file)) ? File.ReadAllText(Path.Combine(directory, file)) : $"{file} is missing");
     }
 
     [Fact]
     public void No_manual_page_tells_of_a_command_that_is_gone()
     {
-        string[] made = [.. ManPage.All(Programs.Sbox()).Select(static page => page.File)];
-        string[] kept = [.. Directory.GetFiles(Path.Combine(Root(), "docs", "man"), "sbox*.1").Select(static path => Path.GetFileName(path))];
+        string[] made = [.. Pages().Select(static page => page.File)];
+        string[] kept = [.. Directory.GetFiles(Path.Combine(Root(), "docs", "man"), "*.1").Select(static path => Path.GetFileName(path))];
         Assert.Empty(kept.Except(made));
     }
 
@@ -39,6 +39,8 @@ public sealed class HelpTests
         Assert.Equal(2, await Invocation.Run(Programs.Sbox(), ["no-such-command"], TestContext.Current.CancellationToken));
         Assert.Equal(1, await Invocation.Run(Programs.Ostree(), ["no-such-command"], TestContext.Current.CancellationToken));
     }
+
+    private static IEnumerable<(string File, string Text)> Pages() => ManPage.All(Programs.Sbox()).Concat(ManPage.All(Programs.Ostree()));
 
     internal static IEnumerable<Command> Below(Command command) => command.Subcommands.SelectMany(Below).Prepend(command);
 

@@ -34,8 +34,10 @@ internal static class ManPage
         Rows(page, "ARGUMENTS", command.Arguments.Where(static each => !each.Hidden).Select(static each => (each.HelpName ?? each.Name, each.Description ?? "")));
         Rows(page, "OPTIONS", Synopsis.Options(command).Select(static each => (Synopsis.Of(each), each.Description ?? "")));
         Rows(page, "EXAMPLES", ((command as DocumentedCommand)?.Examples ?? []).Select(static each => (each.Typed, each.What)));
-        page.Append(".SH EXIT STATUS\n.TP\n0\nDone.\n.TP\n1\nIt failed; the message names the path, the finding and the way out.\n.TP\n2\nThe command line was wrong; nothing was done.\n");
-        page.Append(".SH SEE ALSO\n").Append(Escape(path == "sbox" ? "sbox-recipe(5), ostree(1)" : "sbox(1)")).Append('\n');
+        bool ostree = path.Split(' ')[0] == "ostree";
+        page.Append(".SH EXIT STATUS\n.TP\n0\nDone.\n.TP\n1\nIt failed; the message names the path, the finding and the way out.\n");
+        page.Append(ostree ? "A wrong command line is a failure too.\n" : ".TP\n2\nThe command line was wrong; nothing was done.\n");
+        page.Append(".SH SEE ALSO\n").Append(Escape(SeeAlso(path))).Append('\n');
         return page.ToString();
     }
 
@@ -50,6 +52,13 @@ internal static class ManPage
             page.Append($".TP\n.B {Escape(left)}\n{Escape(right)}\n");
         }
     }
+
+    private static string SeeAlso(string path) => path switch
+    {
+        "sbox" => "sbox-recipe(5), sbox-root(8), ostree(1)",
+        "ostree" => "sbox(1)",
+        _ => $"{path.Split(' ')[0]}(1)",
+    };
 
     private static string Lower(string text) => text.Length > 1 && char.IsUpper(text[0]) && !char.IsUpper(text[1]) ? char.ToLowerInvariant(text[0]) + text[1..] : text;
 

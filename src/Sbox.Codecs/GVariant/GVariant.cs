@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Frozen;
 
 namespace Sbox.Codecs;
@@ -108,6 +109,24 @@ public sealed class GVariant : IEquatable<GVariant>
 
     /// <summary>The value in normal form.</summary>
     public byte[] ToBytes() => GVariantWriter.Write(this);
+
+    /// <summary>
+    /// The same value with the bytes of every number in it turned around. <c>ostree show --raw</c> prints objects so, because the numbers
+    /// in them that matter are kept most significant byte first.
+    /// </summary>
+    public GVariant ByteSwapped() => value switch
+    {
+        short n => new(Type, BinaryPrimitives.ReverseEndianness(n)),
+        ushort q => new(Type, BinaryPrimitives.ReverseEndianness(q)),
+        int i => new(Type, BinaryPrimitives.ReverseEndianness(i)),
+        uint u => new(Type, BinaryPrimitives.ReverseEndianness(u)),
+        long x => new(Type, BinaryPrimitives.ReverseEndianness(x)),
+        ulong t => new(Type, BinaryPrimitives.ReverseEndianness(t)),
+        double d => new(Type, BitConverter.Int64BitsToDouble(BinaryPrimitives.ReverseEndianness(BitConverter.DoubleToInt64Bits(d)))),
+        GVariant boxed => new(Type, boxed.ByteSwapped()),
+        GVariant[] items => new(Type, items.Select(static item => item.ByteSwapped()).ToArray()),
+        _ => this,
+    };
 
     /// <summary>As <c>g_variant_print</c> writes it, with the types that the text alone would not tell.</summary>
     public override string ToString() => GVariantText.Print(this, annotate: true);

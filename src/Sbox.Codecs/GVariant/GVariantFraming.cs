@@ -67,7 +67,7 @@ internal static class GVariantFraming
         for (int i = 0; i < members.Length - 1; i++)
             variable += members[i].FixedSize == 0 ? 1 : 0;
         int body = bytes.Length - (variable * offsetSize);
-        if (body < 0 || bytes.IsEmpty)
+        if (body < 0 || (bytes.IsEmpty && variable > 0))
             throw Malformed(format, "tuple", $"room for {variable} offsets", $"{bytes.Length} bytes");
         int at = 0, offsetAt = bytes.Length;
         for (int i = 0; i < members.Length; i++)

@@ -38,10 +38,12 @@ public sealed class ImmutableTreeTests : IDisposable
     [Fact]
     public void Tmp_on_the_disk_is_a_link_that_a_unit_makes_writable()
     {
+        tree.Write("usr/lib/tmpfiles.d/tmp.conf", "q /tmp 1777 root root 10d\n");
         ImmutableTree.Make(tree, TmpPlace.Disk);
         Assert.Equal("sysroot/tmp", tree.Dir.ReadLink("tmp"));
         Assert.Equal("/dev/null", tree.Dir.ReadLink("usr/lib/systemd/system/tmp.mount"));
         Assert.True(tree.Exists("usr/lib/systemd/system/local-fs.target.wants/sbox-tmp.service"));
+        Assert.Equal("q /sysroot/tmp 1777 root root 10d\n", tree.ReadText("usr/lib/tmpfiles.d/tmp.conf"));
     }
 
     [Fact]

@@ -20,7 +20,7 @@ internal static class ImmutableTree
         TopLevel.MoveHomesToVar(tree);
         var names = new TreeNames(tree);
         TreeUsers.Describe(tree, names);
-        VarState.MoveToUsr(tree, names);
+        VarState.MoveToUsr(tree, names, tmp);
         TopLevel.Lay(tree, tmp);
 
         // Last: until here everything finds /etc where programs name it.

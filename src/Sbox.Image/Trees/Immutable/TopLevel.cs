@@ -9,6 +9,9 @@ internal static class TopLevel
         ("home", "var/home"), ("root", "var/roothome"), ("opt", "var/opt"), ("srv", "var/srv"), ("mnt", "var/mnt"), ("usr/local", "var/usrlocal"),
     ];
 
+    /// <summary>The same of /tmp, where a recipe wants it on the disk.</summary>
+    public static readonly (string Path, string Target) TmpOnDisk = ("tmp", "sysroot/tmp");
+
     private static readonly string[] MountPoints = ["boot", "dev", "efi", "proc", "run", "sys", "sysroot", "var"];
 
     /// <summary>Moves what packages put there to /var, where <see cref="VarState"/> finds it, and leaves links.</summary>
@@ -47,7 +50,7 @@ internal static class TopLevel
     private static void LayTmpOnDisk(TreeRoot tree)
     {
         tree.Remove("tmp");
-        tree.Link("tmp", "sysroot/tmp");
+        tree.Link(TmpOnDisk.Path, TmpOnDisk.Target);
         tree.Link("usr/lib/systemd/system/tmp.mount", "/dev/null");
         tree.Write("usr/lib/systemd/system/sbox-tmp.service", """
             [Unit]

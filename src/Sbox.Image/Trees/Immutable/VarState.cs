@@ -13,9 +13,9 @@ internal static class VarState
     private const string Factory = "usr/share/factory";
     private const string Made = "usr/lib/tmpfiles.d/sbox-var.conf";
 
-    public static void MoveToUsr(TreeRoot tree, TreeNames names)
+    public static void MoveToUsr(TreeRoot tree, TreeNames names, TmpPlace tmp)
     {
-        TmpfilesLines.RetargetHomes(tree);
+        TmpfilesLines.Retarget(tree, tmp == TmpPlace.Disk ? [.. TopLevel.Homes, TopLevel.TmpOnDisk] : TopLevel.Homes);
         IReadOnlySet<string> alreadyMade = TmpfilesLines.PathsMade(tree);
         var lines = new StringBuilder("# What Debian's packages expect in /var; made by the build of this tree.\n");
         foreach ((string path, FileStat stat) in tree.Below("var").ToArray())
@@ -71,12 +71,12 @@ internal static class TmpfilesLines
     /// Lines about /home, /root and the other links are made to name where the links lead: systemd-tmpfiles does not make directories
     /// through them, and says so at every boot.
     /// </summary>
-    public static void RetargetHomes(TreeRoot tree)
+    public static void Retarget(TreeRoot tree, IReadOnlyList<(string Path, string Target)> links)
     {
         foreach (string file in Configurations(tree))
         {
             string text = tree.ReadText(file);
-            string changed = string.Join('\n', text.Split('\n').Select(Retarget));
+            string changed = string.Join('\n', text.Split('\n').Select(line => Retarget(line, links)));
             if (changed != text)
                 tree.Rewrite(file, changed);
         }
@@ -99,17 +99,17 @@ internal static class TmpfilesLines
         return text.ToString();
     }
 
-    private static string Retarget(string line)
+    private static string Retarget(string line, IReadOnlyList<(string Path, string Target)> links)
     {
         string[] fields = line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
         if (fields.Length < 2 || fields[0][0] == '#')
             return line;
-        foreach ((string path, string inVar) in TopLevel.Homes)
+        foreach ((string path, string target) in links)
         {
             if (fields[1] != $"/{path}" && !fields[1].StartsWith($"/{path}/", StringComparison.Ordinal))
                 continue;
             int at = line.IndexOf(fields[1], StringComparison.Ordinal);
-            return string.Concat(line.AsSpan(0, at), $"/{inVar}", line.AsSpan(at + path.Length + 1));
+            return string.Concat(line.AsSpan(0, at), $"/{target}", line.AsSpan(at + path.Length + 1));
         }
 
         return line;

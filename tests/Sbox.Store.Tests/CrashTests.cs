@@ -1,0 +1,162 @@
+using Sbox.Codecs;
+using Sbox.Judges;
+
+namespace Sbox.Store.Tests;
+
+/// <summary>A program that writes is killed, or refused by the kernel, at its Nth call of each kind; strace does it.</summary>
+public sealed class CrashTests
+{
+    private static readonly Judge Strace = Judge.OnPath("strace");
+    private static readonly string Victim = Path.Combine(AppContext.BaseDirectory, "Sbox.Store.Victim");
+
+    // Enough to meet every step: staging (linkat, symlinkat), the sync, moving into place, the refs, clearing up.
+    private static readonly (string Call, int[] At)[] Steps =
+    [
+        ("linkat", [2, 9]),
+        ("syncfs", [1]),
+        ("renameat2", [1, 6, 18, 20, 21]),
+        ("fsync", [2, 15, 19, 21]),
+        ("unlinkat", [2]),
+    ];
+
+    public static TheoryData<RepositoryMode, string> Deeds => new()
+    {
+        { RepositoryMode.Bare, "commit" },
+        { RepositoryMode.Archive, "commit" },
+        { RepositoryMode.Bare, "pull-local" },
+        { RepositoryMode.Bare, "pull" },
+    };
+
+    [Theory, MemberData(nameof(Deeds))]
+    public void Killed_at_any_step_the_branch_is_the_old_or_the_new_and_ostree_finds_it_whole(RepositoryMode mode, string deed)
+    {
+        using var scene = new Scene(mode, deed);
+        int killed = 0;
+        foreach ((string call, int[] at) in Steps)
+        {
+            foreach (int when in at)
+            {
+                scene.Reset();
+                Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={call}:signal=KILL:when={when}", Victim, .. scene.Arguments]);
+                killed += verdict.ExitCode == 0 ? 0 : 1;
+                scene.MustBeOldOrNew($"{call} {when}");
+                scene.MustSucceedNow();
+            }
+        }
+
+        Assert.True(killed > 6, $"only {killed} kills hit a call");
+    }
+
+    [Theory, MemberData(nameof(Deeds))]
+    public void Refused_by_the_kernel_at_any_step_it_says_so_and_the_branch_stays(RepositoryMode mode, string deed)
+    {
+        using var scene = new Scene(mode, deed);
+        foreach (string fault in new[] { "linkat:error=ENOSPC:when=3", "syncfs:error=EIO", "fsync:error=EIO:when=2", "renameat2:error=EROFS:when=4" })
+        {
+            scene.Reset();
+            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={fault}", Victim, .. scene.Arguments]);
+            Assert.Equal(1, verdict.ExitCode);
+            Assert.Contains(fault[..fault.IndexOf(':', StringComparison.Ordinal)], verdict.Error);
+            Assert.Equal(scene.Old, scene.Branch());
+            scene.MustBeOldOrNew(fault);
+            scene.MustSucceedNow();
+        }
+    }
+
+    [Fact]
+    public void A_prune_cut_short_leaves_whole_commits()
+    {
+        using var scene = new Scene(RepositoryMode.Bare, "prune");
+        int killed = 0;
+        foreach (int when in new[] { 1, 2, 3, 5, 8 })
+        {
+            scene.Reset();
+            using (Repository repository = Repository.Open(scene.Path))
+                repository.SetRef("main", repository.CommitDirectory(scene.NewTree, new CommitOptions { Subject = "other" }));
+            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject=unlinkat:signal=KILL:when={when}", Victim, .. scene.Arguments]);
+            killed += verdict.ExitCode == 0 ? 0 : 1;
+            Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={scene.Path}"));
+        }
+
+        Assert.True(killed > 2, $"only {killed} kills hit a call");
+    }
+
+    private sealed class Scene : IDisposable
+    {
+        private readonly Scratch scratch = new();
+        private readonly StaticServer server;
+        private readonly string deed;
+
+        public Scene(RepositoryMode mode, string deed)
+        {
+            this.deed = deed;
+            string tree = scratch["old"];
+            NewTree = scratch["new"];
+            foreach (string path in new[] { tree, NewTree })
+            {
+                System.IO.Directory.CreateDirectory(path + "/d");
+                for (int i = 0; i < 6; i++)
+                    System.IO.File.WriteAllText($"{path}/d/{i}", $"{path}{i}");
+                System.IO.File.CreateSymbolicLink(path + "/link", path);
+            }
+
+            using Repository pristine = Repository.Create(scratch["pristine"], mode);
+            Old = pristine.CommitDirectory(tree, new CommitOptions { Branches = ["main"] });
+            using Repository served = Repository.Create(scratch["served"], RepositoryMode.Archive);
+            served.CommitDirectory(NewTree, new CommitOptions { Branches = ["main"] });
+            server = new StaticServer(served.Path);
+        }
+
+        public Checksum Old { get; }
+
+        public string NewTree { get; }
+
+        public string Path => scratch["repo"];
+
+        public string[] Arguments => deed switch
+        {
+            "commit" => [deed, Path, NewTree],
+            "pull-local" => [deed, Path, scratch["served"]],
+            "pull" => [deed, Path, server.Url],
+            _ => [deed, Path],
+        };
+
+        public void Reset()
+        {
+            using (Linux.Dir dir = Linux.Dir.Open(scratch.Root))
+                dir.RemoveAll("repo");
+            Judge.OnPath("cp").Run("-a", scratch["pristine"], Path);
+        }
+
+        public Checksum Branch()
+        {
+            using Repository repository = Repository.Open(Path);
+            return repository.Resolve("main");
+        }
+
+        public void MustBeOldOrNew(string step)
+        {
+            using Repository repository = Repository.Open(Path);
+            Checksum now = repository.Resolve("main");
+            Assert.True(now == Old || repository.Find(now, "/d/3").Content is not null, step);
+            Verdict fsck = Judge.Ostree.Ask("fsck", $"--repo={Path}");
+            Assert.True(fsck.ExitCode == 0, $"{step}: {fsck.Output}{fsck.Error}");
+            Assert.True(repository.Fsck().IsWhole, step);
+        }
+
+        public void MustSucceedNow()
+        {
+            Judge.OnPath(Victim).Run(Arguments);
+            Assert.NotEqual(Old, Branch());
+            using Repository repository = Repository.Open(Path);
+            Assert.True(repository.Fsck().IsWhole);
+            Assert.DoesNotContain(System.IO.Directory.EnumerateFileSystemEntries($"{Path}/tmp"), static entry => entry.Contains("staging-", StringComparison.Ordinal));
+        }
+
+        public void Dispose()
+        {
+            server.Dispose();
+            scratch.Dispose();
+        }
+    }
+}

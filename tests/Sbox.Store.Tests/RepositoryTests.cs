@@ -1,0 +1,153 @@
+using Sbox.Codecs;
+using Sbox.Judges;
+using Sbox.Linux;
+
+namespace Sbox.Store.Tests;
+
+public sealed class RepositoryTests
+{
+    [Theory, MemberData(nameof(CommitTests.Modes), MemberType = typeof(CommitTests))]
+    public void A_new_repository_looks_as_ostree_makes_it(RepositoryMode mode)
+    {
+        using var scratch = new Scratch();
+        Repository.Create(scratch["ours"], mode).Dispose();
+        Judge.Ostree.Run("init", $"--repo={scratch["theirs"]}", $"--mode={mode.Name()}");
+        string[] theirs = Listing(scratch["theirs"]), ours = Listing(scratch["ours"]);
+        Assert.Equal(theirs, ours);
+        Assert.Equal(System.IO.File.ReadAllText(scratch["theirs"] + "/config"), System.IO.File.ReadAllText(scratch["ours"] + "/config"));
+    }
+
+    [Fact]
+    public void Making_it_again_changes_nothing_and_opens_what_is_there()
+    {
+        using var scratch = new Scratch();
+        using Repository first = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        first.WriteConfig(first.Config.With("core", "fsync", "false"));
+        using Repository second = Repository.Create(scratch["repo"], RepositoryMode.Archive);
+        Assert.Equal(RepositoryMode.Bare, second.Mode);
+        Assert.Equal("false", second.Config.Get("core", "fsync"));
+    }
+
+    [Fact]
+    public void What_is_no_repository_or_none_that_is_handled_is_refused_by_name()
+    {
+        using var scratch = new Scratch();
+        Assert.Throws<NotARepositoryException>(() => Repository.Open(scratch["nowhere"]));
+        Assert.Throws<NotARepositoryException>(() => Repository.Open(scratch.Root));
+        foreach (string mode in new[] { "bare-user", "bare-user-only", "bare-split-xattrs" })
+        {
+            Judge.Ostree.Run("init", $"--repo={scratch[mode]}", $"--mode={mode}");
+            Assert.Equal(mode, Assert.Throws<UnsupportedRepositoryException>(() => Repository.Open(scratch[mode])).Value);
+        }
+
+        Repository.Create(scratch["repo"], RepositoryMode.Bare).Dispose();
+        System.IO.File.WriteAllText(scratch["repo"] + "/config", "[core]\nrepo_version=2\nmode=bare\n");
+        Assert.Equal("2", Assert.Throws<UnsupportedRepositoryException>(() => Repository.Open(scratch["repo"])).Value);
+        System.IO.File.WriteAllText(scratch["repo"] + "/config", "nonsense");
+        Assert.Throws<NotARepositoryException>(() => Repository.Open(scratch["repo"]));
+    }
+
+    [Fact]
+    public void Revisions_resolve_as_ostree_resolves_them()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        string tree = scratch.Tree();
+        for (int i = 0; i < 3; i++)
+            ours.CommitDirectory(tree, new CommitOptions { Branches = ["main"], Subject = $"{i}" });
+        Checksum tip = ours.Resolve("main");
+        ours.SetRef("origin:os/debian", ours.Resolve("main^"));
+        foreach (string revision in new[] { "main", "main^", "main^^", "origin:os/debian", "os/debian", tip.ToString(), tip.ToString()[..12], tip.ToString()[..12] + "^" })
+            Assert.Equal(Judge.Ostree.Run("rev-parse", $"--repo={ours.Path}", revision).Trim(), ours.Resolve(revision).ToString());
+        Assert.Null(ours.TryResolve("nope"));
+        Assert.Throws<RefNotFoundException>(() => ours.Resolve("nope"));
+        Assert.Throws<RefNotFoundException>(() => ours.Resolve("main^^^"));
+        Assert.Throws<InvalidRefException>(() => ours.Resolve("a b"));
+        Assert.Throws<InvalidRefException>(() => ours.SetRef("../config", tip));
+        Assert.Throws<InvalidRefException>(() => ours.SetRef("a//b", tip));
+        Assert.Throws<InvalidRefException>(() => ours.SetRef("a/../../config", tip));
+    }
+
+    [Fact]
+    public void Refs_list_as_ostree_lists_them_and_go_when_deleted()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        Checksum commit = ours.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        foreach (string name in new[] { "a/b/c", "a/b/d", "z", "origin:a/b", "other:x.y-z_1" })
+            ours.SetRef(name, commit);
+        Assert.Equal(
+            Judge.Ostree.Run("refs", $"--repo={ours.Path}").Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal),
+            ours.Refs().Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(["a/b/c", "a/b/d"], ours.Refs("a").Keys);
+        Assert.Equal(["origin:a/b"], ours.Refs("origin:").Keys);
+        ours.SetRef("a/b/c", null);
+        ours.SetRef("a/b/d", null);
+        ours.SetRef("a/b/d", null);
+        ours.SetRef("a/b", commit); // where a directory was
+        Assert.Equal(commit, ours.Resolve("a/b"));
+        Assert.Equal(
+            Judge.Ostree.Run("refs", $"--repo={ours.Path}").Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal),
+            ours.Refs().Keys.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void A_tree_lists_as_ostree_lists_it()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Archive);
+        Checksum commit = ours.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        var names = new List<string>();
+        Collect(ours.Find(commit, "/"));
+        string[] theirs = Judge.Ostree.Run("ls", $"--repo={ours.Path}", "-R", "--nul-filenames-only", "main").Split('\0', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(theirs.Order(StringComparer.Ordinal), names.Order(StringComparer.Ordinal));
+        using Stream content = ours.LoadFile(ours.Find(commit, "/hello").Content!.Value).OpenContent();
+        Assert.Equal("hello\n", new StreamReader(content).ReadToEnd());
+        Assert.Throws<TreePathException>(() => ours.Find(commit, "/hello/inside"));
+
+        void Collect(TreeEntry entry)
+        {
+            names.Add(entry.Path);
+            foreach (TreeEntry child in entry.IsDirectory ? ours.Children(entry) : [])
+                Collect(child);
+        }
+    }
+
+    [Fact]
+    public void What_another_boot_left_half_done_is_cleared_and_what_this_one_left_is_used()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        string boot = System.IO.File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim();
+        ours.Dir.MakeDirs("tmp/staging-00000000-0000-0000-0000-000000000000-AbCdEf/ab");
+        ours.Dir.MakeDirs($"tmp/staging-{boot}-AbCdEf/ab");
+        Checksum commit = ours.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        Assert.Equal(["cache"], System.IO.Directory.EnumerateFileSystemEntries(ours.Path + "/tmp").Select(System.IO.Path.GetFileName));
+
+        using (Transaction kept = ours.Begin())
+            kept.WriteFile(new FileHeader(0, 0, new Mode(0x81A4), null, XattrList.Empty), new MemoryStream("staged"u8.ToArray()));
+        Assert.Contains(System.IO.Directory.EnumerateDirectories(ours.Path + "/tmp"), static path => path.Contains("staging-", StringComparison.Ordinal));
+        Judge.Ostree.Run("commit", $"--repo={ours.Path}", "-b", "theirs", scratch["tree"]);
+        Assert.Equal(["cache"], System.IO.Directory.EnumerateFileSystemEntries(ours.Path + "/tmp").Select(System.IO.Path.GetFileName));
+        Assert.True(ours.Fsck().IsWhole);
+        Assert.NotEqual(commit, ours.Resolve("theirs"));
+    }
+
+    [Fact]
+    public void Several_commit_at_once_into_one_repository()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        string tree = scratch.Tree();
+        Parallel.For(0, 6, i =>
+        {
+            using Repository own = Repository.Open(ours.Path);
+            own.CommitDirectory(tree, new CommitOptions { Branches = [$"branch{i}"], Subject = $"{i}" });
+        });
+        Assert.Equal(6, ours.Refs().Count);
+        Judge.Ostree.Run("fsck", $"--repo={ours.Path}");
+    }
+
+    private static string[] Listing(string path) =>
+        [.. System.IO.Directory.EnumerateFileSystemEntries(path, "*", SearchOption.AllDirectories).Select(entry => entry[path.Length..]).Order(StringComparer.Ordinal)];
+}
