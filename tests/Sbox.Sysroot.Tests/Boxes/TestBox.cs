@@ -1,4 +1,3 @@
-using System.Text;
 using Sbox.Codecs;
 using Sbox.Judges;
 using Sbox.Store;
@@ -99,7 +98,7 @@ internal sealed class TestBox : IDisposable
         return Open(change is null ? options : change(options));
     }
 
-    public static SysrootOptions Options() => new() { AssembleUki = FakeUki };
+    public static SysrootOptions Options() => new() { AssembleUki = Victim.FakeUki.Assemble };
 
     public static DeployRequest Request(Checksum commit) => new(Os, commit) { Origin = Origin.Of(new Refspec(Remote, Ref)) };
 
@@ -111,11 +110,4 @@ internal sealed class TestBox : IDisposable
     public string LoaderConf => File.ReadAllText($"{EspPath}/loader/loader.conf");
 
     public void Dispose() => temp.Dispose();
-
-    // The deployments' logic needs no real PE file: one that says what it was made of can be read by tests.
-    private static void FakeUki(UnifiedKernel parts, Stream output)
-    {
-        output.Write(Encoding.UTF8.GetBytes($"whole\n{parts.CommandLine}\n{parts.KernelVersion}\n{Encoding.UTF8.GetString(parts.Kernel)}\n{parts.OsRelease}"));
-        parts.Initrd?.CopyTo(output);
-    }
 }
