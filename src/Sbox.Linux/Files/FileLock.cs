@@ -27,7 +27,7 @@ public sealed class FileLock : IDisposable
     public static FileLock? TryTake(Dir dir, string name, LockKind kind = LockKind.Exclusive)
     {
         SafeFileHandle file = dir.OpenOrCreateFile(name);
-        Errno errno = Set(file, kind);
+        Errno errno = Set(file, kind == LockKind.Shared ? LibC.F_RDLCK : LibC.F_WRLCK);
         if (errno == Errno.None)
             return new FileLock(file);
         file.Dispose();
@@ -39,12 +39,20 @@ public sealed class FileLock : IDisposable
         dir.TryStat(name) is { } named && Files.Stat(file, dir.Of(name)) is var own && named.Inode == own.Inode && named.Device == own.Device;
 
     /// <inheritdoc/>
-    public void Dispose() => file.Dispose();
+    /// <remarks>
+    /// Unlocked aloud, not only by closing: a child that another thread is starting shares the open file until its exec, and the lock with it.
+    /// </remarks>
+    public void Dispose()
+    {
+        if (!file.IsClosed)
+            Set(file, LibC.F_UNLCK);
+        file.Dispose();
+    }
 
-    private static unsafe Errno Set(SafeFileHandle file, LockKind kind)
+    private static unsafe Errno Set(SafeFileHandle file, short type)
     {
         using var fd = new Borrowed(file);
-        var whole = new LibC.FileLockRange { Type = kind == LockKind.Shared ? LibC.F_RDLCK : LibC.F_WRLCK };
+        var whole = new LibC.FileLockRange { Type = type };
         return Answer.Of(LibC.fcntl_lock(fd.Number, LibC.F_OFD_SETLK, &whole));
     }
 }
@@ -54,6 +62,7 @@ internal static unsafe partial class LibC
     public const int F_OFD_SETLK = 37;
     public const short F_RDLCK = 0;
     public const short F_WRLCK = 1;
+    public const short F_UNLCK = 2;
 
     /// <summary>struct flock of a 64-bit kernel. Start and length 0 mean the whole file.</summary>
     [StructLayout(LayoutKind.Sequential)]

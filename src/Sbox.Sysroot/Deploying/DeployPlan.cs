@@ -45,6 +45,12 @@ public sealed record DeployPlan(
     DeployRequest Request, DeploymentName Name, string? Version, DateTimeOffset Time, DeploymentName? Merge, KernelArguments Arguments,
     Origin? Origin, IReadOnlyList<DeploymentName> Kept, IReadOnlyList<DeploymentName> Dropped, EtcMergePlan? Etc, long EspBytes)
 {
+    /// <summary>
+    /// Whether what is dropped goes first: the ESP has no room for the new UKI beside all that are there. What runs stays, so a cut in
+    /// between still boots it.
+    /// </summary>
+    public bool DropsFirst { get; init; }
+
     /// <summary>The plan for people, one line a step.</summary>
     public override string ToString()
     {
@@ -63,7 +69,7 @@ public sealed record DeployPlan(
         foreach (DeploymentName kept in Kept)
             Line($"keep {kept.Short}");
         foreach (DeploymentName dropped in Dropped)
-            Line($"remove {dropped.Short}");
+            Line($"remove {dropped.Short}{(DropsFirst ? ", before all else: the EFI partition has no room for one more" : "")}");
         return text.ToString();
     }
 }

@@ -42,8 +42,7 @@ public sealed class Deployer : IDisposable
     public DeployPlan Plan(DeployRequest request)
     {
         DeployPlan plan = planner.Plan(request);
-        esp?.CheckRoom(plan.EspBytes);
-        return plan;
+        return plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
     }
 
     /// <summary>Deploys a commit as the new default.</summary>
@@ -56,6 +55,8 @@ public sealed class Deployer : IDisposable
     {
         using IDisposable held = Begin();
         DeployPlan plan = Plan(request);
+        if (plan.DropsFirst)
+            Offer([.. plan.Kept.Select(Existing)], ImageDigest, updateLoader: false, progress);
         new Cleaner(sysroot, planner).RemoveUnreferenced();
 
         progress?.Report("Checking out");
@@ -115,8 +116,17 @@ public sealed class Deployer : IDisposable
         return Activate([.. sysroot.Deployments.Select(each => Existing(each.Name))], ImageDigest, updateLoader: false, progress);
     }
 
-    /// <summary>Whether the ESP, where there is one, offers exactly what is deployed.</summary>
-    public bool IsSettled => esp?.IsInStep([.. sysroot.Deployments.Select(static each => each.Name)]) ?? true;
+    /// <summary>
+    /// Whether nothing is left to <see cref="Finish"/>: the ESP, where there is one, offers exactly what is deployed, and no other tree is there.
+    /// </summary>
+    public bool IsSettled
+    {
+        get
+        {
+            DeploymentName[] deployed = [.. sysroot.Deployments.Select(static each => each.Name)];
+            return (esp?.IsInStep(deployed) ?? true) && DeploymentDirectories.Of(sysroot.Root).All(name => deployed.Contains(name) || name == sysroot.BootedName);
+        }
+    }
 
     /// <summary>What boots next when nobody chooses: by the ESP where there is one that says so, else the first boot entry.</summary>
     public Deployment? CurrentDefault => sysroot.Deployments.FirstOrDefault(each => UnifiedKernel.FileName(each.Name) == esp?.Default) ?? sysroot.Deployments.FirstOrDefault();
@@ -139,19 +149,21 @@ public sealed class Deployer : IDisposable
 
     private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
     {
-        new BootLinksWriter(sysroot).Write(targets);
-        List<DeploymentName> names = [.. targets.Select(static target => target.Name)];
-        long freed = 0;
-        if (esp is not null)
-        {
-            progress?.Report("Writing the EFI partition");
-            esp.Publish(targets, digestOf, updateLoader);
-            freed = esp.RemoveOthers(names);
-        }
-
+        long freed = Offer(targets, digestOf, updateLoader, progress);
         progress?.Report("Cleaning up");
         CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None);
         return report with { BytesFreed = report.BytesFreed + freed };
+    }
+
+    // Boot entries, then the ESP; what is dropped from both is still there. Returns the bytes freed on the ESP.
+    private long Offer(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
+    {
+        new BootLinksWriter(sysroot).Write(targets);
+        if (esp is null)
+            return 0;
+        progress?.Report("Writing the EFI partition");
+        esp.Publish(targets, digestOf, updateLoader);
+        return esp.RemoveOthers([.. targets.Select(static target => target.Name)]);
     }
 
     private Checksum CheckOut(DeployPlan plan, CancellationToken cancel)

@@ -43,13 +43,19 @@ public sealed partial class EspWriter
         UnifiedKernels().Keys.Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
         && (wanted.Count == 0 || Default == UnifiedKernel.FileName(wanted[0]));
 
-    /// <summary>Refuses before anything is written where these bytes do not fit beside what is there now.</summary>
-    /// <exception cref="NoSpaceException">They do not.</exception>
-    internal void CheckRoom(long needed)
+    /// <summary>Refuses before anything is written where these bytes fit neither beside what is there nor in the place of what is dropped.</summary>
+    /// <returns>Whether what is dropped must go first.</returns>
+    /// <exception cref="NoSpaceException">They fit nowhere.</exception>
+    internal bool MustDropFirst(long needed, IReadOnlyList<DeploymentName> dropped)
     {
-        long free = sysroot.Options.FreeBytes?.Invoke(esp) ?? FileSystemSpace.Of(esp).FreeBytes;
-        if (needed > free)
-            throw new NoSpaceException(esp.Path, needed, free, [.. UnifiedKernels().Select(static each => new Freeable(each.Key, each.Value))]);
+        long free = sysroot.Options.FreeBytes?.Invoke(esp) ?? Space.FreeBytes;
+        if (needed <= free)
+            return false;
+        IReadOnlyDictionary<string, long> there = UnifiedKernels();
+        HashSet<string> going = [.. dropped.Select(UnifiedKernel.FileName)];
+        if (needed <= free + there.Where(each => going.Contains(each.Key)).Sum(static each => each.Value))
+            return true;
+        throw new NoSpaceException(esp.Path, needed, free, [.. there.Select(static each => new Freeable(each.Key, each.Value))]);
     }
 
     /// <summary>Makes all of these bootable, the first by default; removes nothing.</summary>

@@ -106,6 +106,40 @@ public sealed class EspTests : IDisposable
     }
 
     [Fact]
+    public void Where_only_the_place_of_the_oldest_is_left_the_oldest_goes_first_and_what_runs_stays()
+    {
+        (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.Publish(2), box.Publish(3));
+        using OstreeSysroot sysroot = box.Install();
+        using (var deployer = new Deployer(sysroot, box.EspPath))
+        {
+            box.Deploy(deployer, one);
+            box.Deploy(deployer, two);
+        }
+
+        box.Fetch(three);
+        // Nothing but what the oldest takes: less than the plan's rounded-up need, which its own size makes up for.
+        File.AppendAllText($"{box.EspPath}/EFI/Linux/{Name(one)}", new string(' ', 2 << 20));
+        var gone = new List<string>();
+        using OstreeSysroot tight = box.OpenBooted(sysroot.Deployments[0], options => options with
+        {
+            FreeBytes = _ => 1000,
+            BeforeStep = step =>
+            {
+                if (step.Contains("check out", StringComparison.Ordinal))
+                    gone.AddRange(box.Ukis());
+            },
+        });
+        using var second = new Deployer(tight, box.EspPath);
+        DeployPlan plan = second.Plan(TestBox.Request(three));
+        Assert.True(plan.DropsFirst);
+        Assert.Contains("before all else", plan.ToString());
+        second.Deploy(TestBox.Request(three));
+        Assert.Equal([Name(two)], gone);
+        Assert.Equal(Names(two, three), box.Ukis());
+        Assert.Equal([three, two], tight.Deployments.Select(each => each.Name.Commit));
+    }
+
+    [Fact]
     public void A_lost_kernel_image_and_a_lost_loader_conf_come_back()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));

@@ -1,4 +1,3 @@
-using System.Text;
 using Sbox.Codecs;
 using Sbox.Judges;
 using Sbox.Store;
@@ -93,9 +92,13 @@ internal sealed class TestBox : IDisposable
     public OstreeSysroot Open(SysrootOptions? options = null) => OstreeSysroot.Open(SysrootPath, options ?? Options());
 
     /// <summary>As it is after a boot of a deployment.</summary>
-    public OstreeSysroot OpenBooted(Deployment deployment) => Open(Options() with { CommandLine = $"root=LABEL=sbox-root sbox.deployment={deployment.Name} quiet" });
+    public OstreeSysroot OpenBooted(Deployment deployment, Func<SysrootOptions, SysrootOptions>? change = null)
+    {
+        SysrootOptions options = Options() with { CommandLine = $"root=LABEL=sbox-root sbox.deployment={deployment.Name} quiet" };
+        return Open(change is null ? options : change(options));
+    }
 
-    public static SysrootOptions Options() => new() { AssembleUki = FakeUki };
+    public static SysrootOptions Options() => new() { AssembleUki = Victim.FakeUki.Assemble };
 
     public static DeployRequest Request(Checksum commit) => new(Os, commit) { Origin = Origin.Of(new Refspec(Remote, Ref)) };
 
@@ -107,11 +110,4 @@ internal sealed class TestBox : IDisposable
     public string LoaderConf => File.ReadAllText($"{EspPath}/loader/loader.conf");
 
     public void Dispose() => temp.Dispose();
-
-    // The deployments' logic needs no real PE file: one that says what it was made of can be read by tests.
-    private static void FakeUki(UnifiedKernel parts, Stream output)
-    {
-        output.Write(Encoding.UTF8.GetBytes($"whole\n{parts.CommandLine}\n{parts.KernelVersion}\n{Encoding.UTF8.GetString(parts.Kernel)}\n{parts.OsRelease}"));
-        parts.Initrd?.CopyTo(output);
-    }
 }

@@ -70,6 +70,33 @@ public sealed class UpgradeTests : IDisposable
     }
 
     [Fact]
+    public async Task An_upgrade_over_HTTP_is_what_real_ostree_makes_of_the_same_box_over_HTTP()
+    {
+        Checksum one = box.Publish(1);
+        using var server = new FileServer(box.Source);
+        FreshInstall.Run(Request() with { RemoteUrl = server.Url });
+        using var other = new TempDir();
+        Judge.OnPath("cp").Run("-a", box.SysrootPath, other.Path);
+        Checksum two = box.Publish(2);
+
+        using OstreeSysroot sysroot = box.Open();
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        UpgradeOffer offer = await new Upgrader(sysroot, deployer).Fetch(new UpgradeOptions());
+        Assert.Equal((UpgradeState.Available, two), (offer.State, offer.Request.Commit));
+        Assert.True(offer.Pulled!.BytesTransferred > 0);
+        deployer.Deploy(offer.Request);
+        Assert.Equal([two, one], sysroot.Deployments.Select(each => each.Name.Commit));
+        Judge.HostOstree.Run("fsck", $"--repo={box.SysrootPath}/ostree/repo");
+
+        Judge.HostOstree.Run("admin", "upgrade", $"--sysroot={other.Of("sysroot")}", $"--os={TestBox.Os}");
+        string ours = Judge.HostOstree.Run("admin", "status", $"--sysroot={box.SysrootPath}");
+        Assert.Equal(Judge.HostOstree.Run("admin", "status", $"--sysroot={other.Of("sysroot")}"), ours);
+        Assert.Equal(
+            File.ReadAllText(other.Of("sysroot/boot/loader/entries/ostree-2-debian.conf")),
+            File.ReadAllText($"{box.SysrootPath}/boot/loader/entries/ostree-2-debian.conf"));
+    }
+
+    [Fact]
     public async Task An_older_version_is_refused_unless_the_owner_allows_it()
     {
         Publish(2);
