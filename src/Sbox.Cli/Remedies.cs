@@ -18,6 +18,8 @@ internal static class Remedies
     /// <summary>Says what failed and, for sbox, what to do about it.</summary>
     public static void Say(Exception failure, bool ostree, bool json)
     {
+        if (Environment.GetEnvironmentVariable("SBOX_TRACE") is not null)
+            Console.Error.WriteLine(failure);
         if (ostree)
         {
             Console.Error.WriteLine($"error: {(failure is RefNotFoundException missing ? $"Refspec '{missing.Revision}' not found" : failure.Message)}");

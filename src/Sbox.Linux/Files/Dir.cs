@@ -288,14 +288,14 @@ public sealed unsafe class Dir : IDisposable
     public byte[] ReadAll(string name)
     {
         using SafeFileHandle file = OpenFile(name);
-        return Files.ReadAll(file);
+        return Files.ReadAll(file, Of(name));
     }
 
     /// <summary>Reads a whole small file; null where there is none.</summary>
     public byte[]? TryReadAll(string name)
     {
         using SafeFileHandle? file = TryOpenFile(name);
-        return file is null ? null : Files.ReadAll(file);
+        return file is null ? null : Files.ReadAll(file, Of(name));
     }
 
     /// <summary>The path of a name here, for messages.</summary>

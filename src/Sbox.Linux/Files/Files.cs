@@ -79,17 +79,29 @@ public static unsafe class Files
         return done;
     }
 
-    /// <summary>Reads a whole small file from its beginning, also from /proc, where the size is said to be 0.</summary>
-    public static byte[] ReadAll(SafeFileHandle file)
+    /// <summary>Reads a whole small file from where it stands, also from /proc, where the size is said to be 0, and from efivarfs and pipes.</summary>
+    /// <param name="file">Open for reading.</param>
+    /// <param name="path">What it is, for the error.</param>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static byte[] ReadAll(SafeFileHandle file, string path)
     {
+        // read(2) itself: the class library's RandomAccess refuses files that cannot seek, and efivarfs has such.
+        using var fd = new Borrowed(file);
         var buffer = new byte[4096];
         int filled = 0;
         while (true)
         {
-            int read = RandomAccess.Read(file, buffer.AsSpan(filled), filled);
+            nint read;
+            fixed (byte* into = &buffer[filled])
+                read = LibC.read(fd.Number, into, buffer.Length - filled);
+            Errno errno = Answer.Of(read);
+            if (errno == Errno.EINTR)
+                continue;
+            if (errno != Errno.None)
+                throw new LinuxException(errno, "read", path);
             if (read == 0)
                 return buffer[..filled];
-            filled += read;
+            filled += (int)read;
             if (filled == buffer.Length)
                 Array.Resize(ref buffer, buffer.Length * 2);
         }

@@ -116,6 +116,9 @@ internal static unsafe partial class LibC
     public static partial nint getdents64(int dir, byte* buffer, nint size);
 
     [LibraryImport("libc", SetLastError = true)]
+    public static partial nint read(int fd, byte* buffer, nint size);
+
+    [LibraryImport("libc", SetLastError = true)]
     public static partial long lseek(int fd, long offset, int whence);
 
     [LibraryImport("libc", SetLastError = true)]

@@ -44,7 +44,7 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
     {
         using SafeFileHandle file = Dir.TryOpenFile(name.LoosePath(Mode)) ?? throw new ObjectMissingException(Dir.Path, name);
         return RandomAccess.GetLength(file) <= MaximumMetadataSize
-            ? Linux.Files.ReadAll(file)
+            ? Linux.Files.ReadAll(file, PathOf(name))
             : throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
     }
 
