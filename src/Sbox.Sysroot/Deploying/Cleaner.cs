@@ -15,7 +15,12 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
     {
         BootVersion boot = sysroot.BootVersion;
         int other = 1 - boot.Version;
-        foreach (string name in (string[])[$"boot/loader.{other}", $"ostree/boot.{other}", $"ostree/boot.{other}.0", $"ostree/boot.{other}.1", $"ostree/boot.{boot.Version}.{1 - boot.Subversion}"])
+        string[] inactive =
+        [
+            $"boot/loader.{other}", $"ostree/boot.{other}", $"ostree/boot.{other}.0", $"ostree/boot.{other}.1",
+            $"ostree/boot.{boot.Version}.{1 - boot.Subversion}",
+        ];
+        foreach (string name in inactive)
         {
             if (!Root.Exists(name))
                 continue;

@@ -124,12 +124,14 @@ public sealed class Deployer : IDisposable
         get
         {
             DeploymentName[] deployed = [.. sysroot.Deployments.Select(static each => each.Name)];
-            return (esp?.IsInStep(deployed) ?? true) && DeploymentDirectories.Of(sysroot.Root).All(name => deployed.Contains(name) || name == sysroot.BootedName);
+            return (esp?.IsInStep(deployed) ?? true)
+                && DeploymentDirectories.Of(sysroot.Root).All(name => deployed.Contains(name) || name == sysroot.BootedName);
         }
     }
 
     /// <summary>What boots next when nobody chooses: by the ESP where there is one that says so, else the first boot entry.</summary>
-    public Deployment? CurrentDefault => sysroot.Deployments.FirstOrDefault(each => UnifiedKernel.FileName(each.Name) == esp?.Default) ?? sysroot.Deployments.FirstOrDefault();
+    public Deployment? CurrentDefault =>
+        sysroot.Deployments.FirstOrDefault(each => UnifiedKernel.FileName(each.Name) == esp?.Default) ?? sysroot.Deployments.FirstOrDefault();
 
     /// <inheritdoc/>
     public void Dispose() => espDir?.Dispose();

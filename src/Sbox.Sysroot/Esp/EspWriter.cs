@@ -100,8 +100,11 @@ public sealed partial class EspWriter
         foreach (string path in (string[])[Linux, Systemd, Fallback, Loader])
         {
             using Dir? dir = esp.TryOpenDir(path);
-            foreach (DirEntry entry in (dir?.Entries() ?? []).Where(static entry => entry.Name.StartsWith('.') && entry.Name.EndsWith(".tmp", StringComparison.Ordinal)))
-                dir!.Unlink(entry.Name);
+            foreach (DirEntry entry in dir?.Entries() ?? [])
+            {
+                if (entry.Name.StartsWith('.') && entry.Name.EndsWith(".tmp", StringComparison.Ordinal))
+                    dir!.Unlink(entry.Name);
+            }
         }
     }
 
@@ -133,7 +136,8 @@ public sealed partial class EspWriter
         string source = UnifiedKernel.BootLoaderPath(machine);
         byte[] loader = tree.TryReadAll(source) ?? throw new NoBootLoaderException(tree.Path, source);
         // One after the other: the firmware falls back to EFI/BOOT when the first is unreadable.
-        foreach ((string directory, string name) in (ReadOnlySpan<(string, string)>)[(Systemd, $"systemd-boot{machine}.efi"), (Fallback, $"BOOT{machine.ToUpperInvariant()}.EFI")])
+        ReadOnlySpan<(string, string)> places = [(Systemd, $"systemd-boot{machine}.efi"), (Fallback, $"BOOT{machine.ToUpperInvariant()}.EFI")];
+        foreach ((string directory, string name) in places)
         {
             byte[]? there = esp.TryReadAll($"{directory}/{name}");
             if (there is null || (update && !there.AsSpan().SequenceEqual(loader)))

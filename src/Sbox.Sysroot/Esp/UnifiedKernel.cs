@@ -77,7 +77,8 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     // loader.conf is lost. The commit's time tells two builds of one version apart.
     internal static OsRelease Release(BootTarget target)
     {
-        string version = new([.. (target.Version ?? target.Release["VERSION_ID"] ?? "0").Select(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' ? c : '.')]);
+        string text = target.Version ?? target.Release["VERSION_ID"] ?? "0";
+        string version = new([.. text.Select(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' ? c : '.')]);
         return target.Release
             .With("PRETTY_NAME", target.Title)
             .With("IMAGE_VERSION", $"{version}-{target.Time.UtcDateTime:yyyyMMddHHmmss}");

@@ -40,7 +40,8 @@ internal static class Layout
     /// <exception cref="StaterootNameException">It is none.</exception>
     public static void CheckStateroot(string name)
     {
-        if (name.Length is 0 or > 64 || !char.IsAsciiLetterOrDigit(name[0]) || name.Any(static c => !char.IsAsciiLetterOrDigit(c) && c is not ('.' or '-' or '_')))
+        if (name.Length is 0 or > 64 || !char.IsAsciiLetterOrDigit(name[0])
+            || name.Any(static c => !char.IsAsciiLetterOrDigit(c) && c is not ('.' or '-' or '_')))
             throw new StaterootNameException(name);
     }
 }

@@ -29,7 +29,8 @@ public sealed record OsRelease(IReadOnlyList<KeyValuePair<string, string>> Field
     /// <summary>Reads the file's text. Lines that set nothing are no part of it.</summary>
     public static OsRelease Parse(string text) => new([.. text.Split('\n')
         .Where(static line => line.Length > 0 && line[0] != '#' && line.IndexOf('=', StringComparison.Ordinal) > 0)
-        .Select(static line => line.IndexOf('=', StringComparison.Ordinal) is var equals ? new KeyValuePair<string, string>(line[..equals], Unquote(line[(equals + 1)..])) : default)]);
+        .Select(static line => line.Split('=', 2))
+        .Select(static parts => new KeyValuePair<string, string>(parts[0], Unquote(parts[1])))]);
 
     /// <summary>The same with one field set.</summary>
     public OsRelease With(string name, string value) =>
