@@ -89,9 +89,6 @@ internal static unsafe partial class LibC
     public static partial int ioctl(int fd, ulong request, void* argument);
 
     [LibraryImport("libc", SetLastError = true)]
-    public static partial nint read(int fd, byte* buffer, nint size);
-
-    [LibraryImport("libc", SetLastError = true)]
     public static partial int reboot(int command);
 
     [LibraryImport("libc")]
