@@ -69,7 +69,7 @@ public sealed partial class RoomTests
     [GeneratedRegex("ProjectReference Include=\"\\.\\./([A-Za-z.]+)/")]
     private static partial Regex ProjectReference();
 
-    [GeneratedRegex(@"\bunsafe\b|\bLibraryImport\b|\bDllImport\b")]
+    [GeneratedRegex(@"(?<!-)\bunsafe\b(?!-)|\bLibraryImport\b|\bDllImport\b")]
     private static partial Regex Unsafe();
 
     [GeneratedRegex(@"\bConsole\.(Out|Error|Write|In\b|Read)")]
