@@ -9,15 +9,8 @@ public sealed class CrashTests
     private static readonly Judge Strace = Judge.OnPath("strace");
     private static readonly string Victim = Path.Combine(AppContext.BaseDirectory, "Sbox.Store.Victim");
 
-    // Enough to meet every step: staging (linkat, symlinkat), the sync, moving into place, the refs, clearing up.
-    private static readonly (string Call, int[] At)[] Steps =
-    [
-        ("linkat", [2, 9]),
-        ("syncfs", [1]),
-        ("renameat2", [1, 6, 18, 20, 21]),
-        ("fsync", [2, 15, 19, 21]),
-        ("unlinkat", [2]),
-    ];
+    // Staging, the sync, moving into place, the refs, clearing up.
+    private static readonly string[] Calls = ["linkat", "syncfs", "renameat2", "fsync", "unlinkat"];
 
     public static TheoryData<RepositoryMode, string> Deeds => new()
     {
@@ -31,11 +24,13 @@ public sealed class CrashTests
     public void Killed_at_any_step_the_branch_is_the_old_or_the_new_and_ostree_finds_it_whole(RepositoryMode mode, string deed)
     {
         using var scene = new Scene(mode, deed);
-        int killed = 0;
-        foreach ((string call, int[] at) in Steps)
+        int planned = 0, killed = 0;
+        foreach ((string call, int count) in scene.CountCalls(Calls))
         {
-            foreach (int when in at)
+            // The first, the middle, and the last few, where names appear.
+            foreach (int when in new[] { 1, count / 2, count - 1, count }.Where(static at => at > 0).Distinct())
             {
+                planned++;
                 scene.Reset();
                 Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={call}:signal=KILL:when={when}", Victim, .. scene.Arguments]);
                 killed += verdict.ExitCode == 0 ? 0 : 1;
@@ -44,7 +39,8 @@ public sealed class CrashTests
             }
         }
 
-        Assert.True(killed > 6, $"only {killed} kills hit a call");
+        // strace counts by thread, and which thread gets which file varies: not every plan meets a call.
+        Assert.True(killed > planned / 2, $"only {killed} of {planned} kills hit a call");
     }
 
     [Theory, MemberData(nameof(Deeds))]
@@ -126,6 +122,22 @@ public sealed class CrashTests
             using (Linux.Dir dir = Linux.Dir.Open(scratch.Root))
                 dir.RemoveAll("repo");
             Judge.OnPath("cp").Run("-a", scratch["pristine"], Path);
+        }
+
+        /// <summary>How often the thread that makes most of each call makes it, in a run that nothing disturbs.</summary>
+        public IEnumerable<(string Call, int Count)> CountCalls(string[] calls)
+        {
+            Reset();
+            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", scratch["trace"], "-e", $"trace={string.Join(',', calls)}", Victim, .. Arguments]);
+            Assert.True(verdict.ExitCode == 0, verdict.Error);
+            string[] lines = System.IO.File.ReadAllLines(scratch["trace"]);
+            foreach (string call in calls)
+            {
+                int count = lines.Where(line => line.Contains($" {call}(", StringComparison.Ordinal))
+                    .GroupBy(static line => line[..line.IndexOf(' ', StringComparison.Ordinal)]).Select(static thread => thread.Count()).DefaultIfEmpty().Max();
+                Assert.True(count > 0, $"{deed} makes no {call}");
+                yield return (call, count);
+            }
         }
 
         public Checksum Branch()

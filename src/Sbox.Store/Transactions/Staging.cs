@@ -12,6 +12,7 @@ namespace Sbox.Store;
 internal sealed class Staging : IDisposable
 {
     private const string Prefix = "staging-";
+    private const string LockSuffix = "-lock";
     private readonly Dir tmp;
     private readonly FileLock held;
     private readonly string name;
@@ -63,10 +64,16 @@ internal sealed class Staging : IDisposable
         {
             if (entry.Name == "cache" || tmp.TryStat(entry.Name) is not { } stat)
                 continue;
-            if (stat.IsDirectory && entry.Name.StartsWith(Prefix, StringComparison.Ordinal))
+            if (entry.Name.StartsWith(Prefix, StringComparison.Ordinal) && stat.IsDirectory)
             {
                 if (!entry.Name.StartsWith(current, StringComparison.Ordinal))
                     ClearStaging(tmp, entry.Name);
+            }
+            else if (entry.Name.StartsWith(Prefix, StringComparison.Ordinal) && entry.Name.EndsWith(LockSuffix, StringComparison.Ordinal))
+            {
+                // Of a directory that is gone: whoever deleted it was killed before its lock's turn. Else it is held, however old it is.
+                if (!tmp.Exists(entry.Name[..^LockSuffix.Length]))
+                    tmp.TryUnlink(entry.Name);
             }
             else if (now.ToUnixTimeSeconds() - stat.ModifiedSeconds > expiry.TotalSeconds)
             {
@@ -149,7 +156,7 @@ internal sealed class Staging : IDisposable
         return null;
     }
 
-    private static string LockOf(string name) => $"{name}-lock";
+    private static string LockOf(string name) => name + LockSuffix;
 
     private static string BootId()
     {
