@@ -39,7 +39,8 @@ public sealed class PrivateMounts : IDisposable
             return;
         using Dir self = Dir.Open("/proc/self");
         // The arguments as they came, argv[0] included: it says whether this is sbox or ostree.
-        string[] arguments = FileName.FromBytes(self.ReadAll("cmdline")).TrimEnd('\0').Split('\0');
+        // Each ends with a NUL, and the last one may be empty.
+        string[] arguments = FileName.FromBytes(self.ReadAll("cmdline")).Split('\0')[..^1];
         Mounts.UnshareNamespace();
         List<string> environment = [.. Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
             .Where(static variable => (string)variable.Key != Mark)

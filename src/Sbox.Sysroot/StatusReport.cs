@@ -86,7 +86,20 @@ public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, F
             IsPinned = deployment.IsPinned,
             Unlocked = deployment.Origin?.Unlocked,
             HasOrigin = deployment.Origin is not null,
-            EtcChanges = countEtcChanges ? sysroot.EtcChanges(deployment).Count : null,
+            EtcChanges = countEtcChanges ? CountEtcChanges(sysroot, deployment) : null,
         };
+    }
+
+    // Who may not read all of /etc (shadow is root's) may still see what runs.
+    private static int? CountEtcChanges(OstreeSysroot sysroot, Deployment deployment)
+    {
+        try
+        {
+            return sysroot.EtcChanges(deployment).Count;
+        }
+        catch (LinuxException refused) when (refused.Errno == Errno.EACCES)
+        {
+            return null;
+        }
     }
 }

@@ -50,6 +50,6 @@ internal sealed class Box : IDisposable
     {
         if (!Directory.Exists($"{path}/ostree/deploy"))
             throw new Finding($"{path}: no ostree/deploy: this machine is no box", "Name the physical root of one with --sysroot=PATH, and its EFI partition with --esp=PATH");
-        return Path.GetFullPath(path) == "/sysroot";
+        return Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)) == "/sysroot";
     }
 }

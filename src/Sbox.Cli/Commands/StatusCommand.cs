@@ -44,7 +44,7 @@ internal static class StatusCommand
             text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Name.Commit}{(each.Time is { } time ? $" of {time:yyyy-MM-dd HH:mm} UTC" : ", which the repository lacks")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
-            text.Append(CultureInfo.InvariantCulture, $"    /etc     {each.EtcChanges} {(each.EtcChanges == 1 ? "name differs" : "names differ")} from its defaults\n");
+            text.Append(CultureInfo.InvariantCulture, $"    /etc     {Changes(each)}\n");
         }
 
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
@@ -53,6 +53,13 @@ internal static class StatusCommand
         text.Append(Advice(report));
         return text.ToString();
     }
+
+    private static string Changes(DeploymentStatus each) => each.EtcChanges switch
+    {
+        null => "only root may read all of it",
+        1 => "1 name differs from its defaults",
+        var count => string.Create(CultureInfo.InvariantCulture, $"{count} names differ from its defaults"),
+    };
 
     private static string Version(DeploymentStatus each) => each.Version ?? each.Name.Commit.ToString()[..12];
 
@@ -116,6 +123,9 @@ internal static class StatusCommand
         writer.WriteBoolean("booted", each.IsBooted);
         writer.WriteBoolean("next", each.IsNext);
         writer.WriteBoolean("pinned", each.IsPinned);
-        writer.WriteNumber("etc-changes", each.EtcChanges ?? 0);
+        if (each.EtcChanges is { } changes)
+            writer.WriteNumber("etc-changes", changes);
+        else
+            writer.WriteNull("etc-changes");
     }
 }

@@ -52,9 +52,14 @@ internal static class UpgradeCommand
                     speaker.Note(deployer.Plan(offer.Request).ToString().TrimEnd());
                     Say("available", $"{offer.Refspec}: version {version} can be deployed");
                     break;
+                case UpgradeState.Unfinished when parsed.GetValue(check):
+                    Say("unfinished", $"{offer.Refspec}: version {version} is deployed, but that was cut short; sbox upgrade finishes it");
+                    break;
                 case UpgradeState.Unfinished:
                     deployer.Finish(new Reporter<string>(line.Step));
-                    Say("deployed", $"Finished what was cut short: version {version} runs after a reboot");
+                    Say("deployed", box.Sysroot.BootedName == box.Sysroot.Deployments[0].Name
+                        ? $"Finished what was cut short: version {version} runs now, and boots next"
+                        : $"Finished what was cut short: version {version} runs after a reboot");
                     break;
                 default:
                     deployer.Deploy(offer.Request, new Reporter<string>(line.Step), cancel);

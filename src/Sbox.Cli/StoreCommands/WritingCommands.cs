@@ -127,7 +127,8 @@ internal static class WritingCommands
     /// <summary><c>@SECONDS</c>, or a date and time; in UTC where it names no zone.</summary>
     internal static DateTimeOffset Time(string text)
     {
-        if (text.StartsWith('@') && long.TryParse(text.AsSpan(1), CultureInfo.InvariantCulture, out long seconds))
+        if (text.StartsWith('@') && long.TryParse(text.AsSpan(1), CultureInfo.InvariantCulture, out long seconds)
+            && seconds is >= 0 and <= 253402300799) // the last second of the year 9999
             return DateTimeOffset.FromUnixTimeSeconds(seconds);
         return DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset time)
             ? time

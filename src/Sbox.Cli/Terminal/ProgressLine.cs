@@ -7,7 +7,7 @@ internal sealed class ProgressLine(Speaker speaker) : IDisposable
 {
     private readonly Lock sync = new();
     private readonly Stopwatch clock = Stopwatch.StartNew();
-    private long lastDrawn = long.MinValue;
+    private long lastDrawn = -100; // the first is drawn at once; subtracting the least number there is would overflow, and nothing be drawn
     private int drawn;
     private string step = "";
 

@@ -17,6 +17,8 @@ public enum FsckProblemKind
     Missing,
     /// <summary>Its bytes are not what its name says, or no such object at all.</summary>
     Corrupt,
+    /// <summary>This process could not read it (no permission, no descriptors or memory left): nothing is known of its bytes.</summary>
+    Unreadable,
     /// <summary>A ref leads to no commit, or its file holds no checksum.</summary>
     BrokenRef,
     /// <summary>A ref leads to a commit that is bound to other refs.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Sbox.Codecs;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -23,6 +24,11 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         catch (ObjectCorruptException corrupt)
         {
             return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, corrupt.Message);
+        }
+        // Says something of this process, and nothing of the object: --delete must not take it for corrupt.
+        catch (LinuxException refused) when (refused.Errno is Errno.EACCES or Errno.EPERM or Errno.EMFILE or Errno.ENOMEM)
+        {
+            return new FsckProblem(FsckProblemKind.Unreadable, name.ToString(), name, refused.Message);
         }
         catch (IOException unreadable)
         {

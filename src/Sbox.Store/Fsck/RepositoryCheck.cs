@@ -94,7 +94,8 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
 
     private void Delete(List<Checksum> commits)
     {
-        HashSet<ObjectName> broken = [.. problems.Where(static problem => problem.Object is not null).Select(static problem => problem.Object!.Value)];
+        HashSet<ObjectName> broken = [.. problems
+            .Where(static problem => problem is { Object: not null, Kind: not FsckProblemKind.Unreadable }).Select(static problem => problem.Object!.Value)];
         if (broken.Count == 0)
             return;
         foreach (Checksum commit in commits)
