@@ -33,6 +33,16 @@ internal static class Invocation
             Remedies.Say(failure, ostree, json: args.Contains("--json"));
             return 1;
         }
+        catch (Exception defect)
+        {
+            // Nobody at a console is helped by a stack trace; whoever mends it asks for one.
+            Remedies.Say(
+                new Finding($"unexpected: {defect.Message} ({defect.GetType().Name})", "This is a defect of sbox. SBOX_TRACE=1 before the same command shows where"),
+                ostree, json: args.Contains("--json"));
+            if (Environment.GetEnvironmentVariable("SBOX_TRACE") is not null)
+                Console.Error.WriteLine(defect);
+            return 1;
+        }
     }
 
     private static int Misused(ParseResult parsed, bool ostree)

@@ -3,6 +3,7 @@ using Sbox.Vm;
 
 namespace Sbox.Tour.Tests;
 
+// Machines under emulation take all the processor there is: one collection, so one at a time.
 [Collection("machine")]
 public sealed class EmergencyTests(ITestOutputHelper output)
 {

@@ -18,6 +18,11 @@ internal static class ImageCommand
         var os = new Option<string?>("--os") { Description = "The stateroot's name; the first part of REF where it is not said", HelpName = "NAME" };
         var arguments = new Option<string[]>("--karg") { Description = "A kernel argument beside the recipe's", HelpName = "ARGUMENT" };
         var free = new Option<long>("--free-mib") { Description = "Room for what the owner will keep, in MiB", HelpName = "MIB", DefaultValueFactory = static _ => 2048 };
+        free.Validators.Add(static result =>
+        {
+            if (result.Tokens is [var token] && (!long.TryParse(token.Value, out long mib) || mib is < 0 or > 1L << 30))
+                result.AddError($"--free-mib={token.Value}: expected 0 to {1L << 30} MiB");
+        });
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("image", "Make a disk image that boots a branch's box")
         {

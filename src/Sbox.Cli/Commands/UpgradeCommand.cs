@@ -24,6 +24,7 @@ internal static class UpgradeCommand
             [
                 "Only what this box lacks is fetched, and every byte is hashed before it is kept. The new version is deployed beside the one that runs: its own tree, "
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
+                "What is changed in /etc after this command and before the reboot stays with the version that runs now; type sbox upgrade last, and reboot.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
             Examples = [new Example("Upgrade and run the new version", "sbox upgrade && reboot")],

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Sbox.Cli.Terminal;
 
-/// <summary>One line on the terminal that says how far long work is; in a pipe it says nothing, with JSON one object a second.</summary>
+/// <summary>One line on the terminal that says how far long work is; in a pipe it says nothing, with JSON one object a step.</summary>
 internal sealed class ProgressLine(Speaker speaker) : IDisposable
 {
     private readonly Lock sync = new();

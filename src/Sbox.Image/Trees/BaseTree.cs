@@ -31,10 +31,10 @@ internal static class BaseTree
             "--exclude=./dev/*", "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*", "--use-compress-program=zstd -1 -T0", ".",
         ]));
         string installed = File.ReadAllText($"{root}/var/lib/dpkg/status");
-        File.Move(tar, cache.BaseTree(key), overwrite: true);
+        BuildCache.Keep(tar, cache.BaseTree(key));
         string list = $"{work}/packages";
         File.WriteAllLines(list, PackageList.Parse(installed).Select(package => $"{package}"));
-        File.Move(list, cache.BasePackages(key), overwrite: true);
+        BuildCache.Keep(list, cache.BasePackages(key));
         WorkDirectory.Remove(root);
     }
 

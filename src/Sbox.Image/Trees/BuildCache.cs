@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
 namespace Sbox.Image;
@@ -25,6 +26,16 @@ public sealed record BuildCache(string Root)
     internal string BasePackages(string key) => $"{Made("base")}/{key}.packages";
 
     internal string Initrd(string key) => $"{Made("initrd")}/{key}.img";
+
+    /// <summary>Moves a finished file into its place. What is there after a power cut is whole: a later build trusts it unseen.</summary>
+    internal static void Keep(string made, string place)
+    {
+        using Dir from = Dir.Open(Path.GetDirectoryName(made)!), to = Dir.Open(Path.GetDirectoryName(place)!);
+        using (SafeFileHandle file = from.OpenFile(Path.GetFileName(made)))
+            Durable.Sync(file, made);
+        from.Rename(Path.GetFileName(made), to, Path.GetFileName(place));
+        Durable.Sync(to);
+    }
 
     /// <summary>A directory of its own for one build; first those that killed builds left behind are removed.</summary>
     internal WorkDirectory Work()

@@ -78,7 +78,7 @@ public sealed class TreeBuilder(BuildCache cache)
             RecipeLayer.PutFiles(tree, plan.Recipe.Files.Where(Initrd.DependsOn));
             string made = image + $".{Environment.ProcessId}.tmp";
             Initrd.Make(tree, plan.Recipe, kernel, plan.Programs, timestamp, made, runner);
-            File.Move(made, image, overwrite: true);
+            BuildCache.Keep(made, image);
         }
 
         tree.Write($"usr/lib/modules/{kernel}/initramfs.img", File.ReadAllBytes(image));

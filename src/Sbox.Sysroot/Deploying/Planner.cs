@@ -43,9 +43,16 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
     private bool Stays(Deployment each, string os, Deployment? merge) =>
         each.IsPinned || each.Name.Os != os || sysroot.IsBooted(each) || each.Name == merge?.Name;
 
-    private int NextSerial(DeployRequest request) => DeploymentDirectories.Of(sysroot.Root)
-        .Where(name => name.Os == request.Os && name.Commit == request.Commit && (IsProtected(name) || sysroot.Deployments.Any(each => each.Name == name)))
-        .Select(static name => name.Serial + 1).DefaultIfEmpty(0).Max();
+    private int NextSerial(DeployRequest request)
+    {
+        int serial = DeploymentDirectories.Of(sysroot.Root)
+            .Where(name => name.Os == request.Os && name.Commit == request.Commit && (IsProtected(name) || sysroot.Deployments.Any(each => each.Name == name)))
+            .Select(static name => name.Serial + 1).DefaultIfEmpty(0).Max();
+        // Real ostree removes a deployment and leaves its UKI: that name's command line is the old one's.
+        while (esp?.Names(new DeploymentName(request.Os, request.Commit, serial)) ?? false)
+            serial++;
+        return serial;
+    }
 
     private KernelArguments Arguments(DeployRequest request, CommitTree tree, Deployment? merge)
     {
