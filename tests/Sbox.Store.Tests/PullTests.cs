@@ -153,6 +153,21 @@ public sealed class PullTests
     }
 
     [Fact]
+    public async Task A_server_of_http_1_0_that_hangs_up_after_each_answer_needs_no_second_try()
+    {
+        using var scratch = new Scratch();
+        string tree = scratch.Tree();
+        for (int i = 0; i < 400; i++)
+            System.IO.File.WriteAllText($"{tree}/many-{i}", $"{i}");
+        using Repository served = Repository.Create(scratch["served"], RepositoryMode.Archive);
+        served.CommitDirectory(tree, new CommitOptions { Branches = ["main"] });
+        using var server = new StaticServer(served.Path) { OldStyle = true };
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        await ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1 });
+        Assert.True(ours.Fsck().IsWhole);
+    }
+
+    [Fact]
     public async Task A_server_that_is_gone_no_repository_and_a_wrong_branch_are_told_apart()
     {
         using var scratch = new Scratch();

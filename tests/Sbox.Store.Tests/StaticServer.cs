@@ -21,6 +21,9 @@ internal sealed class StaticServer : IDisposable
 
     public string Url => $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
 
+    /// <summary>Answers as HTTP/1.0 and hangs up, as the simplest servers do.</summary>
+    public bool OldStyle { get; init; }
+
     public ConcurrentQueue<string> Requests { get; } = new();
 
     /// <summary>Says what is done with a path; null serves it as it is.</summary>
@@ -99,9 +102,9 @@ internal sealed class StaticServer : IDisposable
                 return false;
         }
 
-        await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n"));
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.{(OldStyle ? 0 : 1)} {status} X\r\nContent-Length: {length}\r\n\r\n"));
         await stream.WriteAsync(bytes);
-        return bytes.Length == length;
+        return bytes.Length == length && !OldStyle;
     }
 }
 

@@ -8,27 +8,17 @@ namespace Sbox.Store;
 internal sealed class HttpFetcher : IDisposable
 {
     private const int InMemory = 1024 * 1024;
-    private readonly HttpClient client;
     private readonly PullOptions options;
     private readonly string baseUrl;
     private long bytes;
+    private volatile HttpClient client;
+    private HttpClient? retired;
+    private int old;
 
     public HttpFetcher(string baseUrl, PullOptions options)
     {
         (this.baseUrl, this.options) = (baseUrl, options);
-        HttpMessageHandler handler = options.Handler ?? new SocketsHttpHandler
-        {
-            MaxConnectionsPerServer = options.Parallel,
-            ConnectTimeout = options.Timeout,
-            EnableMultipleHttp2Connections = true,
-        };
-        client = new HttpClient(handler, disposeHandler: options.Handler is null)
-        {
-            Timeout = Timeout.InfiniteTimeSpan, // a large file may take long; silence is timed instead
-            DefaultRequestVersion = HttpVersion.Version20,
-            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
-        };
-        client.DefaultRequestHeaders.UserAgent.ParseAdd("sbox-ostree/0.1");
+        client = NewClient(keepsConnections: true);
     }
 
     public long BytesTransferred => Interlocked.Read(ref bytes);
@@ -47,7 +37,11 @@ internal sealed class HttpFetcher : IDisposable
     /// <exception cref="PullException">It could not be fetched.</exception>
     public Task<Fetched?> TryFetchLarge(string path, Dir spill, CancellationToken cancel) => Fetch(path, long.MaxValue, spill, cancel);
 
-    public void Dispose() => client.Dispose();
+    public void Dispose()
+    {
+        client.Dispose();
+        retired?.Dispose();
+    }
 
     private async Task<Fetched?> Fetch(string path, long limit, Dir? spill, CancellationToken cancel)
     {
@@ -86,6 +80,7 @@ internal sealed class HttpFetcher : IDisposable
     {
         using HttpResponseMessage response = await client
             .GetAsync(new Uri(url), HttpCompletionOption.ResponseHeadersRead, silence.Token).ConfigureAwait(false);
+        NoteVersion(response.Version);
         if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Gone)
             return null;
         if (IsTransient(response.StatusCode))
@@ -108,6 +103,35 @@ internal sealed class HttpFetcher : IDisposable
             fetched.Dispose();
             throw;
         }
+    }
+
+    private HttpClient NewClient(bool keepsConnections)
+    {
+        HttpMessageHandler handler = options.Handler ?? new SocketsHttpHandler
+        {
+            MaxConnectionsPerServer = options.Parallel,
+            ConnectTimeout = options.Timeout,
+            EnableMultipleHttp2Connections = true,
+            PooledConnectionLifetime = keepsConnections ? Timeout.InfiniteTimeSpan : TimeSpan.Zero,
+        };
+        var made = new HttpClient(handler, disposeHandler: options.Handler is null)
+        {
+            Timeout = Timeout.InfiniteTimeSpan, // a large file may take long; silence is timed instead
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
+        };
+        made.DefaultRequestHeaders.UserAgent.ParseAdd("sbox-ostree/0.1");
+        return made;
+    }
+
+    // A server of HTTP/1.0 hangs up after each answer without saying so; the class library would keep the connection and find it dead
+    // at the next request. Found out by the first answer, which nobody waits beside.
+    private void NoteVersion(Version version)
+    {
+        if (version >= HttpVersion.Version11 || Interlocked.Exchange(ref old, 1) != 0)
+            return;
+        retired = client;
+        client = NewClient(keepsConnections: false);
     }
 
     private async Task Receive(string url, Stream body, long limit, Dir? spill, Fetched fetched, CancellationTokenSource silence)
