@@ -31,7 +31,7 @@ public sealed class EmergencyTests(ITestOutputHelper output)
             CommandLine = $"root=LABEL=sbox-root sbox.deployment=debian/{missing}.0 console=ttyS0,115200 quiet",
         });
         vm.WaitForEmergencyShell(TimeSpan.FromMinutes(12));
-        string[] lines = [.. vm.Console.Text.Split('\n').Where(static line => line.Contains("sbox-root: ", StringComparison.Ordinal))];
+        string[] lines = [.. vm.Console.Text.Split('\n').Where(static line => line.Contains("sbox-root[", StringComparison.Ordinal))];
         output.WriteLine(string.Join('\n', lines));
         string line = Assert.Single(lines);
         Assert.Contains(missing[..12], line, StringComparison.Ordinal);

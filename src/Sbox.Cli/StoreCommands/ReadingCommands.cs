@@ -32,11 +32,11 @@ internal static class ReadingCommands
             Checksum checksum = repository.Resolve(parsed.GetValue(revision)!);
             Commit commit = repository.LoadCommit(checksum);
             if (parsed.GetValue(key) is { } name)
-                Console.Out.WriteLine(commit.Metadata[name]?.ToString() ?? throw new Finding($"No such metadata key '{name}'", "--list-metadata-keys lists those that there are"));
+                Console.Out.WriteLine(commit.Metadata[name]?.ByteSwapped().ToString() ?? throw new Finding($"No such metadata key '{name}'", "--list-metadata-keys lists those that there are"));
             else if (parsed.GetValue(keys))
                 Console.Out.Write(string.Concat(commit.Metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n")));
-            else if (parsed.GetValue(raw))
-                Console.Out.Write($"commit {checksum}\n{Readable(commit)}\n");
+            else if (parsed.GetValue(raw)) // numbers are most significant byte first on disk, and ostree shows them turned
+                Console.Out.Write($"commit {checksum}\n{commit.ToVariant().ByteSwapped()}\n");
             else
                 Console.Out.Write(Describe(checksum, commit));
             return 0;
@@ -96,14 +96,6 @@ internal static class ReadingCommands
         }
 
         return text.ToString();
-    }
-
-    // On disk the timestamp is most significant byte first; people are shown the number.
-    private static GVariant Readable(Commit commit)
-    {
-        GVariant[] items = [.. commit.ToVariant().Items];
-        items[5] = GVariant.Of(commit.Timestamp);
-        return GVariant.Tuple(items);
     }
 
     private static void List(Repository repository, string? prefix, bool whole, bool revisions)
