@@ -24,7 +24,7 @@ public sealed class BootComparison(DemoImage image, Tools tools, string work, in
         tools.Ostree($"--repo={image.Builds}", "checkout", "-C", image.First, tree);
         string modules = Directory.GetDirectories(Path.Combine(tree, "usr/lib/modules")).Single();
         string kernel = Keep(Path.Combine(modules, "vmlinuz")), initrd = Keep(Path.Combine(modules, "initramfs.img"));
-        string plainInrd = WithoutSboxRoot(initrd);
+        string plainInitrd = WithoutSboxRoot(initrd);
         string plain = PlainDisk(tree);
         var box = new List<Boot>();
         var debian = new List<Boot>();
@@ -39,7 +39,7 @@ public sealed class BootComparison(DemoImage image, Tools tools, string work, in
             debian.Add(Once("plain", new VmOptions(Machine("plain", round), plain)
             {
                 Kernel = kernel,
-                Initrd = plainInrd,
+                Initrd = plainInitrd,
                 CommandLine = $"root=LABEL=sbox-plain rw {Console}",
             }));
         }
@@ -97,14 +97,15 @@ public sealed class BootComparison(DemoImage image, Tools tools, string work, in
         return disk;
     }
 
-    // A second archive after the first one wins: the unit that makes a box's root becomes one that does nothing.
+    // A second archive after the first one wins: the unit that makes a box's root becomes one that does nothing. The kernel looks
+    // for an uncompressed archive at multiples of four bytes only, so the first one is filled up.
     private string WithoutSboxRoot(string initrd)
     {
         string extra = Path.Combine(work, "extra"), plain = Path.Combine(work, "plain-initrd");
         Directory.CreateDirectory(Path.Combine(extra, "usr/lib/systemd/system"));
         File.WriteAllText(Path.Combine(extra, "usr/lib/systemd/system/sbox-root.service"),
             "[Unit]\nDefaultDependencies=no\nBefore=initrd-root-fs.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/true\n");
-        Do("sh", "-c", $"cd '{extra}' && find . | cpio -o -H newc --quiet > '{plain}.cpio' && cat '{plain}.cpio' > /dev/null && cat '{initrd}' '{plain}.cpio' > '{plain}'");
+        Do("sh", "-c", $"cd '{extra}' && find . | cpio -o -H newc --quiet > '{plain}.cpio' && cp '{initrd}' '{plain}' && truncate -s %512 '{plain}' && cat '{plain}.cpio' >> '{plain}'");
         return plain;
     }
 
