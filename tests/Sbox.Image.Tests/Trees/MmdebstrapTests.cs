@@ -7,17 +7,17 @@ public sealed class MmdebstrapTests
     [Fact]
     public void It_runs_in_namespaces_of_its_own_that_die_with_the_build()
     {
-        string command = $"{Mmdebstrap.Command(Choices, "/work/base", "/cache/apt")}";
+        string command = $"{Mmdebstrap.Command(Choices, "/tmp/base", "/cache/apt")}";
         Assert.StartsWith("setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child=KILL --mount-proc -- flock /cache/apt/.sbox-lock mmdebstrap --mode=root", command, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Without_a_mirror_mmdebstrap_chooses_its_own() =>
-        Assert.Equal(["trixie", "/work/base"], Mmdebstrap.Command(Choices, "/work/base", "/cache/apt").Arguments.TakeLast(2));
+        Assert.Equal(["trixie", "/tmp/base"], Mmdebstrap.Command(Choices, "/tmp/base", "/cache/apt").Arguments.TakeLast(2));
 
     [Fact]
     public void A_mirror_comes_last() =>
-        Assert.Equal("file:/mirror", Mmdebstrap.Command(Choices with { Mirrors = ["file:/mirror"] }, "/work/base", "/cache/apt").Arguments[^1]);
+        Assert.Equal("file:/mirror", Mmdebstrap.Command(Choices with { Mirrors = ["file:/mirror"] }, "/tmp/base", "/cache/apt").Arguments[^1]);
 
     [Fact]
     public void Pages_and_translations_are_left_out_and_licences_never()
