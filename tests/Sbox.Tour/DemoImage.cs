@@ -14,6 +14,9 @@ public sealed class DemoImage
     private const string FirstRecipe = "images/debian-minimal.toml";
     private const string SecondRecipe = "images/debian-minimal-v2.toml";
 
+    // Written last: an image without it was cut short. Its time is that of the last use.
+    private const string Whole = ".whole";
+
     private readonly Tools tools;
 
     private DemoImage(Tools tools, string directory) => (this.tools, Directory) = (tools, directory);
@@ -46,8 +49,10 @@ public sealed class DemoImage
     public static DemoImage Ensure(Tools tools, string cache)
     {
         var image = new DemoImage(tools, Path.Combine(cache, "demo", Key(tools.Root)));
-        if (!File.Exists(Path.Combine(image.Directory, ".whole")))
+        string whole = Path.Combine(image.Directory, Whole);
+        if (!File.Exists(whole))
             image.Make();
+        File.SetLastWriteTimeUtc(whole, DateTime.UtcNow); // used today
         return image;
     }
 
@@ -61,8 +66,10 @@ public sealed class DemoImage
     {
         string parent = Path.GetDirectoryName(Directory)!;
         System.IO.Directory.CreateDirectory(parent);
-        foreach (string stale in System.IO.Directory.GetDirectories(parent))
-            System.IO.Directory.Delete(stale, recursive: true); // images are large, and only one state of the sources is worked on
+        if (System.IO.Directory.Exists(Directory))
+            System.IO.Directory.Delete(Directory, recursive: true); // cut short
+        foreach (string other in System.IO.Directory.GetDirectories(parent).Where(static other => LastUse(other) < DateTime.UtcNow.AddDays(-1)))
+            System.IO.Directory.Delete(other, recursive: true); // images are large; those of today may be running, from another checkout
         System.IO.Directory.CreateDirectory(Directory);
         var costs = new List<StepCost>();
         costs.Add(StepCost.Measure("build version 1 (mmdebstrap, dracut, commit)", () =>
@@ -87,7 +94,13 @@ public sealed class DemoImage
         if (First == Second)
             throw new TourException($"both recipes gave the commit {First}: there is nothing to upgrade to");
         Made = costs;
-        Keep(".whole", "");
+        Keep(Whole, "");
+    }
+
+    private static DateTime LastUse(string image)
+    {
+        string whole = Path.Combine(image, Whole);
+        return File.Exists(whole) ? File.GetLastWriteTimeUtc(whole) : System.IO.Directory.GetLastWriteTimeUtc(image);
     }
 
     // Everything that decides what is on the disk: recipes, what goes into the initrd, the programs themselves.
