@@ -17,7 +17,7 @@ internal static class Invocation
         bool ostree = program.Name == "ostree";
         ParseResult parsed = program.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Errors.Count > 0 && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
-            return Misused(parsed, ostree);
+            return Misused(parsed, ostree, json: args.Contains("--json"));
         try
         {
             return await parsed.InvokeAsync(
@@ -45,7 +45,7 @@ internal static class Invocation
         }
     }
 
-    private static int Misused(ParseResult parsed, bool ostree)
+    private static int Misused(ParseResult parsed, bool ostree, bool json)
     {
         Command command = parsed.CommandResult.Command;
         string finding = Finding(parsed);
@@ -56,7 +56,11 @@ internal static class Invocation
             return 1;
         }
 
-        Console.Error.WriteLine($"{Synopsis.Path(command)}: {finding}\n  What may be typed: {Synopsis.Path(command)} --help");
+        string way = $"What may be typed: {Synopsis.Path(command)} --help";
+        if (json)
+            Remedies.SayJson($"{Synopsis.Path(command)}: {finding}", "Usage", way);
+        else
+            Console.Error.WriteLine($"{Synopsis.Path(command)}: {finding}\n  {way}");
         return UsageExitCode;
     }
 
