@@ -18,6 +18,9 @@ public sealed class PrivateMounts : IDisposable
     private const string Mark = "SBOX_MOUNT_NAMESPACE";
     private const string EspMountPoint = "/run/sbox/esp";
 
+    // FAT stores local time; the same files shall have the same bytes anywhere.
+    private static readonly (string, string)[] FatOptions = [("umask", "0077"), ("tz", "UTC")];
+
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
     private readonly bool looksOnly, madeWritable;
@@ -92,7 +95,7 @@ public sealed class PrivateMounts : IDisposable
         BlockDevice esp = FindEsp();
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */);
-        using DetachedMount mount = looksOnly ? VfatToLook(esp.Path) : VfatToWrite(esp.Path);
+        using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, FatOptions);
         mount.AttachAt(EspMountPoint);
         espMounted = true;
         return EspMountPoint;
@@ -127,26 +130,26 @@ public sealed class PrivateMounts : IDisposable
 
     // A FAT that is mounted writable is marked as in use at once. So one that is only looked at is read-only to its superblock, unless
     // an upgrade has it just now: then the look shares what is there, by a mount that is read-only.
-    internal static DetachedMount VfatToLook(string device)
+    internal static DetachedMount ToLook(string type, string device, params (string Key, string Value)[] options)
     {
         try
         {
-            return Vfat(device, readOnly: true, MountAttributes.ReadOnly);
+            return Create(type, device, options, readOnly: true, MountAttributes.ReadOnly);
         }
         catch (MountException refused) when (refused.Errno == Errno.EBUSY)
         {
-            return Vfat(device, readOnly: false, MountAttributes.ReadOnly);
+            return Create(type, device, options, readOnly: false, MountAttributes.ReadOnly);
         }
     }
 
     // EBUSY: someone looks at it, and will soon have seen enough.
-    internal static DetachedMount VfatToWrite(string device)
+    internal static DetachedMount ToWrite(string type, string device, params (string Key, string Value)[] options)
     {
         for (long started = Stopwatch.GetTimestamp(); ; Thread.Sleep(50))
         {
             try
             {
-                return Vfat(device, readOnly: false, MountAttributes.None);
+                return Create(type, device, options, readOnly: false, MountAttributes.None);
             }
             catch (MountException refused) when (refused.Errno == Errno.EBUSY && Stopwatch.GetElapsedTime(started) < Patience)
             {
@@ -155,12 +158,11 @@ public sealed class PrivateMounts : IDisposable
         }
     }
 
-    private static DetachedMount Vfat(string device, bool readOnly, MountAttributes attributes)
+    private static DetachedMount Create(string type, string device, (string Key, string Value)[] options, bool readOnly, MountAttributes attributes)
     {
-        using FileSystemContext context = FileSystemContext.Open("vfat")
-            .Set("source", device)
-            .Set("umask", "0077")
-            .Set("tz", "UTC"); // FAT stores local time; the same files shall have the same bytes anywhere
+        using FileSystemContext context = FileSystemContext.Open(type).Set("source", device);
+        foreach ((string key, string value) in options)
+            context.Set(key, value);
         if (readOnly)
             context.Set("ro");
         return context.Create(

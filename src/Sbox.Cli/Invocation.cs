@@ -25,7 +25,10 @@ internal static class Invocation
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
-            Console.Error.WriteLine(ostree ? "error: Operation was cancelled" : "sbox: stopped, as asked");
+            if (!ostree && args.Contains("--json"))
+                Remedies.SayJson("stopped, as asked", "Cancelled", way: null);
+            else
+                Console.Error.WriteLine(ostree ? "error: Operation was cancelled" : "sbox: stopped, as asked");
             return 1;
         }
         catch (Exception failure) when (Remedies.Explains(failure))

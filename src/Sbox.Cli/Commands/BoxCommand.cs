@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Sbox.Boot;
+using Sbox.Linux;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
@@ -57,9 +58,10 @@ internal sealed class Box : IDisposable
         {
             return new Box(OstreeSysroot.Open(path), mounts, mounts.MountEsp());
         }
-        catch (NoEspException none)
+        catch (Exception unseen) when (unseen is NoEspException or MountException)
         {
-            return new Box(OstreeSysroot.Open(path), mounts, null) { EspUnseen = none.Message };
+            // A kernel without FAT, a disk that is failing: what runs can be told all the same.
+            return new Box(OstreeSysroot.Open(path), mounts, null) { EspUnseen = unseen.Message };
         }
     }
 
