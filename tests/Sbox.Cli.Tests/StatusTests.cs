@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Sbox.Codecs;
+using Sbox.Judges;
 using Sbox.Sysroot;
 using Sbox.Sysroot.Tests;
 
@@ -112,6 +113,27 @@ public sealed class StatusTests : IDisposable
         JsonElement status = machine.Json("status");
         Assert.Equal((two.ToString(), one.ToString()), (Checksum(status, "next"), Checksum(status, "next-once")));
         Assert.Contains("The next boot only starts version 1.0 (LoaderEntryOneShot).", machine.Run("sbox status --esp=/run/esp"));
+    }
+
+    [Fact]
+    public void An_upgrade_of_a_box_that_does_not_run_here_does_not_say_that_it_runs()
+    {
+        box.Fetch();
+        Judge.HostOstree.Run("remote", "add", "--no-gpg-verify", $"--repo={box.SysrootPath}/ostree/repo", TestBox.Remote, $"file://{box.Source}");
+        Verdict said = Judge.OnPath($"{RunningBox.Program}/sbox").Ask("upgrade", $"--sysroot={box.SysrootPath}", $"--esp={box.EspPath}");
+        Assert.Equal($"{TestBox.Remote}:{TestBox.Ref}: version 2.0 is the newest, and is deployed\n", said.Output);
+    }
+
+    [Theory]
+    [InlineData("status", "--no-such")]
+    [InlineData("no-such-command", "")]
+    public void A_wrong_command_line_is_one_JSON_object_too(string first, string second)
+    {
+        Verdict said = Judge.OnPath($"{RunningBox.Program}/sbox").Ask([first, "--json", .. second.Length > 0 ? [second] : Array.Empty<string>()]);
+        JsonElement error = JsonDocument.Parse(said.Error).RootElement;
+        Assert.Equal((2, "", "Usage"), (said.ExitCode, said.Output, error.GetProperty("kind").GetString()));
+        Assert.Contains("nknown", error.GetProperty("error").GetString());
+        Assert.Contains("--help", error.GetProperty("remedy").GetString());
     }
 
     private IReadOnlyList<Deployment> Deployments()

@@ -47,6 +47,16 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         ((string[])["x64", "aa64", "riscv64", "loongarch64"]).FirstOrDefault(machine => treeHas(StubPath(machine)))
             ?? throw new NoBootLoaderException($"{treePath}/{EfiDirectory}", "linuxx64.efi.stub");
 
+    /// <summary>Debian's name of the architecture that a tree is for, by its EFI stub: <c>amd64</c>.</summary>
+    /// <exception cref="NoBootLoaderException">The tree has no stub for any machine.</exception>
+    public static string Architecture(Dir tree) => Machine(tree.Exists, tree.Path) switch
+    {
+        "x64" => "amd64",
+        "aa64" => "arm64",
+        "loongarch64" => "loong64",
+        var same => same,
+    };
+
     internal static string StubPath(string machine) => $"{EfiDirectory}/linux{machine}.efi.stub";
 
     internal static string BootLoaderPath(string machine) => $"{EfiDirectory}/systemd-boot{machine}.efi";

@@ -222,6 +222,26 @@ public sealed class DeployTests : IDisposable
     }
 
     [Fact]
+    public void A_serial_that_a_left_over_kernel_image_names_is_not_given_again()
+    {
+        (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
+        using OstreeSysroot sysroot = box.Install();
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        box.Deploy(deployer, one);
+        box.Deploy(deployer, two);
+        // Real ostree knows of no EFI partition: the UKI stays, and its command line is that of the deployment that is gone.
+        Judge.HostOstree.Run("admin", "undeploy", $"--sysroot={box.SysrootPath}", "1");
+        string left = $"{box.EspPath}/EFI/Linux/debian-{one.ToString()[..12]}.0.efi";
+        string before = File.ReadAllText(left);
+        box.Fetch(one);
+        Assert.Equal(1, deployer.Plan(TestBox.Request(one)).Name.Serial);
+        DeployResult result = deployer.Deploy(TestBox.Request(one) with { MoreArguments = KernelArguments.Parse("new=1") });
+        Assert.Equal(1, result.Name.Serial);
+        Assert.DoesNotContain("new=1", before);
+        Assert.Contains(" new=1", File.ReadAllText($"{box.EspPath}/EFI/Linux/debian-{one.ToString()[..12]}.1.efi"));
+    }
+
+    [Fact]
     public void Where_kernel_arguments_and_version_stay_the_same_only_the_links_are_swapped()
     {
         Checksum one = box.Publish(1);
