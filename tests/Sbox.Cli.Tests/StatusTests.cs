@@ -15,10 +15,7 @@ public sealed class StatusTests : IDisposable
     public StatusTests()
     {
         (one, two) = (box.Publish(1), box.Publish(2));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, two);
+        box.Installed(one, two).Dispose();
     }
 
     public void Dispose() => box.Dispose();
