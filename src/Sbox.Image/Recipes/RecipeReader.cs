@@ -108,6 +108,12 @@ public static class RecipeReader
                 draft.Mask.AddRange(table.Strings("mask", RecipeNames.IsUnit, "names of systemd units") ?? []);
                 break;
             case ("initrd", false):
+                draft.InitrdMaker = table.String("made-by", text => text is "sbox" or "dracut", "'sbox' or 'dracut'") switch
+                {
+                    "sbox" => InitrdMaker.Sbox,
+                    "dracut" => InitrdMaker.Dracut,
+                    _ => draft.InitrdMaker,
+                };
                 draft.InitrdModules.AddRange(table.Strings("modules", RecipeNames.IsStateroot, "names of dracut modules") ?? []);
                 draft.InitrdDrivers.AddRange(table.Strings("drivers", RecipeNames.IsStateroot, "names of kernel modules") ?? []);
                 break;
