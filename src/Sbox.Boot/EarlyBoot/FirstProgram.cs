@@ -38,6 +38,8 @@ public static class FirstProgram
             throw new NoRootException($"root={root}: this initrd finds disks by LABEL=, UUID=, PARTLABEL= and /dev/NAME; one made by dracut knows more");
         var drivers = new Drivers();
         ProbedDisk disk = WaitFor(root, drivers, say);
+        if (disk.Superblock.HasErrors)
+            say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
         foreach (string module in (string[])[disk.Superblock.Type, "erofs", "overlay", "loop"])
             drivers.Load(module);
         MountPhysicalRoot(disk, config);

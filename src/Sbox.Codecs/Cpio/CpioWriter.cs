@@ -45,7 +45,6 @@ public sealed class CpioWriter(Stream output)
     /// <summary>Ends the archive, filled up to a multiple of 512 bytes.</summary>
     public void Finish()
     {
-        inode = 0;
         Entry("TRAILER!!!", 0, [], links: 1, hasInode: false);
         Pad(512);
     }
@@ -57,7 +56,7 @@ public sealed class CpioWriter(Stream output)
         byte[] name = Encoding.UTF8.GetBytes(path + "\0");
         var header = new StringBuilder("070701", 110);
         // inode, mode, uid, gid, links, time, size, the device's and the node's numbers, the name's size with its NUL, no checksum
-        foreach (uint field in (ReadOnlySpan<uint>)[hasInode ? ++inode : 0, mode, 0, 0, links, 0, checked((uint)content.Length), 0, 0, 0, 0, (uint)name.Length, 0])
+        foreach (uint field in (ReadOnlySpan<uint>)[hasInode ? inode++ : 0, mode, 0, 0, links, 0, checked((uint)content.Length), 0, 0, 0, 0, (uint)name.Length, 0])
             header.Append(field.ToString("X8", CultureInfo.InvariantCulture));
         Write(Encoding.ASCII.GetBytes(header.ToString()));
         Write(name);
