@@ -22,6 +22,9 @@ internal sealed class RecipeDraft
 
     public InitrdMaker InitrdMaker = InitrdMaker.Sbox;
 
+    /// <summary>Where dracut modules were last named; whether they may be is known at the end only.</summary>
+    public (string Path, int Line) InitrdModulesAt;
+
     public List<string> InitrdModules { get; } = [];
 
     public List<string> InitrdDrivers { get; } = [];
@@ -44,7 +47,7 @@ internal sealed class RecipeDraft
         string Need(string? value, string key, string expected) => value ?? throw new RecipeException(path, 1, key, expected, "missing");
 
         if (InitrdMaker != InitrdMaker.Dracut && InitrdModules.Count > 0)
-            throw new RecipeException(path, 1, "initrd.modules", "made-by = \"dracut\" beside them: they are dracut's", $"'{InitrdModules[0]}'");
+            throw new RecipeException(InitrdModulesAt.Path, InitrdModulesAt.Line, "initrd.modules", "made-by = \"dracut\" beside them: they are dracut's", $"'{InitrdModules[0]}'");
         var packages = new PackageChoices(
             Need(Suite, "suite", "one of Debian's suites, such as 'trixie'"), Variant, Architecture, Components,
             [.. Packages.Distinct().Order(StringComparer.Ordinal)], Mirrors, AptOptions, Docs, Locales);

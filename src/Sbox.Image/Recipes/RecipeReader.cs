@@ -114,7 +114,12 @@ public static class RecipeReader
                     "dracut" => InitrdMaker.Dracut,
                     _ => draft.InitrdMaker,
                 };
-                draft.InitrdModules.AddRange(table.Strings("modules", RecipeNames.IsStateroot, "names of dracut modules") ?? []);
+                if (table.Strings("modules", RecipeNames.IsStateroot, "names of dracut modules") is { Count: > 0 } modules)
+                {
+                    draft.InitrdModules.AddRange(modules);
+                    draft.InitrdModulesAt = (path, line);
+                }
+
                 draft.InitrdDrivers.AddRange(table.Strings("drivers", RecipeNames.IsStateroot, "names of kernel modules") ?? []);
                 break;
             case ("file" or "user" or "group", false):
