@@ -28,6 +28,7 @@ internal sealed class TreeCheckout(
 
     private void WriteDirectory(Checksum tree, Checksum metaName, string path, Dir parent, string name)
     {
+        TreeDepth.Check(path, repository.Path);
         cancel.ThrowIfCancellationRequested();
         if (!metas.TryGetValue(metaName, out DirMeta? meta))
             metas.Add(metaName, meta = repository.LoadDirMeta(metaName));

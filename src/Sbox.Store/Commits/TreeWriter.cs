@@ -39,6 +39,7 @@ internal sealed class TreeWriter
 
     private DirNode Walk(Dir dir, string path, ParallelWork<Pending> work)
     {
+        TreeDepth.Check(path, dir.Path.Length > 200 ? dir.Path[..200] + "..." : dir.Path);
         var node = new DirNode(WriteMeta(dir, path));
         foreach (DirEntry entry in dir.Entries())
         {

@@ -32,7 +32,7 @@ internal static class Publication
             if (chosen.Count == 0)
                 continue;
             madeDirectory |= !objects.Exists(name);
-            using Dir to = objects.MakeAndOpenDir(name);
+            using Dir to = objects.MakeAndOpenDir(name, Repository.InnerDirectoryMode);
             foreach (string entry in chosen)
                 MoveOne(from, to, entry);
             if (durable)

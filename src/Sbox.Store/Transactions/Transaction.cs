@@ -134,12 +134,18 @@ public sealed class Transaction : IDisposable
     }
 
     /// <summary>Counts bytes of content against the reserve, before they are written.</summary>
+    /// <exception cref="NotEnoughSpaceException">There is no room for them; nothing was counted.</exception>
     internal void Reserve(long bytes)
     {
         long left = Interlocked.Add(ref writable, -bytes);
-        if (left < 0)
-            throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
+        if (left >= 0)
+            return;
+        Interlocked.Add(ref writable, bytes);
+        throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
     }
+
+    /// <summary>Gives back what was counted for bytes that are gone again.</summary>
+    internal void Release(long bytes) => Interlocked.Add(ref writable, bytes);
 
     /// <summary>Gives a whole file object its name.</summary>
     internal void StageContent(SafeFileHandle file, ObjectName name, long storedBytes) =>
@@ -163,6 +169,7 @@ public sealed class Transaction : IDisposable
 
     private void Stage(ObjectName name, ReadOnlySpan<byte> bytes)
     {
+        Reserve(bytes.Length);
         using SafeFileHandle file = Staging.CreateReadable();
         RandomAccess.Write(file, bytes, fileOffset: 0);
         CountMetadata(name, Staging.Link(file, name.LoosePath(Repository.Mode)));
