@@ -81,17 +81,13 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
 
     private void VerifyFile(ObjectName name)
     {
-        FileObject file = repository.LoadFile(name.Checksum);
         if (!hashers.TryTake(out FileHasher? hasher))
             hasher = new FileHasher();
         try
         {
-            using Stream content = file.OpenContent();
-            (Checksum found, long size) = hasher.Hash(file.Header, content);
+            Checksum found = repository.Mode == RepositoryMode.Bare ? repository.Objects.HashBare(name, hasher) : HashStream(name, hasher);
             if (found != name.Checksum)
                 throw new ObjectCorruptException(repository.Objects.PathOf(name), name, found);
-            if (size != file.Size)
-                throw new ObjectCorruptException(repository.Objects.PathOf(name), name, null, $"its header says {file.Size} bytes, its content has {size}");
         }
         catch (InvalidDataException broken)
         {
@@ -101,5 +97,15 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         {
             hashers.Add(hasher);
         }
+    }
+
+    private Checksum HashStream(ObjectName name, FileHasher hasher)
+    {
+        FileObject file = repository.LoadFile(name.Checksum);
+        using Stream content = file.OpenContent();
+        (Checksum found, long size) = hasher.Hash(file.Header, content);
+        return size == file.Size
+            ? found
+            : throw new ObjectCorruptException(repository.Objects.PathOf(name), name, null, $"its header says {file.Size} bytes, its content has {size}");
     }
 }
