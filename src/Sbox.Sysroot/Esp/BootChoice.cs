@@ -25,7 +25,7 @@ public sealed record BootChoice(string? Entry, string? Once, string? Variable, s
             decided is [var only] ? only : null, once is [var next] ? next : null, set.Length > 0 ? variable : null, once.Length > 0 ? oneShot : null);
     }
 
-    // A pattern without any special character that begins with auto- is an entry that systemd-boot makes up: another system, a shell.
+    // What begins with auto- are entries that systemd-boot makes up (another system, a shell); whether it does is not seen from here.
     private static string[] Matching(IReadOnlyList<string> entries, string? pattern)
     {
         if (pattern?.ToLowerInvariant() is not { Length: > 0 } folded)
@@ -33,6 +33,6 @@ public sealed record BootChoice(string? Entry, string? Once, string? Variable, s
         if (folded.Contains('['))
             return [.. entries]; // a set of characters: rare, and anything may fit
         string[] found = [.. entries.Where(entry => FileSystemName.MatchesSimpleExpression(folded, entry, ignoreCase: false))];
-        return found.Length == 0 && folded.StartsWith("auto-", StringComparison.Ordinal) && folded.IndexOfAny(['*', '?']) < 0 ? [folded] : found;
+        return found.Length == 0 && folded.StartsWith("auto-", StringComparison.Ordinal) && folded.IndexOfAny(['*', '?']) < 0 ? [folded, .. entries] : found;
     }
 }
