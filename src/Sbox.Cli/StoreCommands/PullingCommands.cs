@@ -79,10 +79,13 @@ internal static class PullingCommands
     {
         var remote = new DocumentedCommand("remote", "List, add and remove the repositories to pull from");
         remote.Subcommands.Add(RemoteAdd());
-        remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").OnRepository((_, repository, _) =>
+        var urls = new Option<bool>("--show-urls", "-u") { Description = "Show their addresses too" };
+        remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").With(urls).OnRepository((parsed, repository, _) =>
         {
-            foreach (string name in Remotes(repository.Config).Order(StringComparer.Ordinal))
-                Console.Out.WriteLine(name);
+            string[] names = [.. Remotes(repository.Config).Order(StringComparer.Ordinal)];
+            int width = names.Select(static name => name.Length).DefaultIfEmpty().Max();
+            foreach (string name in names)
+                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.Config.GetString(Group(name), "url")}" : name);
             return 0;
         }));
         var shown = new Argument<string>("NAME") { Description = "The remote" };
@@ -92,8 +95,11 @@ internal static class PullingCommands
             return 0;
         }));
         var gone = new Argument<string>("NAME") { Description = "The remote" };
-        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone).OnRepository((parsed, repository, _) =>
+        var ifExists = new Option<bool>("--if-exists") { Description = "Do nothing where there is none by that name" };
+        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone, ifExists).OnRepository((parsed, repository, _) =>
         {
+            if (parsed.GetValue(ifExists) && !repository.Config.Groups.Contains(Group(parsed.GetValue(gone)!)))
+                return 0;
             repository.WriteConfig(repository.Config.WithoutGroup(Group(Known(repository, parsed.GetValue(gone)!))));
             return 0;
         }));
@@ -110,11 +116,14 @@ internal static class PullingCommands
         var url = new Argument<string>("URL") { Description = "Where its files are" };
         var branches = new Argument<string[]>("BRANCH") { Description = "What a pull takes where it names nothing", Arity = ArgumentArity.ZeroOrMore };
         var noGpg = new Option<bool>("--no-gpg-verify") { Description = "Do not ask for GPG signatures" };
+        var noSign = new Option<bool>("--no-sign-verify") { Description = "Do not ask for other signatures either" };
         var set = new Option<string[]>("--set") { Description = "One more setting of the remote", HelpName = "KEY=VALUE" };
         var unless = new Option<bool>("--if-not-exists") { Description = "Do nothing where there is one by that name" };
         var force = new Option<bool>("--force") { Description = "Replace one by that name" };
-        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, set, unless, force).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, unless, force).OnRepository((parsed, repository, _) =>
         {
+            if (parsed.GetValue(unless) && parsed.GetValue(force))
+                throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");
             string group = Group(parsed.GetValue(name)!);
             KeyFile config = repository.Config;
             if (config.Groups.Contains(group) && !parsed.GetValue(force))
@@ -130,6 +139,8 @@ internal static class PullingCommands
                 config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
             if (parsed.GetValue(noGpg))
                 config = config.With(group, "gpg-verify", "false");
+            if (parsed.GetValue(noSign))
+                config = config.With(group, "sign-verify", "false");
             repository.WriteConfig(config);
             return 0;
         });
