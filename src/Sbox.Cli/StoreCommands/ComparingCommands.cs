@@ -69,6 +69,6 @@ internal static class ComparingCommands
         List<ObjectName> common = [.. a.Where(b.Contains)];
         Console.Out.WriteLine($"[A] Object Count: {a.Count}\n[B] Object Count: {b.Count}");
         Console.Out.WriteLine($"Common Object Count: {common.Count}");
-        Console.Out.WriteLine($"Common Object Size: {Terminal.Amount.OfBytes(common.Sum(repository.StoredSize))}");
+        Console.Out.WriteLine($"Common Object Size: {Terminal.Amount.Decimal(common.Sum(repository.StoredSize))}");
     }
 }

@@ -92,17 +92,45 @@ internal static class KeepingCommands
     {
         var refsOnly = new Option<bool>("--refs-only") { Description = "Keep only what refs lead to" };
         var depth = new Option<int>("--depth") { Description = "Parents to keep of each ref's commit; -1 for all", HelpName = "DEPTH", DefaultValueFactory = static _ => -1 };
+        var younger = new Option<string?>("--keep-younger-than") { Description = "Keep only commits younger than this, and those that refs lead to", HelpName = "DATE" };
+        var retain = new Option<string[]>("--retain-branch-depth") { Description = "Parents to keep of one branch's commit", HelpName = "BRANCH=DEPTH" };
+        var only = new Option<string[]>("--only-branch") { Description = "Prune the history of this branch only", HelpName = "BRANCH" };
+        var commitOnly = new Option<bool>("--commit-only") { Description = "Delete only commits, not what they need" };
         var dryRun = new Option<bool>("--no-prune") { Description = "Only say what would be deleted" };
-        return new DocumentedCommand("prune", "Delete what nothing needs").With(refsOnly, depth, dryRun).OnRepository((parsed, repository, cancel) =>
+        return new DocumentedCommand("prune", "Delete what nothing needs").With(refsOnly, depth, younger, retain, only, commitOnly, dryRun).OnRepository((parsed, repository, cancel) =>
         {
+            Dictionary<string, int> depths = (parsed.GetValue(retain) ?? []).Select(Retained).ToDictionary();
+            string[] branches = parsed.GetValue(only) ?? [];
+            foreach (string name in branches)
+                repository.Resolve(name);
             PruneReport report = repository.Prune(
-                new PruneOptions { RefsOnly = parsed.GetValue(refsOnly), Depth = parsed.GetValue(depth), DryRun = parsed.GetValue(dryRun) }, cancel);
+                new PruneOptions
+                {
+                    // As libostree: whoever says what of the refs shall stay means that the rest goes.
+                    RefsOnly = parsed.GetValue(refsOnly) || branches.Length > 0 || depths.Count > 0 || parsed.GetValue(younger) is not null,
+                    Depth = parsed.GetValue(depth),
+                    BranchDepths = depths,
+                    OnlyBranches = branches,
+                    KeepYoungerThan = parsed.GetValue(younger) is { } since ? Moment.Parse(since, DateTimeOffset.UtcNow) : null,
+                    CommitsOnly = parsed.GetValue(commitOnly),
+                    DryRun = parsed.GetValue(dryRun),
+                }, cancel);
             Console.Out.WriteLine($"Total objects: {report.ObjectsTotal}");
             Console.Out.WriteLine(report.ObjectsDeleted == 0 ? "No unreachable objects"
-                : parsed.GetValue(dryRun) ? $"Would delete: {report.ObjectsDeleted} objects, freeing {Amount.OfBytes(report.BytesFreed)}"
-                : $"Deleted {report.ObjectsDeleted} objects, {Amount.OfBytes(report.BytesFreed)} freed");
+                : parsed.GetValue(dryRun) ? $"Would delete: {report.ObjectsDeleted} objects, freeing {Amount.Decimal(report.BytesFreed)}"
+                : $"Deleted {report.ObjectsDeleted} objects, {Amount.Decimal(report.BytesFreed)} freed");
             return 0;
         });
+    }
+
+    private static KeyValuePair<string, int> Retained(string pair)
+    {
+        int equals = pair.IndexOf('=', StringComparison.Ordinal);
+        if (equals <= 0)
+            throw new Finding($"Invalid value {pair}, must be BRANCH=DEPTH", "--retain-branch-depth=BRANCH=DEPTH");
+        return int.TryParse(pair.AsSpan(equals + 1), System.Globalization.CultureInfo.InvariantCulture, out int depth)
+            ? new(pair[..equals], depth)
+            : throw new Finding($"Invalid depth {pair[(equals + 1)..]}", "a number of parents, or -1 for all");
     }
 
     public static Command Config()

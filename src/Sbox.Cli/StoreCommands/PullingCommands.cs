@@ -17,11 +17,19 @@ internal static class PullingCommands
         var depth = new Option<int>("--depth") { Description = "Parents to take of each commit; -1 for all", HelpName = "DEPTH" };
         var untrusted = new Option<bool>("--untrusted") { Description = "Hash every object before it is kept" };
         var metadataOnly = new Option<bool>("--commit-metadata-only") { Description = "Take only the commits themselves" };
-        return new DocumentedCommand("pull-local", "Take commits from a repository on this machine").With(source, refs, remote, depth, untrusted, metadataOnly)
+        var noFsync = new Option<bool>("--disable-fsync") { Description = "Do not make it durable" };
+        var perObject = new Option<bool>("--per-object-fsync") { Description = "Nothing to change: all objects are synced before the first one appears" };
+        var plainFiles = new Option<bool>("--bareuseronly-files") { Description = "Refuse files with permissions beyond 0775" };
+        var noBindings = new Option<bool>("--disable-verify-bindings") { Description = "Also take commits that are bound to other refs" };
+        var noDeltas = new Option<bool>("--disable-static-deltas") { Description = "Nothing to disable: deltas are not used between local repositories" };
+        return new DocumentedCommand("pull-local", "Take commits from a repository on this machine")
+            .With(source, refs, remote, depth, untrusted, metadataOnly, noFsync, perObject, plainFiles, noBindings, noDeltas)
             .OnRepository((parsed, repository, cancel) =>
             {
                 string path = parsed.GetValue(source)!;
                 using Repository from = Repository.Open(path.StartsWith("file://", StringComparison.Ordinal) ? path["file://".Length..] : path);
+                if (parsed.GetValue(noFsync))
+                    repository.Fsync = false;
                 using var line = new ProgressLine(new Speaker(json: false));
                 PullResult result = repository.PullLocal(
                     from,
@@ -32,10 +40,12 @@ internal static class PullingCommands
                         Depth = parsed.GetValue(depth),
                         Untrusted = parsed.GetValue(untrusted),
                         CommitMetadataOnly = parsed.GetValue(metadataOnly),
+                        VerifyBindings = !parsed.GetValue(noBindings),
+                        PlainFilesOnly = parsed.GetValue(plainFiles),
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
-                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.OfBytes(result.BytesTransferred)} content written");
+                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.BytesTransferred)} content written");
                 return 0;
             });
     }
@@ -70,7 +80,7 @@ internal static class PullingCommands
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
-                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.OfBytes(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
+                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.Decimal(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
                 return 0;
             });
     }

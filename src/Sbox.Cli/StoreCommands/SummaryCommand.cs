@@ -49,7 +49,7 @@ internal static class SummaryCommand
             IReadOnlyList<GVariant> about = entry.Items[1].Items;
             var commit = new VariantDictionary(about[2]);
             text.Append(CultureInfo.InvariantCulture, $"* {entry.Items[0].Text}\n");
-            text.Append(CultureInfo.InvariantCulture, $"    Latest Commit ({Terminal.Amount.OfBytes((long)about[0].ByteSwapped().Unsigned)}):\n      {Checksum.FromBytes(about[1].Bytes)}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    Latest Commit ({Terminal.Amount.Decimal((long)about[0].ByteSwapped().Unsigned)}):\n      {Checksum.FromBytes(about[1].Bytes)}\n");
             foreach (string name in commit.Keys)
                 text.Append(CultureInfo.InvariantCulture, $"    {Line(name, commit[name]!)}\n");
             text.Append('\n');

@@ -38,20 +38,33 @@ internal static class WritingCommands
         var union = new Option<bool>("--union") { Description = "Into a directory that is there: replace files" };
         var add = new Option<bool>("--union-add") { Description = "Into a directory that is there: keep its files" };
         var identical = new Option<bool>("--union-identical") { Description = "Into a directory that is there: its files must be the same" };
+        var whiteouts = new Option<bool>("--whiteouts") { Description = "With --union: names beginning with .wh. delete what is there" };
+        var allowNoEnt = new Option<bool>("--allow-noent") { Description = "Do nothing where the subpath is not in the tree" };
+        var plain = new Option<bool>("--bareuseronly-dirs", "-M") { Description = "Directories get no permissions beyond 0775" };
+        var skipList = new Option<string?>("--skip-list") { Description = "Paths to leave out, one a line", HelpName = "FILE" };
+        var noCache = new Option<bool>("--disable-cache") { Description = "Nothing to disable: uncompressed copies of an archive's objects are not kept" };
+        var fsync = new Option<bool?>("--fsync") { Description = "Whether to sync the file system when all is written", HelpName = "BOOLEAN" };
         var composefs = new Option<bool>("--composefs") { Description = "Write only the composefs image of the tree" };
-        return new DocumentedCommand("checkout", "Write a commit's tree into a directory").With(revision, destination, user, hard, copy, subpath, union, add, identical, composefs)
+        var noVerity = new Option<bool>("--composefs-noverity") { Description = "As --composefs, without the fs-verity digests" };
+        return new DocumentedCommand("checkout", "Write a commit's tree into a directory").With(revision, destination, user, hard, copy, subpath, union, add, identical, whiteouts, allowNoEnt, plain, skipList, noCache, fsync, composefs, noVerity)
             .OnRepository((parsed, repository, cancel) =>
             {
                 string typed = parsed.GetValue(revision)!;
                 string target = Path.GetFullPath(parsed.GetValue(destination) ?? typed);
                 Checksum commit = repository.Resolve(typed);
                 using Dir parent = Dir.Open(Path.GetDirectoryName(target) ?? "/");
-                if (parsed.GetValue(composefs))
+                if (parsed.GetValue(composefs) || parsed.GetValue(noVerity))
                 {
                     using var image = new FileStream(target, FileMode.CreateNew, FileAccess.ReadWrite);
-                    repository.WriteComposefs(commit, image, cancel);
+                    repository.WriteComposefs(commit, image, cancel, withVerity: !parsed.GetValue(noVerity));
                     return 0;
                 }
+
+                if (parsed.GetValue(allowNoEnt) && repository.TryFind(commit, parsed.GetValue(subpath)!) is null)
+                    return 0;
+                HashSet<string>? skipped = parsed.GetValue(skipList) is { } file
+                    ? [.. Encoding.UTF8.GetString(RepositoryCommand.ReadFile(file)).Split('\n')]
+                    : null;
 
                 var options = new CheckoutOptions
                 {
@@ -59,6 +72,10 @@ internal static class WritingCommands
                     RequireHardlinks = parsed.GetValue(hard),
                     ForceCopy = parsed.GetValue(copy),
                     Subpath = parsed.GetValue(subpath)!,
+                    Whiteouts = parsed.GetValue(whiteouts),
+                    PlainDirectories = parsed.GetValue(plain),
+                    Filter = skipped is null ? null : (path, _) => !skipped.Contains(path),
+                    Durable = parsed.GetValue(fsync) == true,
                     Overwrite = parsed.GetValue(union) ? CheckoutOverwrite.UnionFiles
                         : parsed.GetValue(add) ? CheckoutOverwrite.AddFiles
                         : parsed.GetValue(identical) ? CheckoutOverwrite.UnionIdentical

@@ -100,6 +100,8 @@ internal sealed class LocalPull
     private void CopyFile(Transaction transaction, Checksum checksum)
     {
         var name = new ObjectName(checksum, ObjectType.File);
+        if (options.PlainFilesOnly)
+            BareUserFile.RequireKeepable(source.LoadFile(checksum).Header, checksum);
         if (!(linkable && TryLink(transaction, name)))
             Import(transaction, name);
         long left = Interlocked.Decrement(ref outstanding);
