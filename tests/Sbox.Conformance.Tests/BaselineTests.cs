@@ -30,6 +30,7 @@ public sealed class BaselineTests
     [InlineData("1..2\nok a\n", 1, false, "1 of 2")]
     [InlineData("1..2\nok a\n", 0, false, "1 of 2")]
     [InlineData("ok a\n1..1\n", 0, true, "1 of 1")]
+    [InlineData("1..2\nok a\nok b | # SKIP no GPG\n", 0, true, "2 of 2, 1 of them skipped")]
     [InlineData("1..0 # SKIP no SELinux\n", 0, false, "skips itself: no SELinux")]
     public void A_test_counts_as_passed_when_it_ran_and_all_its_checks_did(string output, int exitCode, bool isWhole, string words)
     {

@@ -7,17 +7,18 @@ namespace Sbox.Conformance;
 /// <summary>What became of one of libostree's test scripts.</summary>
 /// <param name="ExitCode">0 when it ran to its end.</param>
 /// <param name="Passed">Its checks that passed.</param>
+/// <param name="Skipped">Those of them that it skipped, for want of something (GPG in ours, SELinux here).</param>
 /// <param name="Planned">Its checks, as far as it says how many; 0 when it skipped itself.</param>
 /// <param name="Skip">Why it skipped itself as a whole; null when it ran.</param>
 /// <param name="Seconds">Wall time.</param>
 /// <param name="Log">All that it said.</param>
-public sealed record Outcome(int ExitCode, int Passed, int Planned, string? Skip, double Seconds, string Log)
+public sealed record Outcome(int ExitCode, int Passed, int Skipped, int Planned, string? Skip, double Seconds, string Log)
 {
     /// <summary>Whether it ran, and every check of it passed.</summary>
     public bool IsWhole => ExitCode == 0 && Skip is null && Passed > 0 && Passed >= Planned;
 
     /// <summary><c>7 of 7</c>, or why it did not run.</summary>
-    public override string ToString() => Skip is not null ? $"skips itself: {Skip}" : $"{Passed} of {(Planned > 0 ? Planned : "?")}";
+    public override string ToString() => Skip is not null ? $"skips itself: {Skip}" : $"{Passed} of {(Planned > 0 ? Planned : "?")}{(Skipped > 0 ? $", {Skipped} of them skipped" : "")}";
 }
 
 /// <summary>
@@ -75,10 +76,11 @@ public sealed partial class InstalledTest(string name)
     {
         string[] lines = output.Split('\n');
         int passed = lines.Count(static line => Ok().IsMatch(line));
+        int skipped = lines.Count(static line => Ok().IsMatch(line) && line.Contains("# SKIP", StringComparison.OrdinalIgnoreCase));
         Match plan = lines.Select(static line => Plan().Match(line)).LastOrDefault(static match => match.Success) ?? Match.Empty;
         int planned = plan.Success ? int.Parse(plan.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture) : 0;
         string? skip = plan.Success && planned == 0 ? plan.Groups[2].Value.Trim() : null;
-        return new Outcome(exitCode, passed, planned, skip, seconds, output + error);
+        return new Outcome(exitCode, passed, skipped, planned, skip, seconds, output + error);
     }
 
     private static string Root => Path.GetFullPath(new DirectoryInfo(Judges.Judge.Root).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Judges.Judge.Root);

@@ -108,6 +108,9 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
     private void Note(ObjectName name, Exception finding, Checksum commit) => problems.Add(finding switch
     {
         ObjectMissingException => new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there"),
+        // Rightly named, and yet no such object: someone made it so.
+        ObjectCorruptException { InnerException: MalformedException malformed } when HashOf(name) == name.Checksum =>
+            new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, malformed.Found),
         ObjectCorruptException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message) { Found = HashOf(name) },
         RepositoryException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message),
         _ => new FsckProblem(ObjectCheck.KindOf(finding), name.ToString(), name, finding.Message),

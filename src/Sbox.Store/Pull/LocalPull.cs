@@ -29,7 +29,7 @@ internal sealed class LocalPull
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
-            var walk = new PullWalk(transaction, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
+            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
             foreach (Checksum commit in wanted.Values.Distinct())
                 completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, CopyDetached, cancel));
             work.Finish();

@@ -49,6 +49,10 @@ internal sealed partial class RefStore(Dir repository)
             return found;
         if (refspec.Contains(':', StringComparison.Ordinal))
             return null;
+        // A remote's ref also goes by its path, REMOTE/REF.
+        int slash = refspec.IndexOf('/', StringComparison.Ordinal);
+        if (slash > 0 && Read($"{refspec[..slash]}:{refspec[(slash + 1)..]}") is { } byPath)
+            return byPath;
         using Dir? remotes = repository.TryOpenDir("refs/remotes");
         foreach (DirEntry remote in remotes?.Entries() ?? [])
         {
