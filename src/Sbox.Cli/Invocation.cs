@@ -70,11 +70,13 @@ internal static class Invocation
     // A word that nothing takes is the finding; "required command missing" is only what follows from it.
     private static string Finding(ParseResult parsed)
     {
+        Command command = parsed.CommandResult.Command;
+        string kind = command.Parents.Any() ? $"\"{command.Name}\" subcommand" : "command";
         if (parsed.UnmatchedTokens.Count == 0)
-            return parsed.Errors[0].Message;
+            return command.Subcommands.Count > 0 && command.Action is null ? $"No {kind} specified" : parsed.Errors[0].Message;
         string word = parsed.UnmatchedTokens[0];
         return word.StartsWith('-') ? $"Unknown option {word}"
-            : parsed.CommandResult.Command.Subcommands.Count > 0 ? $"Unknown command '{word}'"
+            : command.Subcommands.Count > 0 ? $"Unknown {kind} '{word}'"
             : $"'{word}' is one word too many";
     }
 }

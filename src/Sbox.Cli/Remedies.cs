@@ -51,6 +51,9 @@ internal static class Remedies
     private static string InTheirWords(Exception failure) => failure switch
     {
         RefNotFoundException missing => $"Refspec '{missing.Revision}' not found",
+        InvalidRefException { Finding: "Cannot create alias to remote ref" } alias => alias.Finding,
+        InvalidRefException invalid => $"Invalid ref name {invalid.RefName}: {invalid.Finding}",
+        ObjectMissingException missing when missing.Name.Type != ObjectType.File => $"No such metadata object {missing.Name}",
         RemoteNotFoundException missing => $"Remote \"{missing.Remote}\" not found",
         _ => failure.Message,
     };

@@ -61,6 +61,9 @@ public sealed class InvalidRefException(string refName, string finding) : Reposi
 {
     /// <summary>The name.</summary>
     public string RefName { get; } = refName;
+
+    /// <summary>What is wrong with it.</summary>
+    public string Finding { get; } = finding;
 }
 
 /// <summary>An object that is needed is not there.</summary>
@@ -106,6 +109,20 @@ public sealed class TreePathException(Checksum commit, string path, string findi
     public string TreePath { get; } = path;
 }
 
+/// <summary>A file has a mode that a repository in mode bare-user-only does not keep.</summary>
+/// <param name="checksum">The object.</param>
+/// <param name="mode">Its mode.</param>
+/// <param name="refused">The bits that are too many.</param>
+public sealed class CannotKeepException(Checksum checksum, Mode mode, uint refused) : RepositoryException(
+    $"Content object {checksum}: invalid mode 0{Convert.ToString(mode.Bits, 8).PadLeft(4, '0')} with bits 0{Convert.ToString(refused, 8).PadLeft(4, '0')}")
+{
+    /// <summary>The object.</summary>
+    public Checksum Checksum { get; } = checksum;
+
+    /// <summary>The bits that are too many.</summary>
+    public uint Refused { get; } = refused;
+}
+
 /// <summary>Something on disk cannot be put into a repository: a device, a name that is no UTF-8.</summary>
 /// <param name="path">Where it is.</param>
 /// <param name="finding">Why it cannot.</param>
@@ -136,6 +153,15 @@ public sealed class RepositoryBusyException(string path, TimeSpan waited)
     : RepositoryException($"{path}: held by another process for {waited.TotalSeconds:0} seconds")
 {
     /// <summary>The lock's path.</summary>
+    public string Path { get; } = path;
+}
+
+/// <summary>A checkout was to hardlink, and a repository of this mode has nothing to link to.</summary>
+/// <param name="path">The repository.</param>
+/// <param name="finding">Why, in libostree's words.</param>
+public sealed class CannotLinkException(string path, string finding) : RepositoryException(finding)
+{
+    /// <summary>The repository.</summary>
     public string Path { get; } = path;
 }
 

@@ -46,6 +46,9 @@ public sealed partial class Repository
     /// <summary>Whether a commit is known to lack objects: a pull was cut short, or only metadata was asked for.</summary>
     public bool IsPartial(Checksum commit) => Dir.Exists(PartialMarker(commit));
 
+    /// <summary>Whether a check of the repository found it so, and not a pull.</summary>
+    internal bool IsPartialByFsck(Checksum commit) => Dir.TryReadAll(PartialMarker(commit)) is [(byte)'f', ..];
+
     /// <summary>Notes that a commit lacks objects; a pull completes it.</summary>
     internal void MarkPartial(Checksum commit, bool byFsck = false)
     {

@@ -32,6 +32,8 @@ public sealed partial class Repository
         SortedDictionary<string, Checksum> all = refs.All();
         if (prefix is null)
             return all;
+        if (prefix.EndsWith(":.", StringComparison.Ordinal)) // as older programs ask for all of a remote
+            prefix = prefix[..^1];
         string below = prefix.EndsWith(':') || prefix.EndsWith('/') ? prefix : prefix + "/";
         foreach (string name in all.Keys.ToArray())
         {
@@ -47,6 +49,18 @@ public sealed partial class Repository
     /// <param name="target">The commit; null deletes.</param>
     /// <exception cref="InvalidRefException">The name holds what libostree refuses.</exception>
     public void SetRef(string refspec, Checksum? target) => refs.Write(refspec, target, durable: Settings.Fsync);
+
+    /// <summary>Branches that stand for others, with those; <c>ostree refs -A</c>.</summary>
+    public IReadOnlyDictionary<string, string> Aliases() => refs.Aliases();
+
+    /// <summary>Makes a branch stand for another: whoever asks for it gets what the other leads to at that time.</summary>
+    /// <exception cref="InvalidRefException">One of the names holds what libostree refuses, or is a remote's.</exception>
+    public void SetAlias(string alias, string target)
+    {
+        if (alias.Contains(':', StringComparison.Ordinal) || target.Contains(':', StringComparison.Ordinal))
+            throw new InvalidRefException(alias, "Cannot create alias to remote ref");
+        refs.WriteAlias(alias, target, durable: Settings.Fsync);
+    }
 
     private Checksum? ResolvePrefix(string digits)
     {

@@ -13,17 +13,37 @@ public sealed partial class Repository
     /// <param name="progress">Told every now and then.</param>
     /// <param name="cancel">Looked at between files; what is written by then stays.</param>
     /// <exception cref="TreePathException">The subpath is not in the commit.</exception>
+    /// <exception cref="CannotLinkException">Hardlinks were required, and the repository's mode has none for such a checkout.</exception>
     /// <exception cref="LinuxException">The kernel refused: the name is taken, hardlinks were required and are impossible.</exception>
     public void Checkout(
         Checksum commit, Dir destination, string name, CheckoutOptions? options = null,
         IProgress<CheckoutProgress>? progress = null, CancellationToken cancel = default)
     {
         options ??= new CheckoutOptions();
+        // Neither owners nor xattrs are kept there, so every checkout is a user's.
+        if (Mode == RepositoryMode.BareUserOnly)
+            options = options with { UserMode = true };
+        if (options.RequireHardlinks)
+            RequireLinkable(options);
         new TreeCheckout(this, options, progress, cancel).Write(Find(commit, options.Subpath), destination, name);
         if (!options.Durable)
             return;
         Durable.SyncFileSystem(destination);
         Durable.Sync(destination);
+    }
+
+    private void RequireLinkable(CheckoutOptions options)
+    {
+        string? finding = (Mode, options.UserMode) switch
+        {
+            (RepositoryMode.Archive, _) => "Archive repository mode cannot hardlink",
+            (RepositoryMode.Bare, true) => "Bare repository mode cannot hardlink in user checkout mode",
+            (RepositoryMode.BareUser, false) => "User repository mode requires user checkout mode to hardlink",
+            _ when options.ForceCopy => "A checkout by copy makes no hardlinks",
+            _ => null,
+        };
+        if (finding is not null)
+            throw new CannotLinkException(Path, finding);
     }
 
     /// <summary>Writes the composefs image of a commit's tree, the same bytes as <c>ostree checkout --composefs</c>.</summary>

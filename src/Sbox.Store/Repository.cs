@@ -39,6 +39,13 @@ public sealed partial class Repository : IDisposable
     /// <summary>Its <c>config</c> as it was when opened or last written.</summary>
     public KeyFile Config { get; private set; }
 
+    /// <summary>Whether what is written is made durable; the config's <c>core.fsync</c> until it is set, for this object only.</summary>
+    public bool Fsync
+    {
+        get => Settings.Fsync;
+        set => Settings = Settings with { Fsync = value };
+    }
+
     internal ObjectStore Objects { get; }
 
     internal RepositorySettings Settings { get; private set; }
@@ -86,6 +93,7 @@ public sealed partial class Repository : IDisposable
             RequireHandled(path, mode);
             if (config.GetString("core", "parent") is { Length: > 0 } parent)
                 throw new UnsupportedRepositoryException(path, "core.parent", parent);
+            dir.TryMakeDir("tmp"); // whoever clears caches may take it along
             return new Repository(dir, config, mode);
         }
         catch (MalformedException malformed)
@@ -106,11 +114,13 @@ public sealed partial class Repository : IDisposable
     }
 
     /// <summary>Replaces the config as a whole; a power cut leaves the old one or the new.</summary>
+    /// <exception cref="MalformedException">A setting holds what it cannot; nothing was written.</exception>
     /// <remarks>Mode and version are read when a repository is opened: changing them here changes nothing until then.</remarks>
     public void WriteConfig(KeyFile config)
     {
+        var settings = RepositorySettings.From(config); // what cannot be read again must not be written
         Durable.Replace(Dir, "config", Encoding.UTF8.GetBytes(config.ToString()));
-        (Config, Settings) = (config, RepositorySettings.From(config));
+        (Config, Settings) = (config, settings);
     }
 
     /// <inheritdoc/>
@@ -122,7 +132,7 @@ public sealed partial class Repository : IDisposable
 
     private static void RequireHandled(string path, RepositoryMode mode)
     {
-        if (mode is not (RepositoryMode.Bare or RepositoryMode.Archive))
+        if (mode == RepositoryMode.BareSplitXattrs)
             throw new UnsupportedRepositoryException(path, "core.mode", mode.Name());
     }
 }

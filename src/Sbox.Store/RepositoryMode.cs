@@ -29,6 +29,9 @@ public static class RepositoryModes
         _ => throw new ArgumentOutOfRangeException(nameof(mode), mode, "no repository mode"),
     };
 
+    /// <summary>Whether symbolic links are kept as such.</summary>
+    internal static bool KeepsLinks(this RepositoryMode mode) => mode is RepositoryMode.Bare or RepositoryMode.BareUserOnly or RepositoryMode.BareSplitXattrs;
+
     /// <summary>The mode by a name, <c>archive</c> included; null for a name that libostree does not know.</summary>
     public static RepositoryMode? TryParse(string name) => name switch
     {

@@ -21,7 +21,7 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         string arguments = Synopsis.Arguments(command);
         output.WriteLine($"Usage:\n  {path} [OPTION…]{(commands.Count > 0 ? " COMMAND" : "")}{(arguments.Length > 0 ? " " + arguments : "")}\n");
         output.WriteLine($"{command.Description}\n");
-        Section(output, "Commands:", commands.Select(static each => (each.Name, each.Description ?? "")));
+        Section(output, commands.Count == 0 || path.Split(' ')[0] != "ostree" ? "Commands:" : path == "ostree" ? "Builtin Commands:" : $"Builtin \"{command.Name}\" Commands:", commands.Select(static each => (each.Name, each.Description ?? "")));
         Section(output, "Arguments:", command.Arguments.Where(static each => !each.Hidden && each.Description is { Length: > 0 })
             .Select(static each => (each.HelpName ?? each.Name, each.Description!)));
         Section(output, "Options:", Synopsis.Options(command).Select(static each => (Synopsis.Of(each), each.Description ?? "")));

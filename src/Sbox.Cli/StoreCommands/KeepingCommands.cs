@@ -27,54 +27,138 @@ internal static class KeepingCommands
             line.Dispose();
             if (!silent)
                 Console.Out.WriteLine($"Verifying content integrity of {report.Commits} commit objects...");
-            foreach (FsckProblem problem in parsed.GetValue(all) ? report.Problems : report.Problems.Take(1))
-                Console.Error.WriteLine($"error: {problem.Subject}: {problem.Detail}");
-            if (report.IsWhole && !silent)
-                Console.Out.WriteLine($"object fsck of {report.Commits} commits completed successfully - no errors found.");
-            if (report.PartialCommits > 0 && !silent)
-                Console.Error.WriteLine($"{report.PartialCommits} partial commits not verified");
-            if (!report.IsWhole)
-                Console.Error.WriteLine($"error: {report.Problems.Count} {(report.Problems.Count == 1 ? "problem" : "problems")} in {repository.Path}");
-            return report.IsWhole ? 0 : 1;
+            return Say(report, parsed.GetValue(all) || parsed.GetValue(delete), silent);
         });
     }
+
+    // What libostree's fsck says, in its order: the first finding ends it as an error, unless all were asked for or deleted.
+    private static int Say(FsckReport report, bool all, bool silent)
+    {
+        foreach (FsckProblem problem in report.Problems)
+        {
+            bool goesOn = problem.Kind == FsckProblemKind.Missing && problem.Object is { Type: ObjectType.File };
+            Console.Error.WriteLine(all || goesOn ? Words(problem) : $"error: {Words(problem)}");
+            if (!all && !goesOn)
+                return 1;
+        }
+
+        foreach (Checksum commit in report.MarkedPartial)
+            Console.Error.WriteLine($"Marking commit as partial: {commit}");
+        if (!report.IsWhole)
+        {
+            Console.Error.WriteLine("error: Repository corruption encountered");
+            return 1;
+        }
+
+        if (report.PartialCommits > 0 && !silent)
+            Console.Out.WriteLine($"{report.PartialCommits} partial commits not verified");
+        if (report.BrokenBefore > 0)
+        {
+            Console.Error.WriteLine($"error: {report.BrokenBefore} partial commits from fsck-detected corruption");
+            return 1;
+        }
+
+        if (!silent)
+            Console.Out.WriteLine($"object fsck of {report.Commits} commits completed successfully - no errors found.");
+        return 0;
+    }
+
+    private static string Words(FsckProblem problem)
+    {
+        string commits = string.Join(", ", problem.Commits);
+        string where = problem.Commits.Count > 0 && problem.Object is { Type: not ObjectType.Commit } ? $"In commits {commits}: " : "";
+        return problem switch
+        {
+            { Kind: FsckProblemKind.Missing, Object.Type: ObjectType.File } => $"Object missing in commits {commits}: {problem.Subject}",
+            { Kind: FsckProblemKind.Missing } => $"No such metadata object {problem.Subject}",
+            { Kind: FsckProblemKind.BrokenRef } => $"Loading commit for ref {problem.Subject}: No such metadata object {problem.Detail}",
+            { Kind: FsckProblemKind.Corrupt, Object: { } name, Found: { } found } =>
+                $"{where}fsck {(name.Type == ObjectType.File ? $"content object {name.Checksum}" : $"{name}")}: Corrupted {TypeName(name.Type)} object; checksum expected='{name.Checksum}' actual='{found}'",
+            { Object: not null } => $"{where}fsck {problem.Subject}: {problem.Detail}",
+            _ => $"{problem.Subject}: {problem.Detail}",
+        };
+    }
+
+    private static string TypeName(ObjectType type) => type switch
+    {
+        ObjectType.File => "file",
+        ObjectType.DirTree => "dirtree",
+        ObjectType.DirMeta => "dirmeta",
+        ObjectType.Commit => "commit",
+        _ => "metadata",
+    };
 
     public static Command Prune()
     {
         var refsOnly = new Option<bool>("--refs-only") { Description = "Keep only what refs lead to" };
         var depth = new Option<int>("--depth") { Description = "Parents to keep of each ref's commit; -1 for all", HelpName = "DEPTH", DefaultValueFactory = static _ => -1 };
+        var younger = new Option<string?>("--keep-younger-than") { Description = "Keep only commits younger than this, and those that refs lead to", HelpName = "DATE" };
+        var retain = new Option<string[]>("--retain-branch-depth") { Description = "Parents to keep of one branch's commit", HelpName = "BRANCH=DEPTH" };
+        var only = new Option<string[]>("--only-branch") { Description = "Prune the history of this branch only", HelpName = "BRANCH" };
+        var commitOnly = new Option<bool>("--commit-only") { Description = "Delete only commits, not what they need" };
         var dryRun = new Option<bool>("--no-prune") { Description = "Only say what would be deleted" };
-        return new DocumentedCommand("prune", "Delete what nothing needs").With(refsOnly, depth, dryRun).OnRepository((parsed, repository, cancel) =>
+        return new DocumentedCommand("prune", "Delete what nothing needs").With(refsOnly, depth, younger, retain, only, commitOnly, dryRun).OnRepository((parsed, repository, cancel) =>
         {
+            Dictionary<string, int> depths = (parsed.GetValue(retain) ?? []).Select(Retained).ToDictionary();
+            string[] branches = parsed.GetValue(only) ?? [];
+            foreach (string name in branches)
+                repository.Resolve(name);
             PruneReport report = repository.Prune(
-                new PruneOptions { RefsOnly = parsed.GetValue(refsOnly), Depth = parsed.GetValue(depth), DryRun = parsed.GetValue(dryRun) }, cancel);
+                new PruneOptions
+                {
+                    // As libostree: whoever says what of the refs shall stay means that the rest goes.
+                    RefsOnly = parsed.GetValue(refsOnly) || branches.Length > 0 || depths.Count > 0 || parsed.GetValue(younger) is not null,
+                    Depth = parsed.GetValue(depth),
+                    BranchDepths = depths,
+                    OnlyBranches = branches,
+                    KeepYoungerThan = parsed.GetValue(younger) is { } since ? Moment.Parse(since, DateTimeOffset.UtcNow) : null,
+                    CommitsOnly = parsed.GetValue(commitOnly),
+                    DryRun = parsed.GetValue(dryRun),
+                }, cancel);
             Console.Out.WriteLine($"Total objects: {report.ObjectsTotal}");
             Console.Out.WriteLine(report.ObjectsDeleted == 0 ? "No unreachable objects"
-                : parsed.GetValue(dryRun) ? $"Would delete: {report.ObjectsDeleted} objects, freeing {Amount.OfBytes(report.BytesFreed)}"
-                : $"Deleted {report.ObjectsDeleted} objects, {Amount.OfBytes(report.BytesFreed)} freed");
+                : parsed.GetValue(dryRun) ? $"Would delete: {report.ObjectsDeleted} objects, freeing {Amount.Decimal(report.BytesFreed)}"
+                : $"Deleted {report.ObjectsDeleted} objects, {Amount.Decimal(report.BytesFreed)} freed");
             return 0;
         });
     }
 
+    private static KeyValuePair<string, int> Retained(string pair)
+    {
+        int equals = pair.IndexOf('=', StringComparison.Ordinal);
+        if (equals <= 0)
+            throw new Finding($"Invalid value {pair}, must be BRANCH=DEPTH", "--retain-branch-depth=BRANCH=DEPTH");
+        return int.TryParse(pair.AsSpan(equals + 1), System.Globalization.CultureInfo.InvariantCulture, out int depth)
+            ? new(pair[..equals], depth)
+            : throw new Finding($"Invalid depth {pair[(equals + 1)..]}", "a number of parents, or -1 for all");
+    }
+
     public static Command Config()
     {
-        var what = new Argument<string>("get|set|unset") { Description = "What to do" };
-        what.AcceptOnlyFromAmong("get", "set", "unset");
-        var key = new Argument<string>("KEY") { Description = "GROUP.KEY, or KEY with --group" };
-        var value = new Argument<string?>("VALUE") { Description = "The new value, for set", Arity = ArgumentArity.ZeroOrOne };
+        var words = new Argument<string[]>("get KEY|set KEY VALUE|unset KEY") { Description = "What to do, with GROUP.KEY, or KEY with --group", Arity = ArgumentArity.OneOrMore };
         var group = new Option<string?>("--group") { Description = "The group, where its name has a dot or space", HelpName = "GROUP" };
-        return new DocumentedCommand("config", "Read and change a repository's settings").With(what, key, value, group).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("config", "Read and change a repository's settings").With(words, group).OnRepository((parsed, repository, _) =>
         {
-            (string section, string name) = Split(parsed.GetValue(key)!, parsed.GetValue(group));
-            switch (parsed.GetValue(what))
+            string[] given = parsed.GetValue(words)!;
+            int takes = given[0] switch
+            {
+                "get" or "unset" => 2,
+                "set" => 3,
+                _ => throw new Finding($"Unknown operation {given[0]}", "config get KEY, config set KEY VALUE, config unset KEY"),
+            };
+            if (given.Length > takes)
+                throw new Finding("Too many arguments given", $"config {given[0]} takes {takes - 1}");
+            if (given.Length < takes)
+                throw new Finding(takes == 3 ? "KEY and VALUE must be specified" : "KEY must be specified", $"config {given[0]} GROUP.KEY{(takes == 3 ? " VALUE" : "")}");
+            (string section, string name) = Split(given[1], parsed.GetValue(group));
+            switch (given[0])
             {
                 case "get":
                     Console.Out.WriteLine(repository.Config.GetString(section, name) ?? throw new Finding(
                         $"Key file does not have key “{name}” in group “{section}”", $"config set {section}.{name} VALUE sets it"));
                     break;
                 case "set":
-                    repository.WriteConfig(repository.Config.With(section, name, parsed.GetValue(value)
-                        ?? throw new Finding("set needs a VALUE", "config set KEY VALUE")));
+                    Set(repository, section, name, given[2]);
                     break;
                 default:
                     repository.WriteConfig(repository.Config.Without(section, name));
@@ -83,6 +167,18 @@ internal static class KeepingCommands
 
             return 0;
         });
+    }
+
+    private static void Set(Repository repository, string section, string name, string value)
+    {
+        try
+        {
+            repository.WriteConfig(repository.Config.With(section, name, value));
+        }
+        catch (MalformedException refused)
+        {
+            throw new Finding($"Invalid {name} '{value}': {refused.Message}", "nothing was changed");
+        }
     }
 
     private static (string Group, string Key) Split(string text, string? group)

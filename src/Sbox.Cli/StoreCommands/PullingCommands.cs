@@ -17,11 +17,19 @@ internal static class PullingCommands
         var depth = new Option<int>("--depth") { Description = "Parents to take of each commit; -1 for all", HelpName = "DEPTH" };
         var untrusted = new Option<bool>("--untrusted") { Description = "Hash every object before it is kept" };
         var metadataOnly = new Option<bool>("--commit-metadata-only") { Description = "Take only the commits themselves" };
-        return new DocumentedCommand("pull-local", "Take commits from a repository on this machine").With(source, refs, remote, depth, untrusted, metadataOnly)
+        var noFsync = new Option<bool>("--disable-fsync") { Description = "Do not make it durable" };
+        var perObject = new Option<bool>("--per-object-fsync") { Description = "Nothing to change: all objects are synced before the first one appears" };
+        var plainFiles = new Option<bool>("--bareuseronly-files") { Description = "Refuse files with permissions beyond 0775" };
+        var noBindings = new Option<bool>("--disable-verify-bindings") { Description = "Also take commits that are bound to other refs" };
+        var noDeltas = new Option<bool>("--disable-static-deltas") { Description = "Nothing to disable: deltas are not used between local repositories" };
+        return new DocumentedCommand("pull-local", "Take commits from a repository on this machine")
+            .With(source, refs, remote, depth, untrusted, metadataOnly, noFsync, perObject, plainFiles, noBindings, noDeltas)
             .OnRepository((parsed, repository, cancel) =>
             {
                 string path = parsed.GetValue(source)!;
                 using Repository from = Repository.Open(path.StartsWith("file://", StringComparison.Ordinal) ? path["file://".Length..] : path);
+                if (parsed.GetValue(noFsync))
+                    repository.Fsync = false;
                 using var line = new ProgressLine(new Speaker(json: false));
                 PullResult result = repository.PullLocal(
                     from,
@@ -32,10 +40,12 @@ internal static class PullingCommands
                         Depth = parsed.GetValue(depth),
                         Untrusted = parsed.GetValue(untrusted),
                         CommitMetadataOnly = parsed.GetValue(metadataOnly),
+                        VerifyBindings = !parsed.GetValue(noBindings),
+                        PlainFilesOnly = parsed.GetValue(plainFiles),
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
-                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.OfBytes(result.BytesTransferred)} content written");
+                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.BytesTransferred)} content written");
                 return 0;
             });
     }
@@ -70,7 +80,7 @@ internal static class PullingCommands
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
-                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.OfBytes(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
+                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.Decimal(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
                 return 0;
             });
     }
@@ -79,10 +89,13 @@ internal static class PullingCommands
     {
         var remote = new DocumentedCommand("remote", "List, add and remove the repositories to pull from");
         remote.Subcommands.Add(RemoteAdd());
-        remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").OnRepository((_, repository, _) =>
+        var urls = new Option<bool>("--show-urls", "-u") { Description = "Show their addresses too" };
+        remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").With(urls).OnRepository((parsed, repository, _) =>
         {
-            foreach (string name in Remotes(repository.Config).Order(StringComparer.Ordinal))
-                Console.Out.WriteLine(name);
+            string[] names = [.. Remotes(repository.Config).Order(StringComparer.Ordinal)];
+            int width = names.Select(static name => name.Length).DefaultIfEmpty().Max();
+            foreach (string name in names)
+                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.Config.GetString(Group(name), "url")}" : name);
             return 0;
         }));
         var shown = new Argument<string>("NAME") { Description = "The remote" };
@@ -92,8 +105,11 @@ internal static class PullingCommands
             return 0;
         }));
         var gone = new Argument<string>("NAME") { Description = "The remote" };
-        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone).OnRepository((parsed, repository, _) =>
+        var ifExists = new Option<bool>("--if-exists") { Description = "Do nothing where there is none by that name" };
+        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone, ifExists).OnRepository((parsed, repository, _) =>
         {
+            if (parsed.GetValue(ifExists) && !repository.Config.Groups.Contains(Group(parsed.GetValue(gone)!)))
+                return 0;
             repository.WriteConfig(repository.Config.WithoutGroup(Group(Known(repository, parsed.GetValue(gone)!))));
             return 0;
         }));
@@ -110,11 +126,14 @@ internal static class PullingCommands
         var url = new Argument<string>("URL") { Description = "Where its files are" };
         var branches = new Argument<string[]>("BRANCH") { Description = "What a pull takes where it names nothing", Arity = ArgumentArity.ZeroOrMore };
         var noGpg = new Option<bool>("--no-gpg-verify") { Description = "Do not ask for GPG signatures" };
+        var noSign = new Option<bool>("--no-sign-verify") { Description = "Do not ask for other signatures either" };
         var set = new Option<string[]>("--set") { Description = "One more setting of the remote", HelpName = "KEY=VALUE" };
         var unless = new Option<bool>("--if-not-exists") { Description = "Do nothing where there is one by that name" };
         var force = new Option<bool>("--force") { Description = "Replace one by that name" };
-        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, set, unless, force).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, unless, force).OnRepository((parsed, repository, _) =>
         {
+            if (parsed.GetValue(unless) && parsed.GetValue(force))
+                throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");
             string group = Group(parsed.GetValue(name)!);
             KeyFile config = repository.Config;
             if (config.Groups.Contains(group) && !parsed.GetValue(force))
@@ -130,6 +149,8 @@ internal static class PullingCommands
                 config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
             if (parsed.GetValue(noGpg))
                 config = config.With(group, "gpg-verify", "false");
+            if (parsed.GetValue(noSign))
+                config = config.With(group, "sign-verify", "false");
             repository.WriteConfig(config);
             return 0;
         });

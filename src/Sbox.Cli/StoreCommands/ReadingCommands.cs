@@ -7,16 +7,17 @@ using Sbox.Store;
 
 namespace Sbox.Cli.StoreCommands;
 
-/// <summary>Commands that only look: log, show, rev-parse, refs. What they print is what libostree's print.</summary>
+/// <summary>Commands that only look: log and show. What they print is what libostree's print.</summary>
 internal static class ReadingCommands
 {
     public static Command Log()
     {
         Argument<string> revision = RepositoryCommand.Revision();
-        return new DocumentedCommand("log", "Show the commits of a ref, newest first").With(revision).OnRepository((parsed, repository, _) =>
+        var raw = new Option<bool>("--raw") { Description = "Show the commits as GVariants in text form" };
+        return new DocumentedCommand("log", "Show the commits of a ref, newest first").With(revision, raw).OnRepository((parsed, repository, _) =>
         {
             foreach ((Checksum checksum, Commit commit) in repository.Log(repository.Resolve(parsed.GetValue(revision)!)))
-                Console.Out.Write(Describe(checksum, commit));
+                Console.Out.Write(parsed.GetValue(raw) ? Raw(checksum, commit, swap: true) : Describe(checksum, commit));
             return 0;
         });
     }
@@ -25,55 +26,48 @@ internal static class ReadingCommands
     {
         Argument<string> revision = RepositoryCommand.Revision("OBJECT");
         var raw = new Option<bool>("--raw") { Description = "Show the commit as a GVariant in text form" };
+        var noSwap = new Option<bool>("--no-byteswap", "-B") { Description = "Show numbers as their bytes are on disk" };
+        var hex = new Option<bool>("--print-hex") { Description = "Print arrays of bytes as hexadecimal digits" };
         var key = new Option<string?>("--print-metadata-key") { Description = "Print one value of the commit's metadata", HelpName = "KEY" };
         var keys = new Option<bool>("--list-metadata-keys") { Description = "List the names in the commit's metadata" };
-        return new DocumentedCommand("show", "Show a commit").With(revision, raw, key, keys).OnRepository((parsed, repository, _) =>
+        var detachedKey = new Option<string?>("--print-detached-metadata-key") { Description = "Print one value of what lies beside the commit", HelpName = "KEY" };
+        var detachedKeys = new Option<bool>("--list-detached-metadata-keys") { Description = "List the names in what lies beside the commit" };
+        return new DocumentedCommand("show", "Show a commit").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys).OnRepository((parsed, repository, _) =>
         {
             Checksum checksum = repository.Resolve(parsed.GetValue(revision)!);
-            Commit commit = repository.LoadCommit(checksum);
-            if (parsed.GetValue(key) is { } name)
-                Console.Out.WriteLine(commit.Metadata[name]?.ByteSwapped().ToString() ?? throw new Finding($"No such metadata key '{name}'", "--list-metadata-keys lists those that there are"));
-            else if (parsed.GetValue(keys))
-                Console.Out.Write(string.Concat(commit.Metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n")));
-            else if (parsed.GetValue(raw)) // numbers are most significant byte first on disk, and ostree shows them turned
-                Console.Out.Write($"commit {checksum}\n{commit.ToVariant().ByteSwapped()}\n");
-            else
-                Console.Out.Write(Describe(checksum, commit));
-            return 0;
-        });
-    }
-
-    public static Command RevParse()
-    {
-        Argument<string> revision = RepositoryCommand.Revision();
-        return new DocumentedCommand("rev-parse", "Print the checksum that a revision means").With(revision).OnRepository((parsed, repository, _) =>
-        {
-            Console.Out.WriteLine(repository.Resolve(parsed.GetValue(revision)!));
-            return 0;
-        });
-    }
-
-    public static Command Refs()
-    {
-        var prefix = new Argument<string?>("PREFIX") { Description = "Only the refs below this one", Arity = ArgumentArity.ZeroOrOne };
-        var list = new Option<bool>("--list") { Description = "Do not remove the prefix from the refs" };
-        var revisions = new Option<bool>("--revision", "-r") { Description = "Show what each ref leads to" };
-        var create = new Option<string?>("--create") { Description = "Make a new ref for the commit that PREFIX means", HelpName = "NEWREF" };
-        var force = new Option<bool>("--force") { Description = "With --create, also over a ref that is there" };
-        var delete = new Option<bool>("--delete") { Description = "Delete the refs below PREFIX" };
-        return new DocumentedCommand("refs", "List, make and delete refs").With(prefix, list, revisions, create, force, delete)
-            .OnRepository((parsed, repository, _) =>
+            bool swap = !parsed.GetValue(noSwap);
+            if (parsed.GetValue(detachedKeys) || parsed.GetValue(detachedKey) is not null)
             {
-                string? under = parsed.GetValue(prefix);
-                if (parsed.GetValue(create) is { } made)
-                    Create(repository, under, made, parsed.GetValue(force));
-                else if (parsed.GetValue(delete))
-                    Delete(repository, under);
-                else
-                    List(repository, under, whole: parsed.GetValue(list), parsed.GetValue(revisions));
+                VariantDictionary detached = repository.LoadDetachedMetadata(checksum) ??
+                    throw new Finding($"No detached metadata for commit {checksum}", "commit --add-detached-metadata-string adds some");
+                Console.Out.Write(parsed.GetValue(detachedKey) is { } one ? Value(detached, one, swap, parsed.GetValue(hex)) : Keys(detached));
                 return 0;
-            });
+            }
+
+            Commit commit = repository.LoadCommit(checksum);
+            Console.Out.Write(
+                parsed.GetValue(key) is { } name ? Value(commit.Metadata, name, swap, parsed.GetValue(hex))
+                : parsed.GetValue(keys) ? Keys(commit.Metadata)
+                : parsed.GetValue(raw) ? Raw(checksum, commit, swap)
+                : Describe(checksum, commit));
+            return 0;
+        });
     }
+
+    private static string Keys(VariantDictionary dictionary) =>
+        string.Concat(dictionary.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n"));
+
+    private static string Value(VariantDictionary dictionary, string name, bool swap, bool hex)
+    {
+        GVariant value = dictionary[name] ?? throw new Finding($"No such metadata key '{name}'", "--list-metadata-keys lists those that there are");
+        if (hex && value.Type.Signature == "ay")
+            return Convert.ToHexStringLower(value.Bytes) + "\n";
+        return $"{(swap ? value.ByteSwapped() : value)}\n";
+    }
+
+    // Numbers are most significant byte first on disk, and ostree shows them turned.
+    private static string Raw(Checksum checksum, Commit commit, bool swap) =>
+        $"commit {checksum}\n{(swap ? commit.ToVariant().ByteSwapped() : commit.ToVariant())}\n";
 
     /// <summary>A commit as <c>ostree log</c> prints it.</summary>
     internal static string Describe(Checksum checksum, Commit commit)
@@ -96,32 +90,5 @@ internal static class ReadingCommands
         }
 
         return text.ToString();
-    }
-
-    private static void List(Repository repository, string? prefix, bool whole, bool revisions)
-    {
-        foreach ((string name, Checksum target) in repository.Refs(prefix))
-        {
-            string shown = whole || prefix is null || !name.StartsWith(prefix + "/", StringComparison.Ordinal) ? name : name[(prefix.Length + 1)..];
-            Console.Out.WriteLine(revisions ? $"{shown}\t{target}" : shown);
-        }
-    }
-
-    private static void Create(Repository repository, string? from, string name, bool force)
-    {
-        if (from is null)
-            throw new Finding("--create needs the commit to make a ref for", "refs --create=NEWREF COMMIT");
-        Checksum target = repository.Resolve(from);
-        if (!force && repository.Refs().ContainsKey(name))
-            throw new Finding($"--create specified but ref {name} already exists", "--force moves it");
-        repository.SetRef(name, target);
-    }
-
-    private static void Delete(Repository repository, string? prefix)
-    {
-        if (prefix is null)
-            throw new Finding("At least one PREFIX is required when deleting refs", "refs --delete PREFIX");
-        foreach (string name in repository.Refs(prefix).Keys.ToArray())
-            repository.SetRef(name, null);
     }
 }

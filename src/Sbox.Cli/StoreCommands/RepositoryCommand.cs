@@ -18,9 +18,17 @@ internal static class RepositoryCommand
     /// <summary>As the other, for commands that wait for the network.</summary>
     public static Command OnRepository(this Command command, Func<ParseResult, Repository, CancellationToken, Task<int>> act)
     {
+        // -v where it is not taken: of summary it is --view.
+        var verbose = command.Options.Any(static option => option.Aliases.Contains("-v"))
+            ? new Option<bool>("--verbose")
+            : new Option<bool>("--verbose", "-v");
+        verbose.Description = "Say on stderr which repository is worked on";
+        command.Options.Add(verbose);
         command.SetAction(async (parsed, cancel) =>
         {
             using Repository repository = Repository.Open(parsed.GetValue(Path) ?? DefaultPath());
+            if (parsed.GetValue(verbose))
+                Console.Error.WriteLine($"OT: repository {repository.Path}, mode {repository.Mode.Name()}");
             return await act(parsed, repository, cancel);
         });
         return command;

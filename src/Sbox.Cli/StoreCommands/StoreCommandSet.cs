@@ -15,8 +15,9 @@ internal static class StoreCommandSet
 
     private static IEnumerable<Command> Make() =>
     [
-        WritingCommands.Init(), WritingCommands.Commit(), WritingCommands.Checkout(),
-        ReadingCommands.Log(), ReadingCommands.Show(), ReadingCommands.RevParse(), ReadingCommands.Refs(),
+        WritingCommands.Init(), CommitCommand.Make(), WritingCommands.Checkout(),
+        ReadingCommands.Log(), ReadingCommands.Show(), RefCommands.RevParse(), RefCommands.Refs(), RefCommands.Reset(),
+        ComparingCommands.Diff(), ComparingCommands.Checksum(), SummaryCommand.Make(),
         TreeCommands.Ls(), TreeCommands.Cat(),
         KeepingCommands.Fsck(), KeepingCommands.Prune(), KeepingCommands.Config(),
         PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(),

@@ -168,6 +168,9 @@ public sealed unsafe class Dir : IDisposable
     /// <summary>Makes a directory; EEXIST when the name is taken. The umask applies.</summary>
     public void MakeDir(string name, uint mode = DirMode) => Answer.Check(MakeDirAt(name, mode), "mkdirat", Of(name));
 
+    /// <summary>Makes a directory; false where it is there, or may not be made.</summary>
+    public bool TryMakeDir(string name, uint mode = DirMode) => Answer.Of(MakeDirAt(name, mode)) == Errno.None;
+
     /// <summary>Makes a directory and its missing parents.</summary>
     public void MakeDirs(string path, uint mode = DirMode)
     {

@@ -21,6 +21,28 @@ public static unsafe class Xattrs
             (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path);
     }
 
+    /// <summary>One attribute of an open file; null where it has none by that name.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static byte[]? TryRead(SafeFileHandle file, string attribute, string path)
+    {
+        using var fd = new Borrowed(file);
+        fixed (byte* name = CString.Of(attribute))
+        {
+            nint key = (nint)name;
+            int number = fd.Number;
+            try
+            {
+                return Fill((value, size) => LibC.fgetxattr(number, (byte*)key, (byte*)value, size), "fgetxattr", $"{path}: {attribute}") is { Length: > 0 } found
+                    ? found
+                    : null;
+            }
+            catch (LinuxException none) when (none.Errno == Errno.ENODATA)
+            {
+                return null;
+            }
+        }
+    }
+
     /// <summary>All attributes of a name in a directory, of a symbolic link itself too.</summary>
     /// <exception cref="LinuxException">Refused.</exception>
     public static IReadOnlyList<Xattr> Read(Dir dir, string name)

@@ -21,6 +21,15 @@ public sealed record CheckoutOptions
     /// <summary>Sync the file system that holds the destination before returning, so that a power cut cannot take it.</summary>
     public bool Durable { get; init; }
 
+    /// <summary>
+    /// Names beginning with <c>.wh.</c> delete what is there by the rest of the name, and <c>.wh..wh..opq</c> all that is in its directory,
+    /// as layers of container images have it; needs <see cref="CheckoutOverwrite.UnionFiles"/>.
+    /// </summary>
+    public bool Whiteouts { get; init; }
+
+    /// <summary>Directories get no permissions beyond 0775 (<c>-M</c>).</summary>
+    public bool PlainDirectories { get; init; }
+
     /// <summary>Asked for every path below the subpath (<c>/bin/sh</c>); false leaves it out.</summary>
     public Func<string, Mode, bool>? Filter { get; init; }
 }

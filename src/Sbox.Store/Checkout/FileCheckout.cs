@@ -11,7 +11,10 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
     private const uint SetIds = 0xC00; // setuid and setgid
     private const uint UserRead = 0x100;
 
-    private readonly bool linkable = repository.Mode == RepositoryMode.Bare && !options.UserMode && !options.ForceCopy;
+    // Files of bare repositories are what root sees; those of the user's modes are what the user shall see.
+    private readonly bool linkable = !options.ForceCopy && (options.UserMode
+        ? repository.Mode is RepositoryMode.BareUser or RepositoryMode.BareUserOnly
+        : repository.Mode == RepositoryMode.Bare);
 
     private long bytesCopied;
 
@@ -36,15 +39,15 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         string path = new ObjectName(content, ObjectType.File).LoosePath(RepositoryMode.Bare);
         FileStat stat = repository.Objects.Dir.TryStat(path) ??
             throw new ObjectMissingException(repository.Path, new ObjectName(content, ObjectType.File));
-        if ((stat.IsRegular && stat.Size == 0) || !TryLink(path, stat, dir, name))
+        if ((stat.IsRegular && stat.Size == 0) || IsLinkOfBareUser(content) || !TryLink(path, stat, dir, name))
             Write(repository.LoadFile(content), dir, name, isPrivate);
     }
 
+    // Kept as a regular file there, which is not what it stands for.
+    private bool IsLinkOfBareUser(Checksum content) => repository.Mode == RepositoryMode.BareUser && repository.LoadFile(content).Mode.IsSymlink;
+
     public void Write(FileObject file, Dir dir, string name, bool isPrivate)
     {
-        bool empty = file.Mode.IsRegular && file.Size == 0;
-        if (options.RequireHardlinks && !linkable && !empty)
-            throw new LinuxException(Errno.EXDEV, "linkat", dir.Of(name));
         if (file.Mode.IsSymlink)
             CopySymlink(file, dir, name);
         else
@@ -54,8 +57,6 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
     // The whole of it from one open object: most of a checkout by copy is this, nine calls of the kernel a file.
     private bool TryCopyBare(Checksum content, Dir dir, string name)
     {
-        if (options.RequireHardlinks)
-            return false; // refused with the right words by the longer way
         string path = new ObjectName(content, ObjectType.File).LoosePath(RepositoryMode.Bare);
         using SafeFileHandle? from = repository.Objects.Dir.TryOpenFile(path, out Errno errno);
         if (from is null)
@@ -169,7 +170,7 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
 
     private void CopyContent(FileObject file, SafeFileHandle copy, string path)
     {
-        if (repository.Mode == RepositoryMode.Bare)
+        if (repository.Mode != RepositoryMode.Archive)
         {
             using SafeFileHandle content = repository.Objects.Dir.OpenFile(file.LoosePath);
             Interlocked.Add(ref bytesCopied, Linux.Files.Copy(content, copy, path));

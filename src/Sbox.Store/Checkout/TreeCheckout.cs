@@ -54,6 +54,8 @@ internal sealed class TreeCheckout(
                     Xattrs.Set(dir.Handle, xattr, dir.Path);
             }
 
+            if (options.Whiteouts)
+                names = Whiteouts.Apply(names, dir);
             AddFiles(names, path, pending, isNew, work);
             foreach (DirTreeDirectory inner in names.Directories)
                 WriteDirectory(inner.Tree, inner.Meta, Join(path, inner.Name), dir, inner.Name, pending, work);
@@ -111,7 +113,7 @@ internal sealed class TreeCheckout(
     {
         if (!options.UserMode)
             Linux.Files.ChangeOwner(dir.Handle, meta.Uid, meta.Gid, dir.Path);
-        Linux.Files.ChangeMode(dir.Handle, meta.Mode.Permissions, dir.Path);
+        Linux.Files.ChangeMode(dir.Handle, options.PlainDirectories ? meta.Mode.Permissions & 0x1FD /* 0775 */ : meta.Mode.Permissions, dir.Path);
         // One time for all checkouts; not for copies, which are meant to be changed (/etc).
         if (!options.ForceCopy)
             Linux.Files.SetModified(dir.Handle, 0, 0, dir.Path);

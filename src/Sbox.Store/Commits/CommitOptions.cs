@@ -56,9 +56,37 @@ public sealed record CommitOptions
     /// <summary>Permission bits to add to a path's (<c>/usr/bin/ping</c>), as <c>--statoverride</c> does.</summary>
     public IReadOnlyDictionary<string, uint>? AddedPermissions { get; init; }
 
+    /// <summary>Permission bits of a path in place of its own; as <c>=MODE</c> in <c>--statoverride</c>.</summary>
+    public IReadOnlyDictionary<string, uint>? SetPermissions { get; init; }
+
+    /// <summary>Entries for what lies beside the commit, not part of its checksum; none where it is empty.</summary>
+    public VariantDictionary DetachedMetadata { get; init; } = VariantDictionary.Empty;
+
+    /// <summary>Names of metadata to take over from the parent.</summary>
+    public IReadOnlyList<string> KeepMetadata { get; init; } = [];
+
     /// <summary>Refuse to make a commit that is the parent's tree again: the parent is returned instead.</summary>
     public bool SkipIfUnchanged { get; init; }
 }
+
+/// <summary>One of the trees that a commit is laid together from, each over those before it.</summary>
+public abstract record TreeSource
+{
+    /// <summary>A directory on disk, which is itself the tree's root.</summary>
+    public sealed record Directory(string Path) : TreeSource;
+
+    /// <summary>The tree of a commit of the same repository.</summary>
+    public sealed record OfCommit(Checksum Commit) : TreeSource;
+
+    private TreeSource()
+    {
+    }
+}
+
+/// <summary>A commit that was made.</summary>
+/// <param name="Checksum">Its name; the parent's where nothing changed and that was asked for.</param>
+/// <param name="Stats">What was written for it; null where nothing was.</param>
+public sealed record CommitResult(Checksum Checksum, TransactionStats? Stats);
 
 /// <summary>How far a commit has come.</summary>
 /// <param name="Files">Files and links seen so far.</param>

@@ -14,6 +14,7 @@ internal sealed class TreeWriter
     private readonly CommitOptions options;
     private readonly IProgress<CommitProgress>? progress;
     private readonly CancellationToken cancel;
+    private static readonly Comparer<string> ByBytes = Comparer<string>.Create(Dir.CompareNames);
     private readonly Dictionary<(ulong Device, ulong Inode), FileNode> hardlinks = [];
     private readonly Dictionary<DirMeta, Checksum> metas = [];
     private long files, bytes;
@@ -21,26 +22,50 @@ internal sealed class TreeWriter
     public TreeWriter(Transaction transaction, CommitOptions options, IProgress<CommitProgress>? progress, CancellationToken cancel) =>
         (this.transaction, this.options, this.progress, this.cancel) = (transaction, options, progress, cancel);
 
-    /// <summary>Adds all below a directory.</summary>
+    /// <summary>Adds all of some trees, each laid over those before it.</summary>
     /// <returns>The root's dirtree and dirmeta.</returns>
-    public (Checksum Tree, Checksum Meta) Write(Dir root)
+    public (Checksum Tree, Checksum Meta) Write(IReadOnlyList<TreeSource> trees)
     {
-        if (options.Filter?.Invoke("/", root.Stat()) == false)
-            throw new CannotCommitException(root.Path, "the filter leaves out the root itself");
-        DirNode top;
+        var top = new DirNode();
         using (var work = new ParallelWork<Pending>(Store, static pending => pending.File.Dispose(), cancel))
         {
-            top = Walk(root, "/", work);
+            foreach (TreeSource source in trees)
+            {
+                if (source is TreeSource.Directory { Path: var path })
+                {
+                    using Dir root = Dir.Open(path);
+                    if (options.Filter?.Invoke("/", root.Stat()) == false)
+                        throw new CannotCommitException(root.Path, "the filter leaves out the root itself");
+                    Walk(root, "/", top, work);
+                }
+                else
+                {
+                    Commit commit = transaction.Repository.LoadCommit(((TreeSource.OfCommit)source).Commit);
+                    Lay(commit.RootTree, commit.RootMeta, "/", top);
+                }
+            }
+
             work.Finish();
         }
 
         return (WriteTree(top), top.Meta);
     }
 
-    private DirNode Walk(Dir dir, string path, ParallelWork<Pending> work)
+    private void Lay(Checksum tree, Checksum meta, string path, DirNode node)
+    {
+        TreeDepth.Check(path, transaction.Repository.Path);
+        node.Meta = meta;
+        DirTree names = transaction.Repository.LoadDirTree(tree);
+        foreach (DirTreeFile file in names.Files)
+            node.Add(file.Name, new FileNode { Content = file.Content }, path);
+        foreach (DirTreeDirectory inner in names.Directories)
+            Lay(inner.Tree, inner.Meta, path == "/" ? path + inner.Name : $"{path}/{inner.Name}", node.Directory(inner.Name, path));
+    }
+
+    private void Walk(Dir dir, string path, DirNode node, ParallelWork<Pending> work)
     {
         TreeDepth.Check(path, dir.Path.Length > 200 ? dir.Path[..200] + "..." : dir.Path);
-        var node = new DirNode(WriteMeta(dir, path));
+        node.Meta = WriteMeta(dir, path);
         foreach (DirEntry entry in dir.Entries())
         {
             cancel.ThrowIfCancellationRequested();
@@ -65,15 +90,13 @@ internal sealed class TreeWriter
                     break;
             }
         }
-
-        return node;
     }
 
     private void WalkDirectory(Dir dir, string name, string path, DirNode parent, ParallelWork<Pending> work)
     {
         using Dir inner = dir.OpenDir(name);
         if (options.Filter?.Invoke(path, inner.Stat()) != false)
-            parent.Directories.Add((name, Walk(inner, path, work)));
+            Walk(inner, path, parent.Directory(name, path), work);
     }
 
     private void AddFile(Dir dir, string name, string path, DirNode parent, ParallelWork<Pending> work)
@@ -91,17 +114,17 @@ internal sealed class TreeWriter
             Report(stat.Size);
             FileNode? node = null;
             // A path with its own permissions cannot share the object of its other names.
-            bool shared = stat.Links > 1 && options.AddedPermissions is null;
+            bool shared = stat.Links > 1 && options.AddedPermissions is null && options.SetPermissions is null;
             if (shared && hardlinks.TryGetValue((stat.Device, stat.Inode), out node))
             {
-                parent.Files.Add((name, node));
+                parent.Add(name, node, path);
                 return;
             }
 
             node = new FileNode();
             if (shared)
                 hardlinks.Add((stat.Device, stat.Inode), node);
-            parent.Files.Add((name, node));
+            parent.Add(name, node, path);
             IReadOnlyList<Xattr> xattrs = TakesXattrs ? Xattrs.Read(file, onDisk) : [];
             work.Add(new Pending(file, HeaderOf(stat, path, target: null, xattrs), node, stat.Size, onDisk));
             handedOver = true;
@@ -123,7 +146,7 @@ internal sealed class TreeWriter
         if (HasLoneSurrogate(target))
             throw new CannotCommitException(dir.Of(name), "its target is no UTF-8, which libostree's format requires");
         FileHeader header = HeaderOf(stat, path, target, TakesXattrs ? Xattrs.Read(dir, name) : []);
-        parent.Files.Add((name, new FileNode { Content = transaction.WriteFile(header, Stream.Null) }));
+        parent.Add(name, new FileNode { Content = transaction.WriteFile(header, Stream.Null) }, path);
     }
 
     private void Store(Pending pending)
@@ -149,8 +172,9 @@ internal sealed class TreeWriter
     private Checksum WriteTree(DirNode node)
     {
         var tree = new DirTree(
-            [.. node.Files.Select(static file => new DirTreeFile(file.Name, file.Node.Content))],
-            [.. node.Directories.Select(inner => new DirTreeDirectory(inner.Name, WriteTree(inner.Node), inner.Node.Meta))]);
+            [.. node.Files.OrderBy(static file => file.Key, ByBytes).Select(static file => new DirTreeFile(file.Key, file.Value.Content))],
+            [.. node.Directories.OrderBy(static inner => inner.Key, ByBytes)
+                .Select(inner => new DirTreeDirectory(inner.Key, WriteTree(inner.Value), inner.Value.Meta))]);
         return transaction.WriteMetadata(ObjectType.DirTree, tree.ToBytes());
     }
 
@@ -165,6 +189,8 @@ internal sealed class TreeWriter
         var mode = new Mode(stat.Mode);
         if (options.AddedPermissions?.TryGetValue(path, out uint added) == true)
             mode = mode.WithPermissions(mode.Permissions | added);
+        if (options.SetPermissions?.TryGetValue(path, out uint permissions) == true)
+            mode = mode.WithPermissions(permissions);
         if (!options.CanonicalPermissions)
             return (options.OwnerUid ?? stat.Uid, options.OwnerGid ?? stat.Gid, mode);
         return (0, 0, mode.IsSymlink ? mode : mode.WithPermissions(mode.Permissions & 0x1ED /* 0755 */));
@@ -191,12 +217,28 @@ internal sealed class TreeWriter
         public Checksum Content { get; set; }
     }
 
-    private sealed class DirNode(Checksum meta)
+    private sealed class DirNode
     {
-        public Checksum Meta { get; } = meta;
+        public Checksum Meta { get; set; }
 
-        public List<(string Name, FileNode Node)> Files { get; } = [];
+        public Dictionary<string, FileNode> Files { get; } = [];
 
-        public List<(string Name, DirNode Node)> Directories { get; } = [];
+        public Dictionary<string, DirNode> Directories { get; } = [];
+
+        public void Add(string name, FileNode file, string path)
+        {
+            if (Directories.ContainsKey(name))
+                throw new CannotCommitException(path, $"Can't replace directory with file: {name}");
+            Files[name] = file;
+        }
+
+        public DirNode Directory(string name, string path)
+        {
+            if (Files.ContainsKey(name))
+                throw new CannotCommitException(path, $"Can't replace file with directory: {name}");
+            if (!Directories.TryGetValue(name, out DirNode? inner))
+                Directories.Add(name, inner = new DirNode());
+            return inner;
+        }
     }
 }

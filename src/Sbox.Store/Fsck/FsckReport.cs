@@ -1,3 +1,5 @@
+using Sbox.Codecs;
+
 namespace Sbox.Store;
 
 /// <summary>What <see cref="Repository.Fsck"/> shall do.</summary>
@@ -32,7 +34,14 @@ public enum FsckProblemKind
 /// <param name="Subject">The object or ref.</param>
 /// <param name="Object">The object, where it is one.</param>
 /// <param name="Detail">The finding in words.</param>
-public sealed record FsckProblem(FsckProblemKind Kind, string Subject, ObjectName? Object, string Detail);
+public sealed record FsckProblem(FsckProblemKind Kind, string Subject, ObjectName? Object, string Detail)
+{
+    /// <summary>What a corrupt object's bytes hash to; null where they could not be read as an object.</summary>
+    public Checksum? Found { get; init; }
+
+    /// <summary>The commits that need the object.</summary>
+    public IReadOnlyList<Checksum> Commits { get; init; } = [];
+}
 
 /// <summary>What was checked and found.</summary>
 /// <param name="Commits">Commits whose trees were walked.</param>
@@ -41,8 +50,14 @@ public sealed record FsckProblem(FsckProblemKind Kind, string Subject, ObjectNam
 /// <param name="Problems">What is wrong; empty for a whole repository.</param>
 public sealed record FsckReport(int Commits, int PartialCommits, long Objects, IReadOnlyList<FsckProblem> Problems)
 {
-    /// <summary>Whether nothing is wrong.</summary>
+    /// <summary>Whether nothing was found wrong.</summary>
     public bool IsWhole => Problems.Count == 0;
+
+    /// <summary>Those of <see cref="PartialCommits"/> that an earlier check found to be so, and no pull has mended since.</summary>
+    public int BrokenBefore { get; init; }
+
+    /// <summary>Commits that this check marked as partial, so that a pull mends them.</summary>
+    public IReadOnlyList<Checksum> MarkedPartial { get; init; } = [];
 }
 
 /// <summary>How far a check has come.</summary>

@@ -23,7 +23,7 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         }
         catch (ObjectCorruptException corrupt)
         {
-            return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, corrupt.Message);
+            return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, corrupt.Message) { Found = corrupt.Found };
         }
         catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
         {

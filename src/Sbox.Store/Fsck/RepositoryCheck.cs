@@ -13,13 +13,14 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
     {
         CheckRefs();
         var reachable = new Reachability(repository);
-        int whole = 0, partial = 0;
+        int whole = 0, partial = 0, broken = 0;
         var commits = new List<Checksum>();
         foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
         {
             if (repository.IsPartial(name.Checksum))
             {
                 partial++;
+                broken += repository.IsPartialByFsck(name.Checksum) ? 1 : 0;
                 continue;
             }
 
@@ -35,9 +36,10 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         HashSet<ObjectName> unreadable = [.. reachable.Unreadable.Select(static item => item.Name)];
         List<ObjectName> objects = [.. reachable.Objects.Where(name => !unreadable.Contains(name))];
         CheckObjects(objects);
+        List<Checksum> marked = Blame(commits);
         if (options.Delete)
-            Delete(commits);
-        return new FsckReport(whole, partial, objects.Count, problems);
+            Delete();
+        return new FsckReport(whole, partial, objects.Count, problems) { BrokenBefore = broken, MarkedPartial = marked };
     }
 
     private void CheckRefs()
@@ -45,7 +47,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         foreach ((string refspec, Checksum target) in repository.Refs())
         {
             if (!repository.Has(new ObjectName(target, ObjectType.Commit)))
-                problems.Add(new FsckProblem(FsckProblemKind.BrokenRef, refspec, null, $"it leads to {target}, which is not there"));
+                problems.Add(new FsckProblem(FsckProblemKind.BrokenRef, refspec, null, $"{target}.commit is not there"));
             else if (options.VerifyBindings)
                 CheckBinding(refspec, target);
         }
@@ -90,27 +92,64 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         }
     }
 
+    // Null where even its bytes cannot be had.
+    private Checksum? HashOf(ObjectName name)
+    {
+        try
+        {
+            return Checksum.Of(repository.LoadMetadata(name));
+        }
+        catch (Exception unread) when (unread is RepositoryException or IOException)
+        {
+            return null;
+        }
+    }
+
     private void Note(ObjectName name, Exception finding, Checksum commit) => problems.Add(finding switch
     {
         ObjectMissingException => new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there"),
+        // Rightly named, and yet no such object: someone made it so.
+        ObjectCorruptException { InnerException: MalformedException malformed } when HashOf(name) == name.Checksum =>
+            new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, malformed.Found),
+        ObjectCorruptException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message) { Found = HashOf(name) },
         RepositoryException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message),
         _ => new FsckProblem(ObjectCheck.KindOf(finding), name.ToString(), name, finding.Message),
     });
 
-    private void Delete(List<Checksum> commits)
+    // Says of each problem which commits it breaks, and marks those as partial whose objects are not there, or will not be.
+    private List<Checksum> Blame(List<Checksum> commits)
     {
-        HashSet<ObjectName> broken = [.. problems
-            .Where(static problem => problem is { Object: not null, Kind: not FsckProblemKind.Unreadable }).Select(static problem => problem.Object!.Value)];
+        HashSet<ObjectName> broken = [.. problems.Where(static problem => problem.Object is not null).Select(static problem => problem.Object!.Value)];
+        var marked = new List<Checksum>();
         if (broken.Count == 0)
-            return;
+            return marked;
+        var blamed = new Dictionary<ObjectName, List<Checksum>>();
         foreach (Checksum commit in commits)
         {
             var needs = new Reachability(repository);
             needs.Add(commit, cancel);
-            if (needs.Objects.Overlaps(broken))
-                repository.MarkPartial(commit, byFsck: true);
+            foreach (ObjectName name in needs.Objects.Where(broken.Contains))
+                (blamed.TryGetValue(name, out List<Checksum>? already) ? already : blamed[name] = []).Add(commit);
         }
 
+        for (int i = 0; i < problems.Count; i++)
+        {
+            if (problems[i].Object is { } name && blamed.TryGetValue(name, out List<Checksum>? needing))
+                problems[i] = problems[i] with { Commits = needing };
+        }
+
+        bool Goes(FsckProblem problem) => problem.Kind == FsckProblemKind.Missing || (options.Delete && problem.Kind == FsckProblemKind.Corrupt);
+        foreach (Checksum commit in problems.Where(Goes).SelectMany(static problem => problem.Commits).Distinct())
+        {
+            repository.MarkPartial(commit, byFsck: true);
+            marked.Add(commit);
+        }
+
+        return marked;
+    }
+
+    private void Delete()
+    {
         foreach (FsckProblem problem in problems.Where(static problem => problem is { Kind: FsckProblemKind.Corrupt, Object: not null }))
             repository.Objects.Dir.TryUnlink(problem.Object!.Value.LoosePath(repository.Mode));
     }

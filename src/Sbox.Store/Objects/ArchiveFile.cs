@@ -72,13 +72,51 @@ internal static class ArchiveFile
     }
 
     /// <summary>The content behind a raw deflate stream; reading throws <see cref="InvalidDataException"/> where that is broken or cut short.</summary>
-    public static DeflateStream Inflate(Stream compressed) => new(new CompleteInput(compressed), CompressionMode.Decompress);
+    public static Stream Inflate(Stream compressed) =>
+        new InflatedContent(new DeflateStream(new CompleteInput(compressed), CompressionMode.Decompress));
 
-    private static DeflateStream Open(Dir objects, string path, long contentAt)
+    private static Stream Open(Dir objects, string path, long contentAt)
     {
         SafeFileHandle file = objects.OpenFile(path);
         var stream = new FileStream(file, FileAccess.Read, bufferSize: 0) { Position = contentAt };
         return Inflate(stream);
+    }
+}
+
+/// <summary>
+/// What a decompressor gives. The class library's own CopyTo pulls at the input past the end mark, which <see cref="CompleteInput"/> takes
+/// for the finding it is there for; here it reads like everyone else.
+/// </summary>
+internal sealed class InflatedContent(DeflateStream inner) : Stream
+{
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public override int Read(byte[] buffer, int offset, int count) => inner.Read(buffer, offset, count);
+
+    public override int Read(Span<byte> buffer) => inner.Read(buffer);
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            inner.Dispose();
     }
 }
 

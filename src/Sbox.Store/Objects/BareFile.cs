@@ -33,7 +33,7 @@ internal static class BareFile
         return file is null ? hasher.Hash(header, Stream.Null).Checksum : hasher.Hash(header, file, objects.Of(path));
     }
 
-    private static FileStream Open(Dir objects, string path)
+    internal static FileStream Open(Dir objects, string path)
     {
         SafeFileHandle file = objects.OpenFile(path);
         return new FileStream(file, FileAccess.Read, bufferSize: 0);

@@ -95,13 +95,26 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         if (transaction.Has(name))
             return checksum;
 
-        if (transaction.Repository.Mode == RepositoryMode.Archive)
+        RepositoryMode mode = transaction.Repository.Mode;
+        if (mode == RepositoryMode.BareUserOnly)
+            BareUserFile.RequireKeepable(header, checksum);
+        if (mode == RepositoryMode.Archive)
             StoreCompressed(header, name, filled);
-        else if (header.Mode.IsSymlink)
+        else if (header.Mode.IsSymlink && mode.KeepsLinks())
             StoreSymlink(header, name);
+        else if (header.Mode.IsSymlink)
+            StoreBare(header, name, FillWith(header.SymlinkTarget!));
         else
             StoreBare(header, name, filled);
         return checksum;
+    }
+
+    private int FillWith(string target)
+    {
+        byte[] bytes = FileName.ToBytes(target);
+        if (!bytes.AsSpan().TryCopyTo(buffer))
+            throw new MalformedException("file object", "symlink target", $"at most {BufferSize} bytes", $"{bytes.Length}");
+        return bytes.Length;
     }
 
     private void StoreBare(FileHeader header, ObjectName name, int filled)
@@ -118,9 +131,13 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         Staging staging = transaction.Staging;
         string temporary = staging.TemporaryName();
         staging.Dir.Symlink(header.SymlinkTarget!, temporary);
-        staging.Dir.ChangeOwner(temporary, header.Uid, header.Gid);
-        foreach (Xattr xattr in header.Xattrs)
-            Xattrs.Set(staging.Dir, temporary, xattr);
+        if (transaction.Repository.Mode == RepositoryMode.Bare)
+        {
+            staging.Dir.ChangeOwner(temporary, header.Uid, header.Gid);
+            foreach (Xattr xattr in header.Xattrs)
+                Xattrs.Set(staging.Dir, temporary, xattr);
+        }
+
         transaction.CountContent(name, staging.Rename(temporary, name.LoosePath(RepositoryMode.Bare)), 0);
     }
 
@@ -171,6 +188,8 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
             throw new ObjectCorruptException(source, new ObjectName(wanted, ObjectType.File), checksum);
         if (archive && written != size)
             throw new MalformedException("file object", "size", $"{size} bytes", $"{written}");
+        if (transaction.Repository.Mode == RepositoryMode.BareUserOnly)
+            BareUserFile.RequireKeepable(header, checksum);
         if (!archive)
             FinishBare(file, header);
         transaction.StageContent(file, new ObjectName(checksum, ObjectType.File), output.Length);
@@ -193,6 +212,16 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     private void FinishBare(SafeFileHandle file, FileHeader header)
     {
         string path = transaction.Staging.Dir.Path;
+        switch (transaction.Repository.Mode)
+        {
+            case RepositoryMode.BareUser:
+                BareUserFile.Finish(file, header, path);
+                return;
+            case RepositoryMode.BareUserOnly:
+                BareUserFile.FinishOnly(file, header, path);
+                return;
+        }
+
         Linux.Files.ChangeOwner(file, header.Uid, header.Gid, path);
         // After the owner, whose change drops file capabilities; before the mode, which may take write permission away.
         foreach (Xattr xattr in header.Xattrs)

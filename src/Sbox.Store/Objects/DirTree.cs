@@ -67,5 +67,5 @@ public sealed record DirTree(IReadOnlyList<DirTreeFile> Files, IReadOnlyList<Dir
     // A name that climbs out of its directory would let a commit write anywhere at checkout.
     private static string CheckName(string name) => name is not ("" or "." or "..") && !name.Contains('/', StringComparison.Ordinal)
         ? name
-        : throw new MalformedException(Format, "name", "one component of a path", $"'{name}'");
+        : throw new MalformedException(Format, "name", "one component of a path", name.Contains('/', StringComparison.Ordinal) ? $"Invalid / in filename {name}" : $"'{name}'");
 }

@@ -66,9 +66,13 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
     public FileObject LoadFile(Checksum checksum)
     {
         var name = new ObjectName(checksum, ObjectType.File);
-        return OnFile(name, (file, path) => Mode == RepositoryMode.Archive
-            ? ArchiveFile.Load(Dir, checksum, file!, path)
-            : BareFile.Load(Dir, checksum, file, path));
+        return OnFile(name, (file, path) => Mode switch
+        {
+            RepositoryMode.Archive => ArchiveFile.Load(Dir, checksum, file!, path),
+            RepositoryMode.BareUser => BareUserFile.Load(Dir, checksum, file!, path),
+            RepositoryMode.BareUserOnly => BareUserFile.LoadOnly(Dir, checksum, file, path),
+            _ => BareFile.Load(Dir, checksum, file, path),
+        });
     }
 
     /// <summary>What a bare object's bytes hash to, whatever its name says.</summary>
@@ -80,8 +84,8 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
         using SafeFileHandle? file = Dir.TryOpenFile(path, out Errno errno);
         if (errno == Errno.ENOENT)
             throw new ObjectMissingException(Dir.Path, name);
-        // A symbolic link cannot be opened; in a bare repository it is an object like any other.
-        if (file is null && !(errno == Errno.ELOOP && Mode == RepositoryMode.Bare))
+        // A symbolic link cannot be opened; where links are kept as links it is an object like any other.
+        if (file is null && !(errno == Errno.ELOOP && Mode.KeepsLinks()))
             throw new LinuxException(errno, "openat", PathOf(name));
         try
         {

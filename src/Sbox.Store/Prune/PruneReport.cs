@@ -9,6 +9,18 @@ public sealed record PruneOptions
     /// <summary>Parents of each ref's commit to keep; -1 for all.</summary>
     public int Depth { get; init; } = -1;
 
+    /// <summary>Branches with depths of their own.</summary>
+    public IReadOnlyDictionary<string, int> BranchDepths { get; init; } = new Dictionary<string, int>();
+
+    /// <summary>Only these branches lose commits by <see cref="Depth"/> and <see cref="KeepYoungerThan"/>; the others keep all. None: every branch does.</summary>
+    public IReadOnlyList<string> OnlyBranches { get; init; } = [];
+
+    /// <summary>Of each ref's history, keep what is younger than this, however deep; the commit that a ref leads to in any case.</summary>
+    public DateTimeOffset? KeepYoungerThan { get; init; }
+
+    /// <summary>Delete only commits, not what they alone need.</summary>
+    public bool CommitsOnly { get; init; }
+
     /// <summary>Delete nothing, only report.</summary>
     public bool DryRun { get; init; }
 

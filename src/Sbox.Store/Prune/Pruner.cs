@@ -13,7 +13,7 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             : RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Exclusive, cancel);
         HashSet<ObjectName> needed = Needed();
         List<ObjectName> all = [.. repository.EnumerateObjects()];
-        List<ObjectName> unneeded = [.. all.Where(name => !IsNeeded(name, needed)).OrderBy(static name => Order(name.Type))];
+        List<ObjectName> unneeded = [.. all.Where(name => !IsNeeded(name, needed) && (!options.CommitsOnly || name.Type is ObjectType.Commit or ObjectType.CommitMeta)).OrderBy(static name => Order(name.Type))];
         long freed = 0;
         foreach (ObjectName name in unneeded)
         {
@@ -33,8 +33,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
     private HashSet<ObjectName> Needed()
     {
         var reachable = new Reachability(repository);
-        foreach (Checksum commit in repository.Refs().Values)
-            AddWithParents(reachable, commit, options.Depth);
+        foreach ((string name, Checksum commit) in repository.Refs())
+            AddRef(reachable, name, commit);
         foreach (Checksum commit in options.Keep)
             AddWithParents(reachable, commit, depth: 0);
         if (!options.RefsOnly)
@@ -47,6 +47,31 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         (ObjectName Name, Checksum Commit, Exception Finding) broken = reachable.Unreadable
             .FirstOrDefault(item => item.Finding is not RepositoryException || !repository.IsPartial(item.Commit));
         return broken.Finding is null ? reachable.Objects : throw broken.Finding;
+    }
+
+    private void AddRef(Reachability reachable, string name, Checksum commit)
+    {
+        bool hasDepth = options.BranchDepths.TryGetValue(name, out int depth);
+        bool isPruned = options.OnlyBranches.Count == 0 || options.OnlyBranches.Contains(name);
+        if (hasDepth)
+            AddWithParents(reachable, commit, depth);
+        else if (!isPruned)
+            AddWithParents(reachable, commit, depth: -1);
+        else if (options.KeepYoungerThan is { } limit)
+            AddYounger(reachable, commit, limit);
+        else
+            AddWithParents(reachable, commit, options.Depth);
+    }
+
+    private void AddYounger(Reachability reachable, Checksum from, DateTimeOffset limit)
+    {
+        Checksum? at = from;
+        while (at is { } commit && (commit == from || repository.Has(new ObjectName(commit, ObjectType.Commit))))
+        {
+            if (commit != from && repository.LoadCommit(commit).Time < limit)
+                return;
+            at = reachable.Add(commit, cancel)?.Parent;
+        }
     }
 
     private void AddWithParents(Reachability reachable, Checksum from, int depth)

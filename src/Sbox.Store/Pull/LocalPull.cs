@@ -29,7 +29,7 @@ internal sealed class LocalPull
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
-            var walk = new PullWalk(transaction, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
+            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
             foreach (Checksum commit in wanted.Values.Distinct())
                 completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, CopyDetached, cancel));
             work.Finish();
@@ -100,6 +100,8 @@ internal sealed class LocalPull
     private void CopyFile(Transaction transaction, Checksum checksum)
     {
         var name = new ObjectName(checksum, ObjectType.File);
+        if (options.PlainFilesOnly)
+            BareUserFile.RequireKeepable(source.LoadFile(checksum).Header, checksum);
         if (!(linkable && TryLink(transaction, name)))
             Import(transaction, name);
         long left = Interlocked.Decrement(ref outstanding);

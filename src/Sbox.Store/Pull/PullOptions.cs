@@ -65,6 +65,9 @@ public sealed record PullLocalOptions
     /// <summary>Refuse a commit whose metadata binds it to other branches (not so with <c>--disable-verify-bindings</c>).</summary>
     public bool VerifyBindings { get; init; } = true;
 
+    /// <summary>Refuse files with permissions beyond 0775 (<c>--bareuseronly-files</c>).</summary>
+    public bool PlainFilesOnly { get; init; }
+
     /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
 

@@ -4,9 +4,11 @@ namespace Sbox.Store;
 
 /// <summary>Finds what a target lacks of a commit, one thread, metadata as it goes, files by a queue.</summary>
 /// <param name="transaction">The target.</param>
+/// <param name="sourceHas">Whether the source has an object.</param>
 /// <param name="fetch">Fetches, verifies and adds an object that is no file.</param>
 /// <param name="wantFile">Told of each file that is lacking, once.</param>
-internal sealed class PullWalk(Transaction transaction, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile)
+internal sealed class PullWalk(
+    Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile)
 {
     private readonly HashSet<ObjectName> seen = [];
 
@@ -20,6 +22,9 @@ internal sealed class PullWalk(Transaction transaction, Func<ObjectName, Checksu
         for (int left = depth; at is { } commit; left--)
         {
             var name = new ObjectName(commit, ObjectType.Commit);
+            // A parent that the source has pruned ends the history; the commit that was asked for must be there.
+            if (commit != tip && transaction.TryLoadMetadata(name) is null && !sourceHas(name))
+                break;
             // In the repository and not marked: all of it is there. Only staged says nothing of its tree.
             bool whole = target.Has(name) && !target.IsPartial(commit);
             if (!whole)

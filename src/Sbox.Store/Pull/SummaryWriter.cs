@@ -18,11 +18,15 @@ internal static class SummaryWriter
                 entries.Add(Entry(repository, name, commit));
         }
 
+        // As libostree leaves it: there are no deltas here, indexed or not.
+        if (repository.Config.Get("core", "indexed-deltas") is null && !repository.Dir.Exists("deltas"))
+            repository.WriteConfig(repository.Config.With("core", "indexed-deltas", "true"));
+        bool indexed = repository.Config.GetBoolean("core", "indexed-deltas");
         VariantDictionary metadata = VariantDictionary.Empty
-            .With("ostree.summary.last-modified", BigEndian.Of((ulong)now.ToUnixTimeSeconds()))
             .With("ostree.summary.mode", repository.Mode.Name())
+            .With("ostree.summary.last-modified", BigEndian.Of((ulong)now.ToUnixTimeSeconds()))
             .With("ostree.summary.tombstone-commits", GVariant.Of(false))
-            .With("ostree.summary.indexed-deltas", GVariant.Of(false));
+            .With("ostree.summary.indexed-deltas", GVariant.Of(indexed));
         byte[] bytes = GVariant.Tuple(GVariant.Array(entryType, entries), metadata.Variant).ToBytes();
         repository.Dir.TryUnlink("summary.sig");
         Durable.Replace(repository.Dir, "summary", bytes);

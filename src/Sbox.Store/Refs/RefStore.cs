@@ -9,6 +9,8 @@ namespace Sbox.Store;
 internal sealed partial class RefStore(Dir repository)
 {
     private const int MaximumFileSize = 128;
+    private const int MaximumAliases = 8;
+    private const string Heads = "refs/heads";
 
     /// <summary>Divides <c>REMOTE:REF</c>.</summary>
     /// <exception cref="InvalidRefException">Either part holds what libostree refuses.</exception>
@@ -18,9 +20,9 @@ internal sealed partial class RefStore(Dir repository)
         string? remote = colon < 0 ? null : refspec[..colon];
         string name = refspec[(colon + 1)..];
         if (!Name().IsMatch(name) || HasDots(name))
-            throw new InvalidRefException(refspec, "a ref's name is letters, digits, '-', '.', '_', with '/' between parts");
+            throw new InvalidRefException(refspec, "a ref's name is letters, digits, '_', and after the first '-' and '.', with '/' between parts");
         if (remote is not null && (!Fragment().IsMatch(remote) || HasDots(remote)))
-            throw new InvalidRefException(refspec, "a remote's name is letters, digits, '-', '.', '_'");
+            throw new InvalidRefException(refspec, "a remote's name is letters, digits, '_', and after the first '-' and '.'");
         return (remote, name);
     }
 
@@ -30,7 +32,9 @@ internal sealed partial class RefStore(Dir repository)
         string path = PathOf(refspec);
         try
         {
-            return repository.TryStat(path) is { IsRegular: true } stat && stat.Size <= MaximumFileSize ? Parse(refspec, repository.ReadAll(path)) : null;
+            return FollowAliases(path) is { } file && repository.TryStat(file) is { IsRegular: true } stat && stat.Size <= MaximumFileSize
+                ? Parse(refspec, repository.ReadAll(file))
+                : null;
         }
         catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
         {
@@ -45,6 +49,10 @@ internal sealed partial class RefStore(Dir repository)
             return found;
         if (refspec.Contains(':', StringComparison.Ordinal))
             return null;
+        // A remote's ref also goes by its path, REMOTE/REF.
+        int slash = refspec.IndexOf('/', StringComparison.Ordinal);
+        if (slash > 0 && Read($"{refspec[..slash]}:{refspec[(slash + 1)..]}") is { } byPath)
+            return byPath;
         using Dir? remotes = repository.TryOpenDir("refs/remotes");
         foreach (DirEntry remote in remotes?.Entries() ?? [])
         {
@@ -75,6 +83,31 @@ internal sealed partial class RefStore(Dir repository)
         }
 
         return all;
+    }
+
+    /// <summary>Branches that stand for others: symbolic links among the branches. Alias and the branch it stands for.</summary>
+    public SortedDictionary<string, string> Aliases()
+    {
+        var aliases = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        using Dir? heads = repository.TryOpenDir(Heads);
+        if (heads is not null)
+            CollectAliases(heads, "", aliases);
+        return aliases;
+    }
+
+    /// <summary>Makes a branch stand for another, in place of what it was.</summary>
+    public void WriteAlias(string alias, string target, bool durable)
+    {
+        string path = PathOf(alias);
+        PathOf(target);
+        RemoveEmptyDirectoryAt(path);
+        MakeParents(Path.GetDirectoryName(path)!);
+        string climb = string.Concat(Enumerable.Repeat("../", alias.Count(static c => c == '/')));
+        repository.ReplaceSymlink(climb + target, path);
+        if (!durable)
+            return;
+        using Dir holder = repository.OpenDir(Path.GetDirectoryName(path)!);
+        Durable.Sync(holder);
     }
 
     /// <summary>Points a ref at a commit, or removes it; whole at every moment, and durable on return unless told otherwise.</summary>
@@ -120,16 +153,54 @@ internal sealed partial class RefStore(Dir repository)
         return changed;
     }
 
+    // An alias may lead to another; never out of the branches, wherever a link points.
+    private string? FollowAliases(string path)
+    {
+        for (int links = 0; links < MaximumAliases; links++)
+        {
+            if (repository.TryStat(path) is not { IsSymlink: true })
+                return path;
+            string target = Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(path)!, repository.ReadLink(path)))[1..];
+            if (!target.StartsWith(Heads + "/", StringComparison.Ordinal))
+                return null;
+            path = target;
+        }
+
+        return null;
+    }
+
+    private void CollectAliases(Dir dir, string prefix, SortedDictionary<string, string> aliases)
+    {
+        foreach (DirEntry entry in dir.Entries())
+        {
+            if (dir.TryStat(entry.Name) is { IsDirectory: true })
+            {
+                using Dir inner = dir.OpenDir(entry.Name);
+                CollectAliases(inner, $"{prefix}{entry.Name}/", aliases);
+            }
+            else if (dir.TryStat(entry.Name) is { IsSymlink: true })
+            {
+                aliases[prefix + entry.Name] = Path.GetFullPath(Path.Combine("/", prefix, dir.ReadLink(entry.Name)))[1..];
+            }
+        }
+    }
+
     private void Collect(Dir dir, string prefix, SortedDictionary<string, Checksum> all)
     {
         foreach (DirEntry entry in dir.Entries())
         {
-            if (dir.TryStat(entry.Name) is not { } stat)
+            // As libostree: what other programs leave here (.latest_rsync) is no ref.
+            if (entry.Name.StartsWith('.') || dir.TryStat(entry.Name) is not { } stat)
                 continue;
             if (stat.IsDirectory)
             {
                 using Dir inner = dir.OpenDir(entry.Name);
                 Collect(inner, $"{prefix}{entry.Name}/", all);
+            }
+            else if (stat.IsSymlink)
+            {
+                if (Read(prefix + entry.Name) is { } stood)
+                    all[prefix + entry.Name] = stood;
             }
             else if (stat.IsRegular && stat.Size <= MaximumFileSize)
             {
@@ -166,9 +237,9 @@ internal sealed partial class RefStore(Dir repository)
 
     private static bool HasDots(string name) => name.Split('/').Any(static part => part is "." or "..");
 
-    [GeneratedRegex(@"\A[-._\w\d]+(/[-._\w\d]+)*\z")]
+    [GeneratedRegex(@"\A[\w\d][-._\w\d]*(/[\w\d][-._\w\d]*)*\z")]
     private static partial Regex Name();
 
-    [GeneratedRegex(@"\A[-._\w\d]+\z")]
+    [GeneratedRegex(@"\A[\w\d][-._\w\d]*\z")]
     private static partial Regex Fragment();
 }

@@ -18,7 +18,7 @@ public sealed class Transaction : IDisposable
     private readonly ConcurrentBag<ContentWriter> writers = [];
     private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
     private long writable;
-    private long metadataWritten, contentWritten, contentBytes;
+    private long metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
     private bool ended;
 
     internal Transaction(Repository repository, CancellationToken cancel)
@@ -43,7 +43,8 @@ public sealed class Transaction : IDisposable
 
     /// <summary>Objects added so far that were not there before.</summary>
     public TransactionStats Stats => new(
-        Interlocked.Read(ref metadataWritten), Interlocked.Read(ref contentWritten), Interlocked.Read(ref contentBytes));
+        Interlocked.Read(ref metadataWritten), Interlocked.Read(ref contentWritten), Interlocked.Read(ref contentBytes),
+        Interlocked.Read(ref metadataTotal), Interlocked.Read(ref contentTotal));
 
     /// <summary>Whether an object is in the repository or added by this transaction.</summary>
     public bool Has(ObjectName name)
@@ -64,6 +65,7 @@ public sealed class Transaction : IDisposable
         if (type is ObjectType.File or ObjectType.CommitMeta)
             throw new ArgumentOutOfRangeException(nameof(type), type, "not named by the checksum of these bytes");
         var name = new ObjectName(Checksum.Of(bytes), type);
+        Interlocked.Increment(ref metadataTotal);
         if (!Has(name))
             Stage(name, bytes);
         return name.Checksum;
@@ -118,6 +120,7 @@ public sealed class Transaction : IDisposable
 
     internal T UseWriter<T>(Func<ContentWriter, T> use)
     {
+        Interlocked.Increment(ref contentTotal);
         if (!writers.TryTake(out ContentWriter? writer))
             writer = new ContentWriter(this);
         T result;
@@ -203,4 +206,7 @@ public sealed class Transaction : IDisposable
 /// <param name="MetadataWritten">Commits, dirtrees and dirmetas that were not there before.</param>
 /// <param name="ContentWritten">Files that were not there before.</param>
 /// <param name="ContentBytes">Bytes of those as they are stored.</param>
-public readonly record struct TransactionStats(long MetadataWritten, long ContentWritten, long ContentBytes);
+/// <param name="MetadataTotal">Commits, dirtrees and dirmetas that were added, those that were there before among them.</param>
+/// <param name="ContentTotal">Files that were added, those that were there before among them.</param>
+public readonly record struct TransactionStats(
+    long MetadataWritten, long ContentWritten, long ContentBytes, long MetadataTotal = 0, long ContentTotal = 0);

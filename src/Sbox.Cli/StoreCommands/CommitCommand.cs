@@ -1,0 +1,179 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using Sbox.Cli.Help;
+using Sbox.Cli.Terminal;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Cli.StoreCommands;
+
+/// <summary><c>commit</c>: lays trees over each other and makes a commit of them.</summary>
+internal static class CommitCommand
+{
+    private static readonly Argument<string?> Directory = new("PATH") { Description = "The directory whose tree is committed; the current one where none is given", Arity = ArgumentArity.ZeroOrOne };
+    private static readonly Option<string[]> Trees = new("--tree") { Description = "A tree: dir=PATH, or ref=COMMIT; several are laid over each other", HelpName = "dir=PATH|ref=COMMIT" };
+    private static readonly Option<string?> Base = new("--base") { Description = "Begin with this commit's tree", HelpName = "REV" };
+    private static readonly Option<string?> Branch = new("--branch", "-b") { Description = "The branch that shall lead to the commit", HelpName = "BRANCH" };
+    private static readonly Option<string> Subject = new("--subject", "-s") { Description = "One line about it", HelpName = "SUBJECT", DefaultValueFactory = static _ => "" };
+    private static readonly Option<string> Body = new("--body", "-m") { Description = "More lines about it", HelpName = "BODY", DefaultValueFactory = static _ => "" };
+    private static readonly Option<string?> BodyFile = new("--body-file", "-F") { Description = "The lines about it, from a file", HelpName = "FILE" };
+    private static readonly Option<string?> Parent = new("--parent") { Description = "The commit before it, or none; the branch's where it is not said", HelpName = "COMMIT" };
+    private static readonly Option<bool> Orphan = new("--orphan") { Description = "Write no ref" };
+    private static readonly Option<bool> NoBindings = new("--no-bindings") { Description = "Do not write into the commit which refs are its own" };
+    private static readonly Option<string[]> Bindings = new("--bind-ref") { Description = "One more ref to write into the commit", HelpName = "BRANCH" };
+    private static readonly Option<string[]> Strings = new("--add-metadata-string") { Description = "A text for the commit's metadata", HelpName = "KEY=VALUE" };
+    private static readonly Option<string[]> Detached = new("--add-detached-metadata-string") { Description = "A text to lie beside the commit", HelpName = "KEY=VALUE" };
+    private static readonly Option<string[]> Keep = new("--keep-metadata") { Description = "Take a value over from the parent's metadata", HelpName = "KEY" };
+    private static readonly Option<uint?> Uid = new("--owner-uid") { Description = "Owner of everything", HelpName = "UID" };
+    private static readonly Option<uint?> Gid = new("--owner-gid") { Description = "Group of everything", HelpName = "GID" };
+    private static readonly Option<bool> Canonical = new("--canonical-permissions") { Description = "Owner 0 and modes 0755 or 0644 for everything" };
+    private static readonly Option<bool> NoXattrs = new("--no-xattrs") { Description = "Leave extended attributes out" };
+    private static readonly Option<bool> Unchanged = new("--skip-if-unchanged") { Description = "Do nothing where the branch has this tree already" };
+    private static readonly Option<bool> Consume = new("--consume") { Description = "Delete the directories once they are committed" };
+    private static readonly Option<bool> LinkSpeedup = new("--link-checkout-speedup") { Description = "The tree is a checkout (taken as it is: unchanged files cost no write in any case)" };
+    private static readonly Option<bool> Devino = new("--devino-canonical", "-I") { Description = "As --link-checkout-speedup" };
+    private static readonly Option<string?> StatOverride = new("--statoverride") { Description = "Permissions to change: lines of '=MODE PATH' to set or 'MODE PATH' to add, in decimal", HelpName = "FILE" };
+    private static readonly Option<string?> SkipList = new("--skip-list") { Description = "Paths to leave out, one a line", HelpName = "FILE" };
+    private static readonly Option<bool> Table = new("--table-output") { Description = "Print what was written, as KEY: VALUE" };
+    private static readonly Option<bool?> Fsync = new("--fsync") { Description = "Whether to make it durable; the repository's setting where it is not said", HelpName = "BOOLEAN" };
+    private static readonly Option<string?> Timestamp = new("--timestamp") { Description = "Its time: @SECONDS since 1970, or a date as ISO 8601 has it", HelpName = "TIMESTAMP" };
+
+    public static Command Make() =>
+        new DocumentedCommand("commit", "Commit a directory's tree") { Examples = [new Example("Commit a tree to a branch", "ostree --repo=repo commit -b main --tree=dir=tree")] }
+            .With(
+                Directory, Trees, Base, Branch, Subject, Body, BodyFile, Parent, Orphan, NoBindings, Bindings, Strings, Detached, Keep, Uid, Gid, Canonical,
+                NoXattrs, Unchanged, Consume, LinkSpeedup, Devino, StatOverride, SkipList, Table, Fsync, Timestamp)
+            .OnRepository(Run);
+
+    private static int Run(ParseResult parsed, Repository repository, CancellationToken cancel)
+    {
+        string? name = parsed.GetValue(Branch);
+        if (name is null && !parsed.GetValue(Orphan))
+            throw new Finding("A branch must be specified with --branch, or use --orphan", "commit --branch=NAME");
+        if (parsed.GetValue(Fsync) is { } durable)
+            repository.Fsync = durable;
+        List<TreeSource> trees = [.. Sources(parsed, repository)];
+        var lists = new PathLists(parsed.GetValue(StatOverride), parsed.GetValue(SkipList));
+        using var line = new ProgressLine(new Speaker(json: false));
+        var progress = new Reporter<CommitProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.Bytes)} read, {at.ObjectsWritten} objects written"));
+        CommitResult result = repository.CommitTrees(trees, lists.ApplyTo(Options(parsed, repository, name)), progress, cancel);
+        line.Dispose();
+        if (parsed.GetValue(Consume))
+        {
+            foreach (TreeSource.Directory consumed in trees.OfType<TreeSource.Directory>())
+                Remove(consumed.Path);
+        }
+
+        Console.Out.WriteLine(parsed.GetValue(Table) ? TableOf(result) : result.Checksum.ToString());
+        return 0;
+    }
+
+    private static CommitOptions Options(ParseResult parsed, Repository repository, string? name)
+    {
+        string? before = parsed.GetValue(Parent);
+        return new CommitOptions
+        {
+            Subject = parsed.GetValue(Subject)!,
+            Body = parsed.GetValue(BodyFile) is { } file ? Encoding.UTF8.GetString(RepositoryCommand.ReadFile(file)) : parsed.GetValue(Body)!,
+            Parent = before is null or "none" ? null : repository.Resolve(before),
+            NoParent = before == "none" || name is null,
+            Timestamp = parsed.GetValue(Timestamp) is { } time ? Moment.Parse(time, DateTimeOffset.UtcNow) : Moment.OfSources(),
+            Branches = name is null || parsed.GetValue(Orphan) ? [] : [name],
+            BindRefs = !parsed.GetValue(NoBindings),
+            AdditionalBindings = parsed.GetValue(Bindings) ?? [],
+            Metadata = Pairs(parsed.GetValue(Strings) ?? []),
+            DetachedMetadata = Pairs(parsed.GetValue(Detached) ?? []),
+            KeepMetadata = parsed.GetValue(Keep) ?? [],
+            OwnerUid = parsed.GetValue(Uid),
+            OwnerGid = parsed.GetValue(Gid),
+            CanonicalPermissions = parsed.GetValue(Canonical),
+            NoXattrs = parsed.GetValue(NoXattrs),
+            SkipIfUnchanged = parsed.GetValue(Unchanged),
+        };
+    }
+
+    private static IEnumerable<TreeSource> Sources(ParseResult parsed, Repository repository)
+    {
+        if (parsed.GetValue(Base) is { } revision)
+            yield return new TreeSource.OfCommit(repository.Resolve(revision));
+        string[] trees = parsed.GetValue(Trees) ?? [];
+        if (trees.Length == 0)
+            yield return new TreeSource.Directory(parsed.GetValue(Directory) ?? ".");
+        foreach (string tree in trees)
+        {
+            yield return tree.Split('=', 2) switch
+            {
+                ["dir", var path] => new TreeSource.Directory(path),
+                ["ref", var source] => new TreeSource.OfCommit(repository.Resolve(source)),
+                ["tar", _] => throw new Finding("--tree=tar= is not handled yet", "unpack it, and give --tree=dir=PATH"),
+                [var kind, _] => throw new Finding($"Invalid tree type specification '{kind}'", "--tree=dir=PATH, or --tree=ref=COMMIT"),
+                _ => throw new Finding($"Missing type in tree specification '{tree}'", "--tree=dir=PATH, or --tree=ref=COMMIT"),
+            };
+        }
+    }
+
+    private static void Remove(string path)
+    {
+        string full = Path.GetFullPath(path);
+        using Dir parent = Dir.Open(Path.GetDirectoryName(full) ?? throw new Finding("/ is not consumed", "--consume is for directories below it"));
+        parent.RemoveAll(Path.GetFileName(full));
+    }
+
+    private static string TableOf(CommitResult result) => result.Stats is not { } stats ? $"Commit: {result.Checksum}" : $"""
+        Commit: {result.Checksum}
+        Metadata Total: {stats.MetadataTotal}
+        Metadata Written: {stats.MetadataWritten}
+        Content Total: {stats.ContentTotal}
+        Content Written: {stats.ContentWritten}
+        Content Cache Hits: 0
+        Content Bytes Written: {stats.ContentBytes}
+        """;
+
+    private static VariantDictionary Pairs(string[] pairs)
+    {
+        VariantDictionary metadata = VariantDictionary.Empty;
+        foreach (string pair in pairs)
+        {
+            int equals = pair.IndexOf('=', StringComparison.Ordinal);
+            if (equals <= 0)
+                throw new Finding($"Missing '=' in KEY=VALUE metadata '{pair}'", "KEY=VALUE");
+            metadata = metadata.With(pair[..equals], pair[(equals + 1)..]);
+        }
+
+        return metadata;
+    }
+
+    /// <summary>What <c>--statoverride</c> and <c>--skip-list</c> say of paths.</summary>
+    private sealed class PathLists
+    {
+        private readonly Dictionary<string, uint> added = [], set = [];
+        private readonly HashSet<string> skipped = [];
+
+        public PathLists(string? overrides, string? skips)
+        {
+            foreach (string line in Lines(overrides))
+            {
+                bool sets = line.StartsWith('=');
+                string[] words = line.TrimStart('=', '+').Split(' ', 2);
+                if (words.Length != 2 || !uint.TryParse(words[0], CultureInfo.InvariantCulture, out uint mode))
+                    throw new Finding($"Malformed statoverride file (no space found): '{line}'", "a line is '=MODE PATH' or 'MODE PATH', in decimal");
+                (sets ? set : added)[words[1]] = mode;
+            }
+
+            skipped.UnionWith(Lines(skips));
+        }
+
+        public CommitOptions ApplyTo(CommitOptions options) => options with
+        {
+            AddedPermissions = added.Count > 0 ? added : null,
+            SetPermissions = set.Count > 0 ? set : null,
+            Filter = skipped.Count > 0 ? (path, _) => !skipped.Contains(path) : null,
+        };
+
+        private static IEnumerable<string> Lines(string? file) => file is null
+            ? []
+            : Encoding.UTF8.GetString(RepositoryCommand.ReadFile(file)).Split('\n').Where(static line => line.Length > 0);
+    }
+}

@@ -1,0 +1,76 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using Sbox.Cli.Help;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Cli.StoreCommands;
+
+/// <summary><c>summary</c>: writes and shows what a served repository says of itself.</summary>
+internal static class SummaryCommand
+{
+    public static Command Make()
+    {
+        var update = new Option<bool>("--update", "-u") { Description = "Write the summary anew from the branches" };
+        var view = new Option<bool>("--view", "-v") { Description = "Show the summary" };
+        var raw = new Option<bool>("--raw") { Description = "Show the summary as a GVariant in text form" };
+        var keys = new Option<bool>("--list-metadata-keys") { Description = "List the names in the summary's metadata" };
+        var key = new Option<string?>("--print-metadata-key") { Description = "Print one value of the summary's metadata", HelpName = "KEY" };
+        return new DocumentedCommand("summary", "Write and show the summary, by which others learn which branches there are").With(update, view, raw, keys, key)
+            .OnRepository((parsed, repository, _) =>
+            {
+                if (parsed.GetValue(update))
+                {
+                    repository.WriteSummary();
+                    return 0;
+                }
+
+                string? one = parsed.GetValue(key);
+                if (!parsed.GetValue(view) && !parsed.GetValue(raw) && !parsed.GetValue(keys) && one is null)
+                    throw new Finding("No option specified; use -u to update summary", "summary --update, or summary --view");
+                byte[] bytes = repository.Dir.TryReadAll("summary") ?? throw new Finding($"{repository.Path}/summary: No such file or directory", "summary --update writes it");
+                GVariant summary = GVariant.Parse("(a(s(taya{sv}))a{sv})", bytes);
+                var metadata = new VariantDictionary(summary.Items[1]);
+                Console.Out.Write(
+                    one is not null ? $"{metadata[one]?.ByteSwapped() ?? throw new Finding($"No such metadata key '{one}'", "--list-metadata-keys lists those that there are")}\n"
+                    : parsed.GetValue(keys) ? string.Concat(metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n"))
+                    : parsed.GetValue(raw) ? $"{summary.ByteSwapped()}\n"
+                    : Describe(summary, metadata, signed: repository.Dir.Exists("summary.sig")));
+                return 0;
+            });
+    }
+
+    private static string Describe(GVariant summary, VariantDictionary metadata, bool signed)
+    {
+        var text = new StringBuilder();
+        foreach (GVariant entry in summary.Items[0].Items)
+        {
+            IReadOnlyList<GVariant> about = entry.Items[1].Items;
+            var commit = new VariantDictionary(about[2]);
+            text.Append(CultureInfo.InvariantCulture, $"* {entry.Items[0].Text}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    Latest Commit ({Terminal.Amount.Decimal((long)about[0].ByteSwapped().Unsigned)}):\n      {Checksum.FromBytes(about[1].Bytes)}\n");
+            foreach (string name in commit.Keys)
+                text.Append(CultureInfo.InvariantCulture, $"    {Line(name, commit[name]!)}\n");
+            text.Append('\n');
+        }
+
+        foreach (string name in metadata.Keys)
+            text.Append(CultureInfo.InvariantCulture, $"{Line(name, metadata[name]!)}\n");
+        return text.Append(signed ? "" : "Summary is unsigned\n").ToString();
+    }
+
+    private static string Line(string name, GVariant value) => name switch
+    {
+        "ostree.commit.version" => $"Version ({name}): {value.Text}",
+        "ostree.commit.timestamp" => $"Timestamp ({name}): {Time(value)}",
+        "ostree.summary.mode" => $"Repository Mode ({name}): {value.Text}",
+        "ostree.summary.last-modified" => $"Last-Modified ({name}): {Time(value)}",
+        "ostree.summary.expires" => $"Expires ({name}): {Time(value)}",
+        "ostree.summary.tombstone-commits" => $"Has Tombstone Commits ({name}): {(value.ToString() == "true" ? "Yes" : "No")}",
+        _ => $"{name}: {value}",
+    };
+
+    private static string Time(GVariant value) => DateTimeOffset.FromUnixTimeSeconds(
+        (long)Math.Min(value.ByteSwapped().Unsigned, 253402300799)).ToString("yyyy-MM-dd'T'HH:mm:ss'+00'", CultureInfo.InvariantCulture);
+}
