@@ -109,6 +109,16 @@ public sealed class BpfAssembler
         return Emit(0x05 | (int)when, register, 0, 0, number);
     }
 
+    /// <summary>Jumps where two registers are equal.</summary>
+    public BpfAssembler JumpEqual(BpfLabel label, Reg one, Reg other)
+    {
+        jumps.Add((code.Count, label.Number));
+        return Emit(0x1D, one, other, 0, 0);
+    }
+
+    /// <summary><c>to = the 8 bytes</c>, least significant first.</summary>
+    public BpfAssembler Move(Reg to, ulong value) => Emit(0x18, to, 0, 0, (int)(uint)value).Emit(0, 0, 0, 0, (int)(uint)(value >> 32));
+
     /// <summary>The program's bytes.</summary>
     /// <exception cref="InvalidOperationException">A label was jumped to and never put in place, or lies too far away.</exception>
     public byte[] ToBytes()
