@@ -237,6 +237,7 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
     // r9 is an inode.
     private void Inode() =>
         code.Load(R1, R9, types["inode.i_ino"]).Store(R7, EyeRecord.ObjectInode, R1)
+            .Load(R1, R9, types["inode.i_mode"], Width.Half).Store(R7, EyeRecord.Arguments + (EyeRecord.ModeArgument * 8), R1)
             .Load(R1, R9, types["inode.i_sb"]).Load(R1, R1, types["super_block.s_dev"], Width.Word).Store(R7, EyeRecord.ObjectDevice, R1, Width.Word);
 
     private void Task()

@@ -58,6 +58,8 @@ internal static class EyeRecord
     public const int ControlGroup = 32;
     public const int Result = 40;
     public const int Arguments = 48;
+    /// <summary>The argument whose place the mode of a file takes, in records about files.</summary>
+    public const int ModeArgument = 5;
     public const int Name = 96;
     public const int NameSize = 16;
     public const int ProgramInode = 112;

@@ -19,7 +19,7 @@ internal sealed class KernelTypes
         "task_struct.nsproxy", "task_struct.mm", "task_struct.loginuid", "task_struct.real_parent", "task_struct.tgid",
         "nsproxy.mnt_ns", "mnt_namespace.ns", "ns_common.inum", "mm_struct.exe_file",
         "file.f_inode", "file.f_path", "file.f_mode", "path.dentry",
-        "inode.i_ino", "inode.i_sb", "inode.i_rdev", "super_block.s_dev",
+        "inode.i_ino", "inode.i_sb", "inode.i_rdev", "inode.i_mode", "super_block.s_dev",
         "dentry.d_name", "dentry.d_parent", "dentry.d_inode", "qstr.name", "module.name",
     ];
 

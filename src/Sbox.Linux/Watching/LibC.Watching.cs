@@ -42,7 +42,10 @@ internal static unsafe partial class LibC
     public static partial int epoll_wait(int epoll, void* events, int count, int milliseconds);
 
     [LibraryImport("libc", SetLastError = true)]
-    public static partial int pidfd_open(int pid, uint flags);
+    public static partial int eventfd(uint value, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial nint write(int fd, byte* data, nint length);
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int setns(int fd, int type);
