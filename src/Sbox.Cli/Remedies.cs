@@ -22,7 +22,7 @@ internal static class Remedies
             Console.Error.WriteLine(failure);
         if (ostree)
         {
-            Console.Error.WriteLine($"error: {(failure is RefNotFoundException missing ? $"Refspec '{missing.Revision}' not found" : failure.Message)}");
+            Console.Error.WriteLine($"error: {InTheirWords(failure)}");
             return;
         }
 
@@ -44,6 +44,14 @@ internal static class Remedies
             Console.Error.WriteLine($"  {way}");
     }
 
+    // What libostree says, where scripts are known to look for it.
+    private static string InTheirWords(Exception failure) => failure switch
+    {
+        RefNotFoundException missing => $"Refspec '{missing.Revision}' not found",
+        RemoteNotFoundException missing => $"Remote \"{missing.Remote}\" not found",
+        _ => failure.Message,
+    };
+
     private static string? For(Exception failure) => failure switch
     {
         Finding finding => finding.WayOut,
@@ -52,6 +60,7 @@ internal static class Remedies
         BuildFailedException => "Nothing was committed",
         RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
+        RemoteNotFoundException => "The remotes that there are: sbox store remote list",
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         PullException => "What came so far is kept, and the same command goes on from there",

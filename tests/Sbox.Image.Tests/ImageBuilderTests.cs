@@ -101,9 +101,9 @@ public sealed class ImageBuilderTests : IDisposable
     {
         using Repository repository = Create("repo");
         Checksum before = Build(repository, Text).Commit;
-        Directory.Delete($"{cache.Root}/initrd", recursive: true); // now dracut is needed, which the fake tree lacks
+        Directory.Delete($"{cache.Root}/initrd", recursive: true); // now dracut is needed, and the fake tree's is none
         string mounts = File.ReadAllText("/proc/self/mounts");
-        var failed = Assert.Throws<BuildFailedException>(() => Build(repository, Text.Replace("\"hello\"", "\"bye\"", StringComparison.Ordinal)));
+        var failed = Assert.Throws<BuildFailedException>(() => Build(repository, Text.Replace("\"hello\"", "\"bye\"", StringComparison.Ordinal) + "\n[initrd]\nmade-by = \"dracut\"\n"));
 
         Assert.Equal(("initrd", "dracut", 127), (failed.Step, failed.Tool, failed.ExitCode));
         Assert.Contains(failed.LastLines, line => line.Contains("dracut", StringComparison.Ordinal));

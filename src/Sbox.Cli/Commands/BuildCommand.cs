@@ -22,7 +22,7 @@ internal static class BuildCommand
         {
             Details =
             [
-                "mmdebstrap installs the recipe's packages, the recipe's files are laid over them, dracut makes the initrd, and the tree is made immutable: "
+                "mmdebstrap installs the recipe's packages, the recipe's files are laid over them, the initrd is made, and the tree is made immutable: "
                 + "/usr holds all, /etc becomes /usr/etc, /var is rebuilt at boot. The commit carries the version, the recipe's digest and the list of packages.",
                 "The same recipe over the same packages gives the same commit, on any machine. What is slow is kept in ${XDG_CACHE_HOME:-~/.cache}/sbox; "
                 + "a recipe whose tree the branch has already is not built again.",

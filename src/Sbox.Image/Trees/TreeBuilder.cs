@@ -64,7 +64,7 @@ public sealed class TreeBuilder(BuildCache cache)
         }
     }
 
-    // dracut sees the packages, the programs and its own configuration, and nothing else of the recipe: so the key says all.
+    // The initrd is made of the packages, the programs and, for dracut, its configuration, and nothing else of the recipe: so the key says all.
     private void AddInitrd(TreeRoot tree, TreePlan plan, IReadOnlyList<InstalledPackage> packages, string kernel, long timestamp, StepRunner runner)
     {
         string image = cache.Initrd($"{Initrd.Key(plan.Recipe, packages, plan.Programs)}");
@@ -75,7 +75,7 @@ public sealed class TreeBuilder(BuildCache cache)
         }
         else
         {
-            RecipeLayer.PutFiles(tree, plan.Recipe.Files.Where(Initrd.DependsOn));
+            RecipeLayer.PutFiles(tree, plan.Recipe.Files.Where(file => Initrd.DependsOn(plan.Recipe, file)));
             string made = image + $".{Environment.ProcessId}.tmp";
             Initrd.Make(tree, plan.Recipe, kernel, plan.Programs, timestamp, made, runner);
             BuildCache.Keep(made, image);

@@ -23,7 +23,7 @@ public sealed record TreePlan(
             ? $"packages  {packages.Count} of {Recipe.Packages.Suite}, from the cache ({BaseKey.ToString()[..12]})\n"
             : $"packages  mmdebstrap installs {Recipe.Packages.Packages.Count} and what they need from {Recipe.Packages.Suite}\n");
         text.Append(CultureInfo.InvariantCulture, $"files     {Recipe.Files.Count}{(Programs is null ? "" : " and the programs of a box")}\n");
-        text.Append(InitrdCached ? "initrd    from the cache\n" : "initrd    dracut makes it\n");
+        text.Append(InitrdCached ? "initrd    from the cache\n" : Recipe.Initrd.MadeBy == InitrdMaker.Dracut ? "initrd    dracut makes it\n" : "initrd    sbox-root and drivers\n");
         return text.ToString();
     }
 }
