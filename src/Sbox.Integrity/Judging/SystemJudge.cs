@@ -10,6 +10,9 @@ internal sealed class SystemJudge(SentinelPolicy policy, SystemFacts facts, Func
 
     private readonly Queue<(int Thread, bool FromFile)> reading = new();
 
+    /// <summary>Whether an event is of a kind that is judged here.</summary>
+    public static bool Knows(KernelAct act) => act >= KernelAct.SetUserId;
+
     /// <summary>What an event is; null when it is as it should be.</summary>
     public Finding? Judge(KernelEvent seen, Culprit culprit) => seen.Act switch
     {

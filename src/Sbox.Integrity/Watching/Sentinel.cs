@@ -138,7 +138,7 @@ public sealed class Sentinel : IDisposable
             return;
         foreach (KernelEvent each in events)
         {
-            if (judge.Judge(each, CulpritOf(each)) is { } finding)
+            if (SystemJudge.Knows(each.Act) && judge.Judge(each, CulpritOf(each)) is { } finding)
                 Report(new Seen(finding, each.Namespace, each));
         }
 
