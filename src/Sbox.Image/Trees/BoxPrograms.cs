@@ -53,6 +53,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         tree.Write(UnitInTree, File.ReadAllBytes(SentinelUnit));
         tree.Link("usr/lib/systemd/system/sysinit.target.wants/sbox-watch.service", "../sbox-watch.service");
         tree.MakeDirs("usr/lib/sbox/watch-test");
+        tree.MakeDirs("etc/sbox/sentinel.d"); // only what is there when the sentinel starts can be watched
     }
 
     internal Checksum Digest()

@@ -80,7 +80,6 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
 
     private IEnumerable<Seen> LookAt(uint number, IReadOnlyList<KernelEvent> calls)
     {
-        bool isNew = book.Find(number) is null;
         KnownNamespace known = book.Add(number, calls.Count > 0 ? calls[^1].Caller.Thread : book.Find(number)?.Process ?? 0);
         IReadOnlyList<MountEntry>? mounts = Read(number, known, calls);
         var told = new HashSet<string>(StringComparer.Ordinal);
@@ -88,8 +87,9 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         {
             var view = new NamespaceView(number, mounts, known.IsSbox);
             IReadOnlyList<Finding> wrong = MountJudge.Violations(policy, facts, view);
-            Finding[] news = [.. wrong.Where(finding => !known.Wrong.Contains(finding.Key) && !(isNew && book.IsWrongSomewhere(finding.Kind, finding.Path)))];
+            Finding[] news = [.. wrong.Where(finding => (!known.Wrong.Contains(finding.Key) || IsDoneAgain(finding, calls)) && !(!known.IsLookedAt && book.IsWrongSomewhere(finding.Kind, finding.Path)))];
             known.Wrong = [.. wrong.Select(static finding => finding.Key)];
+            known.IsLookedAt = true;
             told.UnionWith(wrong.Select(static finding => finding.Path));
             foreach (Finding finding in news)
             {
@@ -108,6 +108,10 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
                 yield return new Seen(over, number, call);
         }
     }
+
+    // The kernel gives the number of a mount that went to the next one: the same number is not always the same mount.
+    private static bool IsDoneAgain(Finding finding, IReadOnlyList<KernelEvent> calls) =>
+        finding.Mount is { } mount && calls.Any(call => call.Act is KernelAct.Mount or KernelAct.MoveMount && call.Text == mount.MountPoint);
 
     private Finding? OfCall(KernelEvent call, KnownNamespace known, bool isSystem)
     {

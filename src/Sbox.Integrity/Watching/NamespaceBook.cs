@@ -8,6 +8,9 @@ internal sealed class KnownNamespace(int process)
     /// <summary>A process that was in it.</summary>
     public int Process { get; set; } = process;
 
+    /// <summary>Whether its mounts were looked at before.</summary>
+    public bool IsLookedAt { get; set; }
+
     /// <summary>Whether sbox made it, to write in it.</summary>
     public bool IsSbox { get; set; }
 
