@@ -29,13 +29,7 @@ internal static class Remedies
         string? way = For(failure);
         if (json)
         {
-            Console.Error.WriteLine(Terminal.Speaker.JsonLine(writer =>
-            {
-                writer.WriteString("error", failure.Message);
-                writer.WriteString("kind", failure.GetType().Name);
-                if (way is not null)
-                    writer.WriteString("remedy", way);
-            }));
+            SayJson(failure.Message, failure.GetType().Name, way);
             return;
         }
 
@@ -43,6 +37,15 @@ internal static class Remedies
         if (way is not null)
             Console.Error.WriteLine($"  {way}");
     }
+
+    /// <summary>An error as one JSON object on stderr.</summary>
+    public static void SayJson(string error, string kind, string? way) => Console.Error.WriteLine(Terminal.Speaker.JsonLine(writer =>
+    {
+        writer.WriteString("error", error);
+        writer.WriteString("kind", kind);
+        if (way is not null)
+            writer.WriteString("remedy", way);
+    }));
 
     // What libostree says, where scripts are known to look for it.
     private static string InTheirWords(Exception failure) => failure switch

@@ -48,7 +48,7 @@ public sealed class BoxImage(BuildCache cache)
             time = repository.LoadCommit(commit).Time;
         }
 
-        FreshInstall.Run(
+        DeployResult installed = FreshInstall.Run(
             new InstallRequest(root, esp, request.Repository, request.Ref, request.Os ?? request.Ref.Split('/')[0])
             {
                 RemoteUrl = request.RemoteUrl,
@@ -56,9 +56,21 @@ public sealed class BoxImage(BuildCache cache)
                 Options = request.Sysroot,
             },
             new Told(step => progress?.Report(new BuildStep(step, ""))), cancel);
-        DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString()) { Timestamp = time.ToUnixTimeSeconds(), UserBytes = request.UserBytes });
+        DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString())
+        {
+            Architecture = ArchitectureOf($"{root}/{installed.Name.Directory}"),
+            Timestamp = time.ToUnixTimeSeconds(),
+            UserBytes = request.UserBytes,
+        });
         DiskImage.Write(plan, request.Output, progress, cancel);
         return plan;
+    }
+
+    // By what will boot, not by what a recipe said: the firmware and the partition's type must agree.
+    private static string ArchitectureOf(string deployment)
+    {
+        using Dir tree = Dir.Open(deployment);
+        return UnifiedKernel.Architecture(tree);
     }
 
     // Modes of their own, whatever the umask: this is the root directory of a disk. tmp is for recipes that want /tmp there.

@@ -10,7 +10,7 @@ namespace Sbox.Image;
 public sealed record DiskContent(string RootDirectory, string EspDirectory, string Seed)
 {
     /// <summary>Debian's name of the architecture; decides the root partition's type.</summary>
-    public string Architecture { get; init; } = "amd64";
+    public required string Architecture { get; init; }
 
     /// <summary>Bytes for /var and everything else that the box's people bring.</summary>
     public long UserBytes { get; init; } = 2L << 30;
