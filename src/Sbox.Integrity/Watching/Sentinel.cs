@@ -85,6 +85,8 @@ public sealed class Sentinel : IDisposable
         foreach (Seen each in mounts.First())
             Report(each);
         metrics.Write();
+        // Starting took megabytes that watching does not need; the collector would keep them for a day without another collection.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         beat();
 
         Span<long> ready = stackalloc long[16];
