@@ -96,9 +96,9 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, History 
         };
         if (action is null)
             return null;
-        int process = alarm.Namespace == facts.Namespace ? facts.Process : call?.Caller.Process ?? 0;
-        if (Namespaces.MountNamespaceOf(process) != alarm.Namespace)
-            return "not undone: its namespace has no process any more that is known";
+        int[] likely = alarm.Namespace == facts.Namespace ? [facts.Process] : call is null ? [] : [call.Caller.Process, call.Caller.Parent];
+        if (Namespaces.ProcessIn(alarm.Namespace, likely) is not { } process)
+            return "not undone: its namespace has no process any more";
         Namespaces.RunIn(process, alarm.Namespace, action);
         return alarm.Finding.Kind is FindingKind.Covered or FindingKind.SystemExtension ? "undone: unmounted" : "undone: read-only again";
     }

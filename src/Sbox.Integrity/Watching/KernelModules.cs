@@ -5,11 +5,12 @@ internal static class KernelModules
 {
     /// <summary>Whether a module of that name belongs to the system.</summary>
     /// <param name="name">As the kernel calls it: with <c>_</c> where the file may have <c>-</c>.</param>
-    public static bool IsOfSystem(string name)
+    /// <param name="root">The system's root, as process 1 has it: a service may be kept from seeing its modules.</param>
+    public static bool IsOfSystem(string name, string root)
     {
         string kernel = File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
         return new[] { "modules.dep", "modules.builtin" }
-            .Select(list => $"/usr/lib/modules/{kernel}/{list}")
+            .Select(list => $"{root}/usr/lib/modules/{kernel}/{list}")
             .Where(File.Exists)
             .SelectMany(File.ReadLines)
             .Any(line => NameIn(line) == name);

@@ -102,7 +102,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         bool isSystem = mounts is null || (MountTree.Of(mounts).Base is { } root && root.Device == facts.RootDevice && root.Root == facts.RootPath);
         foreach (KernelEvent call in calls)
         {
-            if (OfCall(call, known, isSystem) is not { } over || !told.Add(over.Path))
+            if (OfCall(call, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !told.Add(over.Path))
                 continue;
             if (!MountJudge.IsAllowed(policy, facts, over, number, culpritOf(call).SystemProgram))
                 yield return new Seen(over, number, call);
@@ -112,6 +112,11 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     // The kernel gives the number of a mount that went to the next one: the same number is not always the same mount.
     private static bool IsDoneAgain(Finding finding, IReadOnlyList<KernelEvent> calls) =>
         finding.Mount is { } mount && calls.Any(call => call.Act is KernelAct.Mount or KernelAct.MoveMount && call.Text == mount.MountPoint);
+
+    // What was mounted is in the table, and the table was judged.
+    private bool IsStillThere(Finding over, KernelEvent call, IReadOnlyList<MountEntry>? mounts) =>
+        over.IsOver && over.Kind != FindingKind.Writable && mounts is not null
+        && mounts.Count(mount => mount.MountPoint == call.Text) > (call.Text == "/" || policy.Protected.Any(path => path.Path == call.Text && path.Storage is not null) ? 1 : 0);
 
     private Finding? OfCall(KernelEvent call, KnownNamespace known, bool isSystem)
     {
@@ -142,10 +147,10 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         if (number == facts.Namespace)
             return system.Read();
-        foreach (int process in calls.Reverse().SelectMany(static call => new[] { call.Caller.Thread, call.Caller.Process }).Append(known.Process).Distinct())
+        // The caller is often gone by now; whoever started it is mostly still there, and in the same namespace.
+        IEnumerable<int> likely = calls.Reverse().SelectMany(static call => new[] { call.Caller.Thread, call.Caller.Process, call.Caller.Parent }).Append(known.Process).Distinct();
+        for (int attempt = 0; attempt < 2 && Namespaces.ProcessIn(number, likely) is { } process; attempt++)
         {
-            if (process <= 0 || Namespaces.MountNamespaceOf(process) != number)
-                continue;
             using MountInfoFile? file = MountInfoFile.TryOpen(process);
             try
             {
@@ -154,7 +159,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
             }
             catch (LinuxException)
             {
-                continue; // it ended between the two
+                continue; // it ended between the two; somebody else may still be there
             }
         }
 

@@ -28,7 +28,7 @@ public sealed record MountEntry(
     {
         // Fields 7 and up are optional and end with a lone hyphen.
         string[] fields = line.Split(' ');
-        int hyphen = Array.IndexOf(fields, "-", 6);
+        int hyphen = fields.Length > 6 ? Array.IndexOf(fields, "-", 6) : -1;
         if (hyphen < 0 || fields.Length < hyphen + 4)
             throw new FormatException($"mountinfo: '{line}' lacks a field");
         return new MountEntry(

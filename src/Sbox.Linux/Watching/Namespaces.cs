@@ -21,6 +21,26 @@ public static unsafe class Namespaces
         }
     }
 
+    /// <summary>A process in a mount namespace; null when none is.</summary>
+    /// <param name="number">The namespace.</param>
+    /// <param name="likely">Processes that may be in it; only when none of them is, all are looked through.</param>
+    public static int? ProcessIn(uint number, IEnumerable<int> likely)
+    {
+        foreach (int process in likely)
+        {
+            if (process > 0 && MountNamespaceOf(process) == number)
+                return process;
+        }
+
+        foreach (string directory in Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process) && MountNamespaceOf(process) == number)
+                return process;
+        }
+
+        return null;
+    }
+
     /// <summary>Runs something in the mount namespace of a process, on a thread that ends with it.</summary>
     /// <param name="process">A process in it.</param>
     /// <param name="number">The namespace that it has to be: the process may have been replaced by another of its number.</param>

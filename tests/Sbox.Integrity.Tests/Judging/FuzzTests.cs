@@ -13,24 +13,24 @@ public sealed class FuzzTests
 
     private static readonly string Shipped = File.ReadAllText(Path.Combine(SourceTree.Root, "packaging", "sentinel", "sentinel.d", "10-box.toml"));
 
-    private static readonly Gen<string> Word = Gen.OneOfConst(
+    private static readonly Gen<string> Word = Gen.OneOf<string>(
         "[[protect]]", "[[storage]]", "[[allow]]", "[severity]", "[reaction.critical]", "[set-user-id]", "[test]", "path", "storage", "mount", "writable", "finding",
         "covered", "do", "hook", "by", "type", "root", "only-own-namespace", "may-loosen", "=", "=", "=", "\n", "\n", "\n", "true", "false", "[", "]", "\"/usr\"", "\"/\"",
         "\"covered\"", "\"critical\"", "[\"journal\"]", "[\"undo\", \"kill\"]", "\"\"\"", "'", "1e9", "2026-01-01", "#", ".", ",", "{", "}", "\0", "\u00e4", "\ud83d");
 
-    private static readonly Gen<string> Policies = Gen.OneOf(
+    private static readonly Gen<string> Policies = Gen.OneOf<string>(
         Word.Array[0, 30].Select(static words => string.Join(' ', words)),
         Gen.Select(Gen.Int[0, Shipped.Length - 1], Gen.Int[0, 20], Gen.Char.AlphaNumeric.Array[0, 6], static (at, cut, put) =>
             Shipped[..at] + new string(put) + Shipped[Math.Min(Shipped.Length, at + cut)..]));
 
-    private static readonly Gen<string> Field = Gen.OneOf(
-        Gen.Int[0, 99].Select(static number => $"{number}"), Gen.OneOfConst("/", "/usr", "/usr/bin", "/sysroot", "254:2", "0:27", "-", "rw", "ro", "ext4", "overlay", "sysext", "\\040", "\\1", "\\999", ""),
+    private static readonly Gen<string> Field = Gen.OneOf<string>(
+        Gen.Int[0, 99].Select(static number => $"{number}"), Gen.OneOf<string>("/", "/usr", "/usr/bin", "/sysroot", "254:2", "0:27", "-", "rw", "ro", "ext4", "overlay", "sysext", "\\040", "\\1", "\\999", ""),
         Gen.String[0, 5]);
 
-    private static readonly Gen<string> Lines = Gen.OneOf(
+    private static readonly Gen<string> Lines = Gen.OneOf<string>(
         Field.Array[0, 14].Select(static fields => string.Join(' ', fields)),
-        Gen.Select(Gen.Int[1, 60], Gen.Int[1, 60], Gen.OneOfConst("254:2", "254:1", "0:27", "0:50"), Gen.OneOfConst("/", "/usr", "/boot", "/ostree/repo"),
-            Gen.OneOfConst("/", "/usr", "/usr/lib", "/boot", "/sysroot", "/mnt", "/run"), Gen.OneOfConst("rw", "ro"), Gen.OneOfConst("tmpfs", "ext4", "overlay", "vfat"),
+        Gen.Select(Gen.Int[1, 60], Gen.Int[1, 60], Gen.OneOf<string>("254:2", "254:1", "0:27", "0:50"), Gen.OneOf<string>("/", "/usr", "/boot", "/ostree/repo"),
+            Gen.OneOf<string>("/", "/usr", "/usr/lib", "/boot", "/sysroot", "/mnt", "/run"), Gen.OneOf<string>("rw", "ro"), Gen.OneOf<string>("tmpfs", "ext4", "overlay", "vfat"),
             static (id, parent, device, root, place, options, type) => $"{id} {parent} {device} {root} {place} {options} - {type} x {options}"));
 
     [Fact]
