@@ -65,6 +65,7 @@ internal static class Remedies
             $"Nothing was committed. The last lines of {failed.Tool}:\n{string.Join('\n', failed.LastLines.Select(static line => $"    {line}"))}",
         BuildFailedException => "Nothing was committed",
         RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
+        Sbox.Integrity.PolicyException => "docs/sentinel.md and sbox-sentinel.d(5) tell what a policy may hold",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
         RemoteNotFoundException => "The remotes that there are: sbox store remote list",
         RefNotFoundException => "The refs that there are: sbox store refs",

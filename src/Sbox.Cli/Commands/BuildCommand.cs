@@ -79,7 +79,15 @@ internal static class BuildCommand
         string beside = Path.GetDirectoryName(own) ?? "/";
         var programs = Directory.Exists(Path.Combine(beside, "90sbox"))
             ? new BoxPrograms(own, Path.Combine(beside, "sbox-root"), Path.Combine(beside, "90sbox"))
-            : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox");
+            {
+                SentinelPolicy = Path.Combine(beside, "sentinel", "sentinel.d"),
+                SentinelUnit = Path.Combine(beside, "sentinel", "sbox-watch.service"),
+            }
+            : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox")
+            {
+                SentinelPolicy = "/usr/lib/sbox/sentinel.d",
+                SentinelUnit = "/usr/lib/systemd/system/sbox-watch.service",
+            };
         return programs.Missing() is [var missing, ..]
             ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")
             : programs;

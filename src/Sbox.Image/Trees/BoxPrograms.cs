@@ -10,10 +10,21 @@ namespace Sbox.Image;
 public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModule)
 {
     private const string ModuleInTree = "usr/lib/dracut/modules.d/90sbox";
+    private const string PolicyInTree = "usr/lib/sbox/sentinel.d";
+    private const string UnitInTree = "usr/lib/systemd/system/sbox-watch.service";
 
-    /// <summary>What is absent of the three; empty when all is there.</summary>
+    /// <summary>The directory of the sentinel's policy; null for a box without a sentinel.</summary>
+    public string? SentinelPolicy { get; init; }
+
+    /// <summary>The sentinel's unit.</summary>
+    public string? SentinelUnit { get; init; }
+
+    /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
-        [.. new[] { Sbox, SboxRoot }.Where(file => !File.Exists(file)), .. new[] { DracutModule }.Where(directory => !Directory.Exists(directory))];
+    [
+        .. new[] { Sbox, SboxRoot, SentinelUnit }.OfType<string>().Where(file => !File.Exists(file)),
+        .. new[] { DracutModule, SentinelPolicy }.OfType<string>().Where(directory => !Directory.Exists(directory)),
+    ];
 
     internal void InstallInto(TreeRoot tree)
     {
@@ -27,12 +38,33 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             uint mode = (module.Stat(name).Permissions & Permission.Execute) != 0 ? Permission.Program : Permission.File;
             tree.Write($"{ModuleInTree}/{name}", module.ReadAll(name), mode);
         }
+
+        InstallSentinel(tree);
+    }
+
+    // Its start is asked for in /usr, which is sealed: nothing in /etc has to say so, and a change there that stops it is seen.
+    private void InstallSentinel(TreeRoot tree)
+    {
+        if (SentinelPolicy is null || SentinelUnit is null)
+            return;
+        tree.Empty(PolicyInTree);
+        foreach (string name in PolicyFiles())
+            tree.Write($"{PolicyInTree}/{name}", File.ReadAllBytes($"{SentinelPolicy}/{name}"));
+        tree.Write(UnitInTree, File.ReadAllBytes(SentinelUnit));
+        tree.Link("usr/lib/systemd/system/sysinit.target.wants/sbox-watch.service", "../sbox-watch.service");
+        tree.MakeDirs("usr/lib/sbox/watch-test");
+        tree.MakeDirs("etc/sbox/sentinel.d"); // only what is there when the sentinel starts can be watched
     }
 
     internal Checksum Digest()
     {
         using var digest = new InputDigest("sbox programs 1");
-        return digest.AddFile(Sbox).Add(InitrdDigest().Span).Finish();
+        digest.AddFile(Sbox).Add(InitrdDigest().Span);
+        if (SentinelUnit is not null)
+            digest.AddFile(SentinelUnit);
+        foreach (string name in PolicyFiles())
+            digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
+        return digest.Finish();
     }
 
     /// <summary>Of what gets into the initrd only: another sbox alone must not make another initrd.</summary>
@@ -44,6 +76,9 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             digest.Add(name).AddFile($"{DracutModule}/{name}");
         return digest.Finish();
     }
+
+    private IEnumerable<string> PolicyFiles() => SentinelPolicy is null
+        ? [] : Directory.GetFiles(SentinelPolicy, "*.toml").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 
     private IEnumerable<string> ModuleFiles() => Directory.GetFiles(DracutModule).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 }

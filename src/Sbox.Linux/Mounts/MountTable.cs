@@ -19,19 +19,25 @@ public sealed record MountEntry(
     /// <summary>Whether nothing is written here: by this mount's attribute or by the file system itself.</summary>
     public bool IsReadOnly => Has(Options, "ro") || Has(SuperOptions, "ro");
 
+    /// <summary>Whether the mount's own attribute keeps writers out, whatever its file system would allow.</summary>
+    public bool IsMarkedReadOnly => Has(Options, "ro");
+
     /// <summary>Reads one line.</summary>
     /// <exception cref="FormatException">It lacks a field.</exception>
     public static MountEntry Parse(string line)
     {
         // Fields 7 and up are optional and end with a lone hyphen.
         string[] fields = line.Split(' ');
-        int hyphen = Array.IndexOf(fields, "-", 6);
+        int hyphen = fields.Length > 6 ? Array.IndexOf(fields, "-", 6) : -1;
         if (hyphen < 0 || fields.Length < hyphen + 4)
             throw new FormatException($"mountinfo: '{line}' lacks a field");
         return new MountEntry(
-            int.Parse(fields[0], CultureInfo.InvariantCulture), int.Parse(fields[1], CultureInfo.InvariantCulture), fields[2],
+            Number(fields[0], line), Number(fields[1], line), fields[2],
             Unescape(fields[3]), Unescape(fields[4]), fields[5], fields[hyphen + 1], Unescape(fields[hyphen + 2]), fields[hyphen + 3]);
     }
+
+    private static int Number(string field, string line) => int.TryParse(field, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+        ? number : throw new FormatException($"mountinfo: '{line}' has no number where one belongs");
 
     private static bool Has(string options, string option) =>
         $",{options},".Contains($",{option},", StringComparison.Ordinal);
@@ -44,7 +50,7 @@ public sealed record MountEntry(
         var text = new StringBuilder(field.Length);
         for (int at = 0; at < field.Length; at++)
         {
-            if (field[at] == '\\' && at + 3 < field.Length)
+            if (field[at] == '\\' && at + 3 < field.Length && field.AsSpan(at + 1, 3).IndexOfAnyExceptInRange('0', '7') < 0)
             {
                 text.Append((char)(((field[at + 1] - '0') << 6) | ((field[at + 2] - '0') << 3) | (field[at + 3] - '0')));
                 at += 3;
@@ -66,8 +72,13 @@ public static class MountTable
     public static IReadOnlyList<MountEntry> Read()
     {
         using Dir proc = Dir.Open("/proc/self");
-        return [.. FileName.FromBytes(proc.ReadAll("mountinfo")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(MountEntry.Parse)];
+        return Parse(FileName.FromBytes(proc.ReadAll("mountinfo")));
     }
+
+    /// <summary>Reads the text of a mountinfo file.</summary>
+    /// <exception cref="FormatException">A line lacks a field.</exception>
+    public static IReadOnlyList<MountEntry> Parse(string text) =>
+        [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(MountEntry.Parse)];
 
     /// <summary>The topmost mount at exactly this mount point; null where there is none.</summary>
     public static MountEntry? At(string mountPoint) => Read().LastOrDefault(entry => entry.MountPoint == mountPoint);

@@ -1,0 +1,177 @@
+using System.Diagnostics;
+using Sbox.Linux;
+
+namespace Sbox.Integrity;
+
+/// <summary>
+/// Does what the policy says about an alarm. What stops the harm comes first, then what is written down, then what may take its time:
+/// walls and hooks run on a thread of their own.
+/// </summary>
+internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, History history, Metrics metrics, Action<string> complain)
+{
+    private static readonly TimeSpan HookLimit = TimeSpan.FromSeconds(30);
+    private readonly Lock gate = new();
+    private readonly Queue<Action> waiting = new();
+    private bool working;
+
+    /// <summary>Reacts.</summary>
+    /// <param name="alarm">What is reported.</param>
+    /// <param name="call">The call that it comes from; null where none was seen.</param>
+    /// <returns>The alarm as it was written down.</returns>
+    public Alarm React(Alarm alarm, KernelEvent? call)
+    {
+        ReactionPlan plan = policy.ReactionTo(alarm.Severity);
+        var done = new List<string>();
+        foreach (Reaction step in plan.Do)
+        {
+            if (Stop(step, alarm, call) is { } what)
+                done.Add(what);
+        }
+
+        alarm = alarm with
+        {
+            Done = done,
+            Latency = call is null ? null : TimeSpan.FromTicks((Stopwatch.GetTimestamp() - call.Nanoseconds) / 100),
+        };
+        Tell(plan, alarm);
+        return alarm;
+    }
+
+    private void Tell(ReactionPlan plan, Alarm alarm)
+    {
+        if (plan.Do.Contains(Reaction.Journal) && Journal.Write(alarm) != Errno.None)
+            complain($"<2>{alarm}"); // no journal: stderr, with the priority as systemd reads it there
+        try
+        {
+            history.Add(alarm.ToJson());
+            if (plan.Do.Contains(Reaction.Metrics))
+            {
+                metrics.Count(alarm);
+                metrics.Write();
+            }
+        }
+        catch (IOException full)
+        {
+            complain($"<3>the alarm is in the journal only: {full.Message}");
+        }
+
+        if (plan.Do.Contains(Reaction.Wall))
+            Later(() => Run(new ChildCommand("wall", []) { Input = $"sbox: {PolicyReader.NameOf(alarm.Severity)}: {alarm}\n" }));
+        if (plan.Do.Contains(Reaction.Hook) && plan.Hook is { } hook)
+            Later(() => Run(new ChildCommand(hook, []) { Input = alarm.ToJson() + "\n", Environment = Facts(alarm) }));
+        if (plan.Do.Contains(Reaction.Reboot))
+            Later(() => Run(new ChildCommand("systemctl", ["reboot", "--force"])));
+    }
+
+    private string? Stop(Reaction step, Alarm alarm, KernelEvent? call)
+    {
+        try
+        {
+            return step switch
+            {
+                Reaction.Undo => Undo(alarm, call),
+                Reaction.Kill => Kill(alarm.Culprit),
+                Reaction.Freeze => Freeze(alarm.Culprit),
+                Reaction.CloseTombs => "tombs were not closed: there are none yet",
+                Reaction.Reboot => "the machine reboots",
+                _ => null,
+            };
+        }
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+        {
+            return $"{PolicyReader.NameOf(step)} failed: {refused.Message}";
+        }
+    }
+
+    private string? Undo(Alarm alarm, KernelEvent? call)
+    {
+        if (alarm.Finding.Mount is not { } mount || alarm.Finding.IsOver)
+            return null;
+        Action? action = alarm.Finding.Kind switch
+        {
+            FindingKind.Writable or FindingKind.Loosened or FindingKind.PhysicalWritable or FindingKind.EspWritable =>
+                () => Mounts.SetAttributes(mount.MountPoint, set: MountAttributes.ReadOnly),
+            FindingKind.Covered or FindingKind.SystemExtension => () => Mounts.Detach(mount.MountPoint),
+            _ => null,
+        };
+        if (action is null)
+            return null;
+        int[] likely = alarm.Namespace == facts.Namespace ? [facts.Process] : call is null ? [] : [call.Caller.Process, call.Caller.Parent];
+        if (Namespaces.ProcessIn(alarm.Namespace, likely) is not { } process)
+            return "not undone: its namespace has no process any more";
+        Namespaces.RunIn(process, alarm.Namespace, action);
+        return alarm.Finding.Kind is FindingKind.Covered or FindingKind.SystemExtension ? "undone: unmounted" : "undone: read-only again";
+    }
+
+    // Process 1 and what belongs to the sealed system's systemd are never killed: the machine would go down with them.
+    private static string? Kill(Culprit? who)
+    {
+        if (!MayStop(who))
+            return null;
+        Signals.Send(who!.Process, Signals.Kill);
+        return $"killed {who.Process}";
+    }
+
+    private static string? Freeze(Culprit? who)
+    {
+        if (!MayStop(who) || who!.ControlGroup is not { Length: > 1 } group)
+            return null;
+        File.WriteAllText($"/sys/fs/cgroup{group}/cgroup.freeze", "1");
+        return $"froze {group}";
+    }
+
+    private static bool MayStop(Culprit? who) =>
+        who is not null && who.Process > 1 && who.Process != Environment.ProcessId && who.SystemProgram is not ("/usr/lib/systemd/systemd" or "/usr/lib/systemd/systemd-executor");
+
+    private static Dictionary<string, string> Facts(Alarm alarm) =>
+        Journal.Fields(alarm).Where(static field => field.Name.StartsWith("SBOX_", StringComparison.Ordinal) && !field.Value.Contains('\0', StringComparison.Ordinal))
+            .ToDictionary(static field => field.Name, static field => field.Value, StringComparer.Ordinal);
+
+    private void Run(ChildCommand command)
+    {
+        using var limit = new CancellationTokenSource(HookLimit);
+        try
+        {
+            ChildResult result = ChildProcess.Run(command, cancel: limit.Token);
+            if (result.ExitCode != 0)
+                complain($"<4>{command.Title} ended with {result.ExitCode}");
+        }
+        catch (Exception failure) when (failure is IOException or OperationCanceledException)
+        {
+            complain($"<4>{command.Title}: {failure.Message}");
+        }
+    }
+
+    // One thread, made when there is something to do and gone after: an idle sentinel has none.
+    private void Later(Action action)
+    {
+        const int waitingAtMost = 16; // a flood of alarms is in the journal; terminals need not show each
+        lock (gate)
+        {
+            if (waiting.Count >= waitingAtMost)
+                return;
+            waiting.Enqueue(action);
+            if (working)
+                return;
+            working = true;
+        }
+
+        new Thread(Work, maxStackSize: 256 * 1024) { IsBackground = true }.Start();
+    }
+
+    private void Work()
+    {
+        while (true)
+        {
+            Action? next;
+            lock (gate)
+            {
+                working = waiting.TryDequeue(out next);
+                if (!working)
+                    return;
+            }
+
+            next!();
+        }
+    }
+}

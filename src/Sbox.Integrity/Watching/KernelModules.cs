@@ -1,0 +1,25 @@
+namespace Sbox.Integrity;
+
+/// <summary>The modules of the running kernel, as its own list has them.</summary>
+internal static class KernelModules
+{
+    /// <summary>Whether a module of that name belongs to the system.</summary>
+    /// <param name="name">As the kernel calls it: with <c>_</c> where the file may have <c>-</c>.</param>
+    /// <param name="root">The system's root, as process 1 has it: a service may be kept from seeing its modules.</param>
+    public static bool IsOfSystem(string name, string root)
+    {
+        string kernel = File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
+        return new[] { "modules.dep", "modules.builtin" }
+            .Select(list => $"{root}/usr/lib/modules/{kernel}/{list}")
+            .Where(File.Exists)
+            .SelectMany(File.ReadLines)
+            .Any(line => NameIn(line) == name);
+    }
+
+    private static string NameIn(string line)
+    {
+        string file = Path.GetFileName(line.Split(':')[0]);
+        int end = file.IndexOf(".ko", StringComparison.Ordinal);
+        return (end < 0 ? file : file[..end]).Replace('-', '_');
+    }
+}

@@ -1,0 +1,187 @@
+using Sbox.Linux;
+
+namespace Sbox.Integrity;
+
+/// <summary>A new finding, with the call that it comes from where one was seen.</summary>
+internal readonly record struct Seen(Finding Finding, uint Namespace, KernelEvent? Call);
+
+/// <summary>
+/// Looks at mount namespaces after something was done in them, and tells what became wrong. Events say where to look and who it was;
+/// what is wrong is read from the kernel's own table of mounts.
+/// </summary>
+internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountInfoFile system, NamespaceBook book, Func<KernelEvent, Culprit> culpritOf)
+{
+    private const int CallsRemembered = 64;
+    private const long RecentNanoseconds = 1_000_000_000;
+    private readonly Queue<KernelEvent> recent = new();
+
+    /// <summary>Whether an event is about mounts.</summary>
+    public static bool IsAboutMounts(KernelAct act) => act is KernelAct.Mount or KernelAct.Unmount or KernelAct.MoveMount
+        or KernelAct.SetAttributes or KernelAct.Reconfigure or KernelAct.PivotRoot or KernelAct.NewMount;
+
+    /// <summary>What was wrong already when the sentinel started, everywhere.</summary>
+    public IEnumerable<Seen> First()
+    {
+        foreach (Seen each in LookAt(facts.Namespace, []))
+            yield return each;
+        foreach ((uint number, int process) in NamespaceBook.Existing())
+        {
+            if (number == facts.Namespace)
+                continue;
+            book.Add(number, process);
+            foreach (Seen each in LookAt(number, []))
+                yield return each;
+        }
+    }
+
+    /// <summary>What became wrong by a burst of events.</summary>
+    /// <param name="events">What was seen, oldest first; only events about mounts and namespaces.</param>
+    /// <param name="systemChanged">Whether the kernel says that the system's own mounts changed.</param>
+    public IEnumerable<Seen> After(IReadOnlyList<KernelEvent> events, bool systemChanged)
+    {
+        var findings = new List<Seen>();
+        foreach (KernelEvent each in events)
+        {
+            if (each.Act is KernelAct.NewNamespace or KernelAct.EnterNamespace)
+                findings.AddRange(OfNamespace(each));
+            else
+                Remember(each);
+        }
+
+        foreach (IGrouping<uint, KernelEvent> calls in events.Where(static each => IsAboutMounts(each.Act)).GroupBy(static each => each.Namespace))
+            findings.AddRange(LookAt(calls.Key, [.. calls]));
+        // A superblock is shared: whoever changed it, the system's mounts of it changed too. Mounts also propagate.
+        if (systemChanged || events.Any(each => each.Act == KernelAct.Reconfigure && each.Namespace != facts.Namespace))
+            findings.AddRange(LookAt(facts.Namespace, []));
+        return findings;
+    }
+
+    /// <summary>Looks at everything once more: events were lost.</summary>
+    public IEnumerable<Seen> Again() => [.. book.All.Select(static each => each.Number).ToArray().SelectMany(number => LookAt(number, []))];
+
+    private IEnumerable<Seen> OfNamespace(KernelEvent each)
+    {
+        Culprit who = culpritOf(each);
+        if (each.Act == KernelAct.EnterNamespace)
+        {
+            if (book.Find(each.Namespace) is { IsSbox: true } && !who.IsSbox)
+                yield return new Seen(new Finding(FindingKind.NamespaceEntered, "mount namespace of sbox", "a program that is not sbox entered it, where the system's storage is writable"), each.Namespace, each);
+            yield break;
+        }
+
+        // By the function that makes them the number is known; by the system call, the caller or its new child has it.
+        uint number = each.ObjectDevice != 0 ? each.ObjectDevice
+            : each.Result > 0 ? Namespaces.MountNamespaceOf((int)each.Result) ?? 0 : each.Namespace;
+        if (number == 0 || number == facts.Namespace)
+            yield break;
+        KnownNamespace made = book.Add(number, each.Result > 0 ? (int)each.Result : each.Caller.Process);
+        made.IsSbox = who.IsSbox;
+    }
+
+    private IEnumerable<Seen> LookAt(uint number, IReadOnlyList<KernelEvent> calls)
+    {
+        KnownNamespace known = book.Add(number, calls.Count > 0 ? calls[^1].Caller.Thread : book.Find(number)?.Process ?? 0);
+        IReadOnlyList<MountEntry>? mounts = Read(number, known, calls);
+        var told = new HashSet<string>(StringComparer.Ordinal);
+        if (mounts is not null)
+        {
+            var view = new NamespaceView(number, mounts, known.IsSbox);
+            IReadOnlyList<Finding> wrong = MountJudge.Violations(policy, facts, view);
+            Finding[] news = [.. wrong.Where(finding => (!known.Wrong.Contains(finding.Key) || IsDoneAgain(finding, calls)) && !(!known.IsLookedAt && book.IsWrongSomewhere(finding.Kind, finding.Path)))];
+            known.Wrong = [.. wrong.Select(static finding => finding.Key)];
+            known.IsLookedAt = true;
+            told.UnionWith(wrong.Select(static finding => finding.Path));
+            foreach (Finding finding in news)
+            {
+                KernelEvent? call = CallBehind(finding, number, calls);
+                if (!MountJudge.IsAllowed(policy, facts, finding, number, call is null ? null : culpritOf(call).SystemProgram))
+                    yield return new Seen(finding, number, call);
+            }
+        }
+
+        bool isSystem = mounts is null || (MountTree.Of(mounts).Base is { } root && root.Device == facts.RootDevice && root.Root == facts.RootPath);
+        foreach (KernelEvent call in calls)
+        {
+            if (OfCall(call, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !told.Add(over.Path))
+                continue;
+            if (!MountJudge.IsAllowed(policy, facts, over, number, culpritOf(call).SystemProgram))
+                yield return new Seen(over, number, call);
+        }
+    }
+
+    // The kernel gives the number of a mount that went to the next one: the same number is not always the same mount.
+    private static bool IsDoneAgain(Finding finding, IReadOnlyList<KernelEvent> calls) =>
+        finding.Mount is { } mount && calls.Any(call => call.Act is KernelAct.Mount or KernelAct.MoveMount && call.Text == mount.MountPoint);
+
+    // What was mounted is in the table, and the table was judged.
+    private bool IsStillThere(Finding over, KernelEvent call, IReadOnlyList<MountEntry>? mounts) =>
+        over.IsOver && over.Kind != FindingKind.Writable && mounts is not null
+        && mounts.Count(mount => mount.MountPoint == call.Text) > (call.Text == "/" || policy.Protected.Any(path => path.Path == call.Text && path.Storage is not null) ? 1 : 0);
+
+    private Finding? OfCall(KernelEvent call, KnownNamespace known, bool isSystem)
+    {
+        if (known.IsSbox && culpritOf(call).IsSbox)
+            return null;
+        return OfDetached(call) ?? (isSystem ? CallJudge.Judge(policy, call) : null);
+    }
+
+    // A mount without a place is in no table. What it is of can be asked as long as its maker lives.
+    private Finding? OfDetached(KernelEvent call)
+    {
+        const ulong readOnly = 1;
+        int descriptor = call.Act switch
+        {
+            KernelAct.NewMount when (call.Arguments[2] & readOnly) == 0 => (int)call.Result,
+            KernelAct.SetAttributes when call.Text.Length == 0 && call.Structure.Length >= 16
+                && (BitConverter.ToUInt64(call.Structure.Span[8..]) & readOnly) != 0 => (int)call.Arguments[0],
+            _ => -1,
+        };
+        if (descriptor < 0 || DescriptorDevice.Of(call.Caller.Process, descriptor) is not { } device)
+            return null;
+        StorageFacts? storage = facts.Storage.FirstOrDefault(each => each.Device == device);
+        return storage is null ? null
+            : new Finding(FindingKind.DetachedWritable, storage.Rule.Mount, $"a writable mount of the storage behind it ({device}) was made that has no place in the tree");
+    }
+
+    private IReadOnlyList<MountEntry>? Read(uint number, KnownNamespace known, IReadOnlyList<KernelEvent> calls)
+    {
+        if (number == facts.Namespace)
+            return system.Read();
+        // The caller is often gone by now; whoever started it is mostly still there, and in the same namespace.
+        IEnumerable<int> likely = calls.Reverse().SelectMany(static call => new[] { call.Caller.Thread, call.Caller.Process, call.Caller.Parent }).Append(known.Process).Distinct();
+        for (int attempt = 0; attempt < 2 && Namespaces.ProcessIn(number, likely) is { } process; attempt++)
+        {
+            using MountInfoFile? file = MountInfoFile.TryOpen(process);
+            try
+            {
+                if (file?.Read() is { Count: > 0 } mounts)
+                    return mounts;
+            }
+            catch (LinuxException)
+            {
+                continue; // it ended between the two; somebody else may still be there
+            }
+        }
+
+        return null;
+    }
+
+    private KernelEvent? CallBehind(Finding finding, uint number, IReadOnlyList<KernelEvent> calls)
+    {
+        string place = finding.Mount?.MountPoint ?? finding.Path;
+        long now = System.Diagnostics.Stopwatch.GetTimestamp();
+        return calls.LastOrDefault(call => call.Text == place)
+            ?? calls.LastOrDefault()
+            ?? recent.LastOrDefault(call => call.Namespace == number && call.Text == place && now - call.Nanoseconds < RecentNanoseconds)
+            ?? recent.LastOrDefault(call => now - call.Nanoseconds < RecentNanoseconds);
+    }
+
+    private void Remember(KernelEvent call)
+    {
+        if (!IsAboutMounts(call.Act))
+            return;
+        if (recent.Count == CallsRemembered)
+            recent.Dequeue();
+        recent.Enqueue(call);
+    }
+}

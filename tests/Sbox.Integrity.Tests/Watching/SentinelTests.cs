@@ -1,0 +1,113 @@
+namespace Sbox.Integrity.Tests;
+
+/// <summary>Real mounts, the real kernel, the real sentinel.</summary>
+[Collection("sentinel")]
+public sealed class SentinelTests(ITestOutputHelper output)
+{
+    [Theory]
+    [InlineData("mount -t tmpfs evil protected", FindingKind.Test)] // this world's test directory
+    [InlineData("mkdir -p /run/sbox-evil && mount --bind /run/sbox-evil protected", FindingKind.Covered)]
+    [InlineData("mount -o remount,bind,rw protected", FindingKind.Writable)]
+    [InlineData("mount -o remount,bind,rw storage", FindingKind.PhysicalWritable)]
+    [InlineData("mkdir -p /run/sbox-evil && mount --bind storage /run/sbox-evil && mount -o remount,bind,rw /run/sbox-evil && umount /run/sbox-evil", FindingKind.PhysicalWritable)]
+    public void What_becomes_writable_in_the_system_is_told_with_who_did_it(string attack, FindingKind kind)
+    {
+        using var world = new WatchedWorld();
+        world.InSystem($"{attack}\nsleep 0.3");
+        Alarm alarm = world.Next(kind);
+        output.WriteLine(alarm.ToJson());
+        Assert.Equal("mount", alarm.Culprit!.Name);
+        Assert.EndsWith("bin/mount", alarm.Culprit.Program, StringComparison.Ordinal);
+        Assert.InRange(alarm.Latency!.Value, TimeSpan.Zero, TimeSpan.FromSeconds(1));
+        Assert.Contains(alarm.ToJson(), File.ReadLines($"{world.Directory}/state/history.jsonl"));
+    }
+
+    [Theory]
+    [InlineData("mkdir -p /run/sbox-evil && mount --bind /run/sbox-evil protected; sleep 0.3", FindingKind.Covered)]
+    [InlineData("mount -o remount,bind,rw protected; sleep 0.3", FindingKind.Writable)]
+    [InlineData("mount -o remount,bind,rw storage; sleep 0.3", FindingKind.PhysicalWritable)]
+    public void What_becomes_writable_in_a_namespace_that_was_made_for_it_is_told_too(string attack, FindingKind kind)
+    {
+        using var world = new WatchedWorld();
+        world.InOwnNamespace(attack);
+        Alarm alarm = world.Next(kind);
+        output.WriteLine(alarm.ToJson());
+        Assert.NotEqual(0u, alarm.Namespace);
+        Assert.Equal("mount", alarm.Culprit!.Name);
+    }
+
+    [Fact]
+    public void A_mount_that_is_gone_with_its_namespace_at_once_is_known_by_what_was_asked_for()
+    {
+        using var world = new WatchedWorld();
+        world.InOwnNamespace($"exec mount --bind /tmp {world.Directory}/protected");
+        Alarm alarm = world.Next();
+        output.WriteLine(alarm.ToJson());
+        Assert.True(alarm.Finding.Kind is FindingKind.Covered or FindingKind.Test);
+        Assert.Equal("mount", alarm.Culprit!.Name);
+    }
+
+    [Fact]
+    public void What_the_policy_wants_undone_is_undone()
+    {
+        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"undo\"]");
+        world.InSystem("mount -o remount,bind,rw protected; sleep 2; ! touch protected/x");
+        Assert.Contains("undone: read-only again", world.Next(FindingKind.Writable).Done);
+        world.InOwnNamespace("mkdir -p /run/sbox-evil; mount --bind /run/sbox-evil protected; sleep 2; ! touch protected/x");
+        Assert.Contains("undone: unmounted", world.Next(FindingKind.Covered).Done);
+    }
+
+    [Fact]
+    public void Whoever_does_it_is_killed_where_the_policy_says_so()
+    {
+        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"kill\"]");
+        // One process mounts and would go on: it is the one that is killed.
+        Assert.ThrowsAny<Exception>(() => world.InSystem(
+            "exec python3 -c 'import ctypes, time; c = ctypes.CDLL(None); c.mount(None, b\"" + world.Directory + "/protected\", None, 4096 | 32, None); time.sleep(5); print(1)'"));
+        Assert.Contains(world.Next(FindingKind.Writable).Done, static step => step.StartsWith("killed ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void What_belongs_to_normal_life_raises_no_alarm()
+    {
+        using var world = new WatchedWorld();
+        world.InSystem("mkdir -p /run/sbox-stick && mount -t tmpfs stick /run/sbox-stick && umount /run/sbox-stick; touch free/x; mount -o remount,bind,ro free; mount -o remount,bind,rw free");
+        world.InOwnNamespace("mount -t tmpfs x /mnt; mkdir /mnt/old /mnt/proc; mount --rbind / /mnt/old; umount -l /mnt");
+        world.InOwnNamespace("mount --make-rslave /; mount --bind protected protected; mount -o remount,bind,ro protected; sleep 0.2");
+        Assert.Empty(world.Rest());
+    }
+
+    [Fact]
+    public void A_sentinel_that_was_killed_says_so_when_it_is_back()
+    {
+        using var world = new WatchedWorld();
+        Assert.True(File.Exists($"{world.Directory}/state/running")); // the mark of one that runs; the next one finds it
+        var again = new List<Alarm>();
+        using var stop = new CancellationTokenSource();
+        using var second = new Sentinel(
+            new SentinelOptions
+            {
+                TreePolicy = $"{world.Directory}/policy", OwnerPolicy = "/nowhere", StateDirectory = $"{world.Directory}/state",
+                RuntimeDirectory = $"{world.Directory}/state", SystemProcess = world.SystemProcess, GuardedDirectories = [],
+            },
+            again.Add, static _ => { });
+        stop.Cancel();
+        second.Run(static () => { }, stop.Token);
+        Assert.Equal(FindingKind.SentinelAttacked, Assert.Single(again).Finding.Kind);
+        Assert.False(File.Exists($"{world.Directory}/state/running")); // this one ended as it was told to
+    }
+
+    [Fact]
+    public void A_change_of_the_owners_policy_is_told_with_who_changed_it()
+    {
+        string directory = Directory.CreateTempSubdirectory("sbox-guarded-").FullName;
+        using var watch = Sbox.Linux.FileWatch.Open(directory);
+        using (var child = System.Diagnostics.Process.Start("sh", ["-c", $"echo x > {directory}/90-mine.toml"]))
+        {
+            child.WaitForExit();
+            Assert.Contains(watch.Take(), change => change.Name == "90-mine.toml" && change.Process == child.Id);
+        }
+
+        Directory.Delete(directory, recursive: true);
+    }
+}
