@@ -36,6 +36,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
     /// <summary>Whether the EFI partition has its UKI; null where no EFI partition was looked at.</summary>
     public bool? HasUki { get; init; }
 
+    /// <summary>Whether its commit carries a seal.</summary>
+    public bool HasSeal { get; init; }
+
     /// <summary>The owner's changes to its /etc; null where they were not counted.</summary>
     public int? EtcChanges { get; init; }
 }
@@ -47,6 +50,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
 /// <param name="IsSettled">False where a cut left the EFI partition behind what is deployed.</param>
 public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, FileSystemSpace Root, FileSystemSpace? Esp, bool IsSettled)
 {
+    /// <summary>How far the running system is sealed; null where none of these runs.</summary>
+    public SealStatus? Seal { get; init; }
+
     /// <summary>The one that runs; null where none does.</summary>
     public DeploymentStatus? Booted => Deployments.FirstOrDefault(static each => each.IsBooted);
 
@@ -74,7 +80,10 @@ public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, F
                 IsRollback = each == rollback,
                 HasUki = deployer.Esp?.Names(each.Name),
             })],
-            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.IsSettled);
+            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.IsSettled)
+        {
+            Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
+        };
     }
 
     private static DeploymentStatus One(OstreeSysroot sysroot, Deployment deployment, bool countEtcChanges)
@@ -85,6 +94,7 @@ public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, F
         {
             IsPinned = deployment.IsPinned,
             Unlocked = deployment.Origin?.Unlocked,
+            HasSeal = commit is not null && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(deployment.Name.Commit)) is not null,
             HasOrigin = deployment.Origin is not null,
             EtcChanges = countEtcChanges ? CountEtcChanges(sysroot, deployment) : null,
         };

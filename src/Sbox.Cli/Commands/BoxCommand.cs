@@ -9,10 +9,18 @@ internal sealed class Box : IDisposable
 {
     private readonly PrivateMounts? mounts;
 
-    private Box(OstreeSysroot sysroot, PrivateMounts? mounts, string? esp) => (Sysroot, this.mounts, Esp) = (sysroot, mounts, esp);
+    private Box(OstreeSysroot sysroot, PrivateMounts? mounts, string? esp)
+    {
+        (Sysroot, this.mounts, Esp) = (sysroot, mounts, esp);
+        // A machine answers for itself; a box in directories is what its EFI partition says.
+        Seal = mounts is null ? SealPolicy.OfEsp(esp) : SealPolicy.OfMachine(sysroot.BootArguments, esp);
+    }
 
     /// <summary>Its sysroot.</summary>
     public OstreeSysroot Sysroot { get; }
+
+    /// <summary>What it accepts; null where it is not sealed.</summary>
+    public SealPolicy? Seal { get; }
 
     /// <summary>Where its ESP is to be written; null where none is.</summary>
     public string? Esp { get; }
