@@ -106,6 +106,9 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
 
         using var output = new FileStream(into.CreateFile(path), FileAccess.Write);
         using Stream content = file.OpenContent();
-        content.CopyTo(output);
+        // Not CopyTo: a decompressor's asks its input for more than the content, and an archive's input takes that for a cut.
+        var buffer = new byte[128 * 1024];
+        for (int read; (read = content.Read(buffer)) > 0;)
+            output.Write(buffer, 0, read);
     }
 }
