@@ -21,8 +21,10 @@ public static class CommitSignatures
     {
         byte[] signature = key.Sign(commit);
         IReadOnlyList<byte[]> all = Of(detached);
-        return all.Any(each => each.AsSpan().SequenceEqual(signature)) ? detached
-            : detached.With(Key, GVariant.Array(GVariantType.Parse("ay"), [.. all.Append(signature).Select(GVariant.Of)]));
+        // Always the last entry, so that signing again changes no byte.
+        if (!all.Any(each => each.AsSpan().SequenceEqual(signature)))
+            all = [.. all, signature];
+        return detached.With(Key, GVariant.Array(GVariantType.Parse("ay"), [.. all.Select(GVariant.Of)]));
     }
 
     /// <summary>Whether one of the signatures is the key's.</summary>

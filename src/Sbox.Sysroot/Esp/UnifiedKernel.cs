@@ -27,6 +27,9 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>The menu entries that it gives beside each other; none for one entry without a name of its own.</summary>
     public IReadOnlyList<UkiProfile> Profiles { get; init; } = [];
 
+    /// <summary>An initrd behind the first, made here and not of the tree; empty for none.</summary>
+    public byte[] MoreInitrd { get; init; } = [];
+
     private const string EfiDirectory = "usr/lib/systemd/boot/efi";
 
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
@@ -52,7 +55,11 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         new UkiParts(parts.Kernel, parts.CommandLine, Encoding.UTF8.GetBytes(parts.OsRelease))
         {
             KernelRelease = parts.KernelVersion,
-            Initrds = parts.Initrd is null ? [] : [parts.Initrd],
+            Initrds =
+            [
+                .. parts.Initrd is null ? [] : new[] { parts.Initrd },
+                .. parts.MoreInitrd.Length == 0 ? [] : new[] { new MemoryStream(parts.MoreInitrd) },
+            ],
             Profiles = parts.Profiles,
         },
         output);
@@ -65,7 +72,7 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         byte[] stub = tree.ReadAll(StubPath(machine)), linux = tree.ReadAll($"{kernel.Directory}/vmlinuz");
         FileStream? initrd = kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read);
         return target.Seal is { } seal
-            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles }
+            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd }
             : new UnifiedKernel(stub, linux, initrd, Release(target).ToString(), Arguments(target, imageDigest).ToString(), kernel.Version);
     }
 

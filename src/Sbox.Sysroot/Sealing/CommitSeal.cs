@@ -1,3 +1,5 @@
+using System.Text;
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Codecs.Uki;
 using Sbox.Store;
@@ -30,6 +32,10 @@ public sealed record CommitSeal(
 
     private const uint Version = 1;
     private const string Format = "seal";
+
+    /// <summary>By which sbox-root knows a command line that nobody signed.</summary>
+    internal byte[] MoreInitrd => CpioArchive.Of(
+        SignedCommandLine.Path, Encoding.UTF8.GetBytes(SignedCommandLine.Text(UkiProfiles.Select(profile => profile.CommandLine ?? CommandLine).Prepend(CommandLine).Distinct())));
 
     internal IReadOnlyList<UkiProfile> UkiProfiles => [.. Profiles.Select(profile => new UkiProfile(
         $"ID={profile.Id}\nTITLE={profile.Title}\n", profile.MoreArguments.Length == 0 ? null : $"{CommandLine} {profile.MoreArguments}"))];

@@ -44,6 +44,8 @@ public static class FreshInstall
         if (request.RemoteUrl is { } url)
             AddRemote(sysroot.Repository, request.RemoteName, url);
 
+        if (request.Seal is not null)
+            sysroot.Repository.WriteConfig(sysroot.Repository.Config.With("ex-integrity", "fsverity", "maybe"));
         progress?.Report("Copying the commit");
         var refspec = new Refspec(request.RemoteName, request.Ref);
         using (Repository source = Repository.Open(request.SourceRepository))
