@@ -25,6 +25,8 @@ internal static class VerityOnDisk
     /// <returns>The sizes they had.</returns>
     public static IReadOnlyList<(string Path, long Size)> Append(string root, IReadOnlyList<string> paths, CancellationToken cancel)
     {
+        if (paths.Count == 0)
+            return [];
         using Dir dir = Dir.Open(root);
         var sizes = new List<(string, long)>(paths.Count);
         foreach (string path in paths)

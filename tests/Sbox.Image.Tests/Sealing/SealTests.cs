@@ -52,7 +52,8 @@ public sealed class SealTests : IDisposable
             string key = Path.Combine(keys.Directory, $"{name}.key");
             Judge.OnPath("openssl").Run("pkey", "-in", key, "-passin", $"file:{secret}", "-noout");
             Assert.NotEqual(0, Judge.OnPath("openssl").Ask("pkey", "-in", key, "-passin", "pass:another", "-noout").ExitCode);
-            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(key));
+            using Dir dir = Dir.Open(keys.Directory);
+            Assert.Equal(0x180u /* 0600 */, dir.Stat($"{name}.key").Permissions);
         }
 
         Assert.Throws<WrongPassphraseException>(() => keys.OpenDb(new Passphrase("another")));
