@@ -37,7 +37,7 @@ need_dotnet() {
 
 # What compiling to native code, making images and booting them need.
 build_packages=(clang lld zlib1g-dev)
-image_packages=(mmdebstrap debian-archive-keyring mtools dosfstools fdisk e2fsprogs zstd)
+image_packages=(mmdebstrap debian-archive-keyring mtools dosfstools fdisk e2fsprogs zstd xz-utils)
 machine_packages=(qemu-system-x86 qemu-utils ovmf)
 test_packages=(ostree strace erofs-utils fsverity attr binutils python3-minimal sbsigntool efitools openssl cpio)
 

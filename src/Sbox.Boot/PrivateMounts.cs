@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Diagnostics;
 using Sbox.Linux;
 
 namespace Sbox.Boot;
@@ -9,19 +10,26 @@ public sealed class NoEspException(string message) : IOException(message);
 
 /// <summary>
 /// The only place from where a box's own storage can be written: a mount namespace that no other program sees. In it, /sysroot is
-/// writable and the EFI system partition is mounted; outside, nothing changes, and when the process ends all of it is gone.
+/// writable and the EFI system partition is mounted (both read-only for a look); outside, nothing changes, and when the process ends
+/// all of it is gone.
 /// </summary>
 public sealed class PrivateMounts : IDisposable
 {
     private const string Mark = "SBOX_MOUNT_NAMESPACE";
     private const string EspMountPoint = "/run/sbox/esp";
 
-    private readonly bool madeWritable;
+    // FAT stores local time; the same files shall have the same bytes anywhere.
+    private static readonly (string, string)[] FatOptions = [("umask", "0077"), ("tz", "UTC")];
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    private readonly bool looksOnly, madeWritable;
     private bool espMounted;
 
-    private PrivateMounts(string sysroot, bool madeWritable) => (Sysroot, this.madeWritable) = (sysroot, madeWritable);
+    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable) =>
+        (Sysroot, this.looksOnly, this.madeWritable) = (sysroot, looksOnly, madeWritable);
 
-    /// <summary>The physical root, writable here.</summary>
+    /// <summary>The physical root; writable here, unless it is only looked at.</summary>
     public string Sysroot { get; }
 
     /// <summary>Whether this process runs in a namespace that <see cref="Enter"/> made.</summary>
@@ -55,10 +63,7 @@ public sealed class PrivateMounts : IDisposable
     /// <exception cref="IOException">The kernel refused.</exception>
     public static PrivateMounts Open(string sysroot = "/sysroot")
     {
-        if (!Entered)
-            throw new InvalidOperationException("PrivateMounts.Enter comes first: these mounts would be seen by everyone");
-        // What others mount still shows up here, and can be unmounted by them; nothing goes the other way.
-        Mounts.SetPropagation("/", Propagation.Slave, recursive: true);
+        Seclude();
         bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true };
         if (readOnly)
         {
@@ -67,11 +72,20 @@ public sealed class PrivateMounts : IDisposable
                 Mounts.SetSuperblockWritable(sysroot, writable: true);
         }
 
-        return new PrivateMounts(sysroot, readOnly);
+        return new PrivateMounts(sysroot, looksOnly: false, readOnly);
+    }
+
+    /// <summary>Leaves the physical root as it is; <see cref="MountEsp"/> mounts read-only.</summary>
+    /// <param name="sysroot">Where the physical root is mounted.</param>
+    /// <exception cref="InvalidOperationException"><see cref="Enter"/> was not called.</exception>
+    public static PrivateMounts Look(string sysroot = "/sysroot")
+    {
+        Seclude();
+        return new PrivateMounts(sysroot, looksOnly: true, madeWritable: false);
     }
 
     /// <summary>Mounts the EFI system partition where only this process and its children see it.</summary>
-    /// <returns>Where it is: names are readable by root alone. Write durably: FAT has no journal.</returns>
+    /// <returns>Where it is: names are readable by root alone; read-only after <see cref="Look"/>. Write durably: FAT has no journal.</returns>
     /// <exception cref="NoEspException">There is none.</exception>
     /// <exception cref="IOException">The kernel refused.</exception>
     public string MountEsp()
@@ -81,12 +95,7 @@ public sealed class PrivateMounts : IDisposable
         BlockDevice esp = FindEsp();
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */);
-        using FileSystemContext context = FileSystemContext.Open("vfat");
-        using DetachedMount mount = context
-            .Set("source", esp.Path)
-            .Set("umask", "0077")
-            .Set("tz", "UTC") // FAT stores local time; the same files shall have the same bytes anywhere
-            .Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute | MountAttributes.NoSymlinkFollow);
+        using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, FatOptions);
         mount.AttachAt(EspMountPoint);
         espMounted = true;
         return EspMountPoint;
@@ -98,7 +107,8 @@ public sealed class PrivateMounts : IDisposable
     {
         if (espMounted)
         {
-            Sync(EspMountPoint);
+            if (!looksOnly)
+                Sync(EspMountPoint);
             Mounts.Unmount(EspMountPoint);
             espMounted = false;
         }
@@ -110,10 +120,59 @@ public sealed class PrivateMounts : IDisposable
         }
     }
 
+    private static void Seclude()
+    {
+        if (!Entered)
+            throw new InvalidOperationException("PrivateMounts.Enter comes first: these mounts would be seen by everyone");
+        // What others mount still shows up here, and can be unmounted by them; nothing goes the other way.
+        Mounts.SetPropagation("/", Propagation.Slave, recursive: true);
+    }
+
+    // A FAT that is mounted writable is marked as in use at once. So one that is only looked at is read-only to its superblock, unless
+    // an upgrade has it just now: then the look shares what is there, by a mount that is read-only.
+    internal static DetachedMount ToLook(string type, string device, params (string Key, string Value)[] options)
+    {
+        try
+        {
+            return Create(type, device, options, readOnly: true, MountAttributes.ReadOnly);
+        }
+        catch (MountException refused) when (refused.Errno == Errno.EBUSY)
+        {
+            return Create(type, device, options, readOnly: false, MountAttributes.ReadOnly);
+        }
+    }
+
+    // EBUSY: someone looks at it, and will soon have seen enough.
+    internal static DetachedMount ToWrite(string type, string device, params (string Key, string Value)[] options)
+    {
+        for (long started = Stopwatch.GetTimestamp(); ; Thread.Sleep(50))
+        {
+            try
+            {
+                return Create(type, device, options, readOnly: false, MountAttributes.None);
+            }
+            catch (MountException refused) when (refused.Errno == Errno.EBUSY && Stopwatch.GetElapsedTime(started) < Patience)
+            {
+                continue;
+            }
+        }
+    }
+
+    private static DetachedMount Create(string type, string device, (string Key, string Value)[] options, bool readOnly, MountAttributes attributes)
+    {
+        using FileSystemContext context = FileSystemContext.Open(type).Set("source", device);
+        foreach ((string key, string value) in options)
+            context.Set(key, value);
+        if (readOnly)
+            context.Set("ro");
+        return context.Create(
+            attributes | MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute | MountAttributes.NoSymlinkFollow);
+    }
+
     private BlockDevice FindEsp()
     {
         IReadOnlyList<BlockDevice> devices = BlockDevices.List();
-        string? loader = EfiSystemPartition.LoaderPartition();
+        string? loader = new LoaderVariables().PartitionUuid;
         string? root = MountTable.At(Sysroot)?.Device;
         return EfiSystemPartition.Find(devices, loader, root) ?? throw new NoEspException(
             $"no EFI system partition: the boot loader names {loader ?? "none"}, and the disk of {Sysroot} ({root ?? "not mounted"}) has none");

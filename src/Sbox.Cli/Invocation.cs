@@ -17,7 +17,7 @@ internal static class Invocation
         bool ostree = program.Name == "ostree";
         ParseResult parsed = program.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Errors.Count > 0 && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
-            return Misused(parsed, ostree);
+            return Misused(parsed, ostree, json: args.Contains("--json"));
         try
         {
             return await parsed.InvokeAsync(
@@ -25,7 +25,10 @@ internal static class Invocation
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
-            Console.Error.WriteLine(ostree ? "error: Operation was cancelled" : "sbox: stopped, as asked");
+            if (!ostree && args.Contains("--json"))
+                Remedies.SayJson("stopped, as asked", "Cancelled", way: null);
+            else
+                Console.Error.WriteLine(ostree ? "error: Operation was cancelled" : "sbox: stopped, as asked");
             return 1;
         }
         catch (Exception failure) when (Remedies.Explains(failure))
@@ -45,7 +48,7 @@ internal static class Invocation
         }
     }
 
-    private static int Misused(ParseResult parsed, bool ostree)
+    private static int Misused(ParseResult parsed, bool ostree, bool json)
     {
         Command command = parsed.CommandResult.Command;
         string finding = Finding(parsed);
@@ -56,7 +59,11 @@ internal static class Invocation
             return 1;
         }
 
-        Console.Error.WriteLine($"{Synopsis.Path(command)}: {finding}\n  What may be typed: {Synopsis.Path(command)} --help");
+        string way = $"What may be typed: {Synopsis.Path(command)} --help";
+        if (json)
+            Remedies.SayJson($"{Synopsis.Path(command)}: {finding}", "Usage", way);
+        else
+            Console.Error.WriteLine($"{Synopsis.Path(command)}: {finding}\n  {way}");
         return UsageExitCode;
     }
 

@@ -23,20 +23,14 @@ internal static class Remedies
             Console.Error.WriteLine(failure);
         if (ostree)
         {
-            Console.Error.WriteLine($"error: {(failure is RefNotFoundException missing ? $"Refspec '{missing.Revision}' not found" : failure.Message)}");
+            Console.Error.WriteLine($"error: {InTheirWords(failure)}");
             return;
         }
 
         string? way = For(failure);
         if (json)
         {
-            Console.Error.WriteLine(Terminal.Speaker.JsonLine(writer =>
-            {
-                writer.WriteString("error", failure.Message);
-                writer.WriteString("kind", failure.GetType().Name);
-                if (way is not null)
-                    writer.WriteString("remedy", way);
-            }));
+            SayJson(failure.Message, failure.GetType().Name, way);
             return;
         }
 
@@ -44,6 +38,23 @@ internal static class Remedies
         if (way is not null)
             Console.Error.WriteLine($"  {way}");
     }
+
+    /// <summary>An error as one JSON object on stderr.</summary>
+    public static void SayJson(string error, string kind, string? way) => Console.Error.WriteLine(Terminal.Speaker.JsonLine(writer =>
+    {
+        writer.WriteString("error", error);
+        writer.WriteString("kind", kind);
+        if (way is not null)
+            writer.WriteString("remedy", way);
+    }));
+
+    // What libostree says, where scripts are known to look for it.
+    private static string InTheirWords(Exception failure) => failure switch
+    {
+        RefNotFoundException missing => $"Refspec '{missing.Revision}' not found",
+        RemoteNotFoundException missing => $"Remote \"{missing.Remote}\" not found",
+        _ => failure.Message,
+    };
 
     private static string? For(Exception failure) => failure switch
     {
@@ -53,6 +64,7 @@ internal static class Remedies
         BuildFailedException => "Nothing was committed",
         RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
+        RemoteNotFoundException => "The remotes that there are: sbox store remote list",
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",

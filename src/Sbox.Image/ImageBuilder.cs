@@ -51,7 +51,10 @@ public sealed class ImageBuilder(BuildCache cache)
         var trees = new TreeBuilder(cache);
         TreePlan plan = trees.Plan(recipe, programs, options.Refresh);
         if (Find(repository, plan) is { } found)
+        {
+            trees.Touch(plan);
             return new ImageBuildResult(found, plan, AlreadyThere: true);
+        }
 
         using BuiltTree tree = trees.Build(plan, progress, cancel);
         progress?.Report(new BuildStep("commit", ""));

@@ -4,7 +4,11 @@ using Sbox.Linux;
 
 // sbox-root: makes the root of the deployment that the kernel command line names, out of the physical root mounted at /sysroot.
 // It runs once, in the initrd, between sysroot.mount and initrd-root-fs.target. docs/boot.md has the whole road.
+// As the first program of the machine, where the initrd has nothing else, it does what is before and after that too.
 const string Usage = "usage: sbox-root [--plan | --explain] [--sysroot DIR] [--command-line TEXT]";
+
+if (Environment.ProcessId == 1)
+    return FirstOfAll(args);
 
 bool planOnly = false, explain = false;
 string sysroot = "/sysroot";
@@ -52,6 +56,29 @@ catch (NoRootException refusal)
 catch (Exception refused) // mostly LinuxException and MountException; whatever it is, the console gets one line and the shell opens
 {
     return Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
+}
+
+static int FirstOfAll(string[] args)
+{
+    bool mayOpenShell = true;
+    try
+    {
+        FirstProgram.MountApiFileSystems();
+        KernelArguments arguments = KernelArguments.Parse(ReadCommandLine());
+        mayOpenShell = !arguments.Contains("sbox.verity"); // a sealed box opens no way around its seal
+        FirstProgram.Boot(arguments, args, static line => Say(line, exitCode: 0));
+    }
+    catch (NoRootException refusal)
+    {
+        Say(refusal.Message, exitCode: 1);
+    }
+    catch (Exception refused)
+    {
+        Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
+    }
+
+    Emergency.Wait(mayOpenShell);
+    return 1;
 }
 
 // Before the emergency shell: the service below never ran when its disk never came, so nothing has said so yet.

@@ -156,6 +156,24 @@ public sealed class ComposefsDigestException(Checksum commit, Checksum expected,
     public Checksum Found { get; } = found;
 }
 
+/// <summary>A remote that the config does not have: nothing says where it is, nor what its commits must be signed with.</summary>
+/// <param name="path">The repository.</param>
+/// <param name="remote">The remote's name.</param>
+public sealed class RemoteNotFoundException(string path, string remote) : RepositoryException($"{path}: Remote \"{remote}\" not found")
+{
+    /// <summary>The remote's name.</summary>
+    public string Remote { get; } = remote;
+}
+
+/// <summary>Directories are nested deeper than any path could name; only made on purpose, to exhaust whoever walks them.</summary>
+/// <param name="where">The commit's tree, or the directory on disk.</param>
+public sealed class TooDeepException(string where)
+    : RepositoryException($"{where}: directories are nested more than {TreeDepth.Maximum} deep, which no path can name")
+{
+    /// <summary>The commit's tree, or the directory on disk.</summary>
+    public string Where { get; } = where;
+}
+
 /// <summary>A pull could not fetch or trust something.</summary>
 /// <param name="url">What was fetched.</param>
 /// <param name="expected">What should have come.</param>

@@ -3,13 +3,18 @@ using System.Runtime.ExceptionServices;
 
 namespace Sbox.Store;
 
-/// <summary>Work handed to a few threads through a short queue, so that neither memory nor open files grow with the work.</summary>
+/// <summary>
+/// Work handed to a few threads through a short queue, so that neither memory nor open files grow with the work. Items go over by the
+/// handful: waking a thread costs more than most of them.
+/// </summary>
 internal sealed class ParallelWork<T> : IDisposable
 {
-    private readonly BlockingCollection<T> queue;
+    private const int Handful = 16;
+    private readonly BlockingCollection<List<T>> queue;
     private readonly CancellationTokenSource stop;
     private readonly Task[] workers;
     private readonly Action<T> drop;
+    private List<T> gathered = new(Handful);
     private ExceptionDispatchInfo? failure;
 
     /// <param name="work">What is done with each item, on several threads.</param>
@@ -19,31 +24,25 @@ internal sealed class ParallelWork<T> : IDisposable
     {
         this.drop = drop;
         int count = Math.Clamp(Environment.ProcessorCount, 1, 8);
-        queue = new BlockingCollection<T>(boundedCapacity: count * 16);
+        queue = new BlockingCollection<List<T>>(boundedCapacity: count * 2);
         stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         workers = [.. Enumerable.Range(0, count).Select(_ => Task.Factory.StartNew(
             () => Run(work), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
     }
 
-    /// <summary>Hands over an item, waiting while the queue is full.</summary>
+    /// <summary>Hands over an item, waiting while the queue is full. One thread only.</summary>
     /// <exception cref="OperationCanceledException">It was cancelled, or a worker failed: then <see cref="Finish"/> says why.</exception>
     public void Add(T item)
     {
-        try
-        {
-            queue.Add(item, stop.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            drop(item);
-            failure?.Throw();
-            throw;
-        }
+        gathered.Add(item);
+        if (gathered.Count == Handful)
+            HandOver();
     }
 
     /// <summary>Waits until all is done; throws what a worker threw first.</summary>
     public void Finish()
     {
+        HandOver();
         queue.CompleteAdding();
         Task.WaitAll(workers);
         failure?.Throw();
@@ -55,29 +54,51 @@ internal sealed class ParallelWork<T> : IDisposable
         stop.Cancel();
         queue.CompleteAdding();
         Task.WaitAll(workers);
+        gathered.ForEach(drop);
+        gathered.Clear();
         queue.Dispose();
         stop.Dispose();
     }
 
+    private void HandOver()
+    {
+        List<T> items = gathered;
+        gathered = new List<T>(Handful);
+        try
+        {
+            if (items.Count > 0)
+                queue.Add(items, stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            items.ForEach(drop);
+            failure?.Throw();
+            throw;
+        }
+    }
+
     private void Run(Action<T> work)
     {
-        foreach (T item in queue.GetConsumingEnumerable())
-        {
-            if (stop.IsCancellationRequested)
-            {
-                drop(item);
-                continue;
-            }
+        foreach (List<T> items in queue.GetConsumingEnumerable())
+            items.ForEach(item => RunOne(work, item));
+    }
 
-            try
-            {
-                work(item);
-            }
-            catch (Exception caught)
-            {
-                Interlocked.CompareExchange(ref failure, ExceptionDispatchInfo.Capture(caught), null);
-                stop.Cancel();
-            }
+    private void RunOne(Action<T> work, T item)
+    {
+        if (stop.IsCancellationRequested)
+        {
+            drop(item);
+            return;
+        }
+
+        try
+        {
+            work(item);
+        }
+        catch (Exception caught)
+        {
+            Interlocked.CompareExchange(ref failure, ExceptionDispatchInfo.Capture(caught), null);
+            stop.Cancel();
         }
     }
 }

@@ -33,17 +33,15 @@ public sealed partial class Repository
     /// <param name="progress">Told every now and then.</param>
     /// <param name="cancel">Ends the pull; objects that came by then are used again by the next one.</param>
     /// <exception cref="PullException">Something could not be fetched, or is not what it should be; names the URL.</exception>
+    /// <exception cref="RemoteNotFoundException">The config has no such remote.</exception>
     /// <exception cref="UnsupportedRepositoryException">The remote asks for signatures, which are not checked yet; nothing was fetched.</exception>
     public async Task<PullResult> Pull(PullOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
-        RemoteSettings? remote = options.Remote is null ? null : Remote(options.Remote);
+        // Also where the address is given otherwise: what a remote's commits must be signed with is known from its settings only.
+        RemoteSettings? remote = options.Remote is null ? null : Remote(options.Remote) ?? throw new RemoteNotFoundException(Path, options.Remote);
+        remote?.RequireCheckable(Path);
         string url = (options.Url ?? remote?.Url)?.TrimEnd('/') ??
-            throw new PullException(options.Remote ?? "(no remote)", "a remote with a url", remote is null ? "no such remote" : "none");
-        // Fetching without the check that was asked for would be worse than not fetching.
-        if (remote is { GpgVerify: true })
-            throw new UnsupportedRepositoryException(Path, $"[{RemoteSettings.Group(remote.Name)}] gpg-verify", "true");
-        if (remote is { SignVerify: true })
-            throw new UnsupportedRepositoryException(Path, $"[{RemoteSettings.Group(remote.Name)}] sign-verify", "true");
+            throw new PullException(options.Remote ?? "(no remote)", "a remote with a url", "none");
         if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https" or "file"))
             throw new PullException(url, "an address with http, https or file", "another one");
         if (address.IsFile)

@@ -46,6 +46,10 @@ public sealed partial class Repository
             yield return new TreeEntry(prefix + inner.Name, inner.Tree, inner.Meta, null);
     }
 
+    /// <summary>To be asked by whoever walks a tree by calling itself: a commit made to exhaust it is refused here.</summary>
+    /// <exception cref="TooDeepException">The entry's path is longer than the kernel takes one.</exception>
+    public void RequireNameable(TreeEntry entry) => TreeDepth.Check(entry.Path, Path);
+
     /// <summary>A commit and those before it, newest first, as far as they are there.</summary>
     public IEnumerable<(Checksum Checksum, Commit Commit)> Log(Checksum from)
     {

@@ -11,6 +11,12 @@ namespace Sbox.Store;
 /// <remarks>docs/formats/repository.md.</remarks>
 public sealed partial class Repository : IDisposable
 {
+    // As libostree: the umask decides who else may enter directories and lock; files are for everyone to read, whatever it is.
+    private const uint DirectoryMode = 0x1FD; // 0775
+
+    /// <summary>Of directories below <c>objects/</c> and <c>refs/</c>: 0777.</summary>
+    internal const uint InnerDirectoryMode = 0x1FF;
+
     private readonly RefStore refs;
 
     private Repository(Dir dir, KeyFile config, RepositoryMode mode)
@@ -43,10 +49,11 @@ public sealed partial class Repository : IDisposable
     public static Repository Create(string path, RepositoryMode mode)
     {
         RequireHandled(path, mode);
-        System.IO.Directory.CreateDirectory(path);
+        using (Dir here = Dir.Open("."))
+            here.MakeDirs(System.IO.Path.TrimEndingDirectorySeparator(path), DirectoryMode);
         using Dir dir = Dir.Open(path);
         foreach (string name in new[] { "objects", "tmp/cache", "extensions", "state", "refs/heads", "refs/mirrors", "refs/remotes" })
-            dir.MakeDirs(name);
+            dir.MakeDirs(name, DirectoryMode);
         if (!dir.Exists("config"))
         {
             Durable.Sync(dir);

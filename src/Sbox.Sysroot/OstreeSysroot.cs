@@ -15,6 +15,12 @@ public sealed record SysrootOptions
     /// </summary>
     public string? CommandLine { get; init; }
 
+    /// <summary>
+    /// Where the firmware's variables are, which come before loader.conf. Null: this machine's efivarfs where the sysroot is this
+    /// machine's own, else none: a box in directories is not what this machine's firmware boots.
+    /// </summary>
+    public string? EfiVariables { get; init; }
+
     /// <summary>Where "now" comes from.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
@@ -41,7 +47,10 @@ public sealed class OstreeSysroot : IDisposable
     private OstreeSysroot(Dir root, SysrootOptions options)
     {
         (Root, Options) = (root, options);
-        BootArguments = KernelArguments.Parse(options.CommandLine ?? CommandLineOfThisMachine(root) ?? "");
+        string? own = CommandLineOfThisMachine(root);
+        BootArguments = KernelArguments.Parse(options.CommandLine ?? own ?? "");
+        string? variables = options.EfiVariables ?? (own is not null && options.CommandLine is null ? LoaderVariables.Efivarfs : null);
+        Firmware = variables is null ? null : new LoaderVariables(variables);
         Reload();
     }
 
@@ -62,6 +71,9 @@ public sealed class OstreeSysroot : IDisposable
     public Repository Repository => repository ??= Repository.Open(Root.Of(Layout.Repo));
 
     internal SysrootOptions Options { get; }
+
+    /// <summary>The firmware that boots this sysroot; null where that is no business of this machine.</summary>
+    internal LoaderVariables? Firmware { get; }
 
     internal BootVersion BootVersion { get; private set; }
 

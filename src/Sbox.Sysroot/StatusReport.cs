@@ -15,8 +15,11 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
     /// <summary>Whether it runs now.</summary>
     public bool IsBooted { get; init; }
 
-    /// <summary>Whether it boots next when nobody chooses.</summary>
-    public bool IsNext { get; init; }
+    /// <summary>Whether it boots next when nobody chooses; null where that is not known.</summary>
+    public bool? IsNext { get; init; }
+
+    /// <summary>Whether the next boot alone starts it, whatever boots after that.</summary>
+    public bool IsNextOnce { get; init; }
 
     /// <summary>As <c>ostree admin status</c> marks it: of the running stateroot, the first before the one that runs.</summary>
     public bool IsPending { get; init; }
@@ -47,8 +50,10 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
 /// <param name="Deployments">In boot order.</param>
 /// <param name="Root">The root file system's space.</param>
 /// <param name="Esp">The EFI partition's space; null where none was looked at.</param>
-/// <param name="IsSettled">False where a cut left the EFI partition behind what is deployed.</param>
-public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, FileSystemSpace Root, FileSystemSpace? Esp, bool IsSettled)
+/// <param name="IsSettled">False where a cut left the EFI partition behind what is deployed; null where no EFI partition was looked at.</param>
+/// <param name="Choice">What the boot loader starts; null where no EFI partition was looked at.</param>
+public sealed record StatusReport(
+    IReadOnlyList<DeploymentStatus> Deployments, FileSystemSpace Root, FileSystemSpace? Esp, bool? IsSettled, BootChoice? Choice)
 {
     /// <summary>How far the running system is sealed; null where none of these runs.</summary>
     public SealStatus? Seal { get; init; }
@@ -56,8 +61,11 @@ public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, F
     /// <summary>The one that runs; null where none does.</summary>
     public DeploymentStatus? Booted => Deployments.FirstOrDefault(static each => each.IsBooted);
 
-    /// <summary>The one that boots next when nobody chooses; null where nothing is deployed.</summary>
-    public DeploymentStatus? Next => Deployments.FirstOrDefault(static each => each.IsNext);
+    /// <summary>The one that boots next when nobody chooses; null where that is not known, or it is none of these.</summary>
+    public DeploymentStatus? Next => Deployments.FirstOrDefault(static each => each.IsNext == true);
+
+    /// <summary>The one that the next boot alone starts; null where none is set, or it is none of these.</summary>
+    public DeploymentStatus? NextOnce => Deployments.FirstOrDefault(static each => each.IsNextOnce);
 
     /// <summary>Looks at a sysroot. Takes no lock and changes nothing.</summary>
     /// <param name="sysroot">The sysroot.</param>
@@ -67,7 +75,9 @@ public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, F
     {
         sysroot.Reload();
         int booted = sysroot.Deployments.ToList().FindIndex(sysroot.IsBooted);
-        Deployment? next = deployer.CurrentDefault;
+        // The boot entries alone say only what should boot: the firmware reads the EFI partition.
+        BootChoice? choice = deployer.Esp?.Choice;
+        Deployment? next = deployer.OfEntry(choice?.Entry), once = deployer.OfEntry(choice?.Once);
         bool SameOs(Deployment each) => booted >= 0 && each.Name.Os == sysroot.Deployments[booted].Name.Os;
         Deployment? pending = sysroot.Deployments.Take(Math.Max(booted, 0)).FirstOrDefault(SameOs);
         Deployment? rollback = booted < 0 ? null : sysroot.Deployments.Skip(booted + 1).FirstOrDefault(SameOs);
@@ -75,12 +85,13 @@ public sealed record StatusReport(IReadOnlyList<DeploymentStatus> Deployments, F
             [.. sysroot.Deployments.Select(each => One(sysroot, each, countEtcChanges) with
             {
                 IsBooted = sysroot.IsBooted(each),
-                IsNext = each == next,
+                IsNext = choice?.Entry is null ? null : each == next,
+                IsNextOnce = each == once,
                 IsPending = each == pending,
                 IsRollback = each == rollback,
                 HasUki = deployer.Esp?.Names(each.Name),
             })],
-            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.IsSettled)
+            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
         {
             Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
         };

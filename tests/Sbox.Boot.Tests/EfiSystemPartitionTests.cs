@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Sbox.Boot.Tests;
 
 public sealed class EfiSystemPartitionTests
@@ -24,14 +22,6 @@ public sealed class EfiSystemPartitionTests
 
     [Fact]
     public void A_root_on_a_disk_without_one_has_none() => Assert.Null(EfiSystemPartition.Find(Devices[..1], null, "254:0"));
-
-    [Fact]
-    public void The_firmwares_variable_is_read_as_the_kernel_gives_it()
-    {
-        byte[] bytes = [6, 0, 0, 0, .. Encoding.Unicode.GetBytes("3F2504E0-4F89-11D3-9A0C-0305E82C3301\0")];
-        Assert.Equal("3f2504e0-4f89-11d3-9a0c-0305e82c3301", EfiSystemPartition.ParseLoaderPartition(bytes));
-        Assert.Null(EfiSystemPartition.ParseLoaderPartition([1, 2]));
-    }
 
     private static BlockDevice Partition(string name, string number, string disk, string uuid, string type) => new(name, number, disk,
         new Dictionary<string, string> { ["ID_PART_ENTRY_UUID"] = uuid, ["ID_PART_ENTRY_TYPE"] = type });

@@ -101,9 +101,9 @@ public sealed class ImageBuilderTests : IDisposable
     {
         using Repository repository = Create("repo");
         Checksum before = Build(repository, Text).Commit;
-        Directory.Delete($"{cache.Root}/initrd", recursive: true); // now dracut is needed, which the fake tree lacks
+        Directory.Delete($"{cache.Root}/initrd", recursive: true); // now dracut is needed, and the fake tree's is none
         string mounts = File.ReadAllText("/proc/self/mounts");
-        var failed = Assert.Throws<BuildFailedException>(() => Build(repository, Text.Replace("\"hello\"", "\"bye\"", StringComparison.Ordinal)));
+        var failed = Assert.Throws<BuildFailedException>(() => Build(repository, Text.Replace("\"hello\"", "\"bye\"", StringComparison.Ordinal) + "\n[initrd]\nmade-by = \"dracut\"\n"));
 
         Assert.Equal(("initrd", "dracut", 127), (failed.Step, failed.Tool, failed.ExitCode));
         Assert.Contains(failed.LastLines, line => line.Contains("dracut", StringComparison.Ordinal));
@@ -155,7 +155,8 @@ public sealed class ImageBuilderTests : IDisposable
     [Fact]
     public void The_plan_says_what_is_in_the_cache()
     {
-        Assert.Contains("packages  1 of trixie, from the cache", $"{new TreeBuilder(cache).Plan(Read(Text), null)}", StringComparison.Ordinal);
+        File.SetLastWriteTimeUtc(cache.BasePackages($"{RecipeDigest.OfPackages(Read(Text).Packages)}"), new DateTime(2026, 11, 1, 0, 0, 0, DateTimeKind.Utc));
+        Assert.Contains("packages  1 of trixie as of 2026-11-01, from the cache", $"{new TreeBuilder(cache).Plan(Read(Text), null)}", StringComparison.Ordinal);
         Assert.Contains("mmdebstrap installs 1", $"{new TreeBuilder(cache).Plan(Read("packages = [\"less\"]\n" + Text), null)}", StringComparison.Ordinal);
     }
 

@@ -82,6 +82,34 @@ public sealed class FsckTests
         Judge.Ostree.Run("fsck", $"--repo={ours.Path}");
     }
 
+    [Theory, MemberData(nameof(CommitTests.Modes), MemberType = typeof(CommitTests))]
+    public void What_a_disk_refuses_to_read_is_named_and_never_deleted(RepositoryMode mode)
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], mode);
+        Checksum commit = ours.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        ObjectName[] victims =
+        [
+            new(ours.Find(commit, "/hello").Content!.Value, ObjectType.File),
+            new(ours.Find(commit, "/etc").Tree!.Value, ObjectType.DirTree),
+            new(ours.Find(commit, "/sticky").Meta!.Value, ObjectType.DirMeta),
+            new(commit, ObjectType.Commit),
+        ];
+        foreach (ObjectName victim in victims)
+        {
+            string path = ours.Dir.Of("objects/" + victim.LoosePath(mode));
+            Verdict verdict = Judge.OnPath("strace").Ask(
+                "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "inject=read,pread64:error=EIO",
+                Path.Combine(AppContext.BaseDirectory, "Sbox.Store.Victim"), "fsck", ours.Path);
+            Assert.Equal($"Unreadable {victim}", verdict.Output.Trim());
+            Assert.Equal(1, verdict.ExitCode);
+            Assert.True(ours.Has(victim));
+            Assert.False(ours.IsPartial(commit));
+        }
+
+        Assert.True(ours.Fsck(new FsckOptions { Delete = true }).IsWhole);
+    }
+
     [Fact]
     public void A_ref_that_leads_nowhere_or_to_a_commit_bound_elsewhere_is_found()
     {

@@ -213,6 +213,49 @@ public sealed class PullTests
         server.Dispose();
     }
 
+    [Theory]
+    [InlineData("gpg-verify", "true")]
+    [InlineData("sign-verify", "true")]
+    [InlineData("sign-verify", "ed25519")]
+    [InlineData("sign-verify", "ed25519;spki;")]
+    [InlineData("gpg-verify-summary", "true")]
+    [InlineData("sign-verify-summary", "ed25519")]
+    public async Task No_setting_that_asks_for_signatures_is_passed_over(string key, string value)
+    {
+        using var scratch = new Scratch();
+        Serve(scratch, out StaticServer server);
+        using Repository ours = Target(scratch, server, RepositoryMode.Bare);
+        ours.WriteConfig(ours.Config.With("remote \"origin\"", key, value));
+        foreach (string? url in new[] { null, server.Url, $"file://{scratch["served"]}" })
+        {
+            UnsupportedRepositoryException refused = await Assert.ThrowsAsync<UnsupportedRepositoryException>(
+                () => ours.Pull(new PullOptions { Remote = "origin", Url = url, Refs = ["os/main"] }));
+            Assert.Contains(key, refused.Setting);
+        }
+
+        Assert.Empty(server.Requests);
+        Assert.Empty(ours.Refs());
+        server.Dispose();
+    }
+
+    [Fact]
+    public async Task A_remote_that_the_config_does_not_have_is_an_error_also_where_the_address_is_known()
+    {
+        using var scratch = new Scratch();
+        Serve(scratch, out StaticServer server);
+        using Repository ours = Target(scratch, server, RepositoryMode.Bare);
+        foreach (string? url in new[] { null, server.Url, $"file://{scratch["served"]}" })
+        {
+            RemoteNotFoundException missing = await Assert.ThrowsAsync<RemoteNotFoundException>(
+                () => ours.Pull(new PullOptions { Remote = "orign", Url = url, Refs = ["os/main"] }));
+            Assert.Equal("orign", missing.Remote);
+        }
+
+        Assert.Empty(server.Requests);
+        Assert.Empty(ours.Refs());
+        server.Dispose();
+    }
+
     [Fact]
     public async Task A_file_address_and_a_checksum_work_too()
     {

@@ -148,6 +148,33 @@ public sealed class RepositoryTests
         Judge.Ostree.Run("fsck", $"--repo={ours.Path}");
     }
 
+    [Theory]
+    [InlineData("077")]
+    [InlineData("022")]
+    [InlineData("000")]
+    public void Under_any_umask_others_may_read_a_published_repository_as_far_as_they_may_read_ostrees(string umask)
+    {
+        using var scratch = new Scratch();
+        string tree = scratch.Tree();
+        string victim = System.IO.Path.Combine(AppContext.BaseDirectory, "Sbox.Store.Victim");
+        Shell(victim, "init", scratch["ours"]);
+        Shell(victim, "commit", scratch["ours"], tree);
+        Shell(victim, "summary", scratch["ours"]);
+        Shell([.. Judge.Ostree.Command, "init", $"--repo={scratch["theirs"]}", "--mode=archive"]);
+        Shell([.. Judge.Ostree.Command, "commit", $"--repo={scratch["theirs"]}", "-b", "main", "--timestamp=@0", tree]);
+        Shell([.. Judge.Ostree.Command, "summary", $"--repo={scratch["theirs"]}", "-u"]);
+        Assert.Equal(Permissions("theirs"), Permissions("ours"));
+
+        void Shell(params string[] words) =>
+            Judge.OnPath("sh").Run(["-c", $"umask {umask}; exec \"$@\"", "sh", .. words]);
+
+        string[] Permissions(string name)
+        {
+            using Dir dir = Dir.Open(scratch[name]);
+            return [.. Listing(scratch[name]).Select(path => $"{path} {new Mode(dir.Stat(path[1..]).Mode)}")];
+        }
+    }
+
     private static string[] Listing(string path) =>
         [.. System.IO.Directory.EnumerateFileSystemEntries(path, "*", SearchOption.AllDirectories).Select(entry => entry[path.Length..]).Order(StringComparer.Ordinal)];
 }

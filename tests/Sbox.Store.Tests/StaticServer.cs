@@ -26,6 +26,12 @@ internal sealed class StaticServer : IDisposable
 
     public ConcurrentQueue<string> Requests { get; } = new();
 
+    /// <summary>How much an endless answer may be, so that a pull that does not stop it ends all the same.</summary>
+    public const long EndlessBytes = 600L << 20;
+
+    /// <summary>Bytes that went out in endless answers.</summary>
+    public long SentEndlessly { get; private set; }
+
     /// <summary>Says what is done with a path; null serves it as it is.</summary>
     public Func<string, Fault?> Misbehave { get; set; } = static _ => null;
 
@@ -71,6 +77,21 @@ internal sealed class StaticServer : IDisposable
         }
     }
 
+    private async Task Endless(NetworkStream stream)
+    {
+        await stream.WriteAsync("HTTP/1.1 200 X\r\nContent-Length: 1125899906842624\r\n\r\n"u8.ToArray());
+        var piece = new byte[1 << 20];
+        try
+        {
+            for (; SentEndlessly < EndlessBytes; SentEndlessly += piece.Length)
+                await stream.WriteAsync(piece, stop.Token);
+        }
+        catch (IOException)
+        {
+            // hung up, as is right
+        }
+    }
+
     private async Task<bool> Answer(NetworkStream stream, string path)
     {
         string file = Path.Combine(root, path);
@@ -95,6 +116,9 @@ internal sealed class StaticServer : IDisposable
                 bytes = bytes[..(bytes.Length / 2)];
                 length = bytes.Length;
                 break;
+            case Fault.Endless:
+                await Endless(stream);
+                return false;
             case Fault.Hang:
                 await Task.Delay(Timeout.Infinite, stop.Token);
                 break;
@@ -110,6 +134,7 @@ internal sealed class StaticServer : IDisposable
 
 internal enum Fault
 {
+    Endless,
     NotFound,
     Unavailable,
     Corrupt,

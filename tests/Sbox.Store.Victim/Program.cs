@@ -1,7 +1,7 @@
 using Sbox.Store;
 
-// commit REPO TREE | pull-local REPO SOURCE | pull REPO URL | prune REPO
-using Repository repository = Repository.Open(args[1]);
+// init REPO | commit REPO TREE | pull-local REPO SOURCE | pull REPO URL | prune REPO | summary REPO | fsck REPO
+using Repository repository = args[0] == "init" ? Repository.Create(args[1], RepositoryMode.Archive) : Repository.Open(args[1]);
 try
 {
     switch (args[0])
@@ -19,6 +19,16 @@ try
         case "prune":
             repository.Prune(new PruneOptions { Depth = 0 });
             break;
+        case "init":
+            break;
+        case "summary":
+            repository.WriteSummary();
+            break;
+        case "fsck":
+            FsckReport report = repository.Fsck(new FsckOptions { Delete = true });
+            foreach (FsckProblem problem in report.Problems)
+                Console.Out.WriteLine($"{problem.Kind} {problem.Subject}");
+            return report.IsWhole ? 0 : 1;
         default:
             return 2;
     }

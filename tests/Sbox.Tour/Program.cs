@@ -22,7 +22,7 @@ try
 
     if (how == "boot")
     {
-        string page = new BootComparison(image, new Tools(root), Path.Combine(cache, "bench", "boot"), rounds: 2).Run();
+        string page = new BootComparison(image, new Tools(root), Path.Combine(cache, "bench", "boot"), rounds: 3).Run();
         Console.Out.Write(page);
         if (rest is [var file])
             File.WriteAllText(file, page);

@@ -109,6 +109,8 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         say(Guest("sbox status"));
         JsonElement status = Status();
         Equal("the version that runs", version, Of(status, "booted", "version"));
+        // Read from the EFI partition itself, by the kernel's FAT.
+        Equal("whether the EFI partition holds what is deployed", "True", status.GetProperty("settled").ToString());
         Equal("the commit that runs", version == "1" ? image.First : image.Second, Of(status, "booted", "checksum"));
     }
 

@@ -25,6 +25,16 @@ public sealed class Vm : IDisposable
     /// <summary>How far the last boot came, and when.</summary>
     public VmTimings Timings => new(console?.FirstOutput, console?.Kernel, login);
 
+    /// <summary>Processor time that QEMU has used: what a boot costs, whatever else the host does.</summary>
+    public TimeSpan ProcessorTime
+    {
+        get
+        {
+            qemu.Refresh();
+            return qemu.TotalProcessorTime;
+        }
+    }
+
     /// <summary>QEMU's process id.</summary>
     public int ProcessId => qemu.Id;
 
@@ -72,14 +82,17 @@ public sealed class Vm : IDisposable
         login ??= clock.Elapsed;
     }
 
-    /// <summary>Waits for the shell of systemd's emergency mode, and makes it ready for <see cref="SerialConsole.Run"/>.</summary>
+    /// <summary>Waits for the shell of an emergency, sbox-root's own or systemd's, and makes it ready for <see cref="SerialConsole.Run"/>.</summary>
     /// <exception cref="VmException">It did not come in time.</exception>
     public void WaitForEmergencyShell(TimeSpan timeout)
     {
-        Console.WaitFor("emergency mode", timeout);
         TimeSpan patience = TimeSpan.FromMinutes(3);
-        Console.WaitFor("Press Enter for (system )?maintenance", patience);
-        Console.SendLine("");
+        if (!Console.WaitFor("emergency mode: a shell|emergency mode", timeout).Value.EndsWith("shell", StringComparison.Ordinal))
+        {
+            Console.WaitFor("Press Enter for (system )?maintenance", patience);
+            Console.SendLine("");
+        }
+
         Console.WaitFor("# ", patience);
         Console.PrepareShell(patience);
     }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Sbox.Boot;
+using Sbox.Linux;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
@@ -9,20 +10,18 @@ internal sealed class Box : IDisposable
 {
     private readonly PrivateMounts? mounts;
 
-    private Box(OstreeSysroot sysroot, PrivateMounts? mounts, string? esp)
-    {
-        (Sysroot, this.mounts, Esp) = (sysroot, mounts, esp);
-        // A machine answers for itself; a box in directories is what its EFI partition says.
-        Seal = mounts is null ? SealPolicy.OfEsp(esp) : SealPolicy.OfMachine(sysroot.BootArguments, esp);
-    }
+    private Box(OstreeSysroot sysroot, PrivateMounts? mounts, string? esp) => (Sysroot, this.mounts, Esp) = (sysroot, mounts, esp);
+
+    /// <summary>Why no ESP is looked at; null where one is.</summary>
+    public string? EspUnseen { get; private init; }
 
     /// <summary>Its sysroot.</summary>
     public OstreeSysroot Sysroot { get; }
 
-    /// <summary>What it accepts; null where it is not sealed.</summary>
-    public SealPolicy? Seal { get; }
+    /// <summary>What it accepts; null where it is not sealed. A machine answers for itself; a box in directories is what its EFI partition says.</summary>
+    public SealPolicy? Seal => mounts is null ? SealPolicy.OfEsp(Esp) : SealPolicy.OfMachine(Sysroot.BootArguments, Esp);
 
-    /// <summary>Where its ESP is to be written; null where none is.</summary>
+    /// <summary>Where its ESP is; null where none is to be written or looked at.</summary>
     public string? Esp { get; }
 
     /// <summary>
@@ -41,11 +40,33 @@ internal sealed class Box : IDisposable
         return new Box(OstreeSysroot.Open(path), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
     }
 
-    /// <summary>Opens a box to look at it.</summary>
+    /// <summary>
+    /// Opens a box to look at it. Root looks at the running box's ESP too, read-only and in a mount namespace of this process's own, so this
+    /// may replace the process by itself, as <see cref="ToChange"/>.
+    /// </summary>
     /// <exception cref="Finding">This machine is no box.</exception>
-    public static OstreeSysroot ToLook(string path) => Directory.Exists($"{path}/ostree/deploy")
-        ? OstreeSysroot.Open(path)
-        : throw new Finding($"{path}: no ostree/deploy: this machine is no box", "Name the physical root of one with --sysroot=PATH");
+    public static Box ToLook(ParseResult parsed, Option<string> sysroot, Option<string?> esp)
+    {
+        string path = parsed.GetValue(sysroot)!;
+        bool running = IsRunning(path);
+        if (parsed.GetValue(esp) is { } given)
+            return new Box(OstreeSysroot.Open(path), null, given);
+        if (!running)
+            return new Box(OstreeSysroot.Open(path), null, null) { EspUnseen = "--esp=PATH names the EFI partition, which says so" };
+        if (!Environment.IsPrivilegedProcess)
+            return new Box(OstreeSysroot.Open(path), null, null) { EspUnseen = "only root may look at the EFI partition, which says so: sudo sbox status" };
+        PrivateMounts.Enter();
+        PrivateMounts mounts = PrivateMounts.Look(path);
+        try
+        {
+            return new Box(OstreeSysroot.Open(path), mounts, mounts.MountEsp());
+        }
+        catch (Exception unseen) when (unseen is NoEspException or MountException)
+        {
+            // A kernel without FAT, a disk that is failing: what runs can be told all the same.
+            return new Box(OstreeSysroot.Open(path), mounts, null) { EspUnseen = unseen.Message };
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -14,7 +14,7 @@ internal static class BuildCommand
     {
         var recipePath = new Argument<string>("RECIPE") { Description = "The recipe, a TOML file; sbox-recipe(5) has its keys" };
         var repo = new Option<string>("--repo") { Description = "The repository to commit to", HelpName = "PATH", Required = true };
-        var refresh = new Option<bool>("--refresh") { Description = "Ask the mirror for newer packages, whatever is cached" };
+        var refresh = new Option<bool>("--refresh") { Description = "Ask the mirror for newer packages (security fixes among them), whatever is cached" };
         var history = new Option<bool>("--keep-history") { Description = "Make the branch's commit the parent of the new one" };
         var dryRun = new Option<bool>("--dry-run") { Description = "Show the plan, and build nothing" };
         Option<bool> json = SharedOptions.Json();
@@ -22,10 +22,12 @@ internal static class BuildCommand
         {
             Details =
             [
-                "mmdebstrap installs the recipe's packages, the recipe's files are laid over them, dracut makes the initrd, and the tree is made immutable: "
+                "mmdebstrap installs the recipe's packages, the recipe's files are laid over them, the initrd is made, and the tree is made immutable: "
                 + "/usr holds all, /etc becomes /usr/etc, /var is rebuilt at boot. The commit carries the version, the recipe's digest and the list of packages.",
                 "The same recipe over the same packages gives the same commit, on any machine. What is slow is kept in ${XDG_CACHE_HOME:-~/.cache}/sbox; "
                 + "a recipe whose tree the branch has already is not built again.",
+                "The base tree (the recipe's packages, unpacked) is kept and used again until --refresh asks the mirror for newer packages: that is how security fixes come. "
+                + $"The command says how old the one that it used is. The {BuildCache.BasesKept} base trees and {BuildCache.InitrdsKept} initrds that were used last are kept.",
                 "When a package cannot be had or a program fails, the repository stays as it was and the program's last lines are shown.",
             ],
             Examples = [new Example("Build the smallest Debian that is fun to use", "sbox build images/debian-minimal.toml --repo /srv/repo")],
@@ -43,9 +45,12 @@ internal static class BuildCommand
 
             using Repository repository = Repository.Open(parsed.GetValue(repo)!);
             using var line = new ProgressLine(speaker);
+            DateTimeOffset started = DateTimeOffset.UtcNow;
             var options = new ImageBuildOptions { Refresh = parsed.GetValue(refresh), KeepHistory = parsed.GetValue(history) };
             ImageBuildResult result = new ImageBuilder(BuildCache.OfUser()).Build(recipe, programs, repository, options, BuildSteps.On(line), cancel);
             line.Dispose();
+            if (result.Plan.BaseMade is { } made)
+                speaker.Note($"The packages are those of {made:yyyy-MM-dd}, {Age(DateTimeOffset.UtcNow - made)}; --refresh asks the mirror for newer ones");
             speaker.Note(result.AlreadyThere ? $"{recipe.Ref} has this tree already" : $"{recipe.Ref} leads to version {recipe.Version} now");
             speaker.Answer($"{result.Commit}", writer =>
             {
@@ -53,11 +58,19 @@ internal static class BuildCommand
                 writer.WriteString("ref", recipe.Ref);
                 writer.WriteString("version", recipe.Version);
                 writer.WriteBoolean("built", !result.AlreadyThere);
+                writer.WriteString("packages-of", (result.Plan.BaseMade ?? started).UtcDateTime);
             });
             return Task.FromResult(0);
         });
         return command;
     }
+
+    internal static string Age(TimeSpan age) => age switch
+    {
+        { TotalDays: < 1 } => "less than a day old",
+        { TotalDays: < 2 } => "1 day old",
+        _ => $"{(int)age.TotalDays} days old",
+    };
 
     // A box carries the program that builds it. Beside this one lie the others, in out/; on an installed machine they have their places.
     private static BoxPrograms OwnPrograms()

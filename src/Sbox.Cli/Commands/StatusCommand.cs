@@ -19,29 +19,37 @@ internal static class StatusCommand
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("status", "Show what runs, what boots next, and how to go back")
         {
-            Details = ["Deployments are listed in the order of the boot menu: the first is what boots next. Changes in /etc are counted against the deployment's own defaults."],
+            Details =
+            [
+                "Deployments are listed in the order of the boot menu. What boots next is what the boot loader will start: by loader.conf on the EFI partition, and by the "
+                + "firmware's variables LoaderEntryDefault (key d in the boot menu, bootctl set-default) and LoaderEntryOneShot (the next boot only), which come before it. "
+                + "Only root may look at the EFI partition; for others, and with --sysroot but no --esp, what boots next is not known.",
+                "Changes in /etc are counted against the deployment's own defaults.",
+                "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
+                + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
+            ],
             Examples = [new Example("The version that runs, for a script", "sbox status --json | jq -r .booted.version")],
         }.With(path, esp, json);
         command.SetAction(parsed =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
-            using OstreeSysroot sysroot = Box.ToLook(parsed.GetValue(path)!);
-            using var deployer = new Deployer(sysroot, parsed.GetValue(esp));
-            StatusReport report = StatusReport.Of(sysroot, deployer);
-            speaker.Answer(Text(sysroot.Path, report), writer => Write(writer, report));
+            using Box box = Box.ToLook(parsed, path, esp);
+            using var deployer = new Deployer(box.Sysroot, box.Esp);
+            StatusReport report = StatusReport.Of(box.Sysroot, deployer);
+            speaker.Answer(Text(box, report), writer => Write(writer, report));
             return 0;
         });
         return command;
     }
 
-    private static string Text(string path, StatusReport report)
+    private static string Text(Box box, StatusReport report)
     {
         if (report.Deployments.Count == 0)
-            return $"{path}: nothing is deployed";
+            return $"{box.Sysroot.Path}: nothing is deployed";
         var text = new StringBuilder();
         foreach (DeploymentStatus each in report.Deployments)
         {
-            text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext == true ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Name.Commit}{(each.Time is { } time ? $" of {time:yyyy-MM-dd HH:mm} UTC" : ", which the repository lacks")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
             text.Append(CultureInfo.InvariantCulture, $"    /etc     {Changes(each)}\n");
@@ -50,10 +58,21 @@ internal static class StatusCommand
         if (report.Seal is { } seal)
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
-        if (!report.IsSettled)
+        if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
-        text.Append(Advice(report));
+        if (report.Choice is { } choice)
+            text.Append(Firmware(choice, report));
+        text.Append(box.EspUnseen is { } unseen ? $"What boots next is not known: {unseen}" : Advice(report));
         return text.ToString();
+    }
+
+    // What the firmware's variables add to loader.conf.
+    private static string Firmware(BootChoice choice, StatusReport report)
+    {
+        string said = choice.Variable is { } set ? $"The firmware was told to boot '{set}' (LoaderEntryDefault), whatever loader.conf says.\n" : "";
+        return choice.OneShot is { } once
+            ? $"{said}The next boot only starts {(report.NextOnce is { } version ? $"version {Version(version)}" : $"'{once}'")} (LoaderEntryOneShot).\n"
+            : said;
     }
 
     private static string Changes(DeploymentStatus each) => each.EtcChanges switch
@@ -65,16 +84,20 @@ internal static class StatusCommand
 
     private static string Version(DeploymentStatus each) => each.Version ?? each.Name.Commit.ToString()[..12];
 
-    private static string Role(DeploymentStatus each) => (each.IsBooted, each.IsNext) switch
+    private static string Role(DeploymentStatus each) => (each.IsBooted, each.IsNext, each.IsNextOnce) switch
     {
-        (true, true) => "runs now, boots next",
-        (true, false) => "runs now",
-        (false, true) => "boots next",
+        (true, true, _) => "runs now, boots next",
+        (true, _, true) => "runs now, boots next once",
+        (true, _, _) => "runs now",
+        (false, true, _) => "boots next",
+        (false, _, true) => "boots next once",
         _ => "kept",
     };
 
     private static string Advice(StatusReport report) => report switch
     {
+        { Choice.Entry: null } => "What boots next is not known: the EFI partition names no entry, or a pattern that fits several. sbox upgrade or sbox rollback sets one.",
+        { Next: null, Choice.Entry: { } entry } => $"'{entry}' boots next, which is none of these. sbox upgrade or sbox rollback sets one of them.",
         { Booted: null } => "None of these runs on this machine.",
         { Deployments.Count: 1 } => "Only one version is here; sbox upgrade brings the next, and keeps this one to go back to.",
         { Booted.IsNext: true } => $"To go back to version {Version(report.Deployments.First(static each => !each.IsBooted))}: sbox rollback, then reboot.",
@@ -86,6 +109,8 @@ internal static class StatusCommand
     {
         Property(writer, "booted", report.Booted);
         Property(writer, "next", report.Next);
+        Property(writer, "next-once", report.NextOnce);
+        Flag(writer, "settled", report.IsSettled);
         writer.WriteStartArray("deployments");
         foreach (DeploymentStatus each in report.Deployments)
         {
@@ -122,6 +147,14 @@ internal static class StatusCommand
         writer.WriteEndObject();
     }
 
+    private static void Flag(Utf8JsonWriter writer, string name, bool? value)
+    {
+        if (value is { } known)
+            writer.WriteBoolean(name, known);
+        else
+            writer.WriteNull(name);
+    }
+
     private static void Facts(Utf8JsonWriter writer, DeploymentStatus each)
     {
         writer.WriteString("version", each.Version);
@@ -133,7 +166,7 @@ internal static class StatusCommand
         if (each.Time is { } time)
             writer.WriteString("time", time.UtcDateTime);
         writer.WriteBoolean("booted", each.IsBooted);
-        writer.WriteBoolean("next", each.IsNext);
+        Flag(writer, "next", each.IsNext);
         writer.WriteBoolean("pinned", each.IsPinned);
         writer.WriteBoolean("sealed", each.HasSeal);
         if (each.EtcChanges is { } changes)

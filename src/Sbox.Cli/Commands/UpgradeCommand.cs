@@ -26,6 +26,7 @@ internal static class UpgradeCommand
                 "Only what this box lacks is fetched, and every byte is hashed before it is kept. The new version is deployed beside the one that runs: its own tree, "
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
                 "What is changed in /etc after this command and before the reboot stays with the version that runs now; type sbox upgrade last, and reboot.",
+                "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
             Examples = [new Example("Upgrade and run the new version", "sbox upgrade && reboot")],
@@ -42,30 +43,35 @@ internal static class UpgradeCommand
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
             offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed) } };
             string version = offer.Version ?? offer.Request.Commit.ToString()[..12];
+            bool checks = parsed.GetValue(check);
+            var notes = new List<string>(offer.Notes);
             switch (offer.State)
             {
                 case UpgradeState.UpToDate:
-                    Say("up-to-date", $"{offer.Refspec}: version {version} is the newest, and runs");
+                    bool runs = box.Sysroot.BootedName is not null;
+                    notes.AddRange(checks ? [] : deployer.Overrule());
+                    Say("up-to-date", $"{offer.Refspec}: version {version} is the newest, and {(runs ? "runs" : "is deployed")}");
                     break;
                 case UpgradeState.AwaitsReboot:
+                    notes.AddRange(checks ? [] : deployer.Overrule());
                     Say("awaits-reboot", $"{offer.Refspec}: version {version} is the newest; it runs after a reboot");
                     break;
-                case UpgradeState.Available when parsed.GetValue(check):
+                case UpgradeState.Available when checks:
                     line.Dispose();
                     speaker.Note(deployer.Plan(offer.Request).ToString().TrimEnd());
                     Say("available", $"{offer.Refspec}: version {version} can be deployed");
                     break;
-                case UpgradeState.Unfinished when parsed.GetValue(check):
+                case UpgradeState.Unfinished when checks:
                     Say("unfinished", $"{offer.Refspec}: version {version} is deployed, but that was cut short; sbox upgrade finishes it");
                     break;
                 case UpgradeState.Unfinished:
-                    deployer.Finish(new Reporter<string>(line.Step));
+                    notes.AddRange(deployer.Finish(new Reporter<string>(line.Step)).Notes);
                     Say("deployed", box.Sysroot.BootedName == box.Sysroot.Deployments[0].Name
                         ? $"Finished what was cut short: version {version} runs now, and boots next"
                         : $"Finished what was cut short: version {version} runs after a reboot");
                     break;
                 default:
-                    deployer.Deploy(offer.Request, new Reporter<string>(line.Step), cancel);
+                    notes.AddRange(deployer.Deploy(offer.Request, new Reporter<string>(line.Step), cancel).Notes);
                     Say("deployed", $"Version {version} runs after a reboot; sbox rollback takes that back");
                     break;
             }
@@ -75,12 +81,14 @@ internal static class UpgradeCommand
             void Say(string state, string text)
             {
                 line.Dispose();
+                notes.ForEach(speaker.Note);
                 speaker.Answer(text, writer =>
                 {
                     writer.WriteString("state", state);
                     writer.WriteString("version", version);
                     writer.WriteString("checksum", offer.Request.Commit.ToString());
                     writer.WriteNumber("bytes-transferred", offer.Pulled?.BytesTransferred ?? 0);
+                    Speaker.Notes(writer, notes);
                 });
             }
         });
@@ -98,7 +106,11 @@ internal static class RollbackCommand
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("rollback", "Boot the other version next")
         {
-            Details = ["Only the order of the boot menu changes: each version keeps its own tree and its own /etc, and /var is shared by both. Typed twice, it is as before."],
+            Details =
+            [
+                "Only the order of the boot menu changes: each version keeps its own tree and its own /etc, and /var is shared by both. Typed twice, it is as before.",
+                "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
+            ],
             Examples = [new Example("Go back to the version before", "sbox rollback && reboot")],
         }.With(path, esp, json);
         command.SetAction(parsed =>
@@ -106,14 +118,18 @@ internal static class RollbackCommand
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
-            Deployment target = deployer.Rollback();
-            string version = box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version ?? target.Name.Short;
+            (Deployment target, CleanupReport cleanup) = deployer.Rollback();
+            bool known = box.Sysroot.Repository.Has(new ObjectName(target.Name.Commit, ObjectType.Commit));
+            string version = (known ? box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version : null) ?? target.Name.Short;
+            foreach (string note in cleanup.Notes)
+                speaker.Note(note);
             speaker.Answer(
                 box.Sysroot.IsBooted(target) ? $"Version {version}, which runs now, boots next" : $"Version {version} runs after a reboot",
                 writer =>
                 {
                     writer.WriteString("version", version);
                     writer.WriteString("checksum", target.Name.Commit.ToString());
+                    Speaker.Notes(writer, cleanup.Notes);
                 });
             return 0;
         });

@@ -58,6 +58,7 @@ internal static class TreeCommands
         public void Show(TreeEntry entry, int levels, CancellationToken cancel)
         {
             cancel.ThrowIfCancellationRequested();
+            repository.RequireNameable(entry);
             output.Write(FileName.ToBytes(namesOnly ? entry.Path + "\0" : Line(entry) + "\n"));
             if (!entry.IsDirectory || levels == 0)
                 return;

@@ -36,6 +36,17 @@ internal sealed class Speaker
             Console.Error.WriteLine(text);
     }
 
+    /// <summary>What people read as lines on stderr, for programs: <c>notes</c>, left out where there are none.</summary>
+    public static void Notes(Utf8JsonWriter writer, IReadOnlyList<string> notes)
+    {
+        if (notes.Count == 0)
+            return;
+        writer.WriteStartArray("notes");
+        foreach (string note in notes)
+            writer.WriteStringValue(note);
+        writer.WriteEndArray();
+    }
+
     /// <summary>One JSON object on one line.</summary>
     public static string JsonLine(Action<Utf8JsonWriter> properties)
     {

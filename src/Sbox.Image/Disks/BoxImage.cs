@@ -52,7 +52,7 @@ public sealed class BoxImage(BuildCache cache)
         }
 
         SealPolicy? seal = request.Keys is { } keys ? BringKeys(keys, esp) : null;
-        DeployResult deployed = FreshInstall.Run(
+        DeployResult installed = FreshInstall.Run(
             new InstallRequest(root, esp, request.Repository, request.Ref, request.Os ?? request.Ref.Split('/')[0])
             {
                 RemoteUrl = request.RemoteUrl,
@@ -61,11 +61,12 @@ public sealed class BoxImage(BuildCache cache)
                 Seal = seal,
             },
             new Told(step => progress?.Report(new BuildStep(step, ""))), cancel);
-        DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString()) 
+        DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString())
         {
+            Architecture = ArchitectureOf($"{root}/{installed.Name.Directory}"),
             Timestamp = time.ToUnixTimeSeconds(),
             UserBytes = request.UserBytes,
-            SealedFiles = seal is null ? [] : FilesToSeal(root, deployed),
+            SealedFiles = seal is null ? [] : FilesToSeal(root, installed),
         });
         DiskImage.Write(plan, request.Output, progress, cancel);
         return plan;
@@ -85,6 +86,13 @@ public sealed class BoxImage(BuildCache cache)
     {
         using OstreeSysroot sysroot = OstreeSysroot.Open(root, new SysrootOptions { CommandLine = "" });
         return [$"{deployed.Name.Directory}/{PhysicalRoot.ImageName}", .. sysroot.Repository.RegularFilePaths(deployed.Name.Commit).Select(static path => $"ostree/repo/{path}")];
+    }
+
+    // By what will boot, not by what a recipe said: the firmware and the partition's type must agree.
+    private static string ArchitectureOf(string deployment)
+    {
+        using Dir tree = Dir.Open(deployment);
+        return UnifiedKernel.Architecture(tree);
     }
 
     // Modes of their own, whatever the umask: this is the root directory of a disk. tmp is for recipes that want /tmp there.

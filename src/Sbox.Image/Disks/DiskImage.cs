@@ -128,6 +128,8 @@ public static class DiskImage
     {
         "amd64" => new Guid("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
         "arm64" => new Guid("b921b045-1df0-41c3-af44-4c6f280d3fae"),
+        "riscv64" => new Guid("72ec70a6-cf74-40e6-bd49-4bda08e8f224"),
+        "loong64" => new Guid("77055800-792c-4f94-b39a-98c91b762bb6"),
         _ => throw new ArgumentException($"no root partition type is known for {architecture}", nameof(architecture)),
     };
 

@@ -10,7 +10,7 @@ namespace Sbox.Image;
 public sealed record DiskContent(string RootDirectory, string EspDirectory, string Seed)
 {
     /// <summary>Debian's name of the architecture; decides the root partition's type.</summary>
-    public string Architecture { get; init; } = "amd64";
+    public required string Architecture { get; init; }
 
     /// <summary>Regular files of the root, by their paths there, that fs-verity proves from the first boot on.</summary>
     public IReadOnlyList<string> SealedFiles { get; init; } = [];

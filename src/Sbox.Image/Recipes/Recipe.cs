@@ -41,10 +41,20 @@ public sealed record RecipeGroup(string Name, uint? Gid);
 /// <param name="Mask">Units to mask.</param>
 public sealed record UnitChoices(IReadOnlyList<string> Enable, IReadOnlyList<string> Disable, IReadOnlyList<string> Mask);
 
-/// <summary>What the initrd holds beside what every box needs.</summary>
-/// <param name="Modules">dracut modules.</param>
+/// <summary>Which program makes the initrd.</summary>
+public enum InitrdMaker
+{
+    /// <summary>This one: sbox-root alone boots the machine.</summary>
+    Sbox,
+    /// <summary>dracut: systemd and udev, with sbox-root as a unit.</summary>
+    Dracut,
+}
+
+/// <summary>The initrd, and what it holds beside what every box needs.</summary>
+/// <param name="MadeBy">Which program makes it.</param>
+/// <param name="Modules">dracut modules; empty when it does not make the initrd.</param>
 /// <param name="Drivers">Kernel modules.</param>
-public sealed record InitrdChoices(IReadOnlyList<string> Modules, IReadOnlyList<string> Drivers);
+public sealed record InitrdChoices(InitrdMaker MadeBy, IReadOnlyList<string> Modules, IReadOnlyList<string> Drivers);
 
 /// <summary>What apt and dpkg are asked for: all that decides the base tree, and nothing else.</summary>
 /// <param name="Suite">Debian's name of the release, <c>trixie</c>.</param>
@@ -73,7 +83,7 @@ public sealed record PackageChoices(
 /// <param name="Users">Users.</param>
 /// <param name="Groups">Groups.</param>
 /// <param name="Units">systemd units.</param>
-/// <param name="Initrd">What the initrd holds more.</param>
+/// <param name="Initrd">The initrd.</param>
 /// <param name="SourceDateEpoch">Seconds since 1970 for the commit; null for the newest file in the packages.</param>
 public sealed record Recipe(
     string Name, string Ref, string Version, PackageChoices Packages, string Hostname, IReadOnlyList<string> KernelArguments, TmpPlace Tmp,

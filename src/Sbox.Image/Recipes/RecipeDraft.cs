@@ -20,6 +20,11 @@ internal sealed class RecipeDraft
 
     public List<string> Mask { get; } = [];
 
+    public InitrdMaker InitrdMaker = InitrdMaker.Sbox;
+
+    /// <summary>Where dracut modules were last named; whether they may be is known at the end only.</summary>
+    public (string Path, int Line) InitrdModulesAt;
+
     public List<string> InitrdModules { get; } = [];
 
     public List<string> InitrdDrivers { get; } = [];
@@ -41,13 +46,15 @@ internal sealed class RecipeDraft
     {
         string Need(string? value, string key, string expected) => value ?? throw new RecipeException(path, 1, key, expected, "missing");
 
+        if (InitrdMaker != InitrdMaker.Dracut && InitrdModules.Count > 0)
+            throw new RecipeException(InitrdModulesAt.Path, InitrdModulesAt.Line, "initrd.modules", "made-by = \"dracut\" beside them: they are dracut's", $"'{InitrdModules[0]}'");
         var packages = new PackageChoices(
             Need(Suite, "suite", "one of Debian's suites, such as 'trixie'"), Variant, Architecture, Components,
             [.. Packages.Distinct().Order(StringComparer.Ordinal)], Mirrors, AptOptions, Docs, Locales);
         return new Recipe(
             Need(Name, "name", "the stateroot's name, such as 'debian'"), Need(Ref, "ref", "a branch, such as 'debian/13/amd64/minimal'"),
             Need(Version, "version", "text that 'sbox status' shows"), packages, Hostname, KernelArguments, Tmp, Programs, files, users, groups,
-            new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(Distinct(InitrdModules), Distinct(InitrdDrivers)),
+            new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(InitrdMaker, Distinct(InitrdModules), Distinct(InitrdDrivers)),
             SourceDateEpoch);
     }
 

@@ -108,7 +108,18 @@ public static class RecipeReader
                 draft.Mask.AddRange(table.Strings("mask", RecipeNames.IsUnit, "names of systemd units") ?? []);
                 break;
             case ("initrd", false):
-                draft.InitrdModules.AddRange(table.Strings("modules", RecipeNames.IsStateroot, "names of dracut modules") ?? []);
+                draft.InitrdMaker = table.String("made-by", text => text is "sbox" or "dracut", "'sbox' or 'dracut'") switch
+                {
+                    "sbox" => InitrdMaker.Sbox,
+                    "dracut" => InitrdMaker.Dracut,
+                    _ => draft.InitrdMaker,
+                };
+                if (table.Strings("modules", RecipeNames.IsStateroot, "names of dracut modules") is { Count: > 0 } modules)
+                {
+                    draft.InitrdModules.AddRange(modules);
+                    draft.InitrdModulesAt = (path, line);
+                }
+
                 draft.InitrdDrivers.AddRange(table.Strings("drivers", RecipeNames.IsStateroot, "names of kernel modules") ?? []);
                 break;
             case ("file" or "user" or "group", false):

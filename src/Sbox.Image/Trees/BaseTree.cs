@@ -40,6 +40,10 @@ internal static class BaseTree
 
     public static bool IsCached(BuildCache cache, string key) => File.Exists(cache.BasePackages(key)) && File.Exists(cache.BaseTree(key));
 
+    /// <summary>When a cached tree was made: its packages are the mirror's of that time. Null when none is cached.</summary>
+    public static DateTimeOffset? Made(BuildCache cache, string key) =>
+        IsCached(cache, key) ? new DateTimeOffset(File.GetLastWriteTimeUtc(cache.BasePackages(key)), TimeSpan.Zero) : null;
+
     /// <summary>What a cached tree holds; null when none is cached.</summary>
     public static IReadOnlyList<InstalledPackage>? Packages(BuildCache cache, string key) => IsCached(cache, key)
         ? [.. File.ReadAllLines(cache.BasePackages(key)).Select(line => line.Split(' ')).Select(field => new InstalledPackage(field[0], field[1], field[2]))]
@@ -48,6 +52,7 @@ internal static class BaseTree
     /// <summary>Unpacks the tar.</summary>
     public static void Unpack(BuildCache cache, string key, string destination, StepRunner runner)
     {
+        BuildCache.Used(cache.BaseTree(key));
         Directory.CreateDirectory(destination);
         using (Dir parent = Dir.Open(Path.GetDirectoryName(destination)!))
             parent.ChangeMode(Path.GetFileName(destination), Permission.Program);

@@ -25,12 +25,32 @@ public sealed class TreeBuilder(BuildCache cache)
         digest.Add(RecipeDigest.Of(recipe).Span).Add(wanted is null ? [] : wanted.Digest().Span);
         IReadOnlyList<InstalledPackage>? cached = refresh ? null : BaseTree.Packages(cache, $"{key}");
         bool initrd = cached is not null && File.Exists(cache.Initrd($"{Initrd.Key(recipe, cached, wanted)}"));
-        return new TreePlan(recipe, wanted, digest.Finish(), key, cached, initrd);
+        return new TreePlan(recipe, wanted, digest.Finish(), key, cached, initrd)
+        {
+            BaseMade = refresh ? null : BaseTree.Made(cache, $"{key}"),
+        };
     }
 
     /// <summary>Builds the tree; what fails or is cancelled leaves only the cache behind.</summary>
     /// <exception cref="BuildFailedException">A tool failed, or the packages make no tree that can boot.</exception>
     public BuiltTree Build(TreePlan plan, IProgress<BuildStep>? progress, CancellationToken cancel)
+    {
+        BuiltTree built;
+        using (cache.Hold())
+            built = BuildHeld(plan, progress, cancel);
+        cache.Tidy();
+        return built;
+    }
+
+    /// <summary>Counts as a use of the cached base tree, though nothing was built of it.</summary>
+    internal void Touch(TreePlan plan)
+    {
+        using IDisposable held = cache.Hold();
+        if (BaseTree.IsCached(cache, $"{plan.BaseKey}"))
+            BuildCache.Used(cache.BaseTree($"{plan.BaseKey}"));
+    }
+
+    private BuiltTree BuildHeld(TreePlan plan, IProgress<BuildStep>? progress, CancellationToken cancel)
     {
         WorkDirectory work = cache.Work();
         try
@@ -64,7 +84,7 @@ public sealed class TreeBuilder(BuildCache cache)
         }
     }
 
-    // dracut sees the packages, the programs and its own configuration, and nothing else of the recipe: so the key says all.
+    // The initrd is made of the packages, the programs and, for dracut, its configuration, and nothing else of the recipe: so the key says all.
     private void AddInitrd(TreeRoot tree, TreePlan plan, IReadOnlyList<InstalledPackage> packages, string kernel, long timestamp, StepRunner runner)
     {
         string image = cache.Initrd($"{Initrd.Key(plan.Recipe, packages, plan.Programs)}");
@@ -72,10 +92,11 @@ public sealed class TreeBuilder(BuildCache cache)
         if (File.Exists(image))
         {
             runner.Say("from the cache");
+            BuildCache.Used(image);
         }
         else
         {
-            RecipeLayer.PutFiles(tree, plan.Recipe.Files.Where(Initrd.DependsOn));
+            RecipeLayer.PutFiles(tree, plan.Recipe.Files.Where(file => Initrd.DependsOn(plan.Recipe, file)));
             string made = image + $".{Environment.ProcessId}.tmp";
             Initrd.Make(tree, plan.Recipe, kernel, plan.Programs, timestamp, made, runner);
             BuildCache.Keep(made, image);

@@ -14,16 +14,19 @@ namespace Sbox.Image;
 public sealed record TreePlan(
     Recipe Recipe, BoxPrograms? Programs, Checksum Digest, Checksum BaseKey, IReadOnlyList<InstalledPackage>? CachedPackages, bool InitrdCached)
 {
+    /// <summary>When the cached base tree was made; null when the mirror will be asked.</summary>
+    public DateTimeOffset? BaseMade { get; init; }
+
     /// <summary>The plan for a person, a line each step.</summary>
     public override string ToString()
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"recipe    {Recipe.Name} {Recipe.Version}, {Digest.ToString()[..12]} -> {Recipe.Ref}\n");
         text.Append(CachedPackages is { } packages
-            ? $"packages  {packages.Count} of {Recipe.Packages.Suite}, from the cache ({BaseKey.ToString()[..12]})\n"
+            ? $"packages  {packages.Count} of {Recipe.Packages.Suite} as of {BaseMade:yyyy-MM-dd}, from the cache ({BaseKey.ToString()[..12]})\n"
             : $"packages  mmdebstrap installs {Recipe.Packages.Packages.Count} and what they need from {Recipe.Packages.Suite}\n");
         text.Append(CultureInfo.InvariantCulture, $"files     {Recipe.Files.Count}{(Programs is null ? "" : " and the programs of a box")}\n");
-        text.Append(InitrdCached ? "initrd    from the cache\n" : "initrd    dracut makes it\n");
+        text.Append(InitrdCached ? "initrd    from the cache\n" : Recipe.Initrd.MadeBy == InitrdMaker.Dracut ? "initrd    dracut makes it\n" : "initrd    sbox-root and drivers\n");
         return text.ToString();
     }
 }

@@ -62,6 +62,10 @@ public sealed unsafe class Dir : IDisposable
         return handle is not null || errno == Errno.ENOENT ? handle : throw new LinuxException(errno, "openat", Of(name));
     }
 
+    /// <summary>Opens a file for reading; null with the reason (ENOENT, or ELOOP for a symbolic link) where it cannot be.</summary>
+    public SafeFileHandle? TryOpenFile(string name, out Errno errno) =>
+        TryOpenAt(Handle, name, LibC.O_RDONLY | LibC.O_NOFOLLOW | LibC.O_NONBLOCK, 0, out errno);
+
     /// <summary>Makes a new file; EEXIST when the name is taken. The umask applies.</summary>
     public SafeFileHandle CreateFile(string name, uint mode = FileMode) =>
         OpenAt(Handle, name, LibC.O_RDWR | LibC.O_CREAT | LibC.O_EXCL | LibC.O_NOFOLLOW, mode, Of(name));

@@ -31,7 +31,7 @@ public static class Durable
     /// <param name="dir">Where.</param>
     /// <param name="name">The name to replace or make.</param>
     /// <param name="bytes">All of the new content.</param>
-    /// <param name="mode">Permission bits of the new file.</param>
+    /// <param name="mode">Permission bits of the new file, past the umask.</param>
     /// <exception cref="LinuxException">Any step was refused; the old file is as it was.</exception>
     public static void Replace(Dir dir, string name, ReadOnlySpan<byte> bytes, uint mode = 0x1A4 /* 0644 */)
     {
@@ -40,6 +40,7 @@ public static class Durable
         using (SafeFileHandle file = dir.CreateFile(temporary, mode))
         {
             RandomAccess.Write(file, bytes, fileOffset: 0);
+            Files.ChangeMode(file, mode, $"{dir.Path}/{temporary}");
             Sync(file, $"{dir.Path}/{temporary}");
         }
 

@@ -23,10 +23,14 @@ public sealed class FileLock : IDisposable
     private FileLock(SafeFileHandle file) => this.file = file;
 
     /// <summary>Takes the lock on a file, which is made where it is missing; null when someone else holds it.</summary>
+    /// <param name="dir">Where.</param>
+    /// <param name="name">The file.</param>
+    /// <param name="kind">How it is shared.</param>
+    /// <param name="mode">Permission bits where it is made, under the umask: who may write the file may lock it.</param>
     /// <exception cref="LinuxException">Refused for any other reason.</exception>
-    public static FileLock? TryTake(Dir dir, string name, LockKind kind = LockKind.Exclusive)
+    public static FileLock? TryTake(Dir dir, string name, LockKind kind = LockKind.Exclusive, uint mode = 0x1A4 /* 0644 */)
     {
-        SafeFileHandle file = dir.OpenOrCreateFile(name);
+        SafeFileHandle file = dir.OpenOrCreateFile(name, mode);
         Errno errno = Set(file, kind == LockKind.Shared ? LibC.F_RDLCK : LibC.F_WRLCK);
         if (errno == Errno.None)
             return new FileLock(file);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Sbox.Linux;
 
@@ -9,9 +10,15 @@ public static class InodeFlags
 
     /// <summary>Takes the immutable flag off a directory, as <c>chattr -i</c> does; file systems without such flags have none to take off.</summary>
     /// <exception cref="LinuxException">Refused.</exception>
-    public static unsafe void ClearImmutable(Dir dir)
+    public static void ClearImmutable(Dir dir) => ClearImmutable(dir.Handle, dir.Path);
+
+    /// <summary>Takes the immutable flag off an open file.</summary>
+    /// <param name="file">Open for reading.</param>
+    /// <param name="path">What it is, for the error.</param>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static unsafe void ClearImmutable(SafeFileHandle file, string path)
     {
-        using var fd = new Borrowed(dir.Handle);
+        using var fd = new Borrowed(file);
         uint flags = 0;
         Errno errno = Answer.Of(LibC.ioctl_flags(fd.Number, LibC.FS_IOC_GETFLAGS, &flags));
         if (errno is Errno.ENOTTY or Errno.EOPNOTSUPP or Errno.ENOSYS or Errno.EINVAL)
@@ -22,7 +29,7 @@ public static class InodeFlags
         if (errno == Errno.None)
             errno = Answer.Of(LibC.ioctl_flags(fd.Number, LibC.FS_IOC_SETFLAGS, &flags));
         if (errno != Errno.None)
-            throw new LinuxException(errno, "ioctl(FS_IOC_SETFLAGS)", dir.Path);
+            throw new LinuxException(errno, "ioctl(FS_IOC_SETFLAGS)", path);
     }
 }
 

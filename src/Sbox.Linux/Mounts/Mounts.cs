@@ -76,6 +76,22 @@ public static unsafe class Mounts
     /// <exception cref="LinuxException">The caller may not (EPERM).</exception>
     public static void UnshareNamespace() => Answer.Check(LibC.unshare(LibC.CLONE_NEWNS), "unshare", "mount namespace");
 
+    /// <summary>
+    /// Puts a mounted tree in the place of the root: over <c>/</c>, since an initramfs cannot be unmounted or pivoted, and makes it the
+    /// root of this process. What was the root before is only reached by handles that are still open.
+    /// </summary>
+    /// <exception cref="LinuxException">It is no mount point, or shared with others.</exception>
+    public static void SwitchRoot(string mountPoint)
+    {
+        fixed (byte* path = CString.Of(mountPoint), here = CString.Of("."), root = CString.Of("/"))
+        {
+            Answer.Check(LibC.chdir(path), "chdir", mountPoint);
+            Answer.Check(LibC.move_mount(LibC.AT_FDCWD, here, LibC.AT_FDCWD, root, 0), "move_mount", $"{mountPoint} -> /");
+            Answer.Check(LibC.chroot(here), "chroot", mountPoint);
+            Answer.Check(LibC.chdir(root), "chdir", "/");
+        }
+    }
+
     private static void Unmount(string mountPoint, int flags)
     {
         fixed (byte* path = CString.Of(mountPoint))

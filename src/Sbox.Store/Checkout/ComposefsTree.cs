@@ -23,7 +23,7 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
         if (withVerity)
             MeasureAll(commit);
         var counted = new CountedStream(target);
-        Checksum digest = ComposefsImage.Write(WithMountPoints(Directory(loaded.RootTree, loaded.RootMeta)), counted);
+        Checksum digest = ComposefsImage.Write(WithMountPoints(Directory(loaded.RootTree, loaded.RootMeta, commit, depth: 0)), counted);
         if (withVerity && loaded.Metadata[DigestKey] is { Type.Signature: "ay", Bytes.Length: Checksum.Size } named &&
             Checksum.FromBytes(named.Bytes) is var expected && expected != digest)
             throw new ComposefsDigestException(commit, expected, digest);
@@ -41,15 +41,16 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
         return root with { Entries = [.. root.Entries, .. missing] };
     }
 
-    private DirectoryNode Directory(Checksum tree, Checksum meta)
+    private DirectoryNode Directory(Checksum tree, Checksum meta, Checksum commit, int depth)
     {
+        TreeDepth.Check(depth, commit);
         cancel.ThrowIfCancellationRequested();
         DirTree names = repository.LoadDirTree(tree);
         var entries = new List<Entry>(names.Files.Count + names.Directories.Count);
         foreach (DirTreeFile file in names.Files)
             entries.Add(new Entry(FileName.ToBytes(file.Name), File(file.Content)));
         foreach (DirTreeDirectory inner in names.Directories)
-            entries.Add(new Entry(FileName.ToBytes(inner.Name), Directory(inner.Tree, inner.Meta)));
+            entries.Add(new Entry(FileName.ToBytes(inner.Name), Directory(inner.Tree, inner.Meta, commit, depth + 1)));
         if (!metas.TryGetValue(meta, out Attributes? attributes))
         {
             DirMeta loaded = repository.LoadDirMeta(meta);

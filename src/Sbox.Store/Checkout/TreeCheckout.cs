@@ -3,7 +3,10 @@ using Sbox.Linux;
 
 namespace Sbox.Store;
 
-/// <summary>Writes directories out, each made private first and opened to others when all in it is there.</summary>
+/// <summary>
+/// Writes directories out, each made private first and opened to others when all in it is there. One thread walks and makes directories,
+/// a few write files.
+/// </summary>
 internal sealed class TreeCheckout(
     Repository repository, CheckoutOptions options, IProgress<CheckoutProgress>? progress, CancellationToken cancel)
 {
@@ -16,18 +19,22 @@ internal sealed class TreeCheckout(
     {
         if (from.IsDirectory)
         {
-            WriteDirectory(from.Tree!.Value, from.Meta!.Value, "/", destination, name);
+            using var work = new ParallelWork<PendingFile>(WriteFile, static pending => pending.Into.Release(finish: false), cancel);
+            WriteDirectory(from.Tree!.Value, from.Meta!.Value, "/", destination, name, parent: null, work);
+            work.Finish();
             return;
         }
 
         // As libostree: a single file is put into a directory of that name, or with "." into the destination itself.
         string fileName = from.Path[(from.Path.LastIndexOf('/') + 1)..];
         using Dir holder = name == "." ? destination.OpenDir(".") : destination.MakeAndOpenDir(name, Private);
-        fileCheckout.Write(repository.LoadFile(from.Content!.Value), holder, fileName);
+        fileCheckout.Write(repository.LoadFile(from.Content!.Value), holder, fileName, isPrivate: false);
     }
 
-    private void WriteDirectory(Checksum tree, Checksum metaName, string path, Dir parent, string name)
+    private void WriteDirectory(
+        Checksum tree, Checksum metaName, string path, Dir parentDir, string name, PendingDirectory? parent, ParallelWork<PendingFile> work)
     {
+        TreeDepth.Check(path, repository.Path);
         cancel.ThrowIfCancellationRequested();
         if (!metas.TryGetValue(metaName, out DirMeta? meta))
             metas.Add(metaName, meta = repository.LoadDirMeta(metaName));
@@ -35,32 +42,55 @@ internal sealed class TreeCheckout(
             return;
 
         DirTree names = repository.LoadDirTree(tree);
-        bool isNew = Make(parent, name);
-        using Dir dir = parent.OpenDir(name);
-        if (isNew && !options.UserMode)
+        bool isNew = Make(parentDir, name);
+        Dir dir = parentDir.OpenDir(name);
+        var pending = new PendingDirectory(dir, isNew ? opened => Finish(opened, meta) : null, parent);
+        bool all = false;
+        try
         {
-            foreach (Xattr xattr in meta.Xattrs)
-                Xattrs.Set(dir.Handle, xattr, dir.Path);
-        }
+            if (isNew && !options.UserMode)
+            {
+                foreach (Xattr xattr in meta.Xattrs)
+                    Xattrs.Set(dir.Handle, xattr, dir.Path);
+            }
 
-        WriteFiles(names, path, dir);
-        foreach (DirTreeDirectory inner in names.Directories)
-            WriteDirectory(inner.Tree, inner.Meta, Join(path, inner.Name), dir, inner.Name);
-        if (isNew)
-            Finish(dir, meta);
-        directories++;
+            AddFiles(names, path, pending, isNew, work);
+            foreach (DirTreeDirectory inner in names.Directories)
+                WriteDirectory(inner.Tree, inner.Meta, Join(path, inner.Name), dir, inner.Name, pending, work);
+            directories++;
+            all = true;
+        }
+        finally
+        {
+            pending.Release(finish: all);
+        }
     }
 
-    private void WriteFiles(DirTree names, string path, Dir dir)
+    private void AddFiles(DirTree names, string path, PendingDirectory into, bool isPrivate, ParallelWork<PendingFile> work)
     {
         foreach (DirTreeFile file in names.Files)
         {
             cancel.ThrowIfCancellationRequested();
             if (options.Filter is not null && !options.Filter(Join(path, file.Name), repository.LoadFile(file.Content).Mode))
                 continue;
-            fileCheckout.Write(file.Content, dir, file.Name);
+            into.Hold();
+            work.Add(new PendingFile(into, file, isPrivate));
             if (++files % 512 == 0)
                 progress?.Report(new CheckoutProgress(files, directories, fileCheckout.BytesCopied));
+        }
+    }
+
+    private void WriteFile(PendingFile pending)
+    {
+        bool written = false;
+        try
+        {
+            fileCheckout.Write(pending.File.Content, pending.Into.Dir, pending.File.Name, pending.IsPrivate);
+            written = true;
+        }
+        finally
+        {
+            pending.Into.Release(finish: written);
         }
     }
 
@@ -88,4 +118,47 @@ internal sealed class TreeCheckout(
     }
 
     private static string Join(string path, string name) => path == "/" ? path + name : $"{path}/{name}";
+
+    private readonly record struct PendingFile(PendingDirectory Into, DirTreeFile File, bool IsPrivate);
+
+    /// <summary>A directory that is open until all that belongs into it is written: its files, its directories, and its own walk.</summary>
+    private sealed class PendingDirectory
+    {
+        private readonly Action<Dir>? finish;
+        private readonly PendingDirectory? parent;
+        private int holders = 1;
+        private volatile bool broken;
+
+        public PendingDirectory(Dir dir, Action<Dir>? finish, PendingDirectory? parent)
+        {
+            (Dir, this.finish, this.parent) = (dir, finish, parent);
+            parent?.Hold();
+        }
+
+        public Dir Dir { get; }
+
+        public void Hold() => Interlocked.Increment(ref holders);
+
+        /// <summary>The last one finishes the directory, unless something in it failed: then it stays private.</summary>
+        public void Release(bool finish)
+        {
+            broken |= !finish;
+            if (Interlocked.Decrement(ref holders) > 0)
+                return;
+            using (Dir)
+            {
+                bool whole = false;
+                try
+                {
+                    if (!broken)
+                        this.finish?.Invoke(Dir);
+                    whole = !broken;
+                }
+                finally
+                {
+                    parent?.Release(whole);
+                }
+            }
+        }
+    }
 }

@@ -39,6 +39,7 @@ internal sealed class TreeWriter
 
     private DirNode Walk(Dir dir, string path, ParallelWork<Pending> work)
     {
+        TreeDepth.Check(path, dir.Path.Length > 200 ? dir.Path[..200] + "..." : dir.Path);
         var node = new DirNode(WriteMeta(dir, path));
         foreach (DirEntry entry in dir.Entries())
         {
@@ -102,7 +103,7 @@ internal sealed class TreeWriter
                 hardlinks.Add((stat.Device, stat.Inode), node);
             parent.Files.Add((name, node));
             IReadOnlyList<Xattr> xattrs = TakesXattrs ? Xattrs.Read(file, onDisk) : [];
-            work.Add(new Pending(file, HeaderOf(stat, path, target: null, xattrs), node, onDisk));
+            work.Add(new Pending(file, HeaderOf(stat, path, target: null, xattrs), node, stat.Size, onDisk));
             handedOver = true;
         }
         finally
@@ -128,7 +129,7 @@ internal sealed class TreeWriter
     private void Store(Pending pending)
     {
         using (pending.File)
-            pending.Node.Content = transaction.UseWriter(writer => writer.Write(pending.Header, pending.File, pending.Path).Checksum);
+            pending.Node.Content = transaction.UseWriter(writer => writer.Write(pending.Header, pending.File, pending.Size, pending.Path).Checksum);
     }
 
     private Checksum WriteMeta(Dir dir, string path)
@@ -183,7 +184,7 @@ internal sealed class TreeWriter
     private static bool HasLoneSurrogate(string text) =>
         System.Buffers.OperationStatus.Done != System.Text.Unicode.Utf8.FromUtf16(text, new byte[text.Length * 3], out _, out _, replaceInvalidSequences: false);
 
-    private sealed record Pending(SafeFileHandle File, FileHeader Header, FileNode Node, string Path);
+    private sealed record Pending(SafeFileHandle File, FileHeader Header, FileNode Node, long Size, string Path);
 
     private sealed class FileNode
     {

@@ -17,8 +17,10 @@ public enum FsckProblemKind
     Missing,
     /// <summary>Its bytes are not what its name says, or no such object at all.</summary>
     Corrupt,
-    /// <summary>This process could not read it (no permission, no descriptors or memory left): nothing is known of its bytes.</summary>
+    /// <summary>It could not be read (a failing disk, no permission, no descriptors left): nothing is known of its bytes, and nothing is done to it.</summary>
     Unreadable,
+    /// <summary>A commit's directories are nested deeper than any path could name, so nothing writes it out.</summary>
+    TooDeep,
     /// <summary>A ref leads to no commit, or its file holds no checksum.</summary>
     BrokenRef,
     /// <summary>A ref leads to a commit that is bound to other refs.</summary>

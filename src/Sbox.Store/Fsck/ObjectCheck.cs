@@ -25,16 +25,19 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         {
             return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, corrupt.Message);
         }
-        // Says something of this process, and nothing of the object: --delete must not take it for corrupt.
-        catch (LinuxException refused) when (refused.Errno is Errno.EACCES or Errno.EPERM or Errno.EMFILE or Errno.ENOMEM)
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
         {
-            return new FsckProblem(FsckProblemKind.Unreadable, name.ToString(), name, refused.Message);
-        }
-        catch (IOException unreadable)
-        {
-            return new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, unreadable.Message);
+            return new FsckProblem(KindOf(refused), name.ToString(), name, refused.Message);
         }
     }
+
+    /// <summary>
+    /// What a finding of the kernel says of an object. A name that leads to a link or a directory is no object; anything else tells of this
+    /// process, a disk or a cable, and nothing of the bytes: <c>--delete</c> must never take it for corrupt.
+    /// </summary>
+    public static FsckProblemKind KindOf(Exception refused) => refused is LinuxException { Errno: Errno.ELOOP or Errno.EISDIR or Errno.ENXIO }
+        ? FsckProblemKind.Corrupt
+        : FsckProblemKind.Unreadable;
 
     /// <summary>Reads and hashes an object.</summary>
     /// <exception cref="ObjectMissingException">There is none.</exception>
@@ -78,17 +81,13 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
 
     private void VerifyFile(ObjectName name)
     {
-        FileObject file = repository.LoadFile(name.Checksum);
         if (!hashers.TryTake(out FileHasher? hasher))
             hasher = new FileHasher();
         try
         {
-            using Stream content = file.OpenContent();
-            (Checksum found, long size) = hasher.Hash(file.Header, content);
+            Checksum found = repository.Mode == RepositoryMode.Bare ? repository.Objects.HashBare(name, hasher) : HashStream(name, hasher);
             if (found != name.Checksum)
                 throw new ObjectCorruptException(repository.Objects.PathOf(name), name, found);
-            if (size != file.Size)
-                throw new ObjectCorruptException(repository.Objects.PathOf(name), name, null, $"its header says {file.Size} bytes, its content has {size}");
         }
         catch (InvalidDataException broken)
         {
@@ -98,5 +97,15 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         {
             hashers.Add(hasher);
         }
+    }
+
+    private Checksum HashStream(ObjectName name, FileHasher hasher)
+    {
+        FileObject file = repository.LoadFile(name.Checksum);
+        using Stream content = file.OpenContent();
+        (Checksum found, long size) = hasher.Hash(file.Header, content);
+        return size == file.Size
+            ? found
+            : throw new ObjectCorruptException(repository.Objects.PathOf(name), name, null, $"its header says {file.Size} bytes, its content has {size}");
     }
 }

@@ -9,7 +9,10 @@ internal sealed class Reachability(Repository repository)
     public HashSet<ObjectName> Objects { get; } = [];
 
     /// <summary>What was needed and not there, or could not be read; with a commit that needs it.</summary>
-    public List<(ObjectName Name, Checksum Commit, RepositoryException Finding)> Unreadable { get; } = [];
+    public List<(ObjectName Name, Checksum Commit, Exception Finding)> Unreadable { get; } = [];
+
+    /// <summary>Commits whose directories are nested deeper than anything here would write out.</summary>
+    public HashSet<Checksum> TooDeep { get; } = [];
 
     /// <summary>Adds a commit and its tree; not its parents.</summary>
     /// <returns>The commit; null where it cannot be read.</returns>
@@ -30,9 +33,12 @@ internal sealed class Reachability(Repository repository)
 
     private void AddTree(Checksum root, Checksum commit, CancellationToken cancel)
     {
-        var waiting = new Stack<Checksum>([root]);
-        while (waiting.TryPop(out Checksum tree))
+        var waiting = new Stack<(Checksum Tree, int Depth)>([(root, 0)]);
+        while (waiting.TryPop(out (Checksum Tree, int Depth) next))
         {
+            (Checksum tree, int depth) = next;
+            if (depth > TreeDepth.Maximum)
+                TooDeep.Add(commit);
             cancel.ThrowIfCancellationRequested();
             var name = new ObjectName(tree, ObjectType.DirTree);
             if (!Objects.Add(name) || Read(name, commit, repository.LoadDirTree) is not { } names)
@@ -42,7 +48,7 @@ internal sealed class Reachability(Repository repository)
             foreach (DirTreeDirectory inner in names.Directories)
             {
                 Objects.Add(new ObjectName(inner.Meta, ObjectType.DirMeta));
-                waiting.Push(inner.Tree);
+                waiting.Push((inner.Tree, depth + 1));
             }
         }
     }
@@ -54,7 +60,7 @@ internal sealed class Reachability(Repository repository)
         {
             return load(name.Checksum);
         }
-        catch (RepositoryException finding)
+        catch (Exception finding) when (finding is RepositoryException or IOException or UnauthorizedAccessException)
         {
             Unreadable.Add((name, commit, finding));
             return null;

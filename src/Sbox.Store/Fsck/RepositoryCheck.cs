@@ -28,8 +28,10 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
             reachable.Add(name.Checksum, cancel);
         }
 
-        foreach ((ObjectName name, Checksum commit, RepositoryException finding) in reachable.Unreadable)
+        foreach ((ObjectName name, Checksum commit, Exception finding) in reachable.Unreadable)
             Note(name, finding, commit);
+        foreach (Checksum commit in reachable.TooDeep)
+            problems.Add(new FsckProblem(FsckProblemKind.TooDeep, $"{commit}.commit", null, $"its directories are nested more than {TreeDepth.Maximum} deep"));
         HashSet<ObjectName> unreadable = [.. reachable.Unreadable.Select(static item => item.Name)];
         List<ObjectName> objects = [.. reachable.Objects.Where(name => !unreadable.Contains(name))];
         CheckObjects(objects);
@@ -58,7 +60,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
             if (!commit.IsBoundTo(branch))
                 problems.Add(new FsckProblem(FsckProblemKind.WrongBinding, refspec, null, $"{target} is bound to {commit.Metadata[Commit.RefBinding]}"));
         }
-        catch (ObjectCorruptException)
+        catch (Exception finding) when (finding is ObjectCorruptException or IOException)
         {
             // found again, and named, with the objects
         }
@@ -88,9 +90,12 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         }
     }
 
-    private void Note(ObjectName name, RepositoryException finding, Checksum commit) => problems.Add(finding is ObjectMissingException
-        ? new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there")
-        : new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message));
+    private void Note(ObjectName name, Exception finding, Checksum commit) => problems.Add(finding switch
+    {
+        ObjectMissingException => new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there"),
+        RepositoryException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message),
+        _ => new FsckProblem(ObjectCheck.KindOf(finding), name.ToString(), name, finding.Message),
+    });
 
     private void Delete(List<Checksum> commits)
     {

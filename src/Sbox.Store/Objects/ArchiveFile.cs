@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Compression;
 using Microsoft.Win32.SafeHandles;
@@ -15,28 +16,37 @@ internal static class ArchiveFile
 {
     private const string Format = "filez";
     private const int FrameSize = 8;
+    private const int FirstRead = 16 * 1024;
 
-    public static FileObject Load(Dir objects, Checksum checksum, string path)
+    /// <summary>Reads an object's header, and keeps its content too where that came along: most objects are smaller than one read.</summary>
+    /// <exception cref="MalformedException">It is none.</exception>
+    public static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle file, string path)
     {
-        using SafeFileHandle file = objects.OpenFile(path);
-        (FileHeader header, long size, long contentAt) = ReadHeader(file);
-        return new FileObject(checksum, header, size, path, () => Open(objects, path, contentAt));
+        string onDisk = objects.Of(path);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(FirstRead);
+        try
+        {
+            int read = Linux.Files.ReadAt(file, buffer.AsSpan(0, FirstRead), 0, onDisk);
+            if (read < FrameSize)
+                throw new MalformedException(Format, "frame", $"{FrameSize} bytes", $"{read}");
+            int contentAt = FrameSize + HeaderLength(buffer.AsSpan(0, FrameSize));
+            (FileHeader header, long size) = ParseHeader(contentAt <= read ? buffer.AsSpan(FrameSize..contentAt) : ReadHeader(file, contentAt, onDisk));
+            if (read == FirstRead)
+                return new FileObject(checksum, header, size, path, () => Open(objects, path, contentAt));
+            byte[] content = buffer.AsSpan(contentAt..read).ToArray();
+            return new FileObject(checksum, header, size, path, () => Inflate(new MemoryStream(content, writable: false)));
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
-    /// <summary>Reads the header at the beginning of an archive object.</summary>
-    /// <exception cref="MalformedException">It is none.</exception>
-    public static (FileHeader Header, long Size, long ContentAt) ReadHeader(SafeFileHandle file)
+    private static byte[] ReadHeader(SafeFileHandle file, int contentAt, string path)
     {
-        Span<byte> frame = stackalloc byte[FrameSize];
-        if (RandomAccess.Read(file, frame, 0) < FrameSize)
-            throw new MalformedException(Format, "frame", $"{FrameSize} bytes", $"{RandomAccess.GetLength(file)}");
-        int length = HeaderLength(frame);
-        var bytes = new byte[length];
-        int read = RandomAccess.Read(file, bytes, FrameSize);
-        if (read < bytes.Length)
-            throw new MalformedException(Format, "header", $"{length} bytes", $"{read}");
-        (FileHeader header, long size) = ParseHeader(bytes);
-        return (header, size, FrameSize + length);
+        var bytes = new byte[contentAt - FrameSize];
+        int read = Linux.Files.ReadAt(file, bytes, FrameSize, path);
+        return read == bytes.Length ? bytes : throw new MalformedException(Format, "header", $"{bytes.Length} bytes", $"{read}");
     }
 
     /// <summary>What the 8 bytes before a header say of its length.</summary>

@@ -7,14 +7,30 @@ namespace Sbox.Store;
 /// <summary>File objects as <c>bare</c> keeps them: the file itself, with owner, mode and xattrs.</summary>
 internal static class BareFile
 {
-    public static FileObject Load(Dir objects, Checksum checksum, string path, FileStat stat)
+    /// <param name="objects">The directory of objects.</param>
+    /// <param name="checksum">The object's name.</param>
+    /// <param name="file">The object; null for a symbolic link, which cannot be opened.</param>
+    /// <param name="path">Where it lies.</param>
+    /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link.</exception>
+    public static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle? file, string path)
     {
+        string onDisk = objects.Of(path);
+        FileStat stat = file is null ? objects.Stat(path) : Linux.Files.Stat(file, onDisk);
         var mode = new Mode(stat.Mode);
         if (!mode.IsRegular && !mode.IsSymlink)
             throw new MalformedException("file object", "mode", "a regular file or symbolic link", $"{mode}");
         string? target = mode.IsSymlink ? objects.ReadLink(path) : null;
-        var header = new FileHeader(stat.Uid, stat.Gid, mode, target, XattrList.From(Xattrs.Read(objects, path)));
+        XattrList xattrs = XattrList.From(file is null ? Xattrs.Read(objects, path) : Xattrs.Read(file, onDisk));
+        var header = new FileHeader(stat.Uid, stat.Gid, mode, target, xattrs);
         return new FileObject(checksum, header, mode.IsSymlink ? 0 : stat.Size, path, () => Open(objects, path));
+    }
+
+    /// <summary>The header and the hash of an object, all from one open file.</summary>
+    /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link.</exception>
+    public static Checksum Hash(Dir objects, SafeFileHandle? file, string path, FileHasher hasher)
+    {
+        FileHeader header = Load(objects, default, file, path).Header;
+        return file is null ? hasher.Hash(header, Stream.Null).Checksum : hasher.Hash(header, file, objects.Of(path));
     }
 
     private static FileStream Open(Dir objects, string path)

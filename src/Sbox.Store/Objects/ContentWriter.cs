@@ -24,19 +24,20 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     /// <summary>Adds an open file.</summary>
     /// <param name="header">What the object says of it.</param>
     /// <param name="file">A file on disk, from its beginning.</param>
+    /// <param name="expectedSize">Its size as it was a moment ago.</param>
     /// <param name="path">What it is called, for errors.</param>
     /// <returns>The object, and bytes of content.</returns>
     /// <exception cref="CannotCommitException">It changed while it was read.</exception>
-    public (Checksum Checksum, long Size) Write(FileHeader header, SafeFileHandle file, string path)
+    public (Checksum Checksum, long Size) Write(FileHeader header, SafeFileHandle file, long expectedSize, string path)
     {
         byte[] hashed = header.ToHashedBytes();
-        int filled = Fill(file);
+        int filled = Fill(file, expectedSize, path);
         if (filled < BufferSize)
             return (WriteWhole(header, hashed, filled, expected: null, path), filled);
 
         hash.AppendData(hashed);
         long size = 0;
-        for (int read = filled; read > 0; read = RandomAccess.Read(file, buffer, size))
+        for (int read = filled; read > 0; read = Linux.Files.ReadAt(file, buffer, size, path))
         {
             hash.AppendData(buffer, 0, read);
             size += read;
@@ -107,7 +108,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     {
         transaction.Reserve(filled);
         using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed(0x180 /* 0600 */);
-        RandomAccess.Write(file, buffer.AsSpan(0, filled), fileOffset: 0);
+        Linux.Files.WriteAt(file, buffer.AsSpan(0, filled), 0, transaction.Staging.Dir.Path);
         FinishBare(file, header);
         transaction.StageContent(file, name, filled);
     }
@@ -139,7 +140,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
 
         transaction.Reserve(compressed.Length);
         using SafeFileHandle file = transaction.Staging.CreateReadable();
-        RandomAccess.Write(file, compressed.GetBuffer().AsSpan(0, (int)compressed.Length), fileOffset: 0);
+        Linux.Files.WriteAt(file, compressed.GetBuffer().AsSpan(0, (int)compressed.Length), 0, transaction.Staging.Dir.Path);
         transaction.StageContent(file, name, compressed.Length);
     }
 
@@ -204,11 +205,16 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     private DeflateStream NewDeflate(Stream output) => new(
         output, new ZLibCompressionOptions { CompressionLevel = transaction.Repository.Settings.ZlibLevel }, leaveOpen: true);
 
-    private int Fill(SafeFileHandle file)
+    private int Fill(SafeFileHandle file, long expectedSize, string path)
     {
         int filled = 0;
-        for (int read; filled < BufferSize && (read = RandomAccess.Read(file, buffer.AsSpan(filled), filled)) > 0;)
+        for (int read; filled < BufferSize && (read = Linux.Files.ReadAt(file, buffer.AsSpan(filled), filled, path)) > 0;)
+        {
             filled += read;
+            if (filled == expectedSize)
+                break; // fewer than asked for, and as many as there should be: the call that answers "end" is saved
+        }
+
         return filled;
     }
 

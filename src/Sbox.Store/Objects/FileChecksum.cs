@@ -54,5 +54,26 @@ internal sealed class FileHasher : IDisposable
         }
     }
 
+    /// <summary>As the other, of an open file.</summary>
+    /// <exception cref="LinuxException">It cannot be read.</exception>
+    public Checksum Hash(FileHeader header, SafeFileHandle file, string path)
+    {
+        Span<byte> result = stackalloc byte[Checksum.Size];
+        try
+        {
+            hash.AppendData(header.ToHashedBytes());
+            long at = 0;
+            for (int read; (read = Linux.Files.ReadAt(file, buffer, at, path)) > 0; at += read)
+                hash.AppendData(buffer, 0, read);
+            hash.GetHashAndReset(result);
+            return Checksum.FromBytes(result);
+        }
+        catch
+        {
+            hash.GetHashAndReset(result);
+            throw;
+        }
+    }
+
     public void Dispose() => hash.Dispose();
 }

@@ -66,11 +66,26 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
     public FileObject LoadFile(Checksum checksum)
     {
         var name = new ObjectName(checksum, ObjectType.File);
+        return OnFile(name, (file, path) => Mode == RepositoryMode.Archive
+            ? ArchiveFile.Load(Dir, checksum, file!, path)
+            : BareFile.Load(Dir, checksum, file, path));
+    }
+
+    /// <summary>What a bare object's bytes hash to, whatever its name says.</summary>
+    public Checksum HashBare(ObjectName name, FileHasher hasher) => OnFile(name, (file, path) => BareFile.Hash(Dir, file, path, hasher));
+
+    private T OnFile<T>(ObjectName name, Func<SafeFileHandle?, string, T> use)
+    {
         string path = name.LoosePath(Mode);
-        FileStat stat = Dir.TryStat(path) ?? throw new ObjectMissingException(Dir.Path, name);
+        using SafeFileHandle? file = Dir.TryOpenFile(path, out Errno errno);
+        if (errno == Errno.ENOENT)
+            throw new ObjectMissingException(Dir.Path, name);
+        // A symbolic link cannot be opened; in a bare repository it is an object like any other.
+        if (file is null && !(errno == Errno.ELOOP && Mode == RepositoryMode.Bare))
+            throw new LinuxException(errno, "openat", PathOf(name));
         try
         {
-            return Mode == RepositoryMode.Archive ? ArchiveFile.Load(Dir, checksum, path) : BareFile.Load(Dir, checksum, path, stat);
+            return use(file, path);
         }
         catch (MalformedException malformed)
         {

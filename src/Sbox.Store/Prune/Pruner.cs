@@ -44,8 +44,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         }
 
         // What a commit needs is unknown while part of it cannot be read; deleting on would lose what a repair could still use.
-        (ObjectName Name, Checksum Commit, RepositoryException Finding) broken = reachable.Unreadable
-            .FirstOrDefault(item => !repository.IsPartial(item.Commit));
+        (ObjectName Name, Checksum Commit, Exception Finding) broken = reachable.Unreadable
+            .FirstOrDefault(item => item.Finding is not RepositoryException || !repository.IsPartial(item.Commit));
         return broken.Finding is null ? reachable.Objects : throw broken.Finding;
     }
 

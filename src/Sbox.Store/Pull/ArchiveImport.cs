@@ -32,14 +32,15 @@ internal sealed class ArchiveImport(Transaction transaction)
         Checksum found = hasher.Hash(header, content).Checksum;
         if (found != name.Checksum)
             throw new ObjectCorruptException(source, name, found);
-        transaction.Reserve(fetched.Length);
         if (fetched.File is { } file)
         {
             Linux.Files.ChangeMode(file, 0x1A4 /* 0644 */, source);
             transaction.StageContent(file, name, fetched.Length);
+            fetched.Keep();
             return;
         }
 
+        transaction.Reserve(fetched.Length);
         using Microsoft.Win32.SafeHandles.SafeFileHandle copy = transaction.Staging.CreateReadable();
         RandomAccess.Write(copy, fetched.Memory!.GetBuffer().AsSpan(0, (int)fetched.Length), 0);
         transaction.StageContent(copy, name, fetched.Length);

@@ -33,9 +33,13 @@ internal sealed class HttpFetcher : IDisposable
         return fetched?.Memory!.ToArray();
     }
 
-    /// <summary>A file of any size: in memory up to 1 MiB, else in an unnamed file of <paramref name="spill"/>. Null where there is none.</summary>
+    /// <summary>
+    /// A file of any size: in memory up to 1 MiB, else in an unnamed file beside the objects that wait in <paramref name="spill"/>, where it
+    /// counts against the repository's reserve of free space from its first byte. Null where there is none.
+    /// </summary>
     /// <exception cref="PullException">It could not be fetched.</exception>
-    public Task<Fetched?> TryFetchLarge(string path, Dir spill, CancellationToken cancel) => Fetch(path, long.MaxValue, spill, cancel);
+    /// <exception cref="NotEnoughSpaceException">The server sends more than there is room for.</exception>
+    public Task<Fetched?> TryFetchLarge(string path, Transaction spill, CancellationToken cancel) => Fetch(path, long.MaxValue, spill, cancel);
 
     public void Dispose()
     {
@@ -43,7 +47,7 @@ internal sealed class HttpFetcher : IDisposable
         retired?.Dispose();
     }
 
-    private async Task<Fetched?> Fetch(string path, long limit, Dir? spill, CancellationToken cancel)
+    private async Task<Fetched?> Fetch(string path, long limit, Transaction? spill, CancellationToken cancel)
     {
         string url = UrlOf(path);
         for (int attempt = 1; ; attempt++)
@@ -76,7 +80,7 @@ internal sealed class HttpFetcher : IDisposable
         }
     }
 
-    private async Task<Fetched?> FetchOnce(string url, long limit, Dir? spill, CancellationTokenSource silence)
+    private async Task<Fetched?> FetchOnce(string url, long limit, Transaction? spill, CancellationTokenSource silence)
     {
         using HttpResponseMessage response = await client
             .GetAsync(new Uri(url), HttpCompletionOption.ResponseHeadersRead, silence.Token).ConfigureAwait(false);
@@ -90,11 +94,11 @@ internal sealed class HttpFetcher : IDisposable
         if (response.Content.Headers.ContentLength > limit)
             throw new PullException(url, $"at most {limit} bytes", $"{response.Content.Headers.ContentLength}");
 
-        var fetched = new Fetched();
+        var fetched = new Fetched(spill);
         try
         {
             using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
-            await Receive(url, body, limit, spill, fetched, silence).ConfigureAwait(false);
+            await Receive(url, body, limit, fetched, silence).ConfigureAwait(false);
             // The class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too.
             return fetched;
         }
@@ -134,7 +138,7 @@ internal sealed class HttpFetcher : IDisposable
         client = NewClient(keepsConnections: false);
     }
 
-    private async Task Receive(string url, Stream body, long limit, Dir? spill, Fetched fetched, CancellationTokenSource silence)
+    private async Task Receive(string url, Stream body, long limit, Fetched fetched, CancellationTokenSource silence)
     {
         byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(128 * 1024);
         try
@@ -148,7 +152,7 @@ internal sealed class HttpFetcher : IDisposable
                 Interlocked.Add(ref bytes, read);
                 if (fetched.Length + read > limit)
                     throw new PullException(url, $"at most {limit} bytes", "more");
-                fetched.Append(buffer.AsSpan(0, read), spill, InMemory);
+                fetched.Append(buffer.AsSpan(0, read), InMemory);
             }
         }
         finally
@@ -163,30 +167,44 @@ internal sealed class HttpFetcher : IDisposable
     private static string Reason(Exception failure) => failure.InnerException is { } inner ? inner.Message : failure.Message;
 }
 
-/// <summary>What came for one request: in memory, or in a file without a name.</summary>
-internal sealed class Fetched : IDisposable
+/// <summary>What came for one request: in memory, or in a file without a name, whose bytes are counted in the transaction for as long as it is there.</summary>
+/// <param name="spill">Where such a file is made; null keeps all in memory.</param>
+internal sealed class Fetched(Transaction? spill) : IDisposable
 {
+    private long reserved;
+
     public MemoryStream? Memory { get; private set; } = new();
 
     public SafeFileHandle? File { get; private set; }
 
     public long Length { get; private set; }
 
-    public void Append(ReadOnlySpan<byte> bytes, Dir? spill, int inMemory)
+    public void Append(ReadOnlySpan<byte> bytes, int inMemory)
     {
         if (Memory is not null && spill is not null && Length + bytes.Length > inMemory)
         {
-            File = spill.CreateUnnamed();
+            Reserve(Length);
+            File = spill.Staging.Dir.CreateUnnamed();
             RandomAccess.Write(File, Memory.GetBuffer().AsSpan(0, (int)Memory.Length), 0);
             Memory = null;
         }
 
         if (Memory is not null)
+        {
             Memory.Write(bytes);
+        }
         else
+        {
+            // Before the bytes are written: nothing is known of them yet, and a server may send without end.
+            Reserve(bytes.Length);
             RandomAccess.Write(File!, bytes, Length);
+        }
+
         Length += bytes.Length;
     }
+
+    /// <summary>The file is an object now: its bytes stay counted when this is disposed.</summary>
+    public void Keep() => reserved = 0;
 
     /// <summary>The bytes from the beginning.</summary>
     public Stream Open()
@@ -196,5 +214,16 @@ internal sealed class Fetched : IDisposable
         return new FileStream(new SafeFileHandle(File!.DangerousGetHandle(), ownsHandle: false), FileAccess.Read, bufferSize: 0) { Position = 0 };
     }
 
-    public void Dispose() => File?.Dispose();
+    public void Dispose()
+    {
+        File?.Dispose();
+        spill?.Release(reserved);
+        reserved = 0;
+    }
+
+    private void Reserve(long bytes)
+    {
+        spill!.Reserve(bytes);
+        reserved += bytes;
+    }
 }

@@ -15,6 +15,7 @@ internal sealed class HttpPull : IDisposable
     private readonly HttpFetcher fetcher;
     private readonly ConcurrentDictionary<ObjectName, bool> seen = new();
     private readonly ConcurrentDictionary<Checksum, int> depths = new();
+    private readonly ConcurrentDictionary<Checksum, int> levels = new();
     private readonly ConcurrentBag<Checksum> completed = [];
     private readonly RemoteSettings? remote;
     private long reported;
@@ -149,7 +150,7 @@ internal sealed class HttpPull : IDisposable
                 break;
             case ObjectType.DirTree:
                 DirTree tree = await Load(transaction, name, DirTree.Parse, cancel).ConfigureAwait(false);
-                EnqueueChildren(queue, tree);
+                EnqueueChildren(queue, name, tree);
                 break;
             default:
                 await Load(transaction, name, DirMeta.Parse, cancel).ConfigureAwait(false);
@@ -183,6 +184,7 @@ internal sealed class HttpPull : IDisposable
         if (!whole && !options.CommitMetadataOnly)
         {
             Enqueue(queue, new ObjectName(parsed.RootMeta, ObjectType.DirMeta));
+            levels.TryAdd(parsed.RootTree, 0);
             Enqueue(queue, new ObjectName(parsed.RootTree, ObjectType.DirTree));
         }
 
@@ -195,13 +197,17 @@ internal sealed class HttpPull : IDisposable
         }
     }
 
-    private void EnqueueChildren(PullQueue queue, DirTree tree)
+    private void EnqueueChildren(PullQueue queue, ObjectName name, DirTree tree)
     {
+        int level = levels.GetValueOrDefault(name.Checksum);
+        if (level > TreeDepth.Maximum)
+            throw new TooDeepException(fetcher.UrlOf(PathOf(name)));
         foreach (DirTreeFile file in tree.Files)
             Enqueue(queue, new ObjectName(file.Content, ObjectType.File));
         foreach (DirTreeDirectory inner in tree.Directories)
         {
             Enqueue(queue, new ObjectName(inner.Meta, ObjectType.DirMeta));
+            levels.TryAdd(inner.Tree, level + 1);
             Enqueue(queue, new ObjectName(inner.Tree, ObjectType.DirTree));
         }
     }
@@ -211,7 +217,7 @@ internal sealed class HttpPull : IDisposable
         if (transaction.Has(name))
             return;
         string path = PathOf(name);
-        using Fetched fetched = await fetcher.TryFetchLarge(path, transaction.Staging.Dir, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}");
+        using Fetched fetched = await fetcher.TryFetchLarge(path, transaction, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}");
         try
         {
             import.Add(fetched, name, fetcher.UrlOf(path));

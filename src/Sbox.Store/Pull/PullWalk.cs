@@ -44,9 +44,11 @@ internal sealed class PullWalk(Transaction transaction, Func<ObjectName, Checksu
 
     private void Tree(Checksum root, Checksum commit, CancellationToken cancel)
     {
-        var waiting = new Stack<Checksum>([root]);
-        while (waiting.TryPop(out Checksum tree))
+        var waiting = new Stack<(Checksum Tree, int Depth)>([(root, 0)]);
+        while (waiting.TryPop(out (Checksum Tree, int Depth) next))
         {
+            (Checksum tree, int depth) = next;
+            TreeDepth.Check(depth, commit);
             cancel.ThrowIfCancellationRequested();
             var name = new ObjectName(tree, ObjectType.DirTree);
             if (!seen.Add(name))
@@ -64,7 +66,7 @@ internal sealed class PullWalk(Transaction transaction, Func<ObjectName, Checksu
                 var meta = new ObjectName(inner.Meta, ObjectType.DirMeta);
                 if (seen.Add(meta))
                     Load(meta, commit);
-                waiting.Push(inner.Tree);
+                waiting.Push((inner.Tree, depth + 1));
             }
         }
     }

@@ -16,6 +16,17 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
 
     internal static string Group(string name) => $"remote \"{name}\"";
 
+    /// <summary>Which of its settings ask for a check of signatures: the keys, as the config has them.</summary>
+    private IReadOnlyList<(string Key, string Value)> Checks { get; init; } = [];
+
+    /// <summary>Fetching without the check that was asked for would be worse than not fetching.</summary>
+    /// <exception cref="UnsupportedRepositoryException">The settings ask for a check of signatures, none of which is made yet.</exception>
+    internal void RequireCheckable(string repository)
+    {
+        foreach ((string key, string value) in Checks)
+            throw new UnsupportedRepositoryException(repository, $"[{Group(Name)}] {key}", value);
+    }
+
     internal static RemoteSettings? From(string repository, KeyFile config, string name)
     {
         string group = Group(name);
@@ -29,9 +40,24 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
 
         if (config.GetBoolean(group, "tls-permissive"))
             throw new UnsupportedRepositoryException(repository, $"[{group}] tls-permissive", "true");
-        return new RemoteSettings(
-            name, config.GetString(group, "url")?.TrimEnd('/'), config.GetList(group, "branches"),
-            config.GetBoolean(group, "gpg-verify", otherwise: true),
-            config.GetString(group, "sign-verify") is { } sign && sign is not ("false" or "0" or ""));
+        bool gpg = config.GetBoolean(group, "gpg-verify", otherwise: true);
+        // A boolean, or the names of the engines that may verify.
+        string? sign = Asked(config, group, "sign-verify");
+        var checks = new List<(string, string)>();
+        if (gpg)
+            checks.Add(("gpg-verify", "true"));
+        foreach (string key in (string[])["sign-verify", "gpg-verify-summary", "sign-verify-summary"])
+        {
+            if (Asked(config, group, key) is { } value)
+                checks.Add((key, value));
+        }
+
+        return new RemoteSettings(name, config.GetString(group, "url")?.TrimEnd('/'), config.GetList(group, "branches"), gpg, sign is not null)
+        {
+            Checks = checks,
+        };
     }
+
+    private static string? Asked(KeyFile config, string group, string key) =>
+        config.GetString(group, key)?.Trim() is { } value && value is not ("false" or "0" or "") ? value : null;
 }

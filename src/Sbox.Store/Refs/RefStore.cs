@@ -97,6 +97,7 @@ internal sealed partial class RefStore(Dir repository)
         using (Microsoft.Win32.SafeHandles.SafeFileHandle file = repository.CreateFile(temporary))
         {
             RandomAccess.Write(file, Encoding.ASCII.GetBytes($"{target}\n"), 0);
+            Linux.Files.ChangeMode(file, 0x1A4 /* 0644, whatever the umask: it is served as it lies */, repository.Of(temporary));
             if (durable)
                 Durable.Sync(file, repository.Of(temporary));
         }
@@ -115,7 +116,7 @@ internal sealed partial class RefStore(Dir repository)
         var changed = new List<string>();
         for (string path = parent; !repository.Exists(path); path = Path.GetDirectoryName(path)!)
             changed.Add(Path.GetDirectoryName(path)!);
-        repository.MakeDirs(parent);
+        repository.MakeDirs(parent, Repository.InnerDirectoryMode);
         return changed;
     }
 

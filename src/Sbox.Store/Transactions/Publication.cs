@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
@@ -9,6 +10,8 @@ namespace Sbox.Store;
 /// </summary>
 internal static class Publication
 {
+    private const int FewDirectories = 8;
+
     public static void Publish(Dir staging, Dir objects, bool durable)
     {
         List<string> directories = [.. staging.Entries().Select(static entry => entry.Name).Where(static name => name.Length == 2)];
@@ -46,22 +49,49 @@ internal static class Publication
 
     private static void Move(Dir staging, Dir objects, List<string> directories, bool durable, Func<string, bool> which)
     {
-        bool madeDirectory = false;
-        foreach (string name in directories)
+        int madeDirectories = 0;
+        var changed = new ConcurrentBag<string>();
+        using (var work = new ParallelWork<string>(MoveAll, static _ => { }, CancellationToken.None))
+        {
+            directories.ForEach(work.Add);
+            work.Finish();
+        }
+
+        if (durable)
+            SyncNames(objects, changed, madeDirectories > 0);
+
+        void MoveAll(string name)
         {
             using Dir from = staging.OpenDir(name);
             List<string> chosen = [.. from.Entries().Select(static entry => entry.Name).Where(which)];
             if (chosen.Count == 0)
-                continue;
-            madeDirectory |= !objects.Exists(name);
-            using Dir to = objects.MakeAndOpenDir(name);
+                return;
+            if (!objects.Exists(name))
+                Interlocked.Increment(ref madeDirectories);
+            using Dir to = objects.MakeAndOpenDir(name, Repository.InnerDirectoryMode);
             foreach (string entry in chosen)
                 MoveOne(from, to, entry);
-            if (durable)
-                Durable.Sync(to);
+            changed.Add(name);
+        }
+    }
+
+    private static void SyncNames(Dir objects, ConcurrentBag<string> changed, bool madeDirectory)
+    {
+        // The bytes are on the disk already, so one call for the file system costs no more than two or three for directories: each of
+        // those makes the journal wait for the disk.
+        if (changed.Count > FewDirectories)
+        {
+            Durable.SyncFileSystem(objects);
+            return;
         }
 
-        if (madeDirectory && durable)
+        foreach (string name in changed)
+        {
+            using Dir directory = objects.OpenDir(name);
+            Durable.Sync(directory);
+        }
+
+        if (madeDirectory)
             Durable.Sync(objects);
     }
 

@@ -16,7 +16,7 @@ internal static class RepositoryLock
             return null;
         for (TimeSpan waited = TimeSpan.Zero; ; waited += Pause)
         {
-            if (FileLock.TryTake(repository, Name, kind) is { } held)
+            if (FileLock.TryTake(repository, Name, kind, 0x1B0 /* 0660 */) is { } held)
                 return held;
             if (waited >= settings.LockTimeout)
                 throw new RepositoryBusyException(repository.Of(Name), waited);

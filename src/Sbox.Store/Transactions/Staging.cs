@@ -17,11 +17,17 @@ internal sealed class Staging : IDisposable
     private readonly FileLock held;
     private readonly string name;
     private readonly bool[] hasSubdirectory = new bool[256];
+    private readonly HashSet<string> found = [];
 
     private Staging(Dir tmp, string name, FileLock held)
     {
         (this.tmp, this.name, this.held) = (tmp, name, held);
         Dir = tmp.OpenDir(name);
+        foreach (DirEntry directory in Dir.Entries().Where(static entry => entry.Name.Length == 2))
+        {
+            using Dir inner = Dir.OpenDir(directory.Name);
+            found.UnionWith(inner.Entries().Select(entry => $"{directory.Name}/{entry.Name}"));
+        }
     }
 
     public Dir Dir { get; }
@@ -82,7 +88,8 @@ internal sealed class Staging : IDisposable
         }
     }
 
-    public bool Has(string loosePath) => Dir.Exists(loosePath);
+    /// <summary>Whether an object waits here from before this was taken over; what was added since, the one who added it knows.</summary>
+    public bool Has(string loosePath) => found.Contains(loosePath);
 
     /// <summary>An unnamed file that a web server may read, whatever the umask: metadata and archive objects are served as they lie.</summary>
     public SafeFileHandle CreateReadable()

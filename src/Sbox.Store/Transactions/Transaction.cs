@@ -16,6 +16,7 @@ public sealed class Transaction : IDisposable
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly ConcurrentDictionary<ObjectName, bool> known = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];
+    private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
     private long writable;
     private long metadataWritten, contentWritten, contentBytes;
     private bool ended;
@@ -49,7 +50,8 @@ public sealed class Transaction : IDisposable
     {
         if (known.ContainsKey(name))
             return true;
-        bool found = Repository.Objects.Has(name) || Staging.Has(name.LoosePath(Repository.Mode));
+        string path = name.LoosePath(Repository.Mode);
+        bool found = IsPublished(path) || Staging.Has(path);
         if (found)
             known.TryAdd(name, true);
         return found;
@@ -136,12 +138,18 @@ public sealed class Transaction : IDisposable
     }
 
     /// <summary>Counts bytes of content against the reserve, before they are written.</summary>
+    /// <exception cref="NotEnoughSpaceException">There is no room for them; nothing was counted.</exception>
     internal void Reserve(long bytes)
     {
         long left = Interlocked.Add(ref writable, -bytes);
-        if (left < 0)
-            throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
+        if (left >= 0)
+            return;
+        Interlocked.Add(ref writable, bytes);
+        throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
     }
+
+    /// <summary>Gives back what was counted for bytes that are gone again.</summary>
+    internal void Release(long bytes) => Interlocked.Add(ref writable, bytes);
 
     /// <summary>Gives a whole file object its name.</summary>
     internal void StageContent(SafeFileHandle file, ObjectName name, long storedBytes) =>
@@ -163,10 +171,21 @@ public sealed class Transaction : IDisposable
             Interlocked.Increment(ref metadataWritten);
     }
 
+    // Of a directory that was not there a moment ago nothing is asked again: an object that another process puts there meanwhile is only
+    // made once more.
+    private bool IsPublished(string path)
+    {
+        int index = Convert.ToInt32(path[..2], 16);
+        if (published[index] == 0)
+            published[index] = Repository.Objects.Dir.Exists(path[..2]) ? (byte)1 : (byte)2;
+        return published[index] == 1 && Repository.Objects.Dir.Exists(path);
+    }
+
     private void Stage(ObjectName name, ReadOnlySpan<byte> bytes)
     {
+        Reserve(bytes.Length);
         using SafeFileHandle file = Staging.CreateReadable();
-        RandomAccess.Write(file, bytes, fileOffset: 0);
+        Linux.Files.WriteAt(file, bytes, 0, Staging.Dir.Path);
         CountMetadata(name, Staging.Link(file, name.LoosePath(Repository.Mode)));
     }
 

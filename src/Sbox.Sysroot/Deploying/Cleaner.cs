@@ -41,9 +41,22 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         IReadOnlyList<DeploymentName> removed = RemoveUnreferenced();
         SetRefs();
         sysroot.Step("prune the repository");
-        PruneReport pruned = sysroot.Repository.Prune(
-            new PruneOptions { RefsOnly = true, Depth = 0, Keep = [.. DeploymentDirectories.Of(Root).Select(static name => name.Commit).Distinct()] }, cancel);
-        return new CleanupReport(removed, pruned.ObjectsDeleted, pruned.BytesFreed);
+        PruneOptions options = new()
+        {
+            RefsOnly = true,
+            Depth = 0,
+            Keep = [.. DeploymentDirectories.Of(Root).Select(static name => name.Commit).Distinct()],
+        };
+        try
+        {
+            PruneReport pruned = sysroot.Repository.Prune(options, cancel);
+            return new CleanupReport(removed, pruned.ObjectsDeleted, pruned.BytesFreed);
+        }
+        catch (Exception broken) when (broken is ObjectMissingException or ObjectCorruptException)
+        {
+            // What boots is activated by now: a repository with a hole keeps its garbage, and the box its upgrades.
+            return new CleanupReport(removed, 0, 0) { Notes = [$"The repository was not cleaned up: {broken.Message}"] };
+        }
     }
 
     private bool IsActive(DeploymentName name) => sysroot.Deployments.Any(each => each.Name == name);

@@ -54,6 +54,9 @@ public sealed record DeployPlan(
     /// </summary>
     public bool DropsFirst { get; init; }
 
+    /// <summary>What was found that its owner should know of, a line each; none of it is in the way.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
     /// <summary>The plan for people, one line a step.</summary>
     public override string ToString()
     {
@@ -73,6 +76,8 @@ public sealed record DeployPlan(
             Line($"keep {kept.Short}");
         foreach (DeploymentName dropped in Dropped)
             Line($"remove {dropped.Short}{(DropsFirst ? ", before all else: the EFI partition has no room for one more" : "")}");
+        foreach (string note in Notes)
+            Line($"note: {note}");
         return text.ToString();
     }
 }
@@ -85,10 +90,26 @@ public sealed record DeployResult(DeployPlan Plan, Checksum ImageDigest, Cleanup
 {
     /// <summary>The new deployment.</summary>
     public DeploymentName Name => Plan.Name;
+
+    /// <summary>What was found that its owner should know of, a line each.</summary>
+    public IReadOnlyList<string> Notes => [.. Plan.Notes, .. Cleanup.Notes];
+}
+
+/// <summary>What was made the default again.</summary>
+/// <param name="Deployment">The new default.</param>
+/// <param name="Cleanup">What went.</param>
+public sealed record RollbackResult(Deployment Deployment, CleanupReport Cleanup)
+{
+    /// <summary>The new default's name.</summary>
+    public DeploymentName Name => Deployment.Name;
 }
 
 /// <summary>What a cleanup removed.</summary>
 /// <param name="Deployments">Deployments whose directories went.</param>
 /// <param name="ObjectsDeleted">Objects that no commit needed any more.</param>
 /// <param name="BytesFreed">Bytes of those, and of UKIs.</param>
-public sealed record CleanupReport(IReadOnlyList<DeploymentName> Deployments, long ObjectsDeleted, long BytesFreed);
+public sealed record CleanupReport(IReadOnlyList<DeploymentName> Deployments, long ObjectsDeleted, long BytesFreed)
+{
+    /// <summary>What was found that its owner should know of, a line each.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+}

@@ -96,15 +96,15 @@ public sealed class Deployer : IDisposable
 
     /// <summary>Makes another deployment the default; no tree and no UKI is copied.</summary>
     /// <param name="target">Which; null: <see cref="RollbackTarget"/>.</param>
-    /// <returns>The new default.</returns>
+    /// <returns>The new default, and what went.</returns>
     /// <exception cref="NoSuchDeploymentException">There is no other.</exception>
-    public Deployment Rollback(DeploymentName? target = null)
+    public RollbackResult Rollback(DeploymentName? target = null)
     {
         using IDisposable held = Begin();
         Deployment chosen = target is { } name ? Find(name) : RollbackTarget();
         IEnumerable<DeploymentName> rest = sysroot.Deployments.Where(each => each.Name != chosen.Name).Select(static each => each.Name);
-        Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null);
-        return Find(chosen.Name);
+        CleanupReport report = Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null);
+        return new RollbackResult(Find(chosen.Name), report);
     }
 
     /// <summary>Removes a deployment that does not run.</summary>
@@ -142,9 +142,21 @@ public sealed class Deployer : IDisposable
         }
     }
 
-    /// <summary>What boots next when nobody chooses: by the ESP where there is one that says so, else the first boot entry.</summary>
-    public Deployment? CurrentDefault =>
-        sysroot.Deployments.FirstOrDefault(each => UnifiedKernel.FileName(each.Name) == esp?.Default) ?? sysroot.Deployments.FirstOrDefault();
+    /// <summary>What boots when nobody chooses: by firmware and ESP where there is one that says so, else the first boot entry.</summary>
+    public Deployment? CurrentDefault => OfEntry(esp?.Choice.Entry) ?? sysroot.Deployments.FirstOrDefault();
+
+    /// <summary>The deployment that a menu entry starts; null where it starts none of these.</summary>
+    /// <param name="entry">The entry's file name; null for none.</param>
+    internal Deployment? OfEntry(string? entry) =>
+        entry is null ? null : sysroot.Deployments.FirstOrDefault(each => UnifiedKernel.IsOf(entry, each.Name));
+
+    /// <summary>Makes the firmware forget what it was told to boot in place of the first deployment; nothing else is changed.</summary>
+    /// <returns>A line for each variable that was in the way.</returns>
+    public IReadOnlyList<string> Overrule()
+    {
+        using IDisposable held = Begin();
+        return sysroot.Deployments.Count == 0 || esp is null ? [] : esp.Overrule(sysroot.Deployments[0].Name);
+    }
 
     /// <inheritdoc/>
     public void Dispose() => espDir?.Dispose();
@@ -165,9 +177,10 @@ public sealed class Deployer : IDisposable
     private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
     {
         long freed = Offer(targets, digestOf, updateLoader, progress);
+        IReadOnlyList<string> overruled = targets.Count == 0 || esp is null ? [] : esp.Overrule(targets[0].Name);
         progress?.Report("Cleaning up");
         CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None);
-        return report with { BytesFreed = report.BytesFreed + freed };
+        return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. report.Notes] };
     }
 
     // Boot entries, then the ESP; what is dropped from both is still there. Returns the bytes freed on the ESP.

@@ -1,6 +1,7 @@
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
+using Sbox.Store;
 
 namespace Sbox.Sysroot;
 
@@ -17,17 +18,21 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
         var tree = new CommitTree(sysroot.Repository, request.Commit);
         Deployment? merge = sysroot.MergeDeployment(request.Os);
         List<Deployment> kept = [.. sysroot.Deployments.Where(each => request.Retain || Stays(each, request.Os, merge))];
+        var notes = new List<string>();
         return new DeployPlan(
             request,
             new DeploymentName(request.Os, request.Commit, NextSerial(request)),
             tree.Commit.Version, tree.Commit.Time,
             merge?.Name,
-            Arguments(request, tree, merge),
+            Arguments(request, tree, merge, notes),
             request.Origin ?? merge?.Origin?.ForSuccessor(),
             [.. kept.Select(static each => each.Name)],
             [.. sysroot.Deployments.Except(kept).Select(static each => each.Name)],
             merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc()),
-            esp is null ? 0 : tree.EspBytes());
+            esp is null ? 0 : tree.EspBytes())
+        {
+            Notes = notes,
+        };
     }
 
     /// <summary>How the owner's changes to the one's /etc go onto these defaults; null where the one has no /etc.</summary>
@@ -54,17 +59,21 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
         return serial;
     }
 
-    private KernelArguments Arguments(DeployRequest request, CommitTree tree, Deployment? merge)
+    private KernelArguments Arguments(DeployRequest request, CommitTree tree, Deployment? merge, List<string> notes)
     {
         KernelArguments arguments = request.Arguments
-            ?? (merge is null ? KernelArguments.Parse(RootLabel).Append(tree.RecipeArguments.ToString()) : Inherited(merge, tree));
+            ?? (merge is null ? KernelArguments.Parse(RootLabel).Append(tree.RecipeArguments.ToString()) : Inherited(merge, tree, notes));
         return arguments.AppendIfMissing(request.MoreArguments.ToString());
     }
 
     // The recipe's arguments change with it; those that the owner added or removed stay as the owner has them.
-    private KernelArguments Inherited(Deployment merge, CommitTree tree)
+    private KernelArguments Inherited(Deployment merge, CommitTree tree, List<string> notes)
     {
-        KernelArguments before = new CommitTree(sysroot.Repository, merge.Name.Commit).RecipeArguments, after = tree.RecipeArguments;
+        KernelArguments before = KernelArguments.Empty, after = tree.RecipeArguments;
+        if (sysroot.Repository.Has(new ObjectName(merge.Name.Commit, ObjectType.Commit)))
+            before = new CommitTree(sysroot.Repository, merge.Name.Commit).RecipeArguments;
+        else
+            notes.Add($"The repository lacks the commit of {merge.Name.Short}: all of its kernel arguments are taken over as the owner's");
         List<KernelArgument> gone = [.. before.Except(after)];
         KernelArguments kept = KernelArguments.Of(merge.Arguments.Where(argument => !gone.Contains(argument)));
         return kept.AppendIfMissing(KernelArguments.Of(after.Except(before)).ToString());

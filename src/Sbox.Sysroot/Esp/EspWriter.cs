@@ -30,19 +30,23 @@ public sealed partial class EspWriter
             .ToDictionary(static entry => entry.Name, entry => linux!.Stat(entry.Name).Size);
     }
 
-    /// <summary>The UKI that is booted when nobody chooses; null where loader.conf is missing or names none that is there.</summary>
+    /// <summary>The UKI that loader.conf names; null where it is missing or names none that is there.</summary>
     public string? Default => ReadConf()?.Default is { } name && UnifiedKernels().ContainsKey(name) ? name : null;
+
+    /// <summary>What is started when nobody chooses, the firmware's variables included.</summary>
+    public BootChoice Choice => BootChoice.Of(
+        Entries(), ReadConf()?.Default, sysroot.Firmware?.EntryDefault, sysroot.Firmware?.EntryOneShot, sysroot.Firmware?.EntryLastBooted);
 
     /// <summary>How full it is.</summary>
     public FileSystemSpace Space => FileSystemSpace.Of(esp);
 
     /// <summary>Whether a deployment's UKI is there.</summary>
-    internal bool Names(DeploymentName name) => esp.Exists($"{Linux}/{UnifiedKernel.FileName(name)}");
+    internal bool Names(DeploymentName name) => UnifiedKernels().Keys.Any(file => UnifiedKernel.IsOf(file, name));
 
     /// <summary>Whether these deployments and no others are there, the first one the default.</summary>
     internal bool IsInStep(IReadOnlyList<DeploymentName> wanted) =>
-        UnifiedKernels().Keys.Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
-        && (wanted.Count == 0 || Default == UnifiedKernel.FileName(wanted[0]));
+        UnifiedKernels().Keys.Select(UnifiedKernel.WithoutCounter).Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
+        && (wanted.Count == 0 || (Default is { } name && UnifiedKernel.IsOf(name, wanted[0])));
 
     /// <summary>Refuses before anything is written where these bytes fit neither beside what is there nor in the place of what is dropped.</summary>
     /// <returns>Whether what is dropped must go first.</returns>
@@ -54,7 +58,7 @@ public sealed partial class EspWriter
             return false;
         IReadOnlyDictionary<string, long> there = UnifiedKernels();
         HashSet<string> going = [.. dropped.Select(UnifiedKernel.FileName)];
-        if (needed <= free + there.Where(each => going.Contains(each.Key)).Sum(static each => each.Value))
+        if (needed <= free + there.Where(each => going.Contains(UnifiedKernel.WithoutCounter(each.Key))).Sum(static each => each.Value))
             return true;
         throw new NoSpaceException(esp.Path, needed, free, [.. there.Select(static each => new Freeable(each.Key, each.Value))]);
     }
@@ -71,7 +75,9 @@ public sealed partial class EspWriter
         if (targets.Count == 0)
             return;
         InstallLoader(targets[0], updateLoader);
-        LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(UnifiedKernel.FileName(targets[0].Name));
+        // By the name that it has now: systemd-boot compares with the counter.
+        string first = UnifiedKernels().Keys.First(file => UnifiedKernel.IsOf(file, targets[0].Name));
+        LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(first);
         if (conf != ReadConf())
             Replace(Loader, ConfName, output => output.Write(Encoding.UTF8.GetBytes(conf.Text)));
     }
@@ -83,7 +89,7 @@ public sealed partial class EspWriter
         HashSet<string> keep = [.. wanted.Select(UnifiedKernel.FileName)];
         long freed = 0;
         using Dir? linux = esp.TryOpenDir(Linux);
-        foreach ((string name, long size) in UnifiedKernels().Where(each => !keep.Contains(each.Key)))
+        foreach ((string name, long size) in UnifiedKernels().Where(each => !keep.Contains(UnifiedKernel.WithoutCounter(each.Key))))
         {
             sysroot.Step($"remove {linux!.Of(name)}");
             linux.Unlink(name);
@@ -107,6 +113,51 @@ public sealed partial class EspWriter
                     dir!.Unlink(entry.Name);
             }
         }
+    }
+
+    /// <summary>Makes the firmware forget what it was told to boot instead of a deployment.</summary>
+    /// <returns>A line for each variable that was in the way, also where it could not be cleared.</returns>
+    internal IReadOnlyList<string> Overrule(DeploymentName wanted)
+    {
+        if (sysroot.Firmware is not { } firmware)
+            return [];
+        BootChoice choice = Choice;
+        var notes = new List<string>();
+        if (choice.Variable is { } set && !Means(choice.Entry, wanted))
+            notes.Add(Forget("LoaderEntryDefault", set, firmware.ForgetEntryDefault));
+        if (choice.OneShot is { } once && !Means(choice.Once, wanted))
+            notes.Add(Forget("LoaderEntryOneShot", once, firmware.ForgetEntryOneShot));
+        return notes;
+    }
+
+    private static bool Means(string? entry, DeploymentName name) => entry is not null && UnifiedKernel.IsOf(entry, name);
+
+    private string Forget(string variable, string value, Action forget)
+    {
+        try
+        {
+            sysroot.Step($"forget {variable}");
+            forget();
+            return $"The firmware's {variable} said to boot '{value}'; it is cleared, and loader.conf decides again";
+        }
+        catch (LinuxException refused)
+        {
+            return $"The firmware's {variable} says to boot '{value}', and cannot be cleared ({refused.Message}): choose in the boot menu";
+        }
+    }
+
+    // All that a boot menu is made of: unified kernel images, and text entries of whoever keeps such.
+    private List<string> Entries()
+    {
+        var names = new List<string>();
+        foreach ((string path, string suffix) in (ReadOnlySpan<(string, string)>)[(Linux, ".efi"), ($"{Loader}/entries", ".conf")])
+        {
+            using Dir? dir = esp.TryOpenDir(path);
+            names.AddRange((dir?.Entries() ?? []).Select(static entry => entry.Name.ToLowerInvariant())
+                .Where(name => !name.StartsWith('.') && name.EndsWith(suffix, StringComparison.Ordinal)));
+        }
+
+        return names;
     }
 
     private LoaderConf? ReadConf() => esp.TryReadAll($"{Loader}/{ConfName}") is { } bytes ? new LoaderConf(Encoding.UTF8.GetString(bytes)) : null;
@@ -171,6 +222,6 @@ public sealed partial class EspWriter
         Durable.Sync(dir);
     }
 
-    [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+\.efi$")]
+    [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+(\+[0-9]+(-[0-9]+)?)?\.efi$")]
     private static partial Regex OurName();
 }

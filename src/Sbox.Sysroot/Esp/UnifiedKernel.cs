@@ -35,11 +35,33 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
     public static string FileName(DeploymentName name) => $"{name.Os.ToLowerInvariant()}-{name.Commit.ToString()[..12]}.{name.Serial}.efi";
 
+    /// <summary>Whether a file on the ESP is a deployment's, systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name.</summary>
+    internal static bool IsOf(string file, DeploymentName name) => WithoutCounter(file) == FileName(name);
+
+    /// <summary>The file's name as it is without systemd-boot's counter of tries: <c>NAME+LEFT.efi</c>, <c>NAME+LEFT-DONE.efi</c>.</summary>
+    internal static string WithoutCounter(string file)
+    {
+        int plus = file.LastIndexOf('+');
+        return plus > 0 && file.EndsWith(".efi", StringComparison.Ordinal)
+            && file[(plus + 1)..^4].Split('-') is { Length: 1 or 2 } counts && counts.All(static count => count.Length > 0 && count.All(char.IsAsciiDigit))
+            ? file[..plus] + ".efi" : file;
+    }
+
     /// <summary>The part of EFI file names that says for which machine they are (<c>x64</c>, <c>aa64</c>), by what the tree has.</summary>
     /// <exception cref="NoBootLoaderException">The tree has no stub for any machine.</exception>
     internal static string Machine(Func<string, bool> treeHas, string treePath) =>
         ((string[])["x64", "aa64", "riscv64", "loongarch64"]).FirstOrDefault(machine => treeHas(StubPath(machine)))
             ?? throw new NoBootLoaderException($"{treePath}/{EfiDirectory}", "linuxx64.efi.stub");
+
+    /// <summary>Debian's name of the architecture that a tree is for, by its EFI stub: <c>amd64</c>.</summary>
+    /// <exception cref="NoBootLoaderException">The tree has no stub for any machine.</exception>
+    public static string Architecture(Dir tree) => Machine(tree.Exists, tree.Path) switch
+    {
+        "x64" => "amd64",
+        "aa64" => "arm64",
+        "loongarch64" => "loong64",
+        var same => same,
+    };
 
     internal static string StubPath(string machine) => $"{EfiDirectory}/linux{machine}.efi.stub";
 

@@ -42,7 +42,11 @@ public enum UpgradeState
 /// <param name="Request">What to give to <see cref="Deployer.Deploy"/>, or to <see cref="Deployer.Plan"/>.</param>
 /// <param name="Pulled">What came over the network.</param>
 public sealed record UpgradeOffer(
-    UpgradeState State, Refspec Refspec, string? Version, DateTimeOffset Time, Deployment Current, DeployRequest Request, PullResult? Pulled);
+    UpgradeState State, Refspec Refspec, string? Version, DateTimeOffset Time, Deployment Current, DeployRequest Request, PullResult? Pulled)
+{
+    /// <summary>What was found that its owner should know of, a line each.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+}
 
 /// <summary>Brings what a box's branch offers.</summary>
 /// <param name="sysroot">The sysroot; must stay open.</param>
@@ -68,14 +72,19 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
     private UpgradeOffer Offer(Deployment current, Refspec refspec, UpgradeOptions options, PullResult? pulled)
     {
         Checksum offered = sysroot.Repository.Resolve(refspec.ToString());
-        Commit commit = sysroot.Repository.LoadCommit(offered), now = sysroot.Repository.LoadCommit(current.Name.Commit);
+        Commit commit = sysroot.Repository.LoadCommit(offered);
+        // Without its commit nobody knows how old the current one is; a box that could never upgrade again would be worse.
+        Commit? now = sysroot.Repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(current.Name.Commit) : null;
         bool switches = options.SwitchTo is not null && options.SwitchTo != current.Origin?.Refspec;
         // Another branch may well be older: whoever asks for it by name knows.
-        if (commit.Timestamp < now.Timestamp && !options.AllowOlder && !switches)
+        if (now is not null && commit.Timestamp < now.Timestamp && !options.AllowOlder && !switches)
             throw new OlderVersionException(refspec, now.Time, commit.Time);
         Origin origin = current.Origin is { } old ? old.ForSuccessor().With(refspec) : Origin.Of(refspec);
         return new UpgradeOffer(
-            State(offered, refspec), refspec, commit.Version, commit.Time, current, new DeployRequest(current.Name.Os, offered) { Origin = origin }, pulled);
+            State(offered, refspec), refspec, commit.Version, commit.Time, current, new DeployRequest(current.Name.Os, offered) { Origin = origin }, pulled)
+        {
+            Notes = now is null ? [$"The repository lacks the commit of {current.Name.Short}: whether the offered one is newer is not known"] : [],
+        };
     }
 
     private UpgradeState State(Checksum offered, Refspec refspec)

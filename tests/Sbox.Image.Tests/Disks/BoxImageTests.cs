@@ -79,6 +79,28 @@ public sealed class BoxImageTests : IDisposable
         Judge.Ostree.Run("fsck", "--repo=" + repository.Path);
     }
 
+    [Fact]
+    public void A_tree_for_another_machine_gets_that_machines_root_partition_and_boot_loader()
+    {
+        Judge sfdisk = Judge.OnPath("sfdisk");
+        Make();
+        Assert.Equal("4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709\n", sfdisk.Run("--part-type", image, "2"));
+
+        using (var tree = new TreeRoot(directory.Of("tree")))
+        {
+            foreach (string file in (string[])["linuxx64.efi.stub", "systemd-bootx64.efi"])
+                tree.Move($"usr/lib/systemd/boot/efi/{file}", $"usr/lib/systemd/boot/efi/{file.Replace("x64", "aa64", StringComparison.Ordinal)}");
+            repository.CommitDirectory(tree.Path, new CommitOptions { Branches = [Branch], Timestamp = DateTimeOffset.UnixEpoch.AddDays(20001) });
+        }
+
+        DiskPlan plan = Make();
+        Assert.Equal("arm64", plan.Content.Architecture);
+        Assert.Equal("B921B045-1DF0-41C3-AF44-4C6F280D3FAE\n", sfdisk.Run("--part-type", image, "2"));
+        string listing = Judge.OnPath("mdir").Run("-i", $"{image}@@{plan.Esp.Offset}", "-/", "-b", "::");
+        Assert.Contains("::/EFI/BOOT/BOOTAA64.EFI\n", listing, StringComparison.Ordinal);
+        Assert.DoesNotContain("x64", listing, StringComparison.OrdinalIgnoreCase);
+    }
+
     private DiskPlan Make() => new BoxImage(cache).Make(new BoxImageRequest(repository.Path, Branch, image)
     {
         RemoteUrl = "http://10.0.2.2:8080",

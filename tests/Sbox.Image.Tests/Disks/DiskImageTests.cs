@@ -171,7 +171,7 @@ public sealed class DiskImageTests : IDisposable
         Assert.Contains("room for 3 kernel images of 20.0 MiB", text, StringComparison.Ordinal);
     }
 
-    private DiskContent Content() => new(root, esp, Seed) { UserBytes = 256 << 20, Timestamp = 1_794_475_820 };
+    private DiskContent Content() => new(root, esp, Seed) { Architecture = "amd64", UserBytes = 256 << 20, Timestamp = 1_794_475_820 };
 
     private DiskPlan Write(DiskContent content)
     {

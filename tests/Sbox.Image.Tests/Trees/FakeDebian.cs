@@ -31,6 +31,7 @@ internal static class FakeDebian
         tree.Write("etc/group", "root:x:0:\nman:x:12:\nadm:x:4:man\nnetwork:x:998:\n");
         foreach (string file in (string[])["etc/passwd-", "etc/.pwd.lock", "etc/fstab", "etc/resolv.conf", "etc/ssh/ssh_host_rsa_key", "etc/ssh/ssh_config", "etc/machine-id"])
             tree.Write(file, "something\n");
+        tree.Write("usr/bin/dracut", "#!/bin/sh\n", 0x1ED); // no shell is there to run it
         tree.Write("root/.bashrc", "# root's\n");
         tree.Write("opt/vendor/tool", "#!/bin/sh\n", 0x1ED);
         tree.Write("var/lib/dpkg/status", "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2\n\nPackage: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n");

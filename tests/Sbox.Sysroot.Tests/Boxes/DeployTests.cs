@@ -20,10 +20,8 @@ public sealed class DeployTests : IDisposable
     public void Real_ostree_reads_what_we_deployed(string judge)
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2, kernel: "new kernel"));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, two);
+        using InstalledBox installed = box.Installed(one, two);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         string status = Ostree(judge).Run("admin", "status", $"--sysroot={box.SysrootPath}");
         Assert.Matches($"(?s){TestBox.Os} {two}.0.*Version: 2.0.*origin refspec: origin:debian/trixie.*{TestBox.Os} {one}.0.*Version: 1.0", status);
         Ostree(judge).Run("fsck", $"--repo={box.SysrootPath}/ostree/repo");
@@ -33,9 +31,8 @@ public sealed class DeployTests : IDisposable
     public void Real_ostree_deploys_on_a_sysroot_of_ours_and_we_read_and_continue_it(string judge)
     {
         (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.Publish(2), box.Publish(3, kernel: "third"));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, espDirectory: null);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.InstalledWithoutEsp(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         File.WriteAllText(box.Etc(sysroot.Deployments[0], "mine"), "kept");
 
         box.Fetch();
@@ -83,9 +80,8 @@ public sealed class DeployTests : IDisposable
     public void Device_trees_count_and_are_installed_as_by_real_ostree(string first, string second)
     {
         Checksum one = box.PublishWith(1, (first, "first"), (second, "second"));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, espDirectory: null);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.InstalledWithoutEsp(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         List<string> ours = Listing($"{box.SysrootPath}/boot/ostree");
         string entry = File.ReadAllText($"{box.SysrootPath}/boot/loader/entries/ostree-1-debian.conf");
 
@@ -106,9 +102,8 @@ public sealed class DeployTests : IDisposable
     public void A_tree_may_have_an_empty_etc_to_mount_on(string path)
     {
         Checksum one = box.PublishWith(1, (path, "x"));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, espDirectory: null);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.InstalledWithoutEsp(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Assert.Equal("box\n", File.ReadAllText(box.Etc(sysroot.Deployments[0], "hostname")));
         Assert.Contains($"{TestBox.Os} {one}.0", Judge.Ostree.Run("admin", "status", $"--sysroot={box.SysrootPath}"));
     }
@@ -117,9 +112,8 @@ public sealed class DeployTests : IDisposable
     public void A_tree_with_both_an_etc_and_defaults_is_refused_and_leaves_what_is_deployed()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.PublishWith(2, ("etc/mine", "x")));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Assert.Throws<SysrootDamagedException>(() => box.Deploy(deployer, two));
         Assert.Equal([one], sysroot.Deployments.Select(each => each.Name.Commit));
         deployer.Finish();
@@ -146,9 +140,8 @@ public sealed class DeployTests : IDisposable
     public void The_owners_changes_to_etc_are_what_real_ostree_says_they_are()
     {
         Checksum one = box.Publish(1);
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, espDirectory: null);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.InstalledWithoutEsp(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Deployment deployment = sysroot.Deployments[0];
         File.WriteAllText(box.Etc(deployment, "hostname"), "other\n");
         File.Delete(box.Etc(deployment, "default/thing"));
@@ -195,9 +188,8 @@ public sealed class DeployTests : IDisposable
     public void A_pinned_deployment_is_kept()
     {
         (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.Publish(2), box.Publish(3));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Judge.HostOstree.Run("admin", "pin", $"--sysroot={box.SysrootPath}", "0");
         sysroot.Reload();
         Assert.True(sysroot.Deployments[0].IsPinned);
@@ -211,10 +203,8 @@ public sealed class DeployTests : IDisposable
     public void The_same_commit_again_gets_the_next_serial_and_shares_the_kernel()
     {
         Checksum one = box.Publish(1);
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one, one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Assert.Equal([1, 0], sysroot.Deployments.Select(each => each.Name.Serial));
         Assert.Equal([0, 1], sysroot.Deployments.Select(each => each.BootSerial));
         Assert.Single(Directory.GetDirectories($"{box.SysrootPath}/boot/ostree"));
@@ -222,13 +212,29 @@ public sealed class DeployTests : IDisposable
     }
 
     [Fact]
+    public void A_serial_that_a_left_over_kernel_image_names_is_not_given_again()
+    {
+        (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
+        using InstalledBox installed = box.Installed(one, two);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
+        // Real ostree knows of no EFI partition: the UKI stays, and its command line is that of the deployment that is gone.
+        Judge.HostOstree.Run("admin", "undeploy", $"--sysroot={box.SysrootPath}", "1");
+        string left = $"{box.EspPath}/EFI/Linux/debian-{one.ToString()[..12]}.0.efi";
+        string before = File.ReadAllText(left);
+        box.Fetch(one);
+        Assert.Equal(1, deployer.Plan(TestBox.Request(one)).Name.Serial);
+        DeployResult result = deployer.Deploy(TestBox.Request(one) with { MoreArguments = KernelArguments.Parse("new=1") });
+        Assert.Equal(1, result.Name.Serial);
+        Assert.DoesNotContain("new=1", before);
+        Assert.Contains(" new=1", File.ReadAllText($"{box.EspPath}/EFI/Linux/debian-{one.ToString()[..12]}.1.efi"));
+    }
+
+    [Fact]
     public void Where_kernel_arguments_and_version_stay_the_same_only_the_links_are_swapped()
     {
         Checksum one = box.Publish(1);
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one, one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         BootVersion before = sysroot.BootVersion;
         DateTime entries = File.GetLastWriteTimeUtc($"{box.SysrootPath}/boot/loader/entries/ostree-2-debian.conf");
         deployer.Rollback();
@@ -253,9 +259,8 @@ public sealed class DeployTests : IDisposable
     public void A_plan_says_what_will_be_done_and_changes_nothing()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2, etc: ("hostname", "newdefault\n")));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         File.WriteAllText(box.Etc(sysroot.Deployments[0], "hostname"), "mine\n");
         box.Fetch(two);
         List<string> before = [.. Listing(box.Path)];
@@ -282,9 +287,8 @@ public sealed class DeployTests : IDisposable
     public void Once_a_day_jobs_of_systemd_run_again_after_an_upgrade()
     {
         Checksum one = box.Publish(1);
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, espDirectory: null);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.InstalledWithoutEsp(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         File.WriteAllText(box.Etc(sysroot.Deployments[0], ".updated"), "");
         File.WriteAllText($"{box.SysrootPath}/ostree/deploy/{TestBox.Os}/var/.updated", "");
         box.Deploy(deployer, one);

@@ -33,10 +33,8 @@ public sealed class EspTests : IDisposable
     public void An_upgrade_adds_its_kernel_image_and_the_third_takes_the_oldest_away()
     {
         (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.Publish(2), box.Publish(3));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, two);
+        using InstalledBox installed = box.Installed(one, two);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Assert.Equal(Names(one, two), box.Ukis());
         Assert.EndsWith($"default {Name(two)}\n", box.LoaderConf);
         Assert.Equal("boot loader of version 2", File.ReadAllText($"{box.EspPath}/EFI/BOOT/BOOTX64.EFI"));
@@ -48,10 +46,8 @@ public sealed class EspTests : IDisposable
     public void Going_back_changes_the_default_alone_and_going_back_again_undoes_it()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, two);
+        using InstalledBox installed = box.Installed(one, two);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         DateTime made = File.GetLastWriteTimeUtc($"{box.EspPath}/EFI/Linux/{Name(one)}");
         Assert.Equal(one, deployer.Rollback().Name.Commit);
         Assert.Equal([one, two], sysroot.Deployments.Select(each => each.Name.Commit));
@@ -67,9 +63,8 @@ public sealed class EspTests : IDisposable
     public void There_is_nothing_to_go_back_to_after_a_first_deployment()
     {
         Checksum one = box.Publish(1);
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         Assert.Throws<NoSuchDeploymentException>(() => deployer.Rollback());
     }
 
@@ -77,9 +72,8 @@ public sealed class EspTests : IDisposable
     public void What_the_owner_put_there_stays()
     {
         (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.Publish(2), box.Publish(3));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
+        using InstalledBox installed = box.Installed(one);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         File.WriteAllText($"{box.EspPath}/EFI/Linux/rescue.efi", "the owner's");
         File.WriteAllText($"{box.EspPath}/loader/loader.conf", $"# mine\ntimeout 0\ndefault {Name(one)}\neditor no\n");
         box.Deploy(deployer, two);
@@ -109,12 +103,8 @@ public sealed class EspTests : IDisposable
     public void Where_only_the_place_of_the_oldest_is_left_the_oldest_goes_first_and_what_runs_stays()
     {
         (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.Publish(2), box.Publish(3));
-        using OstreeSysroot sysroot = box.Install();
-        using (var deployer = new Deployer(sysroot, box.EspPath))
-        {
-            box.Deploy(deployer, one);
-            box.Deploy(deployer, two);
-        }
+        using InstalledBox installed = box.Installed(one, two);
+        OstreeSysroot sysroot = installed.Sysroot;
 
         box.Fetch(three);
         // Nothing but what the oldest takes: less than the plan's rounded-up need, which its own size makes up for.
@@ -143,10 +133,8 @@ public sealed class EspTests : IDisposable
     public void A_lost_kernel_image_and_a_lost_loader_conf_come_back()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, two);
+        using InstalledBox installed = box.Installed(one, two);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         byte[] before = File.ReadAllBytes($"{box.EspPath}/EFI/Linux/{Name(one)}");
         File.Delete($"{box.EspPath}/EFI/Linux/{Name(one)}");
         File.Delete($"{box.EspPath}/loader/loader.conf");
@@ -161,12 +149,8 @@ public sealed class EspTests : IDisposable
     public void A_deployment_that_does_not_run_can_be_removed_and_the_one_that_runs_cannot()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
-        using OstreeSysroot sysroot = box.Install();
-        using (var deployer = new Deployer(sysroot, box.EspPath))
-        {
-            box.Deploy(deployer, one);
-            box.Deploy(deployer, two);
-        }
+        using InstalledBox installed = box.Installed(one, two);
+        OstreeSysroot sysroot = installed.Sysroot;
 
         using OstreeSysroot booted = box.OpenBooted(sysroot.Deployments[0]);
         using var second = new Deployer(booted, box.EspPath);
@@ -181,12 +165,8 @@ public sealed class EspTests : IDisposable
     public void A_status_says_what_runs_what_comes_next_and_what_was_changed()
     {
         (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
-        using OstreeSysroot sysroot = box.Install();
-        using (var deployer = new Deployer(sysroot, box.EspPath))
-        {
-            box.Deploy(deployer, one);
-            box.Deploy(deployer, two);
-        }
+        using InstalledBox installed = box.Installed(one, two);
+        OstreeSysroot sysroot = installed.Sysroot;
 
         File.WriteAllText(box.Etc(sysroot.Deployments[1], "mine"), "x");
         using OstreeSysroot booted = box.OpenBooted(sysroot.Deployments[1]);

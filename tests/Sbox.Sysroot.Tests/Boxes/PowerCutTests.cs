@@ -14,10 +14,8 @@ public sealed class PowerCutTests : IDisposable
     public PowerCutTests()
     {
         (one, two, three) = (box.Publish(1), box.Publish(2, kernel: "second"), box.Publish(3, kernel: "third"));
-        using OstreeSysroot sysroot = box.Install();
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        box.Deploy(deployer, one);
-        box.Deploy(deployer, two);
+        using InstalledBox installed = box.Installed(one, two);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
         box.Fetch(three);
     }
 

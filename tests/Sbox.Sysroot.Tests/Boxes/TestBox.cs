@@ -89,6 +89,21 @@ internal sealed class TestBox : IDisposable
         return sysroot;
     }
 
+    /// <summary>A new box with an ESP on which these were deployed, one after the other, without a boot in between.</summary>
+    public InstalledBox Installed(params Checksum[] commits) => Installed(EspPath, commits);
+
+    /// <summary>A new box without an ESP.</summary>
+    public InstalledBox InstalledWithoutEsp(params Checksum[] commits) => Installed(null, commits);
+
+    private InstalledBox Installed(string? esp, Checksum[] commits)
+    {
+        OstreeSysroot sysroot = Install();
+        var deployer = new Deployer(sysroot, esp);
+        foreach (Checksum commit in commits)
+            Deploy(deployer, commit);
+        return new InstalledBox(sysroot, deployer);
+    }
+
     public OstreeSysroot Open(SysrootOptions? options = null) => OstreeSysroot.Open(SysrootPath, options ?? Options());
 
     /// <summary>As it is after a boot of a deployment.</summary>
@@ -110,4 +125,14 @@ internal sealed class TestBox : IDisposable
     public string LoaderConf => File.ReadAllText($"{EspPath}/loader/loader.conf");
 
     public void Dispose() => temp.Dispose();
+}
+
+/// <summary>A box in directories, open to be changed.</summary>
+internal sealed record InstalledBox(OstreeSysroot Sysroot, Deployer Deployer) : IDisposable
+{
+    public void Dispose()
+    {
+        Deployer.Dispose();
+        Sysroot.Dispose();
+    }
 }

@@ -125,6 +125,29 @@ public sealed class UpgradeTests : IDisposable
         Assert.Equal(UpgradeState.UpToDate, (await upgrader.Fetch(new UpgradeOptions())).State);
     }
 
+    [Fact]
+    public async Task A_deployed_commit_that_the_repository_lost_keeps_no_upgrade_away()
+    {
+        Checksum one = Publish(1);
+        using OstreeSysroot sysroot = Local();
+        Checksum two = Publish(2);
+        string id = one.ToString(), lost = $"{box.SysrootPath}/ostree/repo/objects/{id[..2]}/{id[2..]}.commit";
+        File.Delete(lost);
+        using OstreeSysroot booted = box.OpenBooted(sysroot.Deployments[0]);
+        using var deployer = new Deployer(booted, box.EspPath);
+        UpgradeOffer offer = await new Upgrader(booted, deployer).Fetch(new UpgradeOptions());
+        Assert.Equal((UpgradeState.Available, two), (offer.State, offer.Request.Commit));
+        Assert.Contains("whether the offered one is newer is not known", Assert.Single(offer.Notes));
+        DeployResult result = deployer.Deploy(offer.Request);
+        Assert.Collection(result.Notes,
+            note => Assert.Contains("taken over as the owner's", note),
+            note => Assert.Contains("The repository was not cleaned up", note));
+        Assert.Equal("root=LABEL=sbox-root quiet", result.Plan.Arguments.ToString());
+        Assert.Equal([two, one], booted.Deployments.Select(each => each.Name.Commit));
+        Assert.True(deployer.IsSettled);
+        Assert.Equal(one, deployer.Rollback().Name.Commit);
+    }
+
     private InstallRequest Request() => new(box.SysrootPath, box.EspPath, box.Source, TestBox.Ref, TestBox.Os)
     {
         RemoteUrl = "http://127.0.0.1:8080/repo",

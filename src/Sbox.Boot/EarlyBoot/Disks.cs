@@ -1,0 +1,80 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Boot;
+
+/// <summary>A disk or partition that was looked at.</summary>
+/// <param name="Device">The device; its properties are made of what its own bytes say.</param>
+/// <param name="Superblock">The file system on it.</param>
+internal sealed record ProbedDisk(BlockDevice Device, Superblock Superblock);
+
+/// <summary>Looks for the disk of <c>root=</c> without udev: reads the first bytes of each disk that appears, once.</summary>
+/// <param name="root">What <c>root=</c> asks for: <c>LABEL=</c>, <c>UUID=</c>, <c>PARTLABEL=</c> or <c>/dev/NAME</c>.</param>
+/// <param name="sys">Where sysfs is.</param>
+/// <param name="dev">Where the device nodes are.</param>
+internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev")
+{
+    private readonly HashSet<string> looked = new(StringComparer.Ordinal);
+    private readonly List<ProbedDisk> found = [];
+
+    /// <summary>The file systems seen so far.</summary>
+    public IEnumerable<BlockDevice> Present => found.Select(static disk => disk.Device);
+
+    /// <summary>Whether this is a way to name a disk that is understood here.</summary>
+    public static bool Understands(string root) =>
+        root.StartsWith("LABEL=", StringComparison.Ordinal) || root.StartsWith("UUID=", StringComparison.Ordinal)
+        || root.StartsWith("PARTLABEL=", StringComparison.Ordinal) || root.StartsWith("/dev/", StringComparison.Ordinal);
+
+    /// <summary>Looks at what is new; null while the one that is wanted is not there.</summary>
+    public ProbedDisk? Look()
+    {
+        foreach (BlockDevice device in BlockDevices.List(sys, udev: "/nonexistent"))
+        {
+            // A drive whose medium is changed keeps its name; its size is new.
+            if (!looked.Add($"{device.Name} {Line($"{sys}/class/block/{device.Name}/size")}") || Probe(device.Name) is not { } superblock)
+                continue;
+            found.Add(new ProbedDisk(device with
+            {
+                Properties = new Dictionary<string, string>
+                {
+                    ["ID_FS_TYPE"] = superblock.Type,
+                    ["ID_FS_UUID"] = superblock.Uuid,
+                    ["ID_FS_LABEL"] = superblock.Label,
+                    ["ID_PART_ENTRY_NAME"] = PartitionName(device.Name),
+                },
+            }, superblock));
+        }
+
+        return found.FirstOrDefault(IsWanted);
+    }
+
+    private bool IsWanted(ProbedDisk disk) => root.Split('=', 2) switch
+    {
+        ["LABEL", var label] => disk.Superblock.Label == label,
+        ["UUID", var uuid] => disk.Superblock.Uuid.Equals(uuid, StringComparison.OrdinalIgnoreCase),
+        ["PARTLABEL", var name] => disk.Device.Properties["ID_PART_ENTRY_NAME"] == name,
+        _ => root == disk.Device.Path,
+    };
+
+    private Superblock? Probe(string name)
+    {
+        try
+        {
+            using Dir devices = Dir.Open(dev);
+            using SafeFileHandle? device = devices.TryOpenFile(name);
+            var bytes = new byte[Superblock.Length];
+            return device is null ? null : Superblock.Parse(bytes.AsSpan(0, RandomAccess.Read(device, bytes, fileOffset: 0)));
+        }
+        catch (IOException) // a drive without a medium, a disk that fails: it is not the one that is looked for
+        {
+            return null;
+        }
+    }
+
+    private string PartitionName(string name) =>
+        File.Exists($"{sys}/class/block/{name}/uevent")
+            ? File.ReadLines($"{sys}/class/block/{name}/uevent").FirstOrDefault(static line => line.StartsWith("PARTNAME=", StringComparison.Ordinal))?["PARTNAME=".Length..] ?? ""
+            : "";
+
+    private static string Line(string path) => File.Exists(path) ? File.ReadLines(path).FirstOrDefault() ?? "" : "";
+}

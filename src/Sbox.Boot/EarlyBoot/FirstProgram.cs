@@ -1,0 +1,127 @@
+using System.Diagnostics;
+using Sbox.Linux;
+
+namespace Sbox.Boot;
+
+/// <summary>
+/// What sbox-root does as the first program of a machine, in an initrd that has nothing else: drivers, the disk, the deployment's root,
+/// and then that root's own init in its place. docs/boot.md has the road.
+/// </summary>
+public static class FirstProgram
+{
+    private const string Sysroot = "/sysroot";
+    private static readonly TimeSpan DiskLimit = TimeSpan.FromSeconds(60), Patience = TimeSpan.FromSeconds(3);
+    private static readonly string[] ApiFileSystems = ["dev", "proc", "sys", "run"];
+
+    /// <summary>Mounts what programs expect of a kernel. First of all: even the command line is read from there.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public static void MountApiFileSystems()
+    {
+        const MountAttributes plain = MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute;
+        Mount("proc", "/proc", plain);
+        Mount("sysfs", "/sys", plain);
+        Mount("devtmpfs", "/dev", MountAttributes.NoSetUid, ("mode", "0755"), ("size", "4m"));
+        Mount("tmpfs", "/run", MountAttributes.NoSetUid | MountAttributes.NoDevices, ("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k"));
+    }
+
+    /// <summary>Makes the deployment's root and becomes its init. Returns never.</summary>
+    /// <param name="arguments">The kernel command line.</param>
+    /// <param name="forInit">What the kernel gave the first program, for the real init.</param>
+    /// <param name="say">One line for the console, when a person would wonder what is waited for.</param>
+    /// <exception cref="NoRootException">There is no such root; the message is the line for the console.</exception>
+    /// <exception cref="IOException">The kernel refused a step.</exception>
+    public static void Boot(KernelArguments arguments, IReadOnlyList<string> forInit, Action<string> say)
+    {
+        RootConfig config = RootConfig.From(arguments);
+        string root = config.Root ?? throw new NoRootException("the kernel command line has no root=; it names the disk, as root=LABEL=sbox-root");
+        if (!Disks.Understands(root))
+            throw new NoRootException($"root={root}: this initrd finds disks by LABEL=, UUID=, PARTLABEL= and /dev/NAME; one made by dracut knows more");
+        var drivers = new Drivers();
+        ProbedDisk disk = WaitFor(root, drivers, say);
+        if (disk.Superblock.HasErrors)
+            say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
+        foreach (string module in (string[])[disk.Superblock.Type, "erofs", "overlay", "loop"])
+            drivers.Load(module);
+        MountPhysicalRoot(disk, config);
+
+        RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
+        RootMounter.Execute(plan);
+        BecomeInit(arguments.Get("init") ?? "/sbin/init", forInit);
+    }
+
+    private static ProbedDisk WaitFor(string root, Drivers drivers, Action<string> say)
+    {
+        var disks = new Disks(root);
+        long started = Stopwatch.GetTimestamp();
+        bool said = false;
+        for (int pause = 2; ; pause = Math.Min(pause * 2, 50))
+        {
+            drivers.LoadForNewDevices();
+            if (disks.Look() is { } disk)
+                return disk;
+            TimeSpan waited = Stopwatch.GetElapsedTime(started);
+            if (waited > DiskLimit)
+            {
+                string present = string.Join(", ", disks.Present);
+                throw new NoRootException(
+                    $"the disk root={root} did not appear; file systems here: {(present.Length > 0 ? present : "none")}: connect the disk and reboot"
+                    + (drivers.Refused.Count > 0 ? $" (drivers that the kernel refused: {string.Join("; ", drivers.Refused)})" : ""));
+            }
+
+            if (!said && (said = waited > Patience))
+                say($"waiting for the disk root={root}");
+            Thread.Sleep(pause);
+        }
+    }
+
+    private static void MountPhysicalRoot(ProbedDisk disk, RootConfig config)
+    {
+        using FileSystemContext context = FileSystemContext.Open(disk.Superblock.Type);
+        context.Set("source", disk.Device.Path).Set("ro");
+        foreach (string option in config.RootFlags?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [])
+        {
+            if (option.Split('=', 2) is [var key, var value])
+                context.Set(key, value);
+            else if (option is not ("ro" or "rw"))
+                context.Set(option);
+        }
+
+        using DetachedMount mount = context.Create(MountAttributes.ReadOnly);
+        mount.AttachAt(Sysroot);
+    }
+
+    private static void BecomeInit(string init, IReadOnlyList<string> arguments)
+    {
+        foreach (string name in ApiFileSystems)
+            Mounts.Move($"/{name}", $"{Sysroot}/{name}");
+        using (Dir initramfs = Dir.Open("/"))
+        {
+            Mounts.SwitchRoot(Sysroot);
+            Forget(initramfs);
+        }
+
+        List<string> environment = [.. Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>().Select(static variable => $"{variable.Key}={variable.Value}")];
+        ThisProcess.Execute(init, [init, .. arguments], environment);
+    }
+
+    // The initramfs stays mounted for ever, below the root: what is in it would only take memory.
+    private static void Forget(Dir initramfs)
+    {
+        ulong device = initramfs.Stat().Device;
+        foreach (DirEntry entry in initramfs.Entries())
+        {
+            if (initramfs.Stat(entry.Name).Device == device)
+                initramfs.RemoveAll(entry.Name);
+        }
+    }
+
+    private static void Mount(string type, string at, MountAttributes attributes, params ReadOnlySpan<(string Key, string Value)> options)
+    {
+        using FileSystemContext context = FileSystemContext.Open(type);
+        context.Set("source", type);
+        foreach ((string key, string value) in options)
+            context.Set(key, value);
+        using DetachedMount mount = context.Create(attributes);
+        mount.AttachAt(at);
+    }
+}

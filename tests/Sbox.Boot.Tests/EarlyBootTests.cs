@@ -1,0 +1,108 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using CsCheck;
+using Sbox.Judges;
+
+namespace Sbox.Boot.Tests;
+
+public sealed class EarlyBootTests : IDisposable
+{
+    private readonly string directory = Directory.CreateTempSubdirectory("sbox-early-").FullName;
+
+    [Theory]
+    [InlineData("pci:v00001AF4d00001042sv*sd*bc*sc*i*", "pci:v00001AF4d00001042sv00001AF4sd00001100bc01sc00i00", true)]
+    [InlineData("pci:v00001AF4d00001042sv*sd*bc*sc*i*", "pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00", false)]
+    [InlineData("virtio:d00000002v*", "virtio:d00000002v00001AF4", true)]
+    [InlineData("usb:v*p*d*dc*dsc*dp*ic08isc0[0-6]ip50in*", "usb:v0781p5591d0100dc00dsc00dp00ic08isc06ip50in00", true)]
+    [InlineData("usb:v*p*d*dc*dsc*dp*ic08isc0[0-6]ip50in*", "usb:v0781p5591d0100dc00dsc00dp00ic08isc07ip50in00", false)]
+    [InlineData("a?c", "abc", true)]
+    [InlineData("a[xyz]", "ay", true)]
+    [InlineData("*", "", true)]
+    [InlineData("", "", true)]
+    [InlineData("a", "", false)]
+    public void A_pattern_of_modules_alias_matches_as_fnmatch_does(string pattern, string modalias, bool matches) =>
+        Assert.Equal(matches, AliasPattern.Matches(pattern, modalias));
+
+    [Fact]
+    public void Any_pattern_matches_what_the_same_regular_expression_matches()
+    {
+        Gen<string> letters = Gen.Char["ab"].Array[0, 8].Select(static text => new string(text));
+        Gen<string> pattern = Gen.Char["ab*?"].Array[0, 8].Select(static text => new string(text));
+        Gen.Select(pattern, letters).Sample((glob, text) =>
+            AliasPattern.Matches(glob, text) == Regex.IsMatch(text, $"^{glob.Replace("*", ".*", StringComparison.Ordinal).Replace('?', '.')}$", RegexOptions.Singleline), iter: 10_000);
+    }
+
+    [Fact]
+    public void A_module_comes_after_all_that_it_needs_and_once()
+    {
+        var index = new ModuleIndex(
+            [new("crc", []), new("jbd2", ["crc"]), new("ext4", ["jbd2", "crc"])],
+            [new("virtio:d00000002v*", "virtio_blk"), new("fs-ext4", "ext4")]);
+        ModuleIndex read = ModuleIndex.Parse(index.ToString());
+        Assert.Equal(["crc", "jbd2", "ext4"], read.LoadOrder("ext4"));
+        Assert.Empty(read.LoadOrder("built_in"));
+        Assert.Equal(["virtio_blk"], read.For("virtio:d00000002v00001AF4"));
+    }
+
+    [Fact]
+    public void The_disk_is_found_by_what_mkfs_wrote_on_it_and_by_its_partition()
+    {
+        Disk("vda", "254:0", null);
+        Disk("vda1", "254:1", "ESP");
+        Disk("vda2", "254:2", "sbox-root");
+        Make("vda2", "-L", "sbox-root", "-U", "0f0e0d0c-0b0a-4908-8706-050403020100");
+        foreach (string root in (string[])["LABEL=sbox-root", "UUID=0F0E0D0C-0b0a-4908-8706-050403020100", "PARTLABEL=sbox-root", "/dev/vda2"])
+            Assert.Equal("vda2 (ext4 sbox-root)", Look(root)?.Device.ToString());
+        Assert.Null(Look("LABEL=other"));
+        Assert.False(Look("LABEL=sbox-root")!.Superblock.HasErrors);
+    }
+
+    [Fact]
+    public void A_disk_that_comes_later_is_found_when_it_is_looked_for_again()
+    {
+        var disks = new Disks("LABEL=late", $"{directory}/sys", $"{directory}/dev");
+        Assert.Null(disks.Look());
+        Disk("sda1", "8:1", null);
+        Make("sda1", "-L", "late");
+        Assert.Equal("sda1", disks.Look()?.Device.Name);
+    }
+
+    [Fact]
+    public void A_file_system_that_the_kernel_marked_as_damaged_is_known()
+    {
+        Disk("vda2", "254:2", null);
+        Make("vda2", "-L", "sbox-root");
+        Judge.OnPath("debugfs").Run("-w", "-R", "set_super_value state 2", $"{directory}/dev/vda2");
+        Assert.True(Look("LABEL=sbox-root")!.Superblock.HasErrors);
+    }
+
+    [Fact]
+    public void Bytes_that_are_no_ext4_are_none()
+    {
+        Gen.Byte.Array[0, 4096].Sample(bytes => Superblock.Parse(bytes) is null || bytes.Length >= Superblock.Length);
+        Assert.Null(Superblock.Parse(new byte[Superblock.Length]));
+    }
+
+    public void Dispose() => Directory.Delete(directory, recursive: true);
+
+    private ProbedDisk? Look(string root) => new Disks(root, $"{directory}/sys", $"{directory}/dev").Look();
+
+    private void Disk(string name, string number, string? partition)
+    {
+        string own = $"{directory}/sys/class/block/{name}";
+        Directory.CreateDirectory(own);
+        Directory.CreateDirectory($"{directory}/dev");
+        File.WriteAllText($"{own}/dev", $"{number}\n");
+        File.WriteAllText($"{own}/size", "4096\n");
+        File.WriteAllText($"{own}/uevent", partition is null ? "DEVTYPE=disk\n" : $"DEVTYPE=partition\nPARTN=2\nPARTNAME={partition}\n");
+        File.WriteAllBytes($"{directory}/dev/{name}", Encoding.ASCII.GetBytes("nothing to see"));
+    }
+
+    private void Make(string name, params string[] arguments)
+    {
+        string file = $"{directory}/dev/{name}";
+        using (FileStream stream = File.Create(file))
+            stream.SetLength(2 << 20);
+        Judge.OnPath("mkfs.ext4").Run(["-q", "-F", .. arguments, file]);
+    }
+}

@@ -1,0 +1,24 @@
+using Sbox.Judges;
+
+namespace Sbox.Image.Tests;
+
+public sealed class DemoTests : IDisposable
+{
+    private readonly TempDirectory directory = new();
+
+    public void Dispose() => directory.Dispose();
+
+    [Fact]
+    public void The_demo_says_at_once_that_it_is_for_amd64_only()
+    {
+        directory.Write("bin/uname", "#!/bin/sh\necho aarch64\n");
+        Judge.OnPath("chmod").Run("755", directory.Of("bin/uname"));
+        DirectoryInfo at = new(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
+            at = at.Parent ?? throw new InvalidOperationException("no Sbox.slnx above the tests");
+        Verdict said = Judge.OnPath("env").Ask($"PATH={directory.Of("bin")}:/usr/bin:/bin", $"{at.FullName}/demo", "--tour");
+        Assert.Equal(1, said.ExitCode);
+        Assert.Contains("the demo is for amd64 only", said.Error, StringComparison.Ordinal);
+        Assert.Contains("aarch64", said.Error, StringComparison.Ordinal);
+    }
+}
