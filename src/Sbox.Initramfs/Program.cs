@@ -64,8 +64,11 @@ static int FirstOfAll(string[] args)
     try
     {
         FirstProgram.MountApiFileSystems();
-        KernelArguments arguments = KernelArguments.Parse(ReadCommandLine());
-        mayOpenShell = !arguments.Contains("sbox.verity"); // a sealed box opens no way around its seal
+        string line = ReadCommandLine();
+        string? signed = ReadSignedLines();
+        KernelArguments arguments = KernelArguments.Parse(line);
+        mayOpenShell = signed is null && !RootConfig.AsksForVerity(arguments); // a sealed box opens no way around its seal
+        SignedCommandLine.Check(line, signed);
         FirstProgram.Boot(arguments, args, static line => Say(line, exitCode: 0));
     }
     catch (NoRootException refusal)
