@@ -42,6 +42,8 @@ internal static class ImageCommand
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
+            if (parsed.GetValue(keys) is not null && parsed.GetValue(arguments) is [var first, ..])
+                throw new Finding($"--karg={first}: the command line of a sealed box is signed, and has only the recipe's arguments", "Put it into the recipe's kernel-arguments, build, and seal");
             var request = new BoxImageRequest(parsed.GetValue(repo)!, parsed.GetValue(branch)!, parsed.GetValue(output)!)
             {
                 Os = parsed.GetValue(os),

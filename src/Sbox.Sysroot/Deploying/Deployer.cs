@@ -238,6 +238,8 @@ public sealed class Deployer : IDisposable
         sysroot.Step("seal the objects");
         progress?.Report("Sealing every file (fs-verity)");
         VeritySummary summary = sysroot.Repository.EnableVerity(plan.Name.Commit, cancel);
+        if (!summary.Supported && sealing.MustSealFiles)
+            throw new SealBrokenException(plan.Name.Commit, sysroot.Root.Of(Layout.Repo), "its file system has no fs-verity (tune2fs -O verity), and a sealed boot would read no file");
         if (summary.Supported)
             progress?.Report($"Sealed {summary.Enabled} files; {summary.AlreadyEnabled} were");
         using Dir tree = sysroot.Root.OpenDir(plan.Name.Directory);

@@ -11,6 +11,9 @@ namespace Sbox.Sysroot;
 /// <param name="Source">Where they come from, for people.</param>
 public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, string Source)
 {
+    /// <summary>Whether this is the running machine's: then what is deployed must be sealed on its disk now, and not by whoever makes an image of it.</summary>
+    public bool IsRunning { get; private init; }
+
     /// <summary>Where on the ESP the boot loader finds keys to enroll.</summary>
     public const string KeyDirectory = "loader/keys/auto";
 
@@ -30,8 +33,8 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
         if (!enforced && !RootConfig.AsksForVerity(commandLine))
             return null;
         if (enforced && Variable(efiVariables, EfiVariable.Db) is { } db)
-            return new SealPolicy(EfiSignatureList.Certificates(db), "the firmware's db");
-        return OfEsp(esp) ?? new SealPolicy([], "nowhere: the firmware checks nothing, and the EFI partition has no db.auth");
+            return new SealPolicy(EfiSignatureList.Certificates(db), "the firmware's db") { IsRunning = true };
+        return (OfEsp(esp) ?? new SealPolicy([], "nowhere: the firmware checks nothing, and the EFI partition has no db.auth")) with { IsRunning = true };
     }
 
     /// <summary>Of the keys that an ESP in a directory brings along; null where it brings none.</summary>

@@ -11,6 +11,9 @@ internal sealed class SealedFiles(OstreeSysroot sysroot, SealPolicy? policy)
     /// <summary>Whether this box boots sealed deployments at all.</summary>
     public bool IsSealed => policy is not null;
 
+    /// <summary>Whether files that cannot be sealed here and now are a reason to deploy nothing.</summary>
+    public bool MustSealFiles => policy is { IsRunning: true };
+
     /// <summary>Checks that the boot files of a deployment are those that its seal signs, before anything leads to it.</summary>
     /// <exception cref="SealBrokenException">They are not, or the signer is not trusted here.</exception>
     public void Check(BootTarget target, Checksum imageDigest)
