@@ -1,3 +1,4 @@
+using System.Text;
 using Sbox.Linux;
 
 namespace Sbox.Boot;
@@ -23,6 +24,9 @@ public sealed record FoundDeployment(DeploymentName Name, bool HasImage, bool Ha
 public sealed record PhysicalRoot(
     string Path, bool HasObjects, bool HasBootEntries, IReadOnlyList<FoundDeployment> Deployments, DeploymentName? OstreeLinkTarget)
 {
+    /// <summary>The deployments that boot entries lead to, the default first; empty where there are none.</summary>
+    public IReadOnlyList<DeploymentName> BootOrder { get; init; } = [];
+
     /// <summary>The directory of objects, from the physical root.</summary>
     public const string Objects = "ostree/repo/objects";
 
@@ -34,7 +38,27 @@ public sealed record PhysicalRoot(
     public static PhysicalRoot Look(string path, string? ostreeLink)
     {
         using Dir root = Dir.Open(path);
-        return new PhysicalRoot(path, root.Exists(Objects), root.Exists("boot/loader"), [.. Find(root)], ostreeLink is null ? null : Follow(root, ostreeLink));
+        return new PhysicalRoot(path, root.Exists(Objects), root.Exists("boot/loader"), [.. Find(root)], ostreeLink is null ? null : Follow(root, ostreeLink))
+        {
+            BootOrder = [.. Order(root)],
+        };
+    }
+
+    // libostree numbers its entries: the greatest version is the default.
+    private static IEnumerable<DeploymentName> Order(Dir root)
+    {
+        using Dir? boot = root.TryOpenDir("boot");
+        if (boot?.TryStat("loader") is not { IsSymlink: true } || boot.TryOpenDir($"{boot.ReadLink("loader")}/entries") is not { } entries)
+            return [];
+        using (entries)
+        {
+            return [.. entries.Entries()
+                .Where(static entry => entry.Name.StartsWith("ostree-", StringComparison.Ordinal) && entry.Name.EndsWith(".conf", StringComparison.Ordinal))
+                .Select(entry => BootEntry.Parse(Encoding.UTF8.GetString(entries.ReadAll(entry.Name))))
+                .OrderByDescending(static entry => int.TryParse(entry.Version, out int version) ? version : 0)
+                .Select(entry => entry.Options.Get("ostree") is { } link ? Follow(root, link) : null)
+                .OfType<DeploymentName>()];
+        }
     }
 
     private static IEnumerable<FoundDeployment> Find(Dir root)

@@ -9,11 +9,12 @@ namespace Sbox.Boot;
 /// <param name="Deployment">The deployment of <c>sbox.deployment=</c>; null where there is none, or it is no deployment's name.</param>
 /// <param name="DeploymentText">What stood behind <c>sbox.deployment=</c>.</param>
 /// <param name="OstreeLink">The path of <c>ostree=</c>, a link to a deployment; used where <c>sbox.deployment=</c> is missing.</param>
+/// <param name="Commit">The commit of <c>sbox.commit=</c>, whichever deployment of it there is: what a signed command line can say; null where it is missing.</param>
 /// <param name="ComposefsDigest">The fs-verity digest of the deployment's image, as <c>composefs=</c>.</param>
-/// <param name="RequireVerity">Whether <c>sbox.verity</c> asks that every byte be proven.</param>
+/// <param name="RequireVerity">Whether <c>sbox.verity=required</c> asks that every byte be proven.</param>
 public sealed record RootConfig(
     string? Root, string? RootFlags, string? RootType, DeploymentName? Deployment, string? DeploymentText, string? OstreeLink,
-    Checksum? ComposefsDigest, bool RequireVerity)
+    Checksum? Commit, Checksum? ComposefsDigest, bool RequireVerity)
 {
     /// <summary>Reads the arguments this program knows; others are for others.</summary>
     /// <exception cref="NoRootException">A value is not what its argument asks for.</exception>
@@ -25,16 +26,25 @@ public sealed record RootConfig(
             throw new NoRootException($"sbox.deployment={deployment} on the kernel command line is not OS/CHECKSUM.SERIAL");
         return new RootConfig(
             arguments.Get("root"), arguments.Get("rootflags"), arguments.Get("rootfstype"),
-            deployment is null ? null : parsed, deployment, arguments.Get("ostree"), Digest(arguments), arguments.Contains("sbox.verity"));
+            deployment is null ? null : parsed, deployment, arguments.Get("ostree"),
+            Digest(arguments, "sbox.commit"), Digest(arguments, "composefs"), Verity(arguments));
     }
 
-    private static Checksum? Digest(KernelArguments arguments)
+    /// <summary>Whether a command line is a sealed box's: every byte of its root has to prove itself.</summary>
+    public static bool AsksForVerity(KernelArguments arguments) => arguments.Contains("sbox.verity");
+
+    private static Checksum? Digest(KernelArguments arguments, string key)
     {
-        string? text = arguments.Get("composefs");
+        string? text = arguments.Get(key);
         return text is null ? null
             : Checksum.TryParse(text, out Checksum digest) ? digest
-            : throw new NoRootException($"composefs={text} on the kernel command line is not a digest of 64 hexadecimal digits");
+            : throw new NoRootException($"{key}={text} on the kernel command line is not 64 hexadecimal digits");
     }
+
+    // A demand that is not understood must not pass for none.
+    private static bool Verity(KernelArguments arguments) => AsksForVerity(arguments) && (arguments.Get("sbox.verity") is null or "required"
+        ? true
+        : throw new NoRootException($"sbox.verity={arguments.Get("sbox.verity")} on the kernel command line: 'required' is all that it can be"));
 }
 
 /// <summary>There is no root to be made. The message is one line for the console: what is missing, what is there, what to do.</summary>

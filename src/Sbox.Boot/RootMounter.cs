@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
 using Sbox.Linux;
 
 namespace Sbox.Boot;
@@ -30,6 +31,9 @@ public static class RootMounter
             case RootStep.Unlock unlock:
                 Mounts.SetSuperblockWritable(unlock.MountPoint, writable: true);
                 break;
+            case RootStep.SealImage image:
+                SealImage(image);
+                break;
             case RootStep.MountImage image:
                 MountImage(image);
                 break;
@@ -60,8 +64,38 @@ public static class RootMounter
         MakeMountPoint(step.At);
         using Dir directory = Dir.Open(Path.GetDirectoryName(step.Image)!);
         using SafeFileHandle image = directory.OpenFile(Path.GetFileName(step.Image));
+        if (step.Digest is { } digest)
+            Prove(image, step.Image, digest);
         using DetachedMount mount = MountErofs(image, step.Image);
         mount.AttachAt(step.At);
+    }
+
+    // The very file that is mounted next. From here on the kernel itself refuses a byte that is not the digest's.
+    private static void Prove(SafeFileHandle image, string path, Checksum expected)
+    {
+        byte[] measured = Verity.Measure(image, path) ?? throw new NoRootException(
+            $"{path} has no fs-verity digest, and this boot asks for one: its file system cannot keep one (tune2fs -O verity), or the kernel cannot");
+        Checksum found = Checksum.FromBytes(measured);
+        if (found != expected)
+            throw new NoRootException(
+                $"{path} was changed: its digest is {found}, and the kernel command line asks for {expected}: reboot and choose another deployment in the boot menu");
+    }
+
+    private static void SealImage(RootStep.SealImage step)
+    {
+        MakeMountPoint(step.At);
+        Mounts.Bind(step.Disk, step.At, clear: MountAttributes.ReadOnly);
+        try
+        {
+            using Dir disk = Dir.Open(step.At);
+            using SafeFileHandle image = disk.OpenFile(step.Image);
+            if (Verity.Measure(image, step.Image) is null)
+                Verity.TryEnable(image, step.Image); // where that is impossible, measuring says so next
+        }
+        finally
+        {
+            Mounts.Detach(step.At);
+        }
     }
 
     private static DetachedMount MountErofs(SafeFileHandle image, string path)

@@ -1,4 +1,5 @@
 using System.Text;
+using Sbox.Codecs;
 
 namespace Sbox.Boot;
 
@@ -23,11 +24,18 @@ public abstract record RootStep
         public override string ToString() => $"make the file system of {MountPoint} writable";
     }
 
-    /// <summary>The composefs image, EROFS, by the file itself or through a loop device.</summary>
-    public sealed record MountImage(string Image, string At) : RootStep
+    /// <summary>An image that has no fs-verity yet gets it, through a mount of its own; what it is held to from now on is compared afterwards.</summary>
+    public sealed record SealImage(string Disk, string Image, string At) : RootStep
     {
         /// <inheritdoc/>
-        public override string ToString() => $"mount erofs {Image} at {At}";
+        public override string ToString() => $"seal {Image} where it is not";
+    }
+
+    /// <summary>The composefs image, EROFS, by the file itself or through a loop device; only the one of this digest, where there is one.</summary>
+    public sealed record MountImage(string Image, string At, Checksum? Digest) : RootStep
+    {
+        /// <inheritdoc/>
+        public override string ToString() => $"mount erofs {Image} at {At}{(Digest is null ? "" : $", only with digest {Digest}")}";
     }
 
     /// <summary>The deployment: names and attributes of the image, bytes of the objects.</summary>
@@ -80,8 +88,8 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
     public static RootPlan Make(RootConfig config, PhysicalRoot disk, string run = "/run")
     {
         FoundDeployment chosen = Choose(config, disk);
-        if (config.RequireVerity)
-            throw new NoRootException($"sbox.verity asks for a proof of {chosen.Name.Short} that this version cannot give; remove it from the command line");
+        if (config.RequireVerity && config.ComposefsDigest is null)
+            throw new NoRootException("sbox.verity=required, and no composefs=DIGEST on the kernel command line says which image: this UKI was not made by sbox seal");
 
         string deployment = $"{disk.Path}/{chosen.Name.Directory}";
         string image = $"{run}/sbox/image", root = $"{run}/sbox/root";
@@ -89,7 +97,10 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
         [
             new RootStep.Isolate(),
             new RootStep.Unlock(disk.Path),
-            new RootStep.MountImage($"{deployment}/{PhysicalRoot.ImageName}", image),
+            .. config.RequireVerity
+                ? [new RootStep.SealImage(disk.Path, $"{chosen.Name.Directory}/{PhysicalRoot.ImageName}", $"{run}/sbox/disk")] : Array.Empty<RootStep>(),
+            // Without the demand, composefs= is only what an unsigned line says; the digest would prove nothing.
+            new RootStep.MountImage($"{deployment}/{PhysicalRoot.ImageName}", image, config.RequireVerity ? config.ComposefsDigest : null),
             new RootStep.MountOverlay(image, $"{disk.Path}/{PhysicalRoot.Objects}", root, config.RequireVerity),
             new RootStep.Detach(image),
             new RootStep.Bind($"{deployment}/etc", $"{root}/etc", Writable: true),
@@ -118,6 +129,8 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
     private static FoundDeployment Choose(RootConfig config, PhysicalRoot disk)
     {
         string where = config.Root is null ? "this disk" : $"root={config.Root}";
+        if (config.Commit is { } commit)
+            return ChooseOf(commit, disk, where);
         if (config.Deployment is null && config.OstreeLink is null)
             throw new NoRootException($"the kernel command line names no deployment (sbox.deployment=OS/CHECKSUM.SERIAL); {Remedy(disk, where)}");
 
@@ -134,6 +147,16 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
         return missing is null
             ? found
             : throw new NoRootException($"deployment {wanted.Short} is not whole ({missing} is missing); {Remedy(disk, where)}");
+    }
+
+    // A signed line names the commit and no serial, which only the box knows. Of several deployments of one commit the boot entries say
+    // which comes first; without their word, the newest that is whole.
+    private static FoundDeployment ChooseOf(Checksum commit, PhysicalRoot disk, string where)
+    {
+        FoundDeployment[] whole = [.. disk.Deployments.Where(each => each.Name.Commit == commit && each.IsWhole).OrderByDescending(static each => each.Name.Serial)];
+        if (whole.Length == 0 || !disk.HasObjects)
+            throw new NoRootException($"no whole deployment of commit {commit.ToString()[..12]}; {Remedy(disk, where)}");
+        return disk.BootOrder.Select(name => whole.FirstOrDefault(each => each.Name == name)).FirstOrDefault(static each => each is not null) ?? whole[0];
     }
 
     private static string Remedy(PhysicalRoot disk, string where)

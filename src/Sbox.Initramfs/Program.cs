@@ -36,7 +36,10 @@ for (int at = 0; at < args.Length; at++)
 
 try
 {
-    RootConfig config = RootConfig.From(KernelArguments.Parse(commandLine ?? ReadCommandLine()));
+    string line = commandLine ?? ReadCommandLine();
+    RootConfig config = RootConfig.From(KernelArguments.Parse(line));
+    if (!explain)
+        SignedCommandLine.Check(line, ReadSignedLines());
     if (explain)
         return Explain(config, sysroot);
     RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(sysroot, config.OstreeLink));
@@ -61,8 +64,11 @@ static int FirstOfAll(string[] args)
     try
     {
         FirstProgram.MountApiFileSystems();
-        KernelArguments arguments = KernelArguments.Parse(ReadCommandLine());
-        mayOpenShell = !arguments.Contains("sbox.verity"); // a sealed box opens no way around its seal
+        string line = ReadCommandLine();
+        string? signed = ReadSignedLines();
+        KernelArguments arguments = KernelArguments.Parse(line);
+        mayOpenShell = signed is null && !RootConfig.AsksForVerity(arguments); // a sealed box opens no way around its seal
+        SignedCommandLine.Check(line, signed);
         FirstProgram.Boot(arguments, args, ConsoleLine.Say);
     }
     catch (NoRootException refusal)
@@ -81,18 +87,26 @@ static int FirstOfAll(string[] args)
 // Before the emergency shell: the service below never ran when its disk never came, so nothing has said so yet.
 static int Explain(RootConfig config, string sysroot)
 {
+    // An open shell in front of a sealed box would be everyone's who can make its boot fail.
+    const string NoShell = "this boot is sealed: there is no emergency shell; Ctrl-Alt-Del reboots";
     if (MountTable.At(sysroot) is not null)
-        return 0;
+        return config.RequireVerity ? Say(NoShell, exitCode: 0) : 0;
     string present = string.Join(", ", BlockDevices.List().Where(static device => device.FileSystem is not null));
     return Say(
         $"the disk root={config.Root ?? "(missing on the kernel command line)"} did not appear or could not be mounted; "
-        + $"file systems here: {(present.Length > 0 ? present : "none")}: connect the disk and reboot, or see journalctl -b -u sysroot.mount", exitCode: 0);
+        + $"file systems here: {(present.Length > 0 ? present : "none")}: connect the disk and reboot, or see journalctl -b -u sysroot.mount{(config.RequireVerity ? $"; {NoShell}" : "")}", exitCode: 0);
 }
 
 static string ReadCommandLine()
 {
     using Dir proc = Dir.Open("/proc");
     return Encoding.UTF8.GetString(proc.ReadAll("cmdline"));
+}
+
+static string? ReadSignedLines()
+{
+    using Dir root = Dir.Open("/");
+    return root.TryReadAll(SignedCommandLine.Path) is { } bytes ? Encoding.UTF8.GetString(bytes) : null;
 }
 
 static int Say(string line, int exitCode)

@@ -4,6 +4,17 @@ using Sbox.Linux;
 
 namespace Sbox.Store;
 
+/// <summary>Something that not every machine can do.</summary>
+internal enum Wish
+{
+    /// <summary>Not asked for.</summary>
+    No,
+    /// <summary>Done where it can be.</summary>
+    WherePossible,
+    /// <summary>Refused where it cannot be.</summary>
+    Required,
+}
+
 /// <summary>What a repository's <c>config</c> says about writing, with libostree's defaults.</summary>
 /// <param name="Fsync"><c>core.fsync</c>: whether anything is made durable at all.</param>
 /// <param name="LockTimeout"><c>core.lock-timeout-secs</c>: how long others are waited for; null waits for ever.</param>
@@ -12,9 +23,10 @@ namespace Sbox.Store;
 /// <param name="MinFreePercent"><c>core.min-free-space-percent</c>; 0 where a size is given.</param>
 /// <param name="MinFreeBytes"><c>core.min-free-space-size</c>.</param>
 /// <param name="TmpExpiry"><c>core.tmp-expiry-secs</c>: when leftovers in <c>tmp/</c> may go.</param>
+/// <param name="FsVerity"><c>ex-integrity.fsverity</c>: whether new file objects are sealed as they are published.</param>
 /// <remarks>After ostree.repo-config(5).</remarks>
 internal sealed record RepositorySettings(
-    bool Fsync, TimeSpan? LockTimeout, bool Locking, int ZlibLevel, int MinFreePercent, long MinFreeBytes, TimeSpan TmpExpiry)
+    bool Fsync, TimeSpan? LockTimeout, bool Locking, int ZlibLevel, int MinFreePercent, long MinFreeBytes, TimeSpan TmpExpiry, Wish FsVerity)
 {
     private const string Core = "core";
 
@@ -31,7 +43,8 @@ internal sealed record RepositorySettings(
             ZlibLevel: (int)Number(config, "archive", "zlib-level", 6, 1, 9),
             MinFreePercent: percent,
             MinFreeBytes: size,
-            TmpExpiry: TimeSpan.FromSeconds(Number(config, Core, "tmp-expiry-secs", 86400, 0, int.MaxValue)));
+            TmpExpiry: TimeSpan.FromSeconds(Number(config, Core, "tmp-expiry-secs", 86400, 0, int.MaxValue)),
+            FsVerity: ParseWish(config));
     }
 
     /// <summary>Bytes that may be written before the reserve is touched.</summary>
@@ -50,6 +63,14 @@ internal sealed record RepositorySettings(
             ? Math.Clamp(number, least, most)
             : throw new MalformedException("repository config", $"[{group}] {key}", "a number", $"'{text}'");
     }
+
+    private static Wish ParseWish(KeyFile config) => config.GetString("ex-integrity", "fsverity")?.Trim() switch
+    {
+        null or "no" or "false" or "0" => Wish.No,
+        "maybe" => Wish.WherePossible,
+        "yes" or "true" or "1" => Wish.Required,
+        var text => throw new MalformedException("repository config", "[ex-integrity] fsverity", "yes, no or maybe", $"'{text}'"),
+    };
 
     // "500MB": a number and one of MB, GB, TB, as ostree.repo-config(5) has it.
     private static long ParseSize(string? text)

@@ -41,6 +41,7 @@ public sealed record SysrootOptions
 /// <remarks>docs/formats/sysroot.md.</remarks>
 public sealed class OstreeSysroot : IDisposable
 {
+    private const string BootedMarkPath = "/run/ostree-booted";
     private Repository? repository;
 
     private OstreeSysroot(Dir root, SysrootOptions options)
@@ -76,7 +77,8 @@ public sealed class OstreeSysroot : IDisposable
 
     internal BootVersion BootVersion { get; private set; }
 
-    private KernelArguments BootArguments { get; }
+    /// <summary>The kernel command line that says which deployment runs; empty where none does.</summary>
+    public KernelArguments BootArguments { get; }
 
     /// <summary>Makes an empty sysroot in a directory, which may hold other things: <c>boot</c>, <c>ostree/repo</c> (bare) and <c>ostree/deploy</c>.</summary>
     /// <exception cref="LinuxException">The kernel refused.</exception>
@@ -140,6 +142,8 @@ public sealed class OstreeSysroot : IDisposable
     {
         get
         {
+            if (BootArguments.Get("sbox.commit") is { } commit)
+                return Checksum.TryParse(commit, out Checksum checksum) ? BootedOf(checksum) : null;
             if (BootArguments.Get("sbox.deployment") is { } text)
                 return DeploymentName.TryParse(text, out DeploymentName asked) && Root.Exists(asked.Directory) ? asked : null;
             if (BootArguments.Get("ostree")?.TrimStart('/') is not { } link || Root.TryStat(link) is not { IsSymlink: true })
@@ -147,6 +151,25 @@ public sealed class OstreeSysroot : IDisposable
             return Root.ReadLink(link).Split('/') is [.., var os, "deploy", var directory] && DeploymentName.TryParse($"{os}/{directory}", out DeploymentName name)
                 ? name : null;
         }
+    }
+
+    // A signed command line names no serial: what sbox-root chose, it wrote down.
+    private DeploymentName? BootedOf(Checksum commit)
+    {
+        DeploymentName[] candidates = [.. DeploymentDirectories.Of(Root).Where(name => name.Commit == commit).OrderByDescending(static name => name.Serial)];
+        if (candidates.Length > 1 && File.Exists(BootedMarkPath))
+        {
+            using Dir run = Dir.Open(System.IO.Path.GetDirectoryName(BootedMarkPath)!);
+            GVariant? chosen = VariantDictionary.Parse(run.ReadAll(System.IO.Path.GetFileName(BootedMarkPath)))["backing-root-device-inode"];
+            foreach (DeploymentName name in candidates)
+            {
+                FileStat stat = Root.Stat(name.Directory);
+                if (chosen is { Type.Signature: "(tt)" } && chosen.Items[0].Unsigned == stat.Device && chosen.Items[1].Unsigned == stat.Inode)
+                    return name;
+            }
+        }
+
+        return candidates.Length > 0 ? candidates[0] : null;
     }
 
     /// <summary>Whether a deployment is the one that runs.</summary>
@@ -197,7 +220,7 @@ public sealed class OstreeSysroot : IDisposable
     // The command line of the running kernel says nothing about a staging directory, a mounted image or a chroot.
     private static string? CommandLineOfThisMachine(Dir root)
     {
-        if (!File.Exists("/run/ostree-booted"))
+        if (!File.Exists(BootedMarkPath))
             return null;
         FileStat asked = root.Stat();
         foreach (string own in (string[])["/sysroot", "/"])

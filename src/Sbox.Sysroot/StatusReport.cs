@@ -39,6 +39,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
     /// <summary>Whether the EFI partition has its UKI; null where no EFI partition was looked at.</summary>
     public bool? HasUki { get; init; }
 
+    /// <summary>Whether its commit carries a seal.</summary>
+    public bool HasSeal { get; init; }
+
     /// <summary>The owner's changes to its /etc; null where they were not counted.</summary>
     public int? EtcChanges { get; init; }
 }
@@ -52,6 +55,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
 public sealed record StatusReport(
     IReadOnlyList<DeploymentStatus> Deployments, FileSystemSpace Root, FileSystemSpace? Esp, bool? IsSettled, BootChoice? Choice)
 {
+    /// <summary>How far the running system is sealed; null where none of these runs.</summary>
+    public SealStatus? Seal { get; init; }
+
     /// <summary>The one that runs; null where none does.</summary>
     public DeploymentStatus? Booted => Deployments.FirstOrDefault(static each => each.IsBooted);
 
@@ -85,7 +91,10 @@ public sealed record StatusReport(
                 IsRollback = each == rollback,
                 HasUki = deployer.Esp?.Names(each.Name),
             })],
-            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice);
+            FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
+        {
+            Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
+        };
     }
 
     private static DeploymentStatus One(OstreeSysroot sysroot, Deployment deployment, bool countEtcChanges)
@@ -96,6 +105,7 @@ public sealed record StatusReport(
         {
             IsPinned = deployment.IsPinned,
             Unlocked = deployment.Origin?.Unlocked,
+            HasSeal = commit is not null && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(deployment.Name.Commit)) is not null,
             HasOrigin = deployment.Origin is not null,
             EtcChanges = countEtcChanges ? CountEtcChanges(sysroot, deployment) : null,
         };

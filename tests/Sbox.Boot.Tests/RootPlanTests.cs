@@ -75,13 +75,13 @@ public sealed class RootPlanTests
     [InlineData("sbox.deployment=debian", "is not OS/CHECKSUM.SERIAL")]
     [InlineData("sbox.deployment=../x", "is not OS/CHECKSUM.SERIAL")]
     [InlineData("ostree=/ostree/boot.0/debian/cc/0", "leads to no deployment")]
-    [InlineData("composefs=12 ostree=/x", "is not a digest")]
+    [InlineData("composefs=12 ostree=/x", "is not 64 hexadecimal digits")]
     public void A_command_line_that_names_no_deployment_is_refused_with_what_it_lacks(string line, string words) =>
         Assert.Contains(words, Refusal(line, Disk(Whole(First))), StringComparison.Ordinal);
 
     [Fact]
     public void A_proof_that_cannot_be_given_is_refused_not_ignored() =>
-        Assert.Contains("cannot give", Refusal($"sbox.deployment={First} sbox.verity", Disk(Whole(First))), StringComparison.Ordinal);
+        Assert.Contains("says which image", Refusal($"sbox.deployment={First} sbox.verity", Disk(Whole(First))), StringComparison.Ordinal);
 
     [Fact]
     public void Every_refusal_is_one_line() =>

@@ -7,6 +7,7 @@ internal static class QemuArguments
 {
     public const string Program = "qemu-system-x86_64";
     private const string FirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    private const string SecureFirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
     private const string PatientArguments = "systemd.default_device_timeout_sec=300 systemd.default_timeout_start_sec=300";
@@ -16,7 +17,7 @@ internal static class QemuArguments
         var arguments = new List<string>
         {
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "q35", "-m", $"{options.MemoryMiB}", "-smp", $"{options.Processors}",
+            "-machine", options.SecureBoot ? "q35,smm=on" : "q35", "-m", $"{options.MemoryMiB}", "-smp", $"{options.Processors}",
             "-device", "virtio-rng-pci",
         };
         arguments.AddRange(Accelerator());
@@ -46,7 +47,7 @@ internal static class QemuArguments
     {
         string overlay = Path.Combine(options.Directory, "disk.qcow2");
         if (!File.Exists(overlay))
-            QemuImg("create", "-q", "-f", "qcow2", "-F", "raw", "-b", Path.GetFullPath(options.Disk), overlay);
+            QemuImg("create", "-q", "-f", "qcow2", "-F", options.DiskFormat, "-b", Path.GetFullPath(options.Disk), overlay);
         // cache=writeback: what the guest flushed survives a SIGKILL of QEMU; with cache=unsafe the qcow2 itself would not.
         return ["-drive", $"if=virtio,format=qcow2,cache=writeback,discard=unmap,file={overlay}"];
     }
@@ -58,7 +59,9 @@ internal static class QemuArguments
             QemuImg("convert", "-q", "-f", "raw", "-O", "qcow2", FirmwareVariables, variables); // qcow2: savevm asks for it
         return
         [
-            "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={FirmwareCode}",
+            // Only code in system management mode may write the flash, so the guest's kernel cannot.
+            .. options.SecureBoot ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : Array.Empty<string>(),
+            "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={(options.SecureBoot ? SecureFirmwareCode : FirmwareCode)}",
             "-drive", $"if=pflash,unit=1,format=qcow2,file={variables}",
             .. options.Patient ? ["-smbios", $"type=11,value=io.systemd.stub.kernel-cmdline-extra={PatientArguments}"] : Array.Empty<string>(),
         ];

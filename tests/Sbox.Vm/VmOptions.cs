@@ -31,9 +31,15 @@ public sealed record VmOptions(string Directory, string Disk)
 
     /// <summary>
     /// Whether systemd in the guest waits five minutes where it would wait one and a half. Under emulation on a busy host the serial
-    /// port's device may come too late for its login otherwise. Reaches a UKI through SMBIOS, so not under Secure Boot.
+    /// port's device may come too late for its login otherwise. Reaches a UKI through SMBIOS, so a sealed box refuses it.
     /// </summary>
     public bool Patient { get; init; } = true;
+
+    /// <summary>Whether the firmware is the one that checks signatures; its variables begin in setup mode, without keys.</summary>
+    public bool SecureBoot { get; init; }
+
+    /// <summary>The format of <see cref="Disk"/>: raw, or qcow2 for the changes of another machine to be looked through.</summary>
+    public string DiskFormat { get; init; } = "raw";
 
     /// <summary>More arguments for QEMU.</summary>
     public IReadOnlyList<string> MoreArguments { get; init; } = [];

@@ -23,6 +23,9 @@ install() {
     for unit in emergency dracut-emergency; do
         inst_simple "$moddir/emergency.conf" "$systemdsystemunitdir/$unit.service.d/90-sbox.conf"
     done
+    inst_simple "$moddir/sbox-sealed.service" "$systemdsystemunitdir/sbox-sealed.service"
+    mkdir -p "${initdir}${systemdsystemunitdir}/emergency.target.wants"
+    ln_r "$systemdsystemunitdir/sbox-sealed.service" "$systemdsystemunitdir/emergency.target.wants/sbox-sealed.service"
     inst_simple "$moddir/system.conf" "$systemdutildir/system.conf.d/90-sbox.conf"
 
     # Required, not wanted: with a want alone a failure would hang at switch-root.

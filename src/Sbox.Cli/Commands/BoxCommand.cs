@@ -18,6 +18,9 @@ internal sealed class Box : IDisposable
     /// <summary>Its sysroot.</summary>
     public OstreeSysroot Sysroot { get; }
 
+    /// <summary>What it accepts; null where it is not sealed. A machine answers for itself; a box in directories is what its EFI partition says.</summary>
+    public SealPolicy? Seal => mounts is null ? SealPolicy.OfEsp(Esp) : SealPolicy.OfMachine(Sysroot.BootArguments, Esp);
+
     /// <summary>Where its ESP is; null where none is to be written or looked at.</summary>
     public string? Esp { get; }
 

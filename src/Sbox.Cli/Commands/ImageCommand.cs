@@ -23,6 +23,7 @@ internal static class ImageCommand
             if (result.Tokens is [var token] && (!long.TryParse(token.Value, out long mib) || mib is < 0 or > 1L << 30))
                 result.AddError($"--free-mib={token.Value}: expected 0 to {1L << 30} MiB");
         });
+        var keys = new Option<string?>("--keys") { Description = "Make a sealed box, whose owner's keys are there; the branch must be sealed", HelpName = "DIR" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("image", "Make a disk image that boots a branch's box")
         {
@@ -31,17 +32,24 @@ internal static class ImageCommand
                 "The image has a GPT with an EFI system partition (systemd-boot, one unified kernel image for each deployment) and an ext4 root. "
                 + "It boots on any UEFI machine, and in QEMU with OVMF. Nothing is mounted or booted to make it, and the file is sparse.",
                 "Its size is planned from the tree: room for two versions side by side, for three kernel images on the EFI partition, and for --free-mib of the owner's.",
+                "With --keys, every file is sealed with fs-verity on the image, boot files carry the signatures of sbox seal, and the boot loader enrolls PK, KEK and db where the "
+                + "firmware is in setup mode, and nowhere else: it counts down from 15, and a key press stops it. On a machine whose own option ROMs are signed by "
+                + "another's key, that can leave it without them. No private key is read, and none is on the image.",
             ],
-            Examples = [new Example("An image of the demo's box", "sbox image --repo /srv/repo debian/13/amd64/minimal --remote-url https://example.org/repo -o disk.img")],
-        }.With(branch, repo, output, url, os, arguments, free, json);
+            Examples = [new Example("An image of the demo's box", "sbox image --repo /srv/repo debian/13/amd64/minimal --remote-url https://example.org/repo -o disk.img"),
+                new Example("A sealed one", "sbox image --repo /srv/repo debian/13/amd64/minimal --keys keys -o disk.img")],
+        }.With(branch, repo, output, url, os, arguments, free, keys, json);
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
+            if (parsed.GetValue(keys) is not null && parsed.GetValue(arguments) is [var first, ..])
+                throw new Finding($"--karg={first}: the command line of a sealed box is signed, and has only the recipe's arguments", "Put it into the recipe's kernel-arguments, build, and seal");
             var request = new BoxImageRequest(parsed.GetValue(repo)!, parsed.GetValue(branch)!, parsed.GetValue(output)!)
             {
                 Os = parsed.GetValue(os),
                 RemoteUrl = parsed.GetValue(url),
                 KernelArguments = parsed.GetValue(arguments) ?? [],
+                Keys = parsed.GetValue(keys) is { } directory ? new OwnerKeys(directory) : null,
                 UserBytes = parsed.GetValue(free) << 20,
             };
             using var line = new ProgressLine(speaker);

@@ -49,12 +49,14 @@ internal static class StatusCommand
         var text = new StringBuilder();
         foreach (DeploymentStatus each in report.Deployments)
         {
-            text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext == true ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext == true ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Name.Commit}{(each.Time is { } time ? $" of {time:yyyy-MM-dd HH:mm} UTC" : ", which the repository lacks")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
             text.Append(CultureInfo.InvariantCulture, $"    /etc     {Changes(each)}\n");
         }
 
+        if (report.Seal is { } seal)
+            text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
         if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
@@ -118,6 +120,16 @@ internal static class StatusCommand
         }
 
         writer.WriteEndArray();
+        if (report.Seal is { } seal)
+        {
+            writer.WriteStartObject("seal");
+            writer.WriteBoolean("sealed", seal.IsSealed);
+            writer.WriteBoolean("firmware-enforces", seal.FirmwareEnforces);
+            writer.WriteBoolean("command-line-asks", seal.CommandLineAsks);
+            writer.WriteBoolean("files-verified", seal.FilesVerified);
+            writer.WriteEndObject();
+        }
+
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
     }
@@ -156,6 +168,7 @@ internal static class StatusCommand
         writer.WriteBoolean("booted", each.IsBooted);
         Flag(writer, "next", each.IsNext);
         writer.WriteBoolean("pinned", each.IsPinned);
+        writer.WriteBoolean("sealed", each.HasSeal);
         if (each.EtcChanges is { } changes)
             writer.WriteNumber("etc-changes", changes);
         else

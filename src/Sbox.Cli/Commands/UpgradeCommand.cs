@@ -16,6 +16,7 @@ internal static class UpgradeCommand
         Option<string?> esp = SharedOptions.Esp();
         var check = new Option<bool>("--check") { Description = "Fetch, say what would be done, and deploy nothing" };
         var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
+        var unsealed = new Option<bool>("--unsealed") { Description = "On a sealed box, deploy a version that is not; with Secure Boot on, the firmware will not start it" };
         var url = new Option<string?>("--url") { Description = "Fetch from this address once, in place of the remote's", HelpName = "URL" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("upgrade", "Fetch the branch's newest version; it runs after a reboot")
@@ -29,17 +30,18 @@ internal static class UpgradeCommand
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
             Examples = [new Example("Upgrade and run the new version", "sbox upgrade && reboot")],
-        }.With(path, esp, check, older, url, json);
+        }.With(path, esp, check, older, unsealed, url, json);
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
-            using var deployer = new Deployer(box.Sysroot, box.Esp);
+            using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
             using var line = new ProgressLine(speaker);
             line.Step("fetch");
             UpgradeOffer offer = await new Upgrader(box.Sysroot, deployer).Fetch(
                 new UpgradeOptions { AllowOlder = parsed.GetValue(older), Pull = new PullOptions { Url = parsed.GetValue(url) } },
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
+            offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed) } };
             string version = offer.Version ?? offer.Request.Commit.ToString()[..12];
             bool checks = parsed.GetValue(check);
             var notes = new List<string>(offer.Notes);
@@ -115,7 +117,7 @@ internal static class RollbackCommand
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
-            using var deployer = new Deployer(box.Sysroot, box.Esp);
+            using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
             (Deployment target, CleanupReport cleanup) = deployer.Rollback();
             bool known = box.Sysroot.Repository.Has(new ObjectName(target.Name.Commit, ObjectType.Commit));
             string version = (known ? box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version : null) ?? target.Name.Short;

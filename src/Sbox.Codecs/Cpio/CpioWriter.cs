@@ -17,6 +17,16 @@ public sealed class CpioWriter(Stream output)
     private long written;
     private uint inode;
 
+    /// <summary>A whole archive of one file and the directories on its way.</summary>
+    public static byte[] Of(string path, ReadOnlySpan<byte> content)
+    {
+        using var output = new MemoryStream();
+        var cpio = new CpioWriter(output);
+        cpio.File(path, content);
+        cpio.Finish();
+        return output.ToArray();
+    }
+
     /// <summary>Adds a directory, 0755, and its parents; one that is there already is left alone.</summary>
     /// <param name="path">Relative, <c>/</c> between names.</param>
     public void Directory(string path)

@@ -38,6 +38,9 @@ internal sealed class PeHeader
     public int ChecksumAt => optional + 64;
     public int DllCharacteristicsAt => optional + 70;
 
+    /// <summary>Where the table of signatures is said to be: offset in the file and size, four bytes each.</summary>
+    public int SecurityDirectoryAt => optional + SecurityDirectory;
+
     public int SectionAlignment { get; private init; }
     public int FileAlignment { get; private init; }
     public uint HeadersSize { get; private init; }
@@ -65,7 +68,7 @@ internal sealed class PeHeader
         int sectionCount = BinaryPrimitives.ReadUInt16LittleEndian(coff[2..]);
         int optionalSize = BinaryPrimitives.ReadUInt16LittleEndian(coff[16..]);
         ReadOnlySpan<byte> optional = reader.ReadBytes(optionalSize, "optional header");
-        if (optionalSize < 112 || BinaryPrimitives.ReadUInt16LittleEndian(optional) != 0x20B)
+        if (optionalSize < SecurityDirectory + 8 || BinaryPrimitives.ReadUInt16LittleEndian(optional) != 0x20B)
             throw reader.Malformed("optional header", "one of a 64-bit image (PE32+)", $"{optionalSize} bytes of another kind");
 
         var sections = new List<PeSection>(sectionCount);
@@ -77,7 +80,7 @@ internal sealed class PeHeader
             SectionAlignment = Alignment(optional[32..], "section alignment", max: 1 << 24),
             FileAlignment = Alignment(optional[36..], "file alignment", max: 1 << 16),
             HeadersSize = BinaryPrimitives.ReadUInt32LittleEndian(optional[60..]),
-            IsSigned = optionalSize >= SecurityDirectory + 8 && BinaryPrimitives.ReadUInt32LittleEndian(optional[SecurityDirectory..]) != 0,
+            IsSigned = BinaryPrimitives.ReadUInt32LittleEndian(optional[SecurityDirectory..]) != 0,
         };
     }
 

@@ -11,6 +11,11 @@ public sealed record UkiSection(string Name, ReadOnlyMemory<byte> Content);
 /// <param name="Length">Bytes of content, without padding.</param>
 public sealed record UkiPlace(string Name, long Offset, long Length);
 
+/// <summary>One of several menu entries that a unified kernel image gives.</summary>
+/// <param name="Text">The <c>.profile</c> section: lines <c>ID=</c> and <c>TITLE=</c>.</param>
+/// <param name="CommandLine">The kernel's arguments in this profile; null for those of the image.</param>
+public sealed record UkiProfile(string Text, string? CommandLine);
+
 /// <summary>What a unified kernel image holds beside systemd's stub.</summary>
 /// <param name="Kernel">The Linux kernel, a PE image itself (EFI stub).</param>
 /// <param name="CommandLine">The kernel's arguments; UTF-8 in the image.</param>
@@ -34,6 +39,9 @@ public sealed record UkiParts(ReadOnlyMemory<byte> Kernel, string CommandLine, R
 
     /// <summary>A device tree blob; empty for none.</summary>
     public ReadOnlyMemory<byte> DeviceTree { get; init; }
+
+    /// <summary>Profiles, the default one first; none gives an image with one menu entry and no <c>.profile</c>.</summary>
+    public IReadOnlyList<UkiProfile> Profiles { get; init; } = [];
 
     /// <summary>Further sections, such as <c>.pcrsig</c>.</summary>
     public IReadOnlyList<UkiSection> Others { get; init; } = [];

@@ -93,6 +93,14 @@ public static class UnifiedKernelImage
                 throw new ArgumentException($"There are two sections named {piece.Name}.");
         }
 
+        // What comes before the first .profile is every profile's; what follows one is its own.
+        foreach (UkiProfile profile in parts.Profiles)
+        {
+            pieces.Add(new(".profile", Encoding.UTF8.GetBytes(profile.Text)));
+            if (profile.CommandLine is { } line)
+                pieces.Add(new(".cmdline", Encoding.UTF8.GetBytes(line)));
+        }
+
         return pieces;
     }
 

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography;
 
 namespace Sbox.Codecs.Verity;
@@ -60,15 +59,7 @@ public sealed class VerityHasher
         FinishTree(root);
         finished = true;
 
-        // struct fsverity_descriptor of linux/fsverity.h; what stays zero is salt, signature and reserved space.
-        Span<byte> descriptor = stackalloc byte[256];
-        descriptor.Clear();
-        descriptor[0] = 1; // version
-        descriptor[1] = 1; // FS_VERITY_HASH_ALG_SHA256
-        descriptor[2] = 12; // log2 of the block size
-        BinaryPrimitives.WriteUInt64LittleEndian(descriptor[8..], fileSize);
-        root.CopyTo(descriptor[16..]);
-        return Checksum.Of(descriptor);
+        return Checksum.Of(VerityTree.MakeDescriptor(fileSize, root));
     }
 
     /// <summary>The fs-verity digest of a file that is wholly in memory.</summary>

@@ -21,6 +21,9 @@ public sealed record BoxImageRequest(string Repository, string Ref, string Outpu
     /// <summary>Kernel arguments beside the recipe's.</summary>
     public IReadOnlyList<string> KernelArguments { get; init; } = [];
 
+    /// <summary>The owner's keys, of which only the public parts are read; null makes a box that is not sealed.</summary>
+    public OwnerKeys? Keys { get; init; }
+
     /// <summary>Bytes to plan for what the owner will keep on the box.</summary>
     public long UserBytes { get; init; } = 2L << 30;
 
@@ -48,12 +51,14 @@ public sealed class BoxImage(BuildCache cache)
             time = repository.LoadCommit(commit).Time;
         }
 
+        SealPolicy? seal = request.Keys is { } keys ? BringKeys(keys, esp) : null;
         DeployResult installed = FreshInstall.Run(
             new InstallRequest(root, esp, request.Repository, request.Ref, request.Os ?? request.Ref.Split('/')[0])
             {
                 RemoteUrl = request.RemoteUrl,
                 MoreArguments = Boot.KernelArguments.Parse(string.Join(' ', request.KernelArguments)),
                 Options = request.Sysroot,
+                Seal = seal,
             },
             new Told(step => progress?.Report(new BuildStep(step, ""))), cancel);
         DiskPlan plan = DiskImage.Plan(new DiskContent(root, esp, commit.ToString())
@@ -61,9 +66,26 @@ public sealed class BoxImage(BuildCache cache)
             Architecture = ArchitectureOf($"{root}/{installed.Name.Directory}"),
             Timestamp = time.ToUnixTimeSeconds(),
             UserBytes = request.UserBytes,
+            SealedFiles = seal is null ? [] : FilesToSeal(root, installed),
         });
         DiskImage.Write(plan, request.Output, progress, cancel);
         return plan;
+    }
+
+    // systemd-boot enrolls what it finds there, where the firmware is in setup mode and nowhere else.
+    private static SealPolicy BringKeys(OwnerKeys keys, string esp)
+    {
+        string into = Directory.CreateDirectory(Path.Combine(esp, SealPolicy.KeyDirectory)).FullName;
+        foreach (string file in OwnerKeys.EnrollmentFiles)
+            File.Copy(Path.Combine(keys.Directory, file), Path.Combine(into, file));
+        File.WriteAllText(Path.Combine(esp, "loader", "loader.conf"), LoaderConf.FreshSealed.Text);
+        return SealPolicy.OfEsp(esp)!;
+    }
+
+    private static IReadOnlyList<string> FilesToSeal(string root, DeployResult deployed)
+    {
+        using OstreeSysroot sysroot = OstreeSysroot.Open(root, new SysrootOptions { CommandLine = "" });
+        return [$"{deployed.Name.Directory}/{PhysicalRoot.ImageName}", .. sysroot.Repository.RegularFilePaths(deployed.Name.Commit).Select(static path => $"ostree/repo/{path}")];
     }
 
     // By what will boot, not by what a recipe said: the firmware and the partition's type must agree.

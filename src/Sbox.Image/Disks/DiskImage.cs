@@ -18,7 +18,7 @@ public static class DiskImage
 
     private static readonly Guid EspType = new("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
 
-    // Spelled out, since the defaults of /etc/mke2fs.conf differ from release to release. verity is what sealing needs later.
+    // Spelled out, since the defaults of /etc/mke2fs.conf differ from release to release. verity is what sealing needs.
     private const string Ext4Features =
         "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum,verity";
 
@@ -43,7 +43,10 @@ public static class DiskImage
             BitConverter.ToUInt32(serial.ToByteArray()), esp, espSize, root, rootSize, measure, end * DiskPlan.SectorSize);
     }
 
-    /// <summary>Writes the image beside its name and renames it there when it is whole and on the disk.</summary>
+    /// <summary>
+    /// Writes the image beside its name and renames it there when it is whole and on the disk. Files to be sealed grow in the root's directory meanwhile,
+    /// and stay so: it is for this image alone.
+    /// </summary>
     /// <exception cref="BuildFailedException">A tool failed; nothing is left of the image.</exception>
     public static void Write(DiskPlan plan, string path, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
     {
@@ -100,6 +103,7 @@ public static class DiskImage
 
     private static void FillRoot(DiskPlan plan, string image, StepRunner runner)
     {
+        IReadOnlyList<(string Path, long Size)> sizes = VerityOnDisk.Append(plan.Content.RootDirectory, plan.Content.SealedFiles, runner.Cancel);
         runner.Say("");
         runner.Run(new ChildCommand("mkfs.ext4",
         [
@@ -115,6 +119,8 @@ public static class DiskImage
                 ["MKE2FS_CONFIG"] = "/dev/null",
             },
         });
+        if (sizes.Count > 0)
+            VerityOnDisk.Finish(image, plan.Root.Offset, sizes, runner with { Step = "fs-verity" }, Math.Max(1, plan.Content.Timestamp));
     }
 
     // The discoverable partitions specification's types for a root.

@@ -12,6 +12,9 @@ public sealed record DiskContent(string RootDirectory, string EspDirectory, stri
     /// <summary>Debian's name of the architecture; decides the root partition's type.</summary>
     public required string Architecture { get; init; }
 
+    /// <summary>Regular files of the root, by their paths there, that fs-verity proves from the first boot on.</summary>
+    public IReadOnlyList<string> SealedFiles { get; init; } = [];
+
     /// <summary>Bytes for /var and everything else that the box's people bring.</summary>
     public long UserBytes { get; init; } = 2L << 30;
 

@@ -19,7 +19,7 @@ internal sealed class LocalPull
     {
         (this.source, this.target, this.options, this.progress, this.cancel) = (source, target, options, progress, cancel);
         // Between two archives as well: their objects are files like any other.
-        linkable = source.Mode == target.Mode && source.Dir.Stat().Device == target.Dir.Stat().Device;
+        linkable = !options.Copy && source.Mode == target.Mode && source.Dir.Stat().Device == target.Dir.Stat().Device;
     }
 
     public PullResult Run()

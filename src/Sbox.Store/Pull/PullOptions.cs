@@ -71,6 +71,9 @@ public sealed record PullLocalOptions
     /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
 
+    /// <summary>Copy every object, where it could be hardlinked: what is done to the files afterwards shall not reach the source.</summary>
+    public bool Copy { get; init; }
+
     /// <summary>Only commit objects, which stay marked as partial.</summary>
     public bool CommitMetadataOnly { get; init; }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
 namespace Sbox.Store;
@@ -20,6 +21,27 @@ internal static class Publication
             Durable.SyncFileSystem(staging);
         Move(staging, objects, directories, durable, static name => !IsCommit(name));
         Move(staging, objects, directories, durable, IsCommit);
+    }
+
+    /// <summary>Seals the file objects that are about to be published. Stops at the first one where the file system cannot, which then cannot at all.</summary>
+    /// <exception cref="LinuxException">It cannot, and must (EOPNOTSUPP); or refused.</exception>
+    public static void EnableVerity(Dir staging, bool required)
+    {
+        foreach (DirEntry directory in staging.Entries().Where(static entry => entry.Name.Length == 2))
+        {
+            using Dir inner = staging.OpenDir(directory.Name);
+            foreach (DirEntry entry in inner.Entries())
+            {
+                if (!entry.Name.EndsWith(".file", StringComparison.Ordinal) || !inner.Stat(entry.Name).IsRegular)
+                    continue;
+                using SafeFileHandle file = inner.OpenFile(entry.Name);
+                if (Verity.TryEnable(file, inner.Of(entry.Name)) != VerityState.Unsupported)
+                    continue;
+                if (required)
+                    throw new LinuxException(Errno.EOPNOTSUPP, "ioctl(FS_IOC_ENABLE_VERITY)", inner.Of(entry.Name));
+                return;
+            }
+        }
     }
 
     private static bool IsCommit(string name) =>

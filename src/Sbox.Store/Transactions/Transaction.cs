@@ -106,6 +106,8 @@ public sealed class Transaction : IDisposable
     public TransactionStats Commit()
     {
         ObjectDisposedException.ThrowIf(ended, this);
+        if (Repository.Settings.FsVerity != Wish.No && Repository.Mode != RepositoryMode.Archive)
+            Publication.EnableVerity(Staging.Dir, Repository.Settings.FsVerity == Wish.Required);
         Publication.Publish(Staging.Dir, Repository.Objects.Dir, Repository.Settings.Fsync);
         Staging.Remove();
         Staging.Clear(Repository.Dir, Repository.Settings.TmpExpiry, TimeProvider.System.GetUtcNow());

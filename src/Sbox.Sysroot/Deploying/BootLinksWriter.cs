@@ -19,7 +19,7 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
     public void Write(IReadOnlyList<BootTarget> targets)
     {
         BootVersion boot = sysroot.BootVersion;
-        List<BootTarget> current = [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments))];
+        List<BootTarget> current = [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments, isSealed: false))];
         bool sameEntries = current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second));
         if (sameEntries && current.Zip(targets).All(static pair => pair.First.Name == pair.Second.Name))
             return;

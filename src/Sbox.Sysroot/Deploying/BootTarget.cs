@@ -16,14 +16,24 @@ internal sealed record BootTarget(
     DeploymentName Name, KernelLayout Kernel, KernelArguments Arguments, OsRelease Release, string? Version, DateTimeOffset Time)
 {
     /// <summary>Of a deployment that is there: its tree, its commit, its boot entry's arguments.</summary>
-    public static BootTarget Of(OstreeSysroot sysroot, DeploymentName name, KernelArguments arguments)
+    /// <param name="sysroot">Where it is.</param>
+    /// <param name="name">Which it is.</param>
+    /// <param name="arguments">Its kernel arguments.</param>
+    /// <param name="isSealed">Whether the box is; on another one a seal means nothing.</param>
+    public static BootTarget Of(OstreeSysroot sysroot, DeploymentName name, KernelArguments arguments, bool isSealed)
     {
         using Dir tree = sysroot.Root.OpenDir(name.Directory);
         // An old deployment may outlive its commit, where someone pruned by hand; it boots all the same.
         Commit? commit = sysroot.Repository.Has(new ObjectName(name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(name.Commit) : null;
         return new BootTarget(
-            name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch);
+            name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch)
+        {
+            Seal = isSealed && commit is not null ? CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(name.Commit)) : null,
+        };
     }
+
+    /// <summary>Its seal, where the box is sealed and the commit is; then the UKI is made of it.</summary>
+    public CommitSeal? Seal { get; init; }
 
     /// <summary>The tree's name with the version, where no word of the name is it already.</summary>
     public string Title => Version is { Length: > 0 } && !Release.PrettyName.Split(' ').Contains(Version)

@@ -25,6 +25,9 @@ public sealed record DeployRequest(string Os, Checksum Commit)
     /// <summary>Keep every deployment there is, not only the one that runs (or came first) and pinned ones.</summary>
     public bool Retain { get; init; }
 
+    /// <summary>Deploy a commit without a seal on a sealed box: with Secure Boot on, the firmware will not start it.</summary>
+    public bool AllowUnsealed { get; init; }
+
     /// <summary>Take the new tree's /etc as it is, without the owner's changes.</summary>
     public bool NoMerge { get; init; }
 }

@@ -20,15 +20,18 @@ public sealed class Deployer : IDisposable
     private readonly Dir? espDir;
     private readonly EspWriter? esp;
     private readonly Planner planner;
+    private readonly SealedFiles sealing;
 
     /// <summary>Prepares to change a sysroot.</summary>
     /// <param name="sysroot">The sysroot; must stay open.</param>
     /// <param name="espDirectory">The mounted ESP, or the directory that becomes one; null where only boot entries are kept.</param>
-    public Deployer(OstreeSysroot sysroot, string? espDirectory)
+    /// <param name="seal">What the box accepts; null where it is not sealed.</param>
+    public Deployer(OstreeSysroot sysroot, string? espDirectory, SealPolicy? seal = null)
     {
         this.sysroot = sysroot;
+        sealing = new SealedFiles(sysroot, seal);
         espDir = espDirectory is null ? null : Dir.Open(espDirectory);
-        esp = espDir is null ? null : new EspWriter(sysroot, espDir);
+        esp = espDir is null ? null : new EspWriter(sysroot, espDir, sealing);
         planner = new Planner(sysroot, esp);
     }
 
@@ -39,9 +42,12 @@ public sealed class Deployer : IDisposable
     /// <exception cref="NoSuchDeploymentException">There is no such stateroot.</exception>
     /// <exception cref="NoSpaceException">The ESP has too little room.</exception>
     /// <exception cref="NoKernelException">The tree has no kernel.</exception>
+    /// <exception cref="UnsealedCommitException">The box is sealed and the commit is not.</exception>
     public DeployPlan Plan(DeployRequest request)
     {
         DeployPlan plan = planner.Plan(request);
+        if (sealing.IsSealed && !request.AllowUnsealed && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(request.Commit)) is null)
+            throw new UnsealedCommitException(request.Commit);
         return plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
     }
 
@@ -66,7 +72,14 @@ public sealed class Deployer : IDisposable
         cancel.ThrowIfCancellationRequested();
 
         progress?.Report("Making it bootable");
-        BootTarget added = BootTarget.Of(sysroot, plan.Name, plan.Arguments);
+        BootTarget added = BootTarget.Of(sysroot, plan.Name, plan.Arguments, sealing.IsSealed);
+        if (added.Seal is not null)
+        {
+            progress?.Report("Checking the seal");
+            sealing.Check(added, digest);
+            SealDeployment(plan, progress, cancel);
+        }
+
         List<BootTarget> targets = [added, .. plan.Kept.Select(Existing)];
         CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
         return new DeployResult(plan, digest, report);
@@ -171,7 +184,7 @@ public sealed class Deployer : IDisposable
     private Deployment Find(DeploymentName name) => sysroot.Deployments.FirstOrDefault(each => each.Name == name)
         ?? throw new NoSuchDeploymentException(sysroot.Path, $"no deployment {name.Short}");
 
-    private BootTarget Existing(DeploymentName name) => BootTarget.Of(sysroot, name, Find(name).Arguments);
+    private BootTarget Existing(DeploymentName name) => BootTarget.Of(sysroot, name, Find(name).Arguments, sealing.IsSealed);
 
     private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
     {
@@ -229,6 +242,21 @@ public sealed class Deployer : IDisposable
 
         tree.Rename(temporary, tree, PhysicalRoot.ImageName);
         return digest;
+    }
+
+    // Before anything leads to it: a sealed boot reads nothing that is not.
+    private void SealDeployment(DeployPlan plan, IProgress<string>? progress, CancellationToken cancel)
+    {
+        sysroot.Step("seal the objects");
+        progress?.Report("Sealing every file (fs-verity)");
+        VeritySummary summary = sysroot.Repository.EnableVerity(plan.Name.Commit, cancel);
+        if (!summary.Supported && sealing.MustSealFiles)
+            throw new SealBrokenException(plan.Name.Commit, sysroot.Root.Of(Layout.Repo), "its file system has no fs-verity (tune2fs -O verity), and a sealed boot would read no file");
+        if (summary.Supported)
+            progress?.Report($"Sealed {summary.Enabled} files; {summary.AlreadyEnabled} were");
+        using Dir tree = sysroot.Root.OpenDir(plan.Name.Directory);
+        using SafeFileHandle image = tree.OpenFile(PhysicalRoot.ImageName);
+        Verity.TryEnable(image, tree.Of(PhysicalRoot.ImageName));
     }
 
     private void MergeEtc(DeployPlan plan)

@@ -18,8 +18,9 @@ public sealed partial class EspWriter
     private const string Linux = "EFI/Linux", Systemd = "EFI/systemd", Fallback = "EFI/BOOT", Loader = "loader", ConfName = "loader.conf";
     private readonly OstreeSysroot sysroot;
     private readonly Dir esp;
+    private readonly SealedFiles sealing;
 
-    internal EspWriter(OstreeSysroot sysroot, Dir esp) => (this.sysroot, this.esp) = (sysroot, esp);
+    internal EspWriter(OstreeSysroot sysroot, Dir esp, SealedFiles sealing) => (this.sysroot, this.esp, this.sealing) = (sysroot, esp, sealing);
 
     /// <summary>The UKIs of deployments on the ESP, by file name, with their sizes; those of others are left alone and not listed.</summary>
     public IReadOnlyDictionary<string, long> UnifiedKernels()
@@ -186,7 +187,11 @@ public sealed partial class EspWriter
     {
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
         using UnifiedKernel parts = UnifiedKernel.Of(tree, target, imageDigest);
-        Replace(Linux, UnifiedKernel.FileName(target.Name), output => sysroot.Options.AssembleUki(parts, output));
+        Replace(Linux, UnifiedKernel.FileName(target.Name), output =>
+        {
+            sysroot.Options.AssembleUki(parts, output);
+            sealing.Sign(target, output);
+        });
     }
 
     private void InstallLoader(BootTarget target, bool update)
@@ -194,7 +199,7 @@ public sealed partial class EspWriter
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
         string machine = UnifiedKernel.Machine(tree.Exists, tree.Path);
         string source = UnifiedKernel.BootLoaderPath(machine);
-        byte[] loader = tree.TryReadAll(source) ?? throw new NoBootLoaderException(tree.Path, source);
+        byte[] loader = sealing.SignedLoader(target, tree.TryReadAll(source) ?? throw new NoBootLoaderException(tree.Path, source));
         // One after the other: the firmware falls back to EFI/BOOT when the first is unreadable.
         ReadOnlySpan<(string, string)> places = [(Systemd, $"systemd-boot{machine}.efi"), (Fallback, $"BOOT{machine.ToUpperInvariant()}.EFI")];
         foreach ((string directory, string name) in places)
@@ -213,7 +218,7 @@ public sealed partial class EspWriter
         sysroot.Step($"write {dir.Of(temporary)}");
         dir.TryUnlink(temporary);
         using (SafeFileHandle file = dir.CreateFile(temporary))
-        using (var output = new FileStream(file, FileAccess.Write, bufferSize: 1 << 16))
+        using (var output = new FileStream(file, FileAccess.ReadWrite, bufferSize: 1 << 16))
         {
             write(output);
             output.Flush();

@@ -10,6 +10,12 @@ public sealed record LoaderConf(string Text)
     /// <summary>What a new box gets: three seconds to choose, and the firmware's console as it is.</summary>
     public static LoaderConf Fresh { get; } = new("timeout 3\nconsole-mode keep\n");
 
+    /// <summary>
+    /// What a new sealed box gets: keys are enrolled without being asked for where the firmware is in setup mode, after a countdown in which
+    /// a key press stops it. The menu's editor is off; under Secure Boot a UKI would not listen to it anyway.
+    /// </summary>
+    public static LoaderConf FreshSealed { get; } = new(Fresh.Text + "editor no\nsecure-boot-enroll force\n");
+
     /// <summary>The entry that is booted when nobody chooses: a UKI's file name; null where nothing is set.</summary>
     public string? Default => Lines.LastOrDefault(static line => IsDefault(line))?.Trim()["default".Length..].Trim();
 

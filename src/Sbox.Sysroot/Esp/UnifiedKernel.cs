@@ -24,6 +24,12 @@ public sealed class NoBootLoaderException(string path, string missing) : Sysroot
 /// <param name="KernelVersion">The text of <c>.uname</c>.</param>
 public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, string OsRelease, string CommandLine, string KernelVersion) : IDisposable
 {
+    /// <summary>The menu entries that it gives beside each other; none for one entry without a name of its own.</summary>
+    public IReadOnlyList<UkiProfile> Profiles { get; init; } = [];
+
+    /// <summary>An initrd behind the first, made here and not of the tree; empty for none.</summary>
+    public byte[] MoreInitrd { get; init; } = [];
+
     private const string EfiDirectory = "usr/lib/systemd/boot/efi";
 
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
@@ -71,7 +77,12 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         new UkiParts(parts.Kernel, parts.CommandLine, Encoding.UTF8.GetBytes(parts.OsRelease))
         {
             KernelRelease = parts.KernelVersion,
-            Initrds = parts.Initrd is null ? [] : [parts.Initrd],
+            Initrds =
+            [
+                .. parts.Initrd is null ? [] : new[] { parts.Initrd },
+                .. parts.MoreInitrd.Length == 0 ? [] : new[] { new MemoryStream(parts.MoreInitrd) },
+            ],
+            Profiles = parts.Profiles,
         },
         output);
 
@@ -80,10 +91,11 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     {
         string machine = Machine(tree.Exists, tree.Path);
         KernelLayout kernel = target.Kernel;
-        return new UnifiedKernel(
-            tree.ReadAll(StubPath(machine)), tree.ReadAll($"{kernel.Directory}/vmlinuz"),
-            kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read),
-            Release(target).ToString(), Arguments(target, imageDigest).ToString(), kernel.Version);
+        byte[] stub = tree.ReadAll(StubPath(machine)), linux = tree.ReadAll($"{kernel.Directory}/vmlinuz");
+        FileStream? initrd = kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read);
+        return target.Seal is { } seal
+            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd }
+            : new UnifiedKernel(stub, linux, initrd, Release(target).ToString(), Arguments(target, imageDigest).ToString(), kernel.Version);
     }
 
     // root= first, then which deployment and its image, then all else in its order.

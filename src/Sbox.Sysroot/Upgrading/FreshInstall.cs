@@ -22,6 +22,9 @@ public sealed record InstallRequest(string RootDirectory, string? EspDirectory, 
     /// <summary>Kernel arguments beside <c>root=LABEL=sbox-root</c> and the recipe's.</summary>
     public KernelArguments MoreArguments { get; init; } = KernelArguments.Empty;
 
+    /// <summary>What the box accepts; null for one that is not sealed.</summary>
+    public SealPolicy? Seal { get; init; }
+
     /// <summary>How the sysroot is opened.</summary>
     public SysrootOptions Options { get; init; } = new();
 }
@@ -41,13 +44,15 @@ public static class FreshInstall
         if (request.RemoteUrl is { } url)
             AddRemote(sysroot.Repository, request.RemoteName, url);
 
+        if (request.Seal is not null)
+            sysroot.Repository.WriteConfig(sysroot.Repository.Config.With("ex-integrity", "fsverity", "maybe"));
         progress?.Report("Copying the commit");
         var refspec = new Refspec(request.RemoteName, request.Ref);
         using (Repository source = Repository.Open(request.SourceRepository))
-            sysroot.Repository.PullLocal(source, new PullLocalOptions { Refs = [request.Ref], Remote = request.RemoteName }, null, cancel);
+            sysroot.Repository.PullLocal(source, new PullLocalOptions { Refs = [request.Ref], Remote = request.RemoteName, Copy = request.Seal is not null }, null, cancel);
         Checksum commit = sysroot.Repository.Resolve(refspec.ToString());
 
-        using var deployer = new Deployer(sysroot, request.EspDirectory);
+        using var deployer = new Deployer(sysroot, request.EspDirectory, request.Seal);
         return deployer.Deploy(
             new DeployRequest(request.Os, commit) { Origin = Origin.Of(refspec), MoreArguments = request.MoreArguments }, progress, cancel);
     }

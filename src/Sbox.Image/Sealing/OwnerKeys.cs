@@ -1,0 +1,140 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Codecs.SecureBoot;
+using Sbox.Linux;
+using Sbox.Store;
+
+namespace Sbox.Image;
+
+/// <summary>A key of the owner's, as it is shown.</summary>
+/// <param name="Name">PK, KEK, db or tree.</param>
+/// <param name="Purpose">What it is for, in a few words.</param>
+/// <param name="Id">A certificate's SHA-256, or an Ed25519 public key in base64.</param>
+/// <param name="Until">Until when the certificate says it is good; firmware does not look.</param>
+public sealed record OwnerKey(string Name, string Purpose, string Id, DateTimeOffset? Until);
+
+/// <summary>
+/// A directory with the owner's keys: <c>PK</c>, <c>KEK</c> and <c>db</c> for the firmware (<c>.crt</c>, <c>.key</c>, <c>.auth</c> each), and
+/// <c>tree.key</c>, <c>tree.pub</c> for commits. Private keys are PEM, encrypted with one passphrase.
+/// </summary>
+/// <param name="directory">The directory.</param>
+public sealed class OwnerKeys(string directory)
+{
+    /// <summary>Bits of the RSA keys: all that some firmware takes.</summary>
+    public const int RsaBits = 2048;
+
+    private const string Pk = "PK", Kek = "KEK", Db = "db", Tree = "tree";
+    private const uint PrivateMode = 0x180; // 0600
+    private static readonly PbeParameters Encryption = new(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, EncryptedPkcs8.Iterations);
+
+    /// <summary>Where they are.</summary>
+    public string Directory { get; } = directory;
+
+    /// <summary>The files that firmware enrolls, by their names on the EFI partition.</summary>
+    public static IReadOnlyList<string> EnrollmentFiles { get; } = [$"{Pk}.auth", $"{Kek}.auth", $"{Db}.auth"];
+
+    /// <summary>Makes new keys. Nothing is written over.</summary>
+    /// <param name="directory">Where; made if missing, readable by its owner alone.</param>
+    /// <param name="owner">A name for the certificates.</param>
+    /// <param name="passphrase">Encrypts the private keys.</param>
+    /// <param name="clock">Says from when the certificates are good.</param>
+    /// <exception cref="LinuxException">A key is there already (EEXIST), or cannot be written.</exception>
+    public static OwnerKeys Create(string directory, string owner, Passphrase passphrase, TimeProvider clock)
+    {
+        using Dir dir = MakeDirectory(Path.GetFullPath(directory));
+        // Seconds are all that certificates and firmware keep.
+        DateTimeOffset now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
+        using Signer pk = NewSigner($"{owner} PK", now), kek = NewSigner($"{owner} KEK", now), db = NewSigner($"{owner} db", now);
+        using Ed25519Key tree = Ed25519Key.Generate();
+        // Whoever makes a key of these is the owner in the firmware's lists: no name to be invented.
+        var id = new Guid(pk.Certificate.GetCertHash(HashAlgorithmName.SHA256).AsSpan(0, 16));
+        foreach ((string name, Signer key, EfiVariable variable, Signer above) in ((string, Signer, EfiVariable, Signer)[])
+            [(Pk, pk, EfiVariable.Pk, pk), (Kek, kek, EfiVariable.Kek, pk), (Db, db, EfiVariable.Db, kek)])
+        {
+            Write(dir, $"{name}.key", Encoding.ASCII.GetBytes(key.Key.ExportEncryptedPkcs8PrivateKeyPem(passphrase.Characters, Encryption) + "\n"), PrivateMode);
+            Write(dir, $"{name}.crt", Encoding.ASCII.GetBytes(key.Certificate.ExportCertificatePem() + "\n"));
+            Write(dir, $"{name}.auth", EfiAuthenticatedVariable.Sign(variable, EfiSignatureList.Of(key.Certificate, id), now, above));
+        }
+
+        Write(dir, $"{Tree}.key", Encoding.ASCII.GetBytes(EncryptedPkcs8.EncryptEd25519(tree.ToSeed(), passphrase)), PrivateMode);
+        Write(dir, $"{Tree}.pub", Encoding.ASCII.GetBytes($"{tree.Public}\n"));
+        Durable.Sync(dir);
+        return new OwnerKeys(directory);
+    }
+
+    /// <summary>All keys, without opening any.</summary>
+    /// <exception cref="LinuxException">A file is missing.</exception>
+    public IReadOnlyList<OwnerKey> List()
+    {
+        using Dir dir = Dir.Open(Directory);
+        var keys = new List<OwnerKey>();
+        foreach ((string name, string purpose) in ((string, string)[])[(Pk, "owns the machine"), (Kek, "may change db"), (Db, "signs what boots")])
+        {
+            using X509Certificate2 certificate = Certificate(dir, name);
+            keys.Add(new OwnerKey(name, purpose, certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant(), certificate.NotAfter.ToUniversalTime()));
+        }
+
+        keys.Add(new OwnerKey(Tree, "signs commits", Encoding.ASCII.GetString(dir.ReadAll($"{Tree}.pub")).Trim(), null));
+        return keys;
+    }
+
+    /// <summary>Opens the key that signs boot files.</summary>
+    /// <exception cref="WrongPassphraseException">The passphrase is another one.</exception>
+    public Signer OpenDb(Passphrase passphrase)
+    {
+        using Dir dir = Dir.Open(Directory);
+        string name = $"{Db}.key";
+        var key = RSA.Create();
+        try
+        {
+            key.ImportFromEncryptedPem(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase.Characters);
+        }
+        catch (CryptographicException)
+        {
+            key.Dispose();
+            throw new WrongPassphraseException(dir.Of(name));
+        }
+
+        return new Signer(Certificate(dir, Db), key);
+    }
+
+    /// <summary>Opens the key that signs commits.</summary>
+    /// <exception cref="WrongPassphraseException">The passphrase is another one.</exception>
+    public Ed25519Key OpenTree(Passphrase passphrase)
+    {
+        using Dir dir = Dir.Open(Directory);
+        string name = $"{Tree}.key";
+        return Ed25519Key.Of(EncryptedPkcs8.DecryptEd25519(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase, dir.Of(name)));
+    }
+
+    private static Dir MakeDirectory(string path)
+    {
+        using Dir parent = Dir.Open(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(path)) ?? "/");
+        return parent.MakeAndOpenDir(Path.GetFileName(Path.TrimEndingDirectorySeparator(path)), Permission.Private);
+    }
+
+    private static X509Certificate2 Certificate(Dir dir, string name) =>
+        X509Certificate2.CreateFromPem(Encoding.ASCII.GetString(dir.ReadAll($"{name}.crt")));
+
+    // Thirty years: firmware ignores the end, and a tool that does not would lock the owner out.
+    private static Signer NewSigner(string name, DateTimeOffset from)
+    {
+        var key = RSA.Create(RsaBits);
+        var subject = new X500DistinguishedNameBuilder();
+        subject.AddCommonName(name);
+        var request = new CertificateRequest(subject.Build(), key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        using X509Certificate2 certificate = request.CreateSelfSigned(from, from.AddYears(30));
+        return new Signer(X509CertificateLoader.LoadCertificate(certificate.RawData), key);
+    }
+
+    private static void Write(Dir dir, string name, byte[] content, uint mode = 0x1A4)
+    {
+        using SafeFileHandle file = dir.CreateFile(name, mode);
+        RandomAccess.Write(file, content, fileOffset: 0);
+        Durable.Sync(file, dir.Of(name));
+    }
+}

@@ -1,0 +1,89 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>What became of the wish for fs-verity on a file.</summary>
+public enum VerityState
+{
+    /// <summary>The kernel proves every byte of it from now on.</summary>
+    Enabled,
+    /// <summary>It had been so before.</summary>
+    AlreadyEnabled,
+    /// <summary>The kernel or the file system cannot.</summary>
+    Unsupported,
+}
+
+/// <summary>fs-verity: the kernel hashes what it reads of a file, and refuses what is not as it was. Such a file is never written again.</summary>
+public static unsafe class Verity
+{
+    private const uint Sha256 = 1;
+    private const int DigestSize = 32;
+
+    /// <summary>Seals a file: SHA-256, blocks of 4096 bytes, no salt. Its bytes are hashed now and are on the disk afterwards.</summary>
+    /// <param name="file">Open for reading on a writable mount; nobody may have it open for writing (ETXTBSY).</param>
+    /// <param name="path">For the error.</param>
+    /// <exception cref="LinuxException">Refused for another reason than that it cannot be.</exception>
+    public static VerityState TryEnable(SafeFileHandle file, string path)
+    {
+        var argument = new LibC.VerityEnable { Version = 1, Algorithm = Sha256, BlockSize = 4096 };
+        using var fd = new Borrowed(file);
+        Errno errno;
+        do
+            errno = Answer.Of(LibC.ioctl(fd.Number, LibC.FS_IOC_ENABLE_VERITY, &argument));
+        while (errno == Errno.EINTR);
+        return errno switch
+        {
+            Errno.None => VerityState.Enabled,
+            Errno.EEXIST => VerityState.AlreadyEnabled,
+            Errno.ENOTTY or Errno.EOPNOTSUPP => VerityState.Unsupported,
+            _ => throw new LinuxException(errno, "ioctl(FS_IOC_ENABLE_VERITY)", path),
+        };
+    }
+
+    /// <summary>The digest that the kernel holds a file to, 32 bytes; null where it is not sealed, or nothing here can be.</summary>
+    /// <exception cref="LinuxException">Refused, or sealed by another hash than SHA-256 (EOVERFLOW).</exception>
+    public static byte[]? Measure(SafeFileHandle file, string path)
+    {
+        LibC.VerityDigest digest = default;
+        digest.Size = DigestSize;
+        using var fd = new Borrowed(file);
+        Errno errno = Answer.Of(LibC.ioctl(fd.Number, LibC.FS_IOC_MEASURE_VERITY, &digest));
+        if (errno is Errno.ENODATA or Errno.ENOTTY or Errno.EOPNOTSUPP)
+            return null;
+        if (errno != Errno.None)
+            throw new LinuxException(errno, "ioctl(FS_IOC_MEASURE_VERITY)", path);
+        if (digest.Algorithm != Sha256 || digest.Size != DigestSize)
+            throw new LinuxException(Errno.EOVERFLOW, "ioctl(FS_IOC_MEASURE_VERITY)", path);
+        return new ReadOnlySpan<byte>(digest.Bytes, DigestSize).ToArray();
+    }
+}
+
+internal static unsafe partial class LibC
+{
+    // _IOW('f', 133, struct fsverity_enable_arg) and _IOWR('f', 134, struct fsverity_digest).
+    public const ulong FS_IOC_ENABLE_VERITY = 0x40806685;
+    public const ulong FS_IOC_MEASURE_VERITY = 0xC0046686;
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct VerityEnable
+    {
+        public uint Version;
+        public uint Algorithm;
+        public uint BlockSize;
+        public uint SaltSize;
+        public ulong Salt;
+        public uint SignatureSize;
+        public uint Reserved;
+        public ulong Signature;
+        public fixed ulong Reserved2[11];
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct VerityDigest
+    {
+        public ushort Algorithm;
+        public ushort Size;
+        public fixed byte Bytes[64];
+    }
+}

@@ -1,0 +1,129 @@
+using System.Diagnostics;
+using Sbox.Judges;
+using Sbox.Tour;
+using Sbox.Vm;
+
+namespace Sbox.Tour.Tests;
+
+/// <summary>
+/// A sealed disk of the demo's first version, and firmware that enrolled its owner's keys by booting it once. That first boot is kept
+/// running for the tests that look at a whole box; the others start machines of their own from its disk and firmware variables.
+/// </summary>
+public sealed class SealedBox : IDisposable
+{
+    /// <summary>Under emulation on a busy host.</summary>
+    public static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12);
+
+    /// <summary>A file that no boot reads; its object is damaged on the disk before the first boot.</summary>
+    public const string DamagedFile = "/usr/bin/nano";
+
+    private readonly DemoImage image;
+    private readonly string directory;
+
+    public SealedBox()
+    {
+        Tools = new Tools(SourceTree.Root);
+        image = DemoImage.Ensure(Tools, Judge.Cache);
+        directory = Path.Combine(image.Directory, "sealed");
+        if (Directory.Exists(directory))
+            Directory.Delete(directory, recursive: true);
+        Directory.CreateDirectory(directory);
+        // A publisher's repository of its own: what others serve stays unsealed.
+        Repository = Of("repo");
+        Tools.Ostree($"--repo={Repository}", "init", "--mode=archive");
+        Tools.Ostree($"--repo={Repository}", "pull-local", image.Builds, image.First);
+        File.WriteAllText(Of("passphrase"), "of a test\n");
+        Tools.Sbox("keys", "init", Keys, "--owner", "Test", "--passphrase-file", Of("passphrase"));
+        Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", image.First);
+        CommandLine = Field(Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), "--json", image.Ref), "command-line");
+        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--output", Disk, image.Ref);
+    }
+
+    public Tools Tools { get; }
+
+    public string Repository { get; }
+
+    public string Keys => Of("keys");
+
+    public string Disk => Of("disk.img");
+
+    public string Commit => image.First;
+
+    /// <summary>The command line that is signed.</summary>
+    public string CommandLine { get; }
+
+    /// <summary>Whether the firmware has the keys: the first boot came to its end.</summary>
+    public bool HasEnrolled => File.Exists(Of("first/vars.qcow2"));
+
+    public string Of(string name) => Path.Combine(directory, name);
+
+    /// <summary>Where the root partition begins on the disk.</summary>
+    public long RootOffset => long.Parse(Judge.OnPath("sfdisk").Run("--json", Disk).Split("\"start\": ")[2].Split(',')[0]) * 512;
+
+    /// <summary>A machine of its own, with firmware that checks signatures.</summary>
+    /// <param name="name">Its directory; a copy of the first one's firmware variables unless it is the first.</param>
+    /// <param name="more">More arguments for QEMU.</param>
+    public Sbox.Vm.Vm Start(string name, params string[] more)
+    {
+        Directory.CreateDirectory(Of(name));
+        if (name != "first" && !File.Exists(Of($"{name}/vars.qcow2")))
+            File.Copy(Of("first/vars.qcow2"), Of($"{name}/vars.qcow2"));
+        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), Disk) { SecureBoot = true, Patient = false, MoreArguments = more });
+    }
+
+    /// <summary>A machine's own changes of the disk, before it is started: it sees what is written here.</summary>
+    public string Overlay(string name)
+    {
+        Directory.CreateDirectory(Of(name));
+        string overlay = Of($"{name}/disk.qcow2");
+        Judge.OnPath("qemu-img").Run("create", "-q", "-f", "qcow2", "-F", "raw", "-b", Disk, overlay);
+        return overlay;
+    }
+
+    /// <summary>Turns one bit of the disk around in a machine's overlay.</summary>
+    public static void FlipBit(string overlay, string disk, long at)
+    {
+        using FileStream raw = File.OpenRead(disk);
+        raw.Position = at;
+        int changed = raw.ReadByte() ^ 1;
+        Judge.OnPath("qemu-io").Run("-f", "qcow2", "-c", $"write -q -P 0x{changed:x2} {at} 1", overlay);
+    }
+
+    /// <summary>Where the first byte of a file on the root lies on the disk.</summary>
+    public long FirstByte(string path)
+    {
+        string blocks = Judge.OnPath("debugfs").Run("-R", $"blocks {path}", $"{Disk}?offset={RootOffset}");
+        return RootOffset + (long.Parse(blocks.Split(' ', StringSplitOptions.RemoveEmptyEntries)[0]) * 4096);
+    }
+
+    /// <summary>The object of a file of the tree, from the root partition's top.</summary>
+    public string ObjectOf(string path)
+    {
+        // "-00755 0 0 1234 CHECKSUM /usr/bin/nano"
+        string line = Tools.Ostree($"--repo={Repository}", "ls", "-C", Commit, path);
+        string checksum = line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[4];
+        return $"/ostree/repo/objects/{checksum[..2]}/{checksum[2..]}.file";
+    }
+
+    /// <summary>Kernel and initrd of the tree, for machines without firmware.</summary>
+    public (string Kernel, string Initrd) BootFiles()
+    {
+        string modules = Tools.Ostree($"--repo={Repository}", "ls", Commit, "/usr/lib/modules").Split('/')[^1];
+        string Taken(string name)
+        {
+            if (!File.Exists(Of($"{name}.d/{name}")))
+                Tools.Ostree($"--repo={Repository}", "checkout", "-U", $"--subpath=/usr/lib/modules/{modules}/{name}", Commit, Of($"{name}.d"));
+            return Of($"{name}.d/{name}");
+        }
+
+        return (Taken("vmlinuz"), Taken("initramfs.img"));
+    }
+
+    public void Dispose()
+    {
+        // 3 GB, sparse; the transcripts stay.
+        File.Delete(Disk);
+    }
+
+    private static string Field(string json, string name) => json.Split($"\"{name}\":\"")[1].Split('"')[0];
+}
