@@ -99,8 +99,11 @@ public sealed class ComparingTests
             ours.Checkout(ours.Resolve(branch), here, "ours", new CheckoutOptions { Overwrite = CheckoutOverwrite.UnionFiles, Whiteouts = true });
         }
 
-        Assert.Equal(Scratch.Describe(scratch["theirs"]), Scratch.Describe(scratch["ours"]));
+        Assert.Equal(Timeless("theirs"), Timeless("ours"));
         Assert.False(here.Exists("ours/hello"));
+
+        // When a merged directory was last changed depends on what was deleted in it, and when.
+        string Timeless(string name) => Scratch.Describe(scratch[name]).Replace(" 0 @a", " now @a", StringComparison.Ordinal);
     }
 
     public static TheoryData<string[]> Prunings => new(

@@ -51,7 +51,7 @@ public sealed class UserModeTests
         {
             using Repository ours = Repository.Create(scratch[mode.Name()], mode);
             Checksum commit = ours.CommitDirectory(scratch.Tree(mode.Name() + "-tree"), new CommitOptions { Branches = ["main"] });
-            Verdict theirs = Judge.Ostree.Ask([.. new[] { "checkout", $"--repo={ours.Path}", "-H", option, "main", scratch["x"] }.Where(static word => word != "")]);
+            Verdict theirs = Judge.Ostree.Ask([.. new[] { "checkout", $"--repo={ours.Path}", "-H", option, "main", scratch["x" + mode] }.Where(static word => word != "")]);
             using Dir here = Dir.Open(scratch.Root);
             CannotLinkException refused = Assert.Throws<CannotLinkException>(
                 () => ours.Checkout(commit, here, "out", new CheckoutOptions { RequireHardlinks = true, UserMode = user }));
