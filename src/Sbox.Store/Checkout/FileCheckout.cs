@@ -39,12 +39,19 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         string path = new ObjectName(content, ObjectType.File).LoosePath(RepositoryMode.Bare);
         FileStat stat = repository.Objects.Dir.TryStat(path) ??
             throw new ObjectMissingException(repository.Path, new ObjectName(content, ObjectType.File));
-        if ((stat.IsRegular && stat.Size == 0) || IsLinkOfBareUser(content) || !TryLink(path, stat, dir, name))
+        if ((stat.IsRegular && stat.Size == 0) || NeedsCopy(content, stat) || !TryLink(path, stat, dir, name))
             Write(repository.LoadFile(content), dir, name, isPrivate);
     }
 
-    // Kept as a regular file there, which is not what it stands for.
-    private bool IsLinkOfBareUser(Checksum content) => repository.Mode == RepositoryMode.BareUser && repository.LoadFile(content).Mode.IsSymlink;
+    // A link is kept as a regular file in bare-user, which is not what it stands for; and what its owner may not read is copied, and made
+    // readable, for a user.
+    private bool NeedsCopy(Checksum content, FileStat stat)
+    {
+        if (!options.UserMode || stat.IsSymlink)
+            return false;
+        Mode mode = repository.Mode == RepositoryMode.BareUser ? repository.LoadFile(content).Mode : new Mode(stat.Mode);
+        return mode.IsSymlink || (mode.Permissions & UserRead) == 0;
+    }
 
     public void Write(FileObject file, Dir dir, string name, bool isPrivate)
     {

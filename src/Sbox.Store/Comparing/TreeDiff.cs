@@ -24,6 +24,9 @@ internal abstract class Compared(string path, bool isDirectory)
 
     public abstract IEnumerable<Compared> Children();
 
+    /// <summary>As it is told of: what is on disk without the leading slash, as libostree has it.</summary>
+    public virtual string Shown => Path;
+
     public string Name => Path[(Path.LastIndexOf('/') + 1)..];
 
     /// <summary>What changed from one to the other.</summary>
@@ -63,7 +66,7 @@ internal abstract class Compared(string path, bool isDirectory)
         void Add(Compared entry)
         {
             TreeDepth.Check(entry.Path, entry.Path);
-            added.Add(entry.Path);
+            added.Add(entry.Shown);
             foreach (Compared child in entry.IsDirectory ? entry.Children() : [])
                 Add(child);
         }
@@ -84,6 +87,8 @@ internal sealed class ComparedEntry(Repository repository, TreeEntry entry) : Co
 internal sealed class ComparedFile(string root, string path, bool isDirectory, FileIdentity how) : Compared(path, isDirectory)
 {
     public override Checksum Identity => how.Of(root + Path);
+
+    public override string Shown => Path.TrimStart('/');
 
     public override IEnumerable<Compared> Children()
     {

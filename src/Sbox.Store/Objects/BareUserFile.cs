@@ -6,7 +6,7 @@ namespace Sbox.Store;
 
 /// <summary>
 /// File objects that any user can keep. <c>bare-user</c>: a regular file of one's own, what else there is to say in its xattr
-/// <c>user.ostreemeta</c>, a symbolic link's target as its content. <c>bare-user-only</c>: files and links as they are, which belong to
+/// <c>user.ostreemeta</c>, a symbolic link's target, with its NUL, as its content. <c>bare-user-only</c>: files and links as they are, which belong to
 /// root and have neither xattrs nor modes beyond 0775.
 /// </summary>
 /// <remarks>docs/formats/file-object.md.</remarks>
@@ -24,7 +24,7 @@ internal static class BareUserFile
         var mode = new Mode(BigEndian.From(items[2]));
         if (!mode.IsRegular && !mode.IsSymlink)
             throw new MalformedException(Format, "mode", "a regular file or symbolic link", $"{mode}");
-        string? target = mode.IsSymlink ? FileName.FromBytes(Linux.Files.ReadAll(file, onDisk)) : null;
+        string? target = mode.IsSymlink ? FileName.FromBytes(Linux.Files.ReadAll(file, onDisk).AsSpan().TrimEnd((byte)0)) : null;
         var header = new FileHeader(BigEndian.From(items[0]), BigEndian.From(items[1]), mode, target, XattrList.From(items[3], Format));
         long size = mode.IsSymlink ? 0 : Linux.Files.Stat(file, onDisk).Size;
         return new FileObject(checksum, header, size, path, () => BareFile.Open(objects, path));

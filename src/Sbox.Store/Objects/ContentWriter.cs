@@ -111,7 +111,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
 
     private int FillWith(string target)
     {
-        byte[] bytes = FileName.ToBytes(target);
+        byte[] bytes = [.. FileName.ToBytes(target), 0]; // with its NUL, as libostree writes it
         if (!bytes.AsSpan().TryCopyTo(buffer))
             throw new MalformedException("file object", "symlink target", $"at most {BufferSize} bytes", $"{bytes.Length}");
         return bytes.Length;
