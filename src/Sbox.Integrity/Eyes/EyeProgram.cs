@@ -221,6 +221,14 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
         return this;
     }
 
+    /// <summary>Takes the device from a directory's inode: a name that is only about to be made has none yet.</summary>
+    public EyeProgram InDirectory(int argument)
+    {
+        code.Load(R9, R6, argument * 8);
+        Inode();
+        return this;
+    }
+
     /// <summary>Hands the record over and ends the program.</summary>
     public byte[] Close() =>
         code.Move(R1, R7).Move(R2, 0).Call(Submit).Place(end).Move(R0, 0).Exit().ToBytes();

@@ -62,7 +62,7 @@ internal static class Sights
         After("chmod_common", KernelAct.SetUserId,
             static eye => eye.OnlyBits(1, SetIdBits).OnlySuccess(2).Open(KernelAct.SetUserId).Argument(1).Entry(0, isPath: true)),
         After("security_inode_create", KernelAct.CreateSetUserId,
-            static eye => eye.OnlyBits(2, SetIdBits).OnlySuccess(3).Open(KernelAct.CreateSetUserId).Argument(2).Entry(1, isPath: false)),
+            static eye => eye.OnlyBits(2, SetIdBits).OnlySuccess(3).Open(KernelAct.CreateSetUserId).Argument(2).InDirectory(0).Entry(1, isPath: false)),
         After("security_inode_setxattr", KernelAct.SetCapabilities,
             static eye => eye.OnlySuccess(6).OnlyText(2, 9, "capabili"u8).Open(KernelAct.SetCapabilities).Entry(1, isPath: false)),
         After("blkdev_open", KernelAct.OpenDevice,
