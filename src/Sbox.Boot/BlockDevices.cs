@@ -68,9 +68,7 @@ public static class BlockDevices
     private static Dictionary<string, string> Properties(string path)
     {
         var properties = new Dictionary<string, string>(StringComparer.Ordinal);
-        if (!File.Exists(path))
-            return properties;
-        foreach (string line in File.ReadLines(path))
+        foreach (string line in ReadLines(path))
         {
             int equals = line.IndexOf('=', StringComparison.Ordinal);
             if (equals > 2 && line.StartsWith("E:", StringComparison.Ordinal))
@@ -80,5 +78,17 @@ public static class BlockDevices
         return properties;
     }
 
-    private static string? ReadLine(string path) => File.Exists(path) ? File.ReadLines(path).FirstOrDefault() : null;
+    private static string? ReadLine(string path) => ReadLines(path).FirstOrDefault();
+
+    private static string[] ReadLines(string path)
+    {
+        try
+        {
+            return File.ReadAllLines(path);
+        }
+        catch (IOException) // it has none, or left while we looked
+        {
+            return [];
+        }
+    }
 }

@@ -7,7 +7,7 @@ using Sbox.Linux;
 // As the first program of the machine, where the initrd has nothing else, it does what is before and after that too.
 const string Usage = "usage: sbox-root [--plan | --explain] [--sysroot DIR] [--command-line TEXT]";
 
-if (Environment.ProcessId == 1)
+if (FirstProgram.IsThis)
     return FirstOfAll(args);
 
 bool planOnly = false, explain = false;
@@ -60,7 +60,7 @@ catch (Exception refused) // mostly LinuxException and MountException; whatever 
 
 static int FirstOfAll(string[] args)
 {
-    bool mayOpenShell = true;
+    bool mayOpenShell = false; // until the command line is known
     try
     {
         FirstProgram.MountApiFileSystems();
@@ -69,15 +69,15 @@ static int FirstOfAll(string[] args)
         KernelArguments arguments = KernelArguments.Parse(line);
         mayOpenShell = signed is null && !RootConfig.AsksForVerity(arguments); // a sealed box opens no way around its seal
         SignedCommandLine.Check(line, signed);
-        FirstProgram.Boot(arguments, args, static line => Say(line, exitCode: 0));
+        FirstProgram.Boot(arguments, args, ConsoleLine.Say);
     }
     catch (NoRootException refusal)
     {
-        Say(refusal.Message, exitCode: 1);
+        ConsoleLine.Say(refusal.Message);
     }
     catch (Exception refused)
     {
-        Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
+        ConsoleLine.Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu");
     }
 
     Emergency.Wait(mayOpenShell);

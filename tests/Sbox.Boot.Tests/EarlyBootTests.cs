@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using CsCheck;
 using Sbox.Judges;
+using Sbox.Linux;
 
 namespace Sbox.Boot.Tests;
 
@@ -54,6 +55,7 @@ public sealed class EarlyBootTests : IDisposable
         foreach (string root in (string[])["LABEL=sbox-root", "UUID=0F0E0D0C-0b0a-4908-8706-050403020100", "PARTLABEL=sbox-root", "/dev/vda2"])
             Assert.Equal("vda2 (ext4 sbox-root)", Look(root)?.Device.ToString());
         Assert.Null(Look("LABEL=other"));
+        Assert.False(Disks.Understands("/dev/disk/by-uuid/0f0e0d0c"));
         Assert.False(Look("LABEL=sbox-root")!.Superblock.HasErrors);
     }
 
@@ -68,6 +70,49 @@ public sealed class EarlyBootTests : IDisposable
     }
 
     [Fact]
+    public void A_disk_that_is_listed_before_it_can_be_opened_is_found_too()
+    {
+        var disks = new Disks("LABEL=late", $"{directory}/sys", $"{directory}/dev");
+        Disk("nvme0n1p2", "259:2", null);
+        File.Delete($"{directory}/dev/nvme0n1p2");
+        Assert.Null(disks.Look());
+        Make("nvme0n1p2", "-L", "late");
+        Assert.Equal("nvme0n1p2", disks.Look()?.Device.Name);
+    }
+
+    [Theory]
+    [InlineData(0, "LUKS\u00ba\u00be", "crypto_LUKS")]
+    [InlineData(536, "LVM2 001", "LVM2_member")]
+    [InlineData(0, "XFSB", "xfs")]
+    [InlineData(65600, "_BHRfS_M", "btrfs")]
+    public void Other_file_systems_are_named_and_never_taken_for_the_root(int at, string magic, string type)
+    {
+        Disk("vda2", "254:2", "sbox-root");
+        var bytes = new byte[Superblock.Length];
+        Encoding.Latin1.GetBytes(magic).CopyTo(bytes, at);
+        File.WriteAllBytes($"{directory}/dev/vda2", bytes);
+        var disks = new Disks("PARTLABEL=sbox-root", $"{directory}/sys", $"{directory}/dev");
+        Assert.Null(disks.Look());
+        Assert.Equal(type, Assert.Single(disks.Present).FileSystem);
+    }
+
+    [Fact]
+    public void Parameters_of_modules_come_from_the_command_line_as_modprobe_reads_it()
+    {
+        var drivers = new Drivers(KernelArguments.Parse("quiet nvme-core.io_timeout=30 nvme_core.multipath=N other.x=1 modprobe.blacklist=a,b-c"), directory, directory);
+        Assert.Equal("io_timeout=30 multipath=N", drivers.Parameters("nvme_core"));
+        Assert.Equal("", drivers.Parameters("virtio_blk"));
+    }
+
+    [Theory]
+    [InlineData("noatime", MountAttributes.NoAccessTime)]
+    [InlineData("defaults", MountAttributes.None)]
+    [InlineData("nodev", MountAttributes.NoDevices)]
+    [InlineData("commit=30", null)]
+    public void What_is_the_mounts_own_is_told_from_what_is_the_file_systems(string option, MountAttributes? attribute) =>
+        Assert.Equal(attribute, FirstProgram.AttributeOf(option));
+
+    [Fact]
     public void A_file_system_that_the_kernel_marked_as_damaged_is_known()
     {
         Disk("vda2", "254:2", null);
@@ -79,7 +124,7 @@ public sealed class EarlyBootTests : IDisposable
     [Fact]
     public void Bytes_that_are_no_ext4_are_none()
     {
-        Gen.Byte.Array[0, 4096].Sample(bytes => Superblock.Parse(bytes) is null || bytes.Length >= Superblock.Length);
+        Gen.Byte.Array[0, 4096].Sample(bytes => Superblock.Parse(bytes) is null or { Label: "" }); // never throws
         Assert.Null(Superblock.Parse(new byte[Superblock.Length]));
     }
 

@@ -23,15 +23,20 @@ internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev
     /// <summary>Whether this is a way to name a disk that is understood here.</summary>
     public static bool Understands(string root) =>
         root.StartsWith("LABEL=", StringComparison.Ordinal) || root.StartsWith("UUID=", StringComparison.Ordinal)
-        || root.StartsWith("PARTLABEL=", StringComparison.Ordinal) || root.StartsWith("/dev/", StringComparison.Ordinal);
+        || root.StartsWith("PARTLABEL=", StringComparison.Ordinal) || (root.StartsWith("/dev/", StringComparison.Ordinal) && root.LastIndexOf('/') == 4);
 
     /// <summary>Looks at what is new; null while the one that is wanted is not there.</summary>
     public ProbedDisk? Look()
     {
         foreach (BlockDevice device in BlockDevices.List(sys, udev: "/nonexistent"))
         {
-            // A drive whose medium is changed keeps its name; its size is new.
-            if (!looked.Add($"{device.Name} {Line($"{sys}/class/block/{device.Name}/size")}") || Probe(device.Name) is not { } superblock)
+            // A drive whose medium is changed keeps its name; its size is new. A disk is in sysfs some milliseconds before it can be opened,
+            // and one that spins up fails its first reads: only what was read is not looked at again.
+            string seen = $"{device.Name} {Line($"{sys}/class/block/{device.Name}/size")}";
+            if (looked.Contains(seen) || !TryRead(device.Name, out byte[] bytes))
+                continue;
+            looked.Add(seen);
+            if (Superblock.Parse(bytes) is not { } superblock)
                 continue;
             found.Add(new ProbedDisk(device with
             {
@@ -48,7 +53,7 @@ internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev
         return found.FirstOrDefault(IsWanted);
     }
 
-    private bool IsWanted(ProbedDisk disk) => root.Split('=', 2) switch
+    private bool IsWanted(ProbedDisk disk) => disk.Superblock.Type == Superblock.Ext4 && root.Split('=', 2) switch
     {
         ["LABEL", var label] => disk.Superblock.Label == label,
         ["UUID", var uuid] => disk.Superblock.Uuid.Equals(uuid, StringComparison.OrdinalIgnoreCase),
@@ -56,25 +61,42 @@ internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev
         _ => root == disk.Device.Path,
     };
 
-    private Superblock? Probe(string name)
+    private bool TryRead(string name, out byte[] bytes)
     {
+        bytes = [];
         try
         {
             using Dir devices = Dir.Open(dev);
             using SafeFileHandle? device = devices.TryOpenFile(name);
-            var bytes = new byte[Superblock.Length];
-            return device is null ? null : Superblock.Parse(bytes.AsSpan(0, RandomAccess.Read(device, bytes, fileOffset: 0)));
+            if (device is null)
+                return false;
+            var buffer = new byte[Superblock.Length];
+            int filled = 0;
+            for (int read; filled < buffer.Length && (read = RandomAccess.Read(device, buffer.AsSpan(filled), filled)) > 0;)
+                filled += read;
+            bytes = buffer[..filled];
+            return true;
         }
-        catch (IOException) // a drive without a medium, a disk that fails: it is not the one that is looked for
+        catch (IOException) // not there yet, a drive without a medium, a disk that fails: asked again in the next round
         {
-            return null;
+            return false;
         }
     }
 
     private string PartitionName(string name) =>
-        File.Exists($"{sys}/class/block/{name}/uevent")
-            ? File.ReadLines($"{sys}/class/block/{name}/uevent").FirstOrDefault(static line => line.StartsWith("PARTNAME=", StringComparison.Ordinal))?["PARTNAME=".Length..] ?? ""
-            : "";
+        Lines($"{sys}/class/block/{name}/uevent").FirstOrDefault(static line => line.StartsWith("PARTNAME=", StringComparison.Ordinal))?["PARTNAME=".Length..] ?? "";
 
-    private static string Line(string path) => File.Exists(path) ? File.ReadLines(path).FirstOrDefault() ?? "" : "";
+    private static string Line(string path) => Lines(path).FirstOrDefault() ?? "";
+
+    private static string[] Lines(string path)
+    {
+        try
+        {
+            return File.ReadAllLines(path);
+        }
+        catch (IOException) // the device left while we looked
+        {
+            return [];
+        }
+    }
 }

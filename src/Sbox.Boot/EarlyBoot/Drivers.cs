@@ -3,11 +3,14 @@ using Sbox.Linux;
 namespace Sbox.Boot;
 
 /// <summary>Loads the kernel modules of an initrd: those that a device asks for by its modalias, and those asked for by name.</summary>
+/// <param name="arguments">The kernel command line: <c>MODULE.PARAMETER=VALUE</c> and <c>modprobe.blacklist=</c> are modprobe's to heed, and here is none.</param>
 /// <param name="initrd">Where the initrd's files are.</param>
 /// <param name="sys">Where sysfs is.</param>
-internal sealed class Drivers(string initrd = "/", string sys = "/sys")
+internal sealed class Drivers(KernelArguments arguments, string initrd = "/", string sys = "/sys")
 {
     private readonly ModuleIndex index = Read(initrd);
+    private readonly HashSet<string> unwanted = [.. arguments.GetAll("modprobe.blacklist")
+        .SelectMany(static list => (list ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries)).Select(Normal)];
     private readonly HashSet<string> asked = new(StringComparer.Ordinal), loaded = new(StringComparer.Ordinal);
 
     /// <summary>What could not be loaded, and why; a disk that stays away may be due to it.</summary>
@@ -23,7 +26,7 @@ internal sealed class Drivers(string initrd = "/", string sys = "/sys")
             try
             {
                 using Dir files = Dir.Open(initrd);
-                KernelModules.Load(files.ReadAll(ModuleIndex.FileInInitrd(name)), name);
+                KernelModules.Load(files.ReadAll(ModuleIndex.FileInInitrd(name)), name, Parameters(name));
             }
             catch (LinuxException refused)
             {
@@ -37,10 +40,17 @@ internal sealed class Drivers(string initrd = "/", string sys = "/sys")
     {
         foreach (string modalias in Modaliases().Where(asked.Add).ToList())
         {
-            foreach (string module in index.For(modalias))
+            foreach (string module in index.For(modalias).Where(module => !unwanted.Contains(module)))
                 Load(module);
         }
     }
+
+    /// <summary>What the command line sets of a module: <c>nvme_core.io_timeout=30</c> gives <c>io_timeout=30</c>.</summary>
+    internal string Parameters(string module) => string.Join(' ', arguments
+        .Where(argument => argument.Key.IndexOf('.', StringComparison.Ordinal) is > 0 and var dot && Normal(argument.Key[..dot]) == module)
+        .Select(static argument => argument.ToString()[(argument.Key.IndexOf('.', StringComparison.Ordinal) + 1)..]));
+
+    private static string Normal(string name) => name.Replace('-', '_');
 
     private IEnumerable<string> Modaliases()
     {

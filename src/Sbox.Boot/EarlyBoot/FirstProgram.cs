@@ -13,6 +13,11 @@ public static class FirstProgram
     private static readonly TimeSpan DiskLimit = TimeSpan.FromSeconds(60), Patience = TimeSpan.FromSeconds(3);
     private static readonly string[] ApiFileSystems = ["dev", "proc", "sys", "run"];
 
+    /// <summary>
+    /// Whether this process is the first of a machine, in an initrd that was made for it: process 1 of a container is not.
+    /// </summary>
+    public static bool IsThis => Environment.ProcessId == 1 && File.Exists($"/{ModuleIndex.PathInInitrd}");
+
     /// <summary>Mounts what programs expect of a kernel. First of all: even the command line is read from there.</summary>
     /// <exception cref="IOException">The kernel refused.</exception>
     public static void MountApiFileSystems()
@@ -36,7 +41,31 @@ public static class FirstProgram
         string root = config.Root ?? throw new NoRootException("the kernel command line has no root=; it names the disk, as root=LABEL=sbox-root");
         if (!Disks.Understands(root))
             throw new NoRootException($"root={root}: this initrd finds disks by LABEL=, UUID=, PARTLABEL= and /dev/NAME; one made by dracut knows more");
-        var drivers = new Drivers();
+        foreach (KernelArgument unheeded in arguments.Where(static argument => argument.Key.StartsWith("rd.", StringComparison.Ordinal)))
+            say($"{unheeded} is for an initrd made by dracut, and is not heeded by this one");
+        var drivers = new Drivers(arguments);
+        try
+        {
+            MakeRoot(config, root, drivers, say);
+        }
+        catch (Exception refused) when (refused is IOException && drivers.Refused.Count > 0)
+        {
+            throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
+        }
+
+        string init = arguments.Get("init") ?? "/sbin/init";
+        try
+        {
+            BecomeInit(init, forInit);
+        }
+        catch (LinuxException refused) when (refused.Call == "execve")
+        {
+            throw new NoRootException($"the deployment's root is there, and its {init} does not start: {refused.Message}");
+        }
+    }
+
+    private static void MakeRoot(RootConfig config, string root, Drivers drivers, Action<string> say)
+    {
         ProbedDisk disk = WaitFor(root, drivers, say);
         if (disk.Superblock.HasErrors)
             say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
@@ -46,7 +75,6 @@ public static class FirstProgram
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
         RootMounter.Execute(plan);
-        BecomeInit(arguments.Get("init") ?? "/sbin/init", forInit);
     }
 
     private static ProbedDisk WaitFor(string root, Drivers drivers, Action<string> say)
@@ -65,7 +93,8 @@ public static class FirstProgram
                 string present = string.Join(", ", disks.Present);
                 throw new NoRootException(
                     $"the disk root={root} did not appear; file systems here: {(present.Length > 0 ? present : "none")}: connect the disk and reboot"
-                    + (drivers.Refused.Count > 0 ? $" (drivers that the kernel refused: {string.Join("; ", drivers.Refused)})" : ""));
+                    + (disks.Present.Any(static disk => disk.FileSystem != Superblock.Ext4) ? "; other file systems than ext4, and what is below them, are known to an initrd made by dracut" : "")
+                    + (drivers.Refused.Count > 0 ? $"; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}" : ""));
             }
 
             if (!said && (said = waited > Patience))
@@ -78,17 +107,33 @@ public static class FirstProgram
     {
         using FileSystemContext context = FileSystemContext.Open(disk.Superblock.Type);
         context.Set("source", disk.Device.Path).Set("ro");
+        MountAttributes attributes = MountAttributes.ReadOnly;
         foreach (string option in config.RootFlags?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [])
         {
-            if (option.Split('=', 2) is [var key, var value])
+            if (AttributeOf(option) is { } attribute)
+                attributes |= attribute;
+            else if (option.Split('=', 2) is [var key, var value])
                 context.Set(key, value);
-            else if (option is not ("ro" or "rw"))
+            else
                 context.Set(option);
         }
 
-        using DetachedMount mount = context.Create(MountAttributes.ReadOnly);
+        using DetachedMount mount = context.Create(attributes);
         mount.AttachAt(Sysroot);
     }
+
+    /// <summary>What of mount(8)'s options is the mount's own and not the file system's; null for the file system's.</summary>
+    internal static MountAttributes? AttributeOf(string option) => option switch
+    {
+        "ro" or "rw" or "defaults" or "relatime" or "atime" or "diratime" or "suid" or "dev" or "exec" => MountAttributes.None,
+        "noatime" => MountAttributes.NoAccessTime,
+        "strictatime" => MountAttributes.StrictAccessTime,
+        "nodiratime" => MountAttributes.NoDirectoryAccessTime,
+        "nosuid" => MountAttributes.NoSetUid,
+        "nodev" => MountAttributes.NoDevices,
+        "noexec" => MountAttributes.NoExecute,
+        _ => null,
+    };
 
     private static void BecomeInit(string init, IReadOnlyList<string> arguments)
     {

@@ -30,12 +30,13 @@ public sealed record ModuleIndex(IReadOnlyList<ListedModule> Modules, IReadOnlyL
     public IReadOnlyList<string> LoadOrder(string module)
     {
         var order = new List<string>();
+        var seen = new HashSet<string>(StringComparer.Ordinal);
         Visit(module);
         return order;
 
         void Visit(string name)
         {
-            if (order.Contains(name) || Modules.FirstOrDefault(each => each.Name == name) is not { } found)
+            if (!seen.Add(name) || Modules.FirstOrDefault(each => each.Name == name) is not { } found)
                 return;
             foreach (string need in found.Needs)
                 Visit(need);

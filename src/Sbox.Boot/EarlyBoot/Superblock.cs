@@ -4,8 +4,10 @@ using System.Text;
 
 namespace Sbox.Boot;
 
-/// <summary>What a disk's first bytes say of the file system on it, as far as a box's root can be on it: ext4.</summary>
-/// <param name="Type">Its type, as mount(8) calls it.</param>
+/// <summary>
+/// What a disk's first bytes say of the file system on it: all of an ext4, on which a box's root can be, and of others only what they are.
+/// </summary>
+/// <param name="Type">Its type, as blkid(8) calls it.</param>
 /// <param name="Label">Its label; empty when it has none.</param>
 /// <param name="Uuid">Its UUID, lower case.</param>
 /// <param name="HasErrors">Whether the kernel marked it as damaged: it wants e2fsck.</param>
@@ -13,23 +15,38 @@ namespace Sbox.Boot;
 internal sealed record Superblock(string Type, string Label, string Uuid, bool HasErrors)
 {
     /// <summary>How many of a disk's first bytes must be known.</summary>
-    public const int Length = 2048;
+    public const int Length = 65536 + 4096;
+
+    /// <summary>The one type that can be a root here.</summary>
+    public const string Ext4 = "ext4";
 
     private const int Start = 1024, Magic = 0x38, State = 0x3A, UuidAt = 0x68, LabelAt = 0x78, LabelLength = 16;
     private const ushort HasErrorsBit = 2;
 
-    /// <summary>Reads it; null when there is no ext4.</summary>
+    /// <summary>Reads it; null when nothing known is there.</summary>
     /// <param name="disk">The first bytes, <see cref="Length"/> or fewer on a smaller disk.</param>
     public static Superblock? Parse(ReadOnlySpan<byte> disk)
     {
-        if (disk.Length < Length || BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + Magic)..]) != 0xEF53)
-            return null;
+        if (disk.Length < 2 * Start || BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + Magic)..]) != 0xEF53)
+            return OfOthers(disk) is { } type ? new Superblock(type, "", "", HasErrors: false) : null;
         ReadOnlySpan<byte> label = disk.Slice(Start + LabelAt, LabelLength);
         int end = label.IndexOf((byte)0);
         string hex = Convert.ToHexStringLower(disk.Slice(Start + UuidAt, 16));
         return new Superblock(
-            "ext4", Encoding.UTF8.GetString(end < 0 ? label : label[..end]),
+            Ext4, Encoding.UTF8.GetString(end < 0 ? label : label[..end]),
             string.Create(CultureInfo.InvariantCulture, $"{hex[..8]}-{hex[8..12]}-{hex[12..16]}-{hex[16..20]}-{hex[20..]}"),
             (BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + State)..]) & HasErrorsBit) != 0);
     }
+
+    // What a person may have instead of an ext4, so that the line on the console can name it.
+    private static string? OfOthers(ReadOnlySpan<byte> disk) =>
+        Has(disk, 0, [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE]) ? "crypto_LUKS"
+        : Has(disk, 512 + 24, "LVM2 001"u8) ? "LVM2_member"
+        : Has(disk, 0, "XFSB"u8) ? "xfs"
+        : Has(disk, 65536 + 64, "_BHRfS_M"u8) ? "btrfs"
+        : Has(disk, 4096, [0xFC, 0x4E, 0x2B, 0xA9]) ? "linux_raid_member"
+        : null;
+
+    private static bool Has(ReadOnlySpan<byte> disk, int at, ReadOnlySpan<byte> magic) =>
+        disk.Length >= at + magic.Length && disk.Slice(at, magic.Length).SequenceEqual(magic);
 }

@@ -55,15 +55,16 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, null) { EspUnseen = "--esp=PATH names the EFI partition, which says so" };
         if (!Environment.IsPrivilegedProcess)
             return new Box(OstreeSysroot.Open(path), null, null) { EspUnseen = "only root may look at the EFI partition, which says so: sudo sbox status" };
-        PrivateMounts.Enter();
-        PrivateMounts mounts = PrivateMounts.Look(path);
+        PrivateMounts? mounts = null;
         try
         {
+            PrivateMounts.Enter();
+            mounts = PrivateMounts.Look(path);
             return new Box(OstreeSysroot.Open(path), mounts, mounts.MountEsp());
         }
-        catch (Exception unseen) when (unseen is NoEspException or MountException)
+        catch (Exception unseen) when (unseen is NoEspException or MountException or LinuxException)
         {
-            // A kernel without FAT, a disk that is failing: what runs can be told all the same.
+            // A kernel without FAT, a disk that is failing, root without the right to mount: what runs can be told all the same.
             return new Box(OstreeSysroot.Open(path), mounts, null) { EspUnseen = unseen.Message };
         }
     }

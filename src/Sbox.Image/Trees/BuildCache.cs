@@ -13,10 +13,10 @@ namespace Sbox.Image;
 public sealed record BuildCache(string Root)
 {
     /// <summary>How many base trees are kept.</summary>
-    public const int BasesKept = 3;
+    public const int BasesKept = 6;
 
     /// <summary>How many initrds are kept: a base tree has one for each set of drivers, modules and programs.</summary>
-    public const int InitrdsKept = 6;
+    public const int InitrdsKept = 12;
 
     private const string LockName = ".lock", BaseSuffix = ".tar.zst", InitrdSuffix = ".img";
 
@@ -85,7 +85,7 @@ public sealed record BuildCache(string Root)
             .Where((files, rank) => rank >= kept || !dir.Exists(files.Key + suffix))
             .Select(files => files.OrderBy(name => name == files.Key + suffix).ToArray())];
         foreach (string name in unwanted.SelectMany(static files => files))
-            dir.TryUnlink(name);
+            dir.RemoveAll(name);
     }
 
     /// <summary>A directory of its own for one build; first those that killed builds left behind are removed.</summary>

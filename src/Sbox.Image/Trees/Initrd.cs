@@ -9,7 +9,7 @@ internal static class Initrd
     private static readonly string[] Drivers =
     [
         "virtio", "virtio_pci", "virtio_blk", "virtio_scsi", "ahci", "ata_piix", "nvme", "vmd", "usb_storage", "uas", "sd_mod", "sr_mod",
-        "sdhci_pci", "sdhci_acpi", "mmc_block", "mptspi", "vmw_pvscsi", "hv_storvsc", "hv_vmbus", "xen_blkfront",
+        "sdhci_pci", "sdhci_acpi", "mmc_block", "mptspi", "vmw_pvscsi", "hv_storvsc", "hv_vmbus", "pci_hyperv", "hyperv_keyboard", "virtio_mmio", "xen_blkfront",
         "ehci_pci", "ohci_pci", "uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "atkbd", "i8042",
         "ext4", "erofs", "overlay", "loop",
     ];

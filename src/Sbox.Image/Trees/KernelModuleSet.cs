@@ -31,6 +31,7 @@ internal sealed class KernelModuleSet(TreeRoot tree, string kernel)
         List<(string Pattern, string Module)> aliases = [.. Words("modules.alias", "alias").Select(static words => (words[1], Normal(words[2])))];
         ILookup<string, string> before = Words("modules.softdep", "softdep").SelectMany(words => Before(words, aliases)).ToLookup(static pair => pair.Key, static pair => pair.Value);
         var chosen = new List<ListedModule>();
+        var seen = new HashSet<string>(StringComparer.Ordinal); // soft dependencies may lead in a circle
         foreach (string driver in drivers.Select(Normal))
             Add(driver);
         return new ModuleIndex(chosen, [.. aliases
@@ -39,7 +40,7 @@ internal sealed class KernelModuleSet(TreeRoot tree, string kernel)
 
         void Add(string module)
         {
-            if (!modules.TryGetValue(module, out (string File, string[] Needs) found) || chosen.Exists(each => each.Name == module))
+            if (!modules.TryGetValue(module, out (string File, string[] Needs) found) || !seen.Add(module))
                 return;
             string[] needs = [.. found.Needs.Select(NameOf), .. before[module].Where(modules.ContainsKey)];
             foreach (string need in needs)

@@ -13,10 +13,10 @@ internal static class OwnInitrd
     private const string Archive = "boot/sbox-initrd.cpio", Modules = "boot/sbox-initrd.modules";
 
     // For the emergency shell: enough to look around and to mount something.
-    private static readonly string[] ShellKit = ["bash", "cat", "ls", "mount", "umount", "dmesg", "mkdir", "sleep", "stty"];
+    private static readonly string[] ShellKit = ["bash", "cat", "ls", "mount", "umount", "dmesg", "mkdir", "setsid", "sleep", "stty", "sync"];
 
     /// <summary>A word for each thing that this version puts in; it is part of the cache's key.</summary>
-    public static IReadOnlyList<string> Contents { get; } = ["own initrd 1", .. ShellKit];
+    public static IReadOnlyList<string> Contents { get; } = ["own initrd 3", .. ShellKit];
 
     public static void Make(
         TreeRoot tree, IReadOnlyList<string> drivers, IReadOnlyList<string> required, string kernel, long sourceDateEpoch, string destination, StepRunner runner)
@@ -59,11 +59,11 @@ internal static class OwnInitrd
             ? Followed(tree, Path.Combine(Path.GetDirectoryName("/" + real)!, tree.Dir.ReadLink(real)).TrimStart('/')) : real;
     }
 
-    // What the dynamic linker would load for the kit: ldd's lines are "name => /path (address)" or "/path (address)".
+    // What the dynamic linker would load for the kit, and itself: ldd's lines are a tab and "name => /path (address)" or "/path (address)".
     private static IReadOnlyList<string> Libraries(TreeRoot tree, long sourceDateEpoch, StepRunner runner)
     {
         var libraries = new SortedSet<string>(StringComparer.Ordinal);
-        var listing = runner with { Progress = new Lines(line => libraries.UnionWith(line.Split(' ').Where(static word => word.StartsWith('/')).Select(static word => word.TrimEnd(':')).Select(tree.Locate))) };
+        var listing = runner with { Progress = new Lines(line => libraries.UnionWith(line.Split([' ', '\t']).Where(static word => word.StartsWith('/')).Select(static word => word.TrimEnd(':')).Select(tree.Locate))) };
         listing.Run(InTree.Command(tree, "ldd", [.. ShellKit.Select(static program => $"/usr/bin/{program}")], sourceDateEpoch));
         return [.. libraries.Where(path => !path.StartsWith("usr/bin/", StringComparison.Ordinal))];
     }

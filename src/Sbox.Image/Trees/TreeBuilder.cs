@@ -20,6 +20,7 @@ public sealed class TreeBuilder(BuildCache cache)
         if (recipe.Programs && (wanted is null || wanted.Missing().Count > 0))
             throw new BuildFailedException("programs", $"the recipe puts sbox into the tree, but there is no {string.Join(", no ", wanted?.Missing() ?? ["sbox"])}");
 
+        using IDisposable held = cache.Hold();
         Checksum key = RecipeDigest.OfPackages(recipe.Packages);
         using var digest = new InputDigest("sbox tree 1");
         digest.Add(RecipeDigest.Of(recipe).Span).Add(wanted is null ? [] : wanted.Digest().Span);
@@ -38,7 +39,16 @@ public sealed class TreeBuilder(BuildCache cache)
         BuiltTree built;
         using (cache.Hold())
             built = BuildHeld(plan, progress, cancel);
-        cache.Tidy();
+        try
+        {
+            cache.Tidy();
+        }
+        catch (IOException untidy)
+        {
+            // The tree is built: a cache that cannot be tidied is no reason to lose it.
+            progress?.Report(new BuildStep("tidy", untidy.Message));
+        }
+
         return built;
     }
 

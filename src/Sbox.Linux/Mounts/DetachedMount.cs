@@ -16,6 +16,12 @@ public enum MountAttributes : uint
     NoDevices = 4,
     /// <summary>Nothing is executed.</summary>
     NoExecute = 8,
+    /// <summary>Access times are not written.</summary>
+    NoAccessTime = 0x10,
+    /// <summary>Access times are always written.</summary>
+    StrictAccessTime = 0x20,
+    /// <summary>Access times of directories are not written.</summary>
+    NoDirectoryAccessTime = 0x80,
     /// <summary>Symbolic links are not followed.</summary>
     NoSymlinkFollow = 0x200000,
 }

@@ -52,7 +52,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
             PruneReport pruned = sysroot.Repository.Prune(options, cancel);
             return new CleanupReport(removed, pruned.ObjectsDeleted, pruned.BytesFreed);
         }
-        catch (Exception broken) when (broken is ObjectMissingException or ObjectCorruptException)
+        catch (Exception broken) when (broken is RepositoryException or IOException)
         {
             // What boots is activated by now: a repository with a hole keeps its garbage, and the box its upgrades.
             return new CleanupReport(removed, 0, 0) { Notes = [$"The repository was not cleaned up: {broken.Message}"] };

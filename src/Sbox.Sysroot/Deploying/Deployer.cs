@@ -143,7 +143,7 @@ public sealed class Deployer : IDisposable
     }
 
     /// <summary>What boots when nobody chooses: by firmware and ESP where there is one that says so, else the first boot entry.</summary>
-    public Deployment? CurrentDefault => OfEntry(esp?.Choice.Entry) ?? sysroot.Deployments.FirstOrDefault();
+    public Deployment? CurrentDefault => OfEntry(ChosenEntry()) ?? sysroot.Deployments.FirstOrDefault();
 
     /// <summary>The deployment that a menu entry starts; null where it starts none of these.</summary>
     /// <param name="entry">The entry's file name; null for none.</param>
@@ -160,6 +160,18 @@ public sealed class Deployer : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => espDir?.Dispose();
+
+    private string? ChosenEntry()
+    {
+        try
+        {
+            return esp?.Choice.Entry;
+        }
+        catch (LinuxException)
+        {
+            return esp!.Default; // firmware whose variables cannot be read: loader.conf is what is left
+        }
+    }
 
     private IDisposable Begin()
     {

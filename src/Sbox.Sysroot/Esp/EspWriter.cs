@@ -45,7 +45,7 @@ public sealed partial class EspWriter
 
     /// <summary>Whether these deployments and no others are there, the first one the default.</summary>
     internal bool IsInStep(IReadOnlyList<DeploymentName> wanted) =>
-        UnifiedKernels().Keys.Select(UnifiedKernel.WithoutCounter).Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
+        UnifiedKernels().Keys.Select(UnifiedKernel.WithoutCounter).Distinct().Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
         && (wanted.Count == 0 || (Default is { } name && UnifiedKernel.IsOf(name, wanted[0])));
 
     /// <summary>Refuses before anything is written where these bytes fit neither beside what is there nor in the place of what is dropped.</summary>
@@ -121,7 +121,16 @@ public sealed partial class EspWriter
     {
         if (sysroot.Firmware is not { } firmware)
             return [];
-        BootChoice choice = Choice;
+        BootChoice choice;
+        try
+        {
+            choice = Choice;
+        }
+        catch (LinuxException unread)
+        {
+            return [$"What the firmware was told to boot cannot be read ({unread.Message}): if the next boot brings another version, choose in the boot menu"];
+        }
+
         var notes = new List<string>();
         if (choice.Variable is { } set && !Means(choice.Entry, wanted))
             notes.Add(Forget("LoaderEntryDefault", set, firmware.ForgetEntryDefault));

@@ -6,6 +6,7 @@ namespace Sbox.Image.Tests;
 /// <summary>What builds leave for the next one, and what they no longer keep.</summary>
 public sealed class BuildCacheTests : IDisposable
 {
+    private const int Many = BuildCache.InitrdsKept + 3;
     private readonly TempDirectory directory = new();
     private readonly BuildCache cache;
 
@@ -38,7 +39,7 @@ public sealed class BuildCacheTests : IDisposable
     [Fact]
     public void The_base_trees_and_initrds_that_were_used_last_are_kept_and_nothing_else()
     {
-        for (int age = 0; age < 9; age++)
+        for (int age = 0; age < Many; age++)
         {
             Age(cache.BasePackages($"k{age}"), 0); // when it was made does not count
             Age(cache.BaseTree($"k{age}"), age);
@@ -47,22 +48,23 @@ public sealed class BuildCacheTests : IDisposable
 
         Age(cache.Initrd("cut") + ".123.tmp", 0);
         File.Delete(cache.BaseTree("k1"));
-        BuildCache.Used(cache.BaseTree("k8"));
+        BuildCache.Used(cache.BaseTree($"k{Many - 1}"));
         cache.Tidy();
-        Assert.Equal(["k0.packages", "k0.tar.zst", "k2.packages", "k2.tar.zst", "k8.packages", "k8.tar.zst"], Names("base"));
-        Assert.Equal(["k0.img", "k1.img", "k2.img", "k3.img", "k4.img", "k5.img"], Names("initrd"));
+        string[] bases = [.. Enumerable.Range(0, BuildCache.BasesKept).Where(static age => age != 1).Select(static age => $"k{age}"), $"k{Many - 1}"];
+        Assert.Equal(bases.SelectMany(static key => new[] { $"{key}.packages", $"{key}.tar.zst" }).Order(StringComparer.Ordinal), Names("base"));
+        Assert.Equal(Enumerable.Range(0, BuildCache.InitrdsKept).Select(static age => $"k{age}.img").Order(StringComparer.Ordinal), Names("initrd"));
     }
 
     [Fact]
     public void Nothing_goes_while_another_build_runs()
     {
-        for (int age = 0; age < 9; age++)
+        for (int age = 0; age < Many; age++)
             Age(cache.Initrd($"k{age}"), age);
         using (cache.Hold())
         using (cache.Hold()) // any number of builds at a time
         {
             cache.Tidy();
-            Assert.Equal(9, Names("initrd").Length);
+            Assert.Equal(Many, Names("initrd").Length);
         }
 
         cache.Tidy();
