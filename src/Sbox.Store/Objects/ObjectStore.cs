@@ -72,20 +72,21 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
             RepositoryMode.BareUser => BareUserFile.Load(Dir, checksum, file!, path),
             RepositoryMode.BareUserOnly => BareUserFile.LoadOnly(Dir, checksum, file, path),
             _ => BareFile.Load(Dir, checksum, file, path),
-        });
+        }, onlyItsHeader: Mode == RepositoryMode.Bare);
     }
 
     /// <summary>What a bare object's bytes hash to, whatever its name says.</summary>
     public Checksum HashBare(ObjectName name, FileHasher hasher) => OnFile(name, (file, path) => BareFile.Hash(Dir, file, path, hasher));
 
-    private T OnFile<T>(ObjectName name, Func<SafeFileHandle?, string, T> use)
+    // A header in mode bare is what stat says and the xattrs: whoever may not read the file may list it all the same.
+    private T OnFile<T>(ObjectName name, Func<SafeFileHandle?, string, T> use, bool onlyItsHeader = false)
     {
         string path = name.LoosePath(Mode);
         using SafeFileHandle? file = Dir.TryOpenFile(path, out Errno errno);
         if (errno == Errno.ENOENT)
             throw new ObjectMissingException(Dir.Path, name);
         // A symbolic link cannot be opened; where links are kept as links it is an object like any other.
-        if (file is null && !(errno == Errno.ELOOP && Mode.KeepsLinks()))
+        if (file is null && !(errno == Errno.ELOOP && Mode.KeepsLinks()) && !(errno == Errno.EACCES && onlyItsHeader))
             throw new LinuxException(errno, "openat", PathOf(name));
         try
         {
