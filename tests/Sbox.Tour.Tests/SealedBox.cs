@@ -6,8 +6,7 @@ using Sbox.Vm;
 namespace Sbox.Tour.Tests;
 
 /// <summary>
-/// A sealed disk of the demo's first version, and firmware that enrolled its owner's keys by booting it once. That first boot is kept
-/// running for the tests that look at a whole box; the others start machines of their own from its disk and firmware variables.
+/// A sealed disk of the demo's first version, and firmware variables with its owner's keys. Every test starts a machine of its own.
 /// </summary>
 public sealed class SealedBox : IDisposable
 {
@@ -52,23 +51,38 @@ public sealed class SealedBox : IDisposable
     /// <summary>The command line that is signed.</summary>
     public string CommandLine { get; }
 
-    /// <summary>Whether the firmware has the keys: the first boot came to its end.</summary>
-    public bool HasEnrolled => File.Exists(Of("first/vars.qcow2"));
-
     public string Of(string name) => Path.Combine(directory, name);
 
     /// <summary>Where the root partition begins on the disk.</summary>
     public long RootOffset => long.Parse(Judge.OnPath("sfdisk").Run("--json", Disk).Split("\"start\": ")[2].Split(',')[0]) * 512;
 
     /// <summary>A machine of its own, with firmware that checks signatures.</summary>
-    /// <param name="name">Its directory; a copy of the first one's firmware variables unless it is the first.</param>
+    /// <param name="name">Its directory.</param>
+    /// <param name="enrolled">Whether its firmware has the owner's keys already.</param>
     /// <param name="more">More arguments for QEMU.</param>
-    public Sbox.Vm.Vm Start(string name, params string[] more)
+    public Sbox.Vm.Vm Start(string name, bool enrolled, params string[] more)
     {
         Directory.CreateDirectory(Of(name));
-        if (name != "first" && !File.Exists(Of($"{name}/vars.qcow2")))
-            File.Copy(Of("first/vars.qcow2"), Of($"{name}/vars.qcow2"));
+        if (enrolled)
+            File.Copy(EnrolledVariables(), Of($"{name}/vars.qcow2"));
         return Sbox.Vm.Vm.Start(new VmOptions(Of(name), Disk) { SecureBoot = true, Patient = false, MoreArguments = more });
+    }
+
+    // Once for all tests: power-on in setup mode until the boot loader has enrolled and the firmware starts again.
+    private string EnrolledVariables()
+    {
+        if (!File.Exists(Of("enrolled.qcow2")))
+        {
+            using (Sbox.Vm.Vm vm = Start("enrolling", enrolled: false))
+            {
+                vm.Console.WaitFor("Secure Boot keys successfully enrolled", BootLimit);
+                vm.Console.WaitFor("BdsDxe: starting", BootLimit);
+            }
+
+            File.Move(Of("enrolling/vars.qcow2"), Of("enrolled.qcow2"));
+        }
+
+        return Of("enrolled.qcow2");
     }
 
     /// <summary>A machine's own changes of the disk, before it is started: it sees what is written here.</summary>
