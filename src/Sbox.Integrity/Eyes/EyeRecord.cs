@@ -69,9 +69,9 @@ internal static class EyeRecord
     public const int ObjectDevice = 132;
     public const int ObjectInode = 136;
     public const int ProgramPath = 144;
-    public const int ProgramDepth = 8;
+    public const int ProgramDepth = 12;
     public const int ObjectPath = ProgramPath + (ProgramDepth * ComponentSize);
-    public const int ObjectDepth = 10;
+    public const int ObjectDepth = 20; // drivers lie 13 deep: usr lib modules VERSION kernel drivers net ethernet ...
     public const int ComponentSize = 40;
     public const int FirstText = ObjectPath;
     public const int FirstTextSize = 256;

@@ -33,7 +33,8 @@ public sealed class SentinelTests(ITestOutputHelper output)
         Alarm alarm = world.Next(kind);
         output.WriteLine(alarm.ToJson());
         Assert.NotEqual(0u, alarm.Namespace);
-        Assert.Equal("mount", alarm.Culprit!.Name);
+        // Where the mount was there before the new namespace was looked at, its maker is named first.
+        Assert.Contains(alarm.Culprit!.Name, new[] { "mount", "unshare" });
     }
 
     [Fact]
@@ -47,13 +48,16 @@ public sealed class SentinelTests(ITestOutputHelper output)
         Assert.Equal("mount", alarm.Culprit!.Name);
     }
 
+    // On a busy machine the alarm itself may take its time; undone it must be in the end.
+    private const string UntilReadOnly = "for i in $(seq 100); do touch protected/x 2>/dev/null || exit 0; sleep 0.2; done; exit 1";
+
     [Fact]
     public void What_the_policy_wants_undone_is_undone()
     {
         using var world = new WatchedWorld("[reaction.critical]\ndo = [\"undo\"]");
-        world.InSystem("mount -o remount,bind,rw protected; sleep 2; ! touch protected/x");
+        world.InSystem("mount -o remount,bind,rw protected; " + UntilReadOnly);
         Assert.Contains("undone: read-only again", world.Next(FindingKind.Writable).Done);
-        world.InOwnNamespace("mkdir -p /run/sbox-evil; mount --bind /run/sbox-evil protected; sleep 2; ! touch protected/x");
+        world.InOwnNamespace("mkdir -p /run/sbox-evil; mount --bind /run/sbox-evil protected; " + UntilReadOnly);
         Assert.Contains("undone: unmounted", world.Next(FindingKind.Covered).Done);
     }
 
