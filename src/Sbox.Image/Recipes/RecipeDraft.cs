@@ -20,7 +20,7 @@ internal sealed class RecipeDraft
 
     public List<string> Mask { get; } = [];
 
-    public InitrdMaker InitrdMaker = InitrdMaker.Sbox;
+    public InitrdMaker? InitrdMaker;
 
     /// <summary>Where dracut modules were last named; whether they may be is known at the end only.</summary>
     public (string Path, int Line) InitrdModulesAt;
@@ -46,7 +46,9 @@ internal sealed class RecipeDraft
     {
         string Need(string? value, string key, string expected) => value ?? throw new RecipeException(path, 1, key, expected, "missing");
 
-        if (InitrdMaker != InitrdMaker.Dracut && InitrdModules.Count > 0)
+        // Without the programs there is no sbox-root to make one of.
+        InitrdMaker initrd = InitrdMaker ?? (Programs ? Image.InitrdMaker.Sbox : Image.InitrdMaker.Dracut);
+        if (initrd != Image.InitrdMaker.Dracut && InitrdModules.Count > 0)
             throw new RecipeException(InitrdModulesAt.Path, InitrdModulesAt.Line, "initrd.modules", "made-by = \"dracut\" beside them: they are dracut's", $"'{InitrdModules[0]}'");
         var packages = new PackageChoices(
             Need(Suite, "suite", "one of Debian's suites, such as 'trixie'"), Variant, Architecture, Components,
@@ -54,7 +56,7 @@ internal sealed class RecipeDraft
         return new Recipe(
             Need(Name, "name", "the stateroot's name, such as 'debian'"), Need(Ref, "ref", "a branch, such as 'debian/13/amd64/minimal'"),
             Need(Version, "version", "text that 'sbox status' shows"), packages, Hostname, KernelArguments, Tmp, Programs, files, users, groups,
-            new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(InitrdMaker, Distinct(InitrdModules), Distinct(InitrdDrivers)),
+            new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(initrd, Distinct(InitrdModules), Distinct(InitrdDrivers)),
             SourceDateEpoch);
     }
 

@@ -136,11 +136,24 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
                 && (BitConverter.ToUInt64(call.Structure.Span[8..]) & readOnly) != 0 => (int)call.Arguments[0],
             _ => -1,
         };
-        if (descriptor < 0 || DescriptorDevice.Of(call.Caller.Process, descriptor) is not { } device)
+        if (descriptor < 0 || DescriptorMount.Of(call.Caller.Process, descriptor) is not { } mount
+            || facts.Storage.FirstOrDefault(each => each.Device == mount.Device) is not { } storage || HasPlace(mount.Id, call.Caller.Process))
             return null;
-        StorageFacts? storage = facts.Storage.FirstOrDefault(each => each.Device == device);
-        return storage is null ? null
-            : new Finding(FindingKind.DetachedWritable, storage.Rule.Mount, $"a writable mount of the storage behind it ({device}) was made that has no place in the tree");
+        return new Finding(FindingKind.DetachedWritable, storage.Rule.Mount, $"a writable mount of the storage behind it ({mount.Device}) was made that has no place in the tree");
+    }
+
+    // Attached since, or the number is another descriptor's by now: then the table was judged.
+    private static bool HasPlace(int mount, int process)
+    {
+        using MountInfoFile? file = MountInfoFile.TryOpen(process);
+        try
+        {
+            return file?.Read().Any(entry => entry.Id == mount) ?? false;
+        }
+        catch (LinuxException) // it ended just now: what was seen of the descriptor stands
+        {
+            return false;
+        }
     }
 
     private IReadOnlyList<MountEntry>? Read(uint number, KnownNamespace known, IReadOnlyList<KernelEvent> calls)

@@ -25,6 +25,8 @@ internal static unsafe partial class LibC
     public static readonly int O_TMPFILE = 0x400000 | O_DIRECTORY;
 
     public const uint STATX_BASIC_STATS = 0x7ff;
+    public const uint STATX_MNT_ID = 0x1000;
+    public const ulong STATX_ATTR_MOUNT_ROOT = 0x2000;
     public const uint RENAME_NOREPLACE = 1;
     public const uint RENAME_EXCHANGE = 2;
 
@@ -50,6 +52,7 @@ internal static unsafe partial class LibC
         public ulong Inode, Size, Blocks, AttributesMask;
         public StatxTime Accessed, Born, Changed, Modified;
         public uint RawMajor, RawMinor, Major, Minor;
+        public ulong MountId;
     }
 
     [LibraryImport("libc", SetLastError = true)]
