@@ -17,7 +17,7 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>Memory in MiB.</summary>
     public int MemoryMiB { get; init; } = 2048;
 
-    /// <summary>Processors.</summary>
+    /// <summary>Processors; one where they are emulated.</summary>
     public int Processors { get; init; } = 2;
 
     /// <summary>Whether root is logged in on the serial console by itself (a systemd credential in SMBIOS; works under a signed UKI too).</summary>
