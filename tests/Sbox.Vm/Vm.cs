@@ -87,12 +87,9 @@ public sealed class Vm : IDisposable
     public void WaitForEmergencyShell(TimeSpan timeout)
     {
         TimeSpan patience = TimeSpan.FromMinutes(3);
-        if (!Console.WaitFor("emergency mode: a shell|emergency mode", timeout).Value.EndsWith("shell", StringComparison.Ordinal))
-        {
-            Console.WaitFor("Press Enter for (system )?maintenance", patience);
+        // Words that only one of the two says: the console brings a line in pieces.
+        if (Console.WaitFor("shell in the initrd|Press Enter for (system )?maintenance", timeout).Value.StartsWith("Press", StringComparison.Ordinal))
             Console.SendLine("");
-        }
-
         Console.WaitFor("# ", patience);
         Console.PrepareShell(patience);
     }
