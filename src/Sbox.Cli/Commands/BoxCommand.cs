@@ -76,10 +76,19 @@ internal sealed class Box : IDisposable
         mounts?.Dispose();
     }
 
-    private static bool IsRunning(string path)
+    /// <summary>Refuses a directory that is no box's physical root.</summary>
+    /// <exception cref="Finding">It is none.</exception>
+    public static void RequireSysroot(string path)
     {
         if (!Directory.Exists($"{path}/ostree/deploy"))
             throw new Finding($"{path}: no ostree/deploy: this machine is no box", "Name the physical root of one with --sysroot=PATH, and its EFI partition with --esp=PATH");
+    }
+
+    /// <summary>Whether a physical root is that of the machine this runs on.</summary>
+    /// <exception cref="Finding">It is no box's.</exception>
+    public static bool IsRunning(string path)
+    {
+        RequireSysroot(path);
         return Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)) == "/sysroot";
     }
 }

@@ -41,6 +41,26 @@ public static unsafe class Verity
         };
     }
 
+    /// <summary>Whether a name in a directory is a sealed file; nothing is opened or read.</summary>
+    /// <exception cref="LinuxException">There is nothing by that name, or it may not be looked at.</exception>
+    public static bool IsEnabled(Dir dir, string name)
+    {
+        LibC.Statx raw = default;
+        using var fd = new Borrowed(dir.Handle);
+        fixed (byte* path = CString.Of(name))
+            Answer.Check(LibC.statx(fd.Number, path, LibC.AT_SYMLINK_NOFOLLOW, 0, &raw), "statx", dir.Of(name));
+        return (raw.Attributes & LibC.STATX_ATTR_VERITY) != 0;
+    }
+
+    /// <summary>Whether a file is sealed or could be: its kernel and file system know fs-verity.</summary>
+    public static bool IsKnown(SafeFileHandle file)
+    {
+        LibC.VerityDigest digest = default;
+        digest.Size = 64;
+        using var fd = new Borrowed(file);
+        return Answer.Of(LibC.ioctl(fd.Number, LibC.FS_IOC_MEASURE_VERITY, &digest)) is Errno.None or Errno.ENODATA or Errno.EOVERFLOW;
+    }
+
     /// <summary>The digest that the kernel holds a file to, 32 bytes; null where it is not sealed, or nothing here can be.</summary>
     /// <exception cref="LinuxException">Refused, or sealed by another hash than SHA-256 (EOVERFLOW).</exception>
     public static byte[]? Measure(SafeFileHandle file, string path)
