@@ -1,10 +1,18 @@
 using Sbox.Bench;
 using Sbox.Judges;
 
+// Sbox.Bench verify OUR-SBOX REPOSITORY REF RESULTS: reading and hashing a box's disk beside sha256sum.
+if (args is ["verify", var sbox, var repository, var branch, var page])
+{
+    File.WriteAllText(page, new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch));
+    Console.Out.Write(File.ReadAllText(page));
+    return 0;
+}
+
 // Sbox.Bench OUR-OSTREE TREE RESULTS: the store beside the real one, in one run, interleaved, at equal durability.
 if (args is not [var ours, var tree, var results])
 {
-    Console.Error.WriteLine("Sbox.Bench OUR-OSTREE TREE RESULTS-FILE");
+    Console.Error.WriteLine("Sbox.Bench OUR-OSTREE TREE RESULTS-FILE\nSbox.Bench verify OUR-SBOX REPOSITORY REF RESULTS-FILE");
     return 2;
 }
 

@@ -114,7 +114,7 @@ internal sealed class ObjectRun(
             Advance();
             if (sinceSaved.Elapsed >= options.SaveEvery)
                 Save();
-            if (++reported % 64 == 0 || looked == objects.Length)
+            if (reported++ % 64 == 0 || looked == objects.Length)
                 progress?.Report(new VerifyProgress(looked, objects.Length, passed, totalBytes));
         }
     }
