@@ -72,6 +72,8 @@ internal static class Remedies
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",
+        UnapprovedCommitException => "Nothing was deployed. Ask the missing signers to sign it where the branch is published. To take it all the same: sbox upgrade --unapproved",
+        ApprovalPolicyException => "sbox-approval.toml(5) tells what a policy may hold. It is part of the tree that runs: a new version mends it, and sbox upgrade --unapproved brings one",
         SealBrokenException => "Nothing leads to this deployment. It was signed for another machine's owner, or its files are not those that were signed: ask who publishes the branch",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         PullException => "What came so far is kept, and the same command goes on from there",

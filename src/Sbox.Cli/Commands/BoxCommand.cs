@@ -21,6 +21,9 @@ internal sealed class Box : IDisposable
     /// <summary>What it accepts; null where it is not sealed. A machine answers for itself; a box in directories is what its EFI partition says.</summary>
     public SealPolicy? Seal => mounts is null ? SealPolicy.OfEsp(Esp) : SealPolicy.OfMachine(Sysroot.BootArguments, Esp);
 
+    /// <summary>Whether it is what this machine runs.</summary>
+    public bool IsThisMachine => mounts is not null;
+
     /// <summary>Where its ESP is; null where none is to be written or looked at.</summary>
     public string? Esp { get; }
 
