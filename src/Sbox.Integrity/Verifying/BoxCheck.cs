@@ -99,22 +99,36 @@ public sealed class BoxCheck(OstreeSysroot sysroot, VerifyOptions options, IProg
             if (image is null)
                 return new ImageEvidence(null, null, expected);
             string path = tree!.Of(PhysicalRoot.ImageName);
-            Checksum? held = Verity.Measure(image, path) is { } measured ? Checksum.FromBytes(measured) : null;
-            if (held is not null && !options.Deep)
-                return new ImageEvidence(held, null, expected) { Held = held };
-            if (options.Deep)
-                Files.ForgetCached(image, path);
-            var hasher = new VerityHasher();
-            var buffer = new byte[256 * 1024];
-            long at = 0;
-            for (int read; (read = Files.ReadAt(image, buffer, at, path)) > 0; at += read)
-                hasher.Append(buffer.AsSpan(0, read));
-            return new ImageEvidence(hasher.Finish(), null, expected) { Held = held };
+            return Measured(image, path, expected);
         }
         catch (IOException failing)
         {
             return new ImageEvidence(null, null, expected) { Unreadable = failing.Message };
         }
+    }
+
+    private ImageEvidence Measured(SafeFileHandle image, string path, IReadOnlyList<(string, Checksum)> expected)
+    {
+        Checksum? held = Verity.Measure(image, path) is { } measured ? Checksum.FromBytes(measured) : null;
+        if (held is not null && !options.Deep)
+            return new ImageEvidence(held, null, expected) { Held = held };
+        if (options.Deep)
+            Files.ForgetCached(image, path);
+        var hasher = new VerityHasher();
+        var buffer = new byte[256 * 1024];
+        long at = 0;
+        for (int read; (read = Files.ReadAt(image, buffer, at, path)) > 0; at += read)
+            hasher.Append(buffer.AsSpan(0, read));
+        return new ImageEvidence(hasher.Finish(), null, expected) { Held = held };
+    }
+
+    /// <summary>What is known of the image that runs: its digest, and the one that its commit's files give where the kernel knows all of theirs.</summary>
+    internal ImageEvidence RunningImage(SafeFileHandle image, string path, Checksum commit, IReadOnlyList<(string, Checksum)> expected, CancellationToken cancel)
+    {
+        ObjectName[] objects = [.. repository.Reach([commit], cancel).Objects.Where(static name => name.Type == ObjectType.File)];
+        var run = new ObjectRun(repository, objects, new long[objects.Length], new LookOptions(Read: false), new VerifyOptions(), null);
+        run.Execute(cancel);
+        return Measured(image, path, expected) with { Made = Made(commit, run, cancel) };
     }
 
     // Only of digests that are known: reading all files for it is what a deep check does anyway.
