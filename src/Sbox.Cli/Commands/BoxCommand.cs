@@ -44,6 +44,21 @@ internal sealed class Box : IDisposable
     }
 
     /// <summary>
+    /// Opens a box to write to its physical root, and to nothing that boots it. The running box is opened in a mount namespace of this process's
+    /// own, so this may replace the process by itself, as <see cref="ToChange"/>.
+    /// </summary>
+    public static Box ToWrite(string path)
+    {
+        if (!IsRunning(path))
+            return new Box(OstreeSysroot.Open(path), null, null);
+        if (!Environment.IsPrivilegedProcess)
+            throw new Finding("only root may write to this box's disk", "sudo sbox ...");
+        PrivateMounts.Enter();
+        PrivateMounts mounts = PrivateMounts.Open(path);
+        return new Box(OstreeSysroot.Open(path), mounts, null);
+    }
+
+    /// <summary>
     /// Opens a box to look at it. Root looks at the running box's ESP too, read-only and in a mount namespace of this process's own, so this
     /// may replace the process by itself, as <see cref="ToChange"/>.
     /// </summary>

@@ -53,14 +53,15 @@ internal static class VerifyCommand
             string root = parsed.GetValue(path)!;
             Box.RequireSysroot(root);
             bool isDeep = parsed.GetValue(deep);
-            if (isDeep && !parsed.GetValue(fast))
-                Priority.BeIdle(); // before any thread is made for the work
+            bool isIdle = isDeep && !parsed.GetValue(fast);
+            if (isIdle)
+                Priority.BeIdle(); // this thread lists what there is; those that read ask for themselves
             var speaker = new Speaker(parsed.GetValue(json));
             using OstreeSysroot sysroot = OstreeSysroot.Open(root);
             using var line = new ProgressLine(speaker);
             var options = new VerifyOptions
             {
-                Deep = isDeep, Restart = parsed.GetValue(restart),
+                Deep = isDeep, Idle = isIdle, Restart = parsed.GetValue(restart),
                 StateFile = parsed.GetValue(state) ?? (Box.IsRunning(root) && Environment.IsPrivilegedProcess ? StateFile : null),
             };
             VerifyReport report = new BoxCheck(sysroot, options, new Reporter<VerifyProgress>(at => line.Update(Describe(at)))).Run(cancel);

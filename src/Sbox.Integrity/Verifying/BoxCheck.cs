@@ -30,7 +30,7 @@ public sealed class BoxCheck(OstreeSysroot sysroot, VerifyOptions options, IProg
         HashSet<ObjectName> unlisted = [.. reachable.Problems.Select(static problem => problem.Object!.Value)];
         (ObjectName[] objects, long[] sizes) = InDiskOrder(reachable.Objects.Where(name => !unlisted.Contains(name)));
         var expected = commits.ToDictionary(static commit => commit, Expected);
-        var look = new LookOptions(options.Deep) { FromDisk = options.Deep, WithVerity = expected.Values.Any(static each => each.Count == 0) };
+        var look = new LookOptions(options.Deep) { FromDisk = options.Deep, Idle = options.Idle, WithVerity = expected.Values.Any(static each => each.Count == 0) };
         var run = new ObjectRun(repository, objects, sizes, look, options, progress);
         run.Execute(cancel);
 

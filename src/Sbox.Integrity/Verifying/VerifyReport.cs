@@ -10,6 +10,9 @@ public sealed record VerifyOptions
     /// <summary>Read and hash every byte; else only metadata, and of files what the kernel tells without reading.</summary>
     public bool Deep { get; init; }
 
+    /// <summary>Take only what nobody else wants of processor and disk.</summary>
+    public bool Idle { get; init; }
+
     /// <summary>Where a deep check keeps how far it has come; null for nowhere.</summary>
     public string? StateFile { get; init; }
 

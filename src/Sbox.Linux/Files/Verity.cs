@@ -41,15 +41,19 @@ public static unsafe class Verity
         };
     }
 
-    /// <summary>Whether a name in a directory is a sealed file; nothing is opened or read.</summary>
-    /// <exception cref="LinuxException">There is nothing by that name, or it may not be looked at.</exception>
-    public static bool IsEnabled(Dir dir, string name)
+    /// <summary>Whether a name in a directory is a sealed file, without opening it; null where it is no regular file, or nothing is there.</summary>
+    /// <exception cref="LinuxException">It may not be looked at.</exception>
+    public static bool? IsEnabled(Dir dir, string name)
     {
         LibC.Statx raw = default;
         using var fd = new Borrowed(dir.Handle);
         fixed (byte* path = CString.Of(name))
-            Answer.Check(LibC.statx(fd.Number, path, LibC.AT_SYMLINK_NOFOLLOW, 0, &raw), "statx", dir.Of(name));
-        return (raw.Attributes & LibC.STATX_ATTR_VERITY) != 0;
+        {
+            Errno errno = Answer.Of(LibC.statx(fd.Number, path, LibC.AT_SYMLINK_NOFOLLOW, LibC.STATX_BASIC_STATS, &raw));
+            if (errno is not (Errno.None or Errno.ENOENT))
+                throw new LinuxException(errno, "statx", dir.Of(name));
+            return errno == Errno.None && (FileKind)(raw.Mode & 0xF000) == FileKind.Regular ? (raw.Attributes & LibC.STATX_ATTR_VERITY) != 0 : null;
+        }
     }
 
     /// <summary>Whether a file is sealed or could be: its kernel and file system know fs-verity.</summary>

@@ -10,11 +10,11 @@ public static class Priority
     private const int IdleClass = 3 << 13; // IOPRIO_CLASS_IDLE
 
     /// <summary>
-    /// Makes this thread, and all that it starts from now on, take only what nobody else wants: SCHED_IDLE for the processor, the idle class
-    /// for the disk. Anyone may do that; a thread without privileges does not get back from it.
+    /// Makes this thread take only what nobody else wants: SCHED_IDLE for the processor, the idle class for the disk. Anyone may do that; a
+    /// thread without privileges does not get back from it. Each thread has to ask for itself: the runtime gives new ones its own priority.
     /// </summary>
     /// <returns>Whether the kernel took both; a sandbox may forbid either.</returns>
-    /// <remarks>sched_setscheduler(2), ioprio_set(2): a new thread inherits both from the one that makes it.</remarks>
+    /// <remarks>sched_setscheduler(2), ioprio_set(2).</remarks>
     public static unsafe bool BeIdle()
     {
         int priority = 0;

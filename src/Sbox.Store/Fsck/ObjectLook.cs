@@ -36,6 +36,9 @@ public sealed record LookOptions(bool Read)
     /// <summary>Read from the disk what memory holds already, except what programs have mapped.</summary>
     public bool FromDisk { get; init; }
 
+    /// <summary>Take only what nobody else wants of processor and disk.</summary>
+    public bool Idle { get; init; }
+
     /// <summary>Also make the fs-verity digest of files that the kernel does not hold to one.</summary>
     public bool WithVerity { get; init; }
 }
@@ -74,11 +77,21 @@ public sealed partial class Repository
 /// <summary>Looks at objects; several threads at once may.</summary>
 internal sealed class ObjectLooker(Repository repository, LookOptions options) : IDisposable
 {
+    // Threads are made for one work and end with it, so what is done to one stays with it.
+    [ThreadStatic]
+    private static bool isIdle;
+
     private readonly ConcurrentBag<FileHasher> hashers = [];
     private readonly ObjectCheck check = new(repository);
 
     public ObjectLook Look(ObjectName name)
     {
+        if (options.Idle && !isIdle)
+        {
+            Priority.BeIdle(); // where a sandbox forbids it the work is done all the same
+            isIdle = true;
+        }
+
         try
         {
             if (name.Type == ObjectType.File && repository.Mode == RepositoryMode.Bare)

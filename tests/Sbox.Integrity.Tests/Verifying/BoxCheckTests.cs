@@ -118,6 +118,18 @@ public sealed class BoxCheckTests : IDisposable
         bool IsPastTheFault() => File.Exists(State) && VerifyState.Parse(File.ReadAllText(State))!.Again.Count > 0;
     }
 
+    [Fact]
+    public void Every_thread_that_reads_is_idle_where_that_was_asked_for()
+    {
+        using OstreeSysroot sysroot = box.Open();
+        var policies = new Policies();
+        new BoxCheck(sysroot, new VerifyOptions { Deep = true, Idle = true }, policies).Run();
+        Assert.All(policies.Seen, static policy => Assert.Equal("5", policy)); // SCHED_IDLE
+        policies.Seen.Clear();
+        new BoxCheck(sysroot, new VerifyOptions { Deep = true }, policies).Run();
+        Assert.All(policies.Seen, static policy => Assert.Equal("0", policy));
+    }
+
     private VerifyReport Check(bool deep, Func<VerifyOptions, VerifyOptions>? change = null)
     {
         using OstreeSysroot sysroot = box.Open();
@@ -146,6 +158,18 @@ public sealed class BoxCheckTests : IDisposable
         byte[] bytes = File.ReadAllBytes(path);
         bytes[^1] ^= 1;
         File.WriteAllBytes(path, bytes);
+    }
+
+    private sealed class Policies : IProgress<VerifyProgress>
+    {
+        public System.Collections.Concurrent.ConcurrentBag<string> Seen { get; } = [];
+
+        // proc_pid_stat(5), field 41: the scheduling policy of the thread that just looked at an object.
+        public void Report(VerifyProgress value)
+        {
+            string stat = File.ReadAllText("/proc/thread-self/stat");
+            Seen.Add(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[41 - 3]);
+        }
     }
 
     private sealed class Cut(CancellationTokenSource source) : IProgress<VerifyProgress>
