@@ -11,6 +11,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
 {
     private const string ModuleInTree = "usr/lib/dracut/modules.d/90sbox";
     private const string PolicyInTree = "usr/lib/sbox/sentinel.d";
+    private const string ExamplesInTree = "usr/lib/sbox/examples";
     private const string Units = "usr/lib/systemd/system";
     private const string UnitInTree = $"{Units}/sbox-watch.service";
     private const string VerityService = "sbox-verity.service";
@@ -62,9 +63,17 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             tree.Write($"{PolicyInTree}/{name}", File.ReadAllBytes($"{SentinelPolicy}/{name}"));
         tree.Write(UnitInTree, File.ReadAllBytes(SentinelUnit));
         tree.Link("usr/lib/systemd/system/sysinit.target.wants/sbox-watch.service", "../sbox-watch.service");
+        foreach (string name in ExampleFiles())
+            tree.Write($"{ExamplesInTree}/{name}", File.ReadAllBytes($"{Examples}/{name}"), name.Contains('.', StringComparison.Ordinal) ? Permission.File : Permission.Program);
         tree.MakeDirs("usr/lib/sbox/watch-test");
         tree.MakeDirs("etc/sbox/sentinel.d"); // only what is there when the sentinel starts can be watched
     }
+
+    // Beside the policies: how an owner has alarms sent.
+    private string Examples => Path.Combine(Path.GetDirectoryName(SentinelPolicy) ?? "", "examples");
+
+    private IEnumerable<string> ExampleFiles() => SentinelPolicy is null || !Directory.Exists(Examples)
+        ? [] : Directory.GetFiles(Examples).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 
     internal Checksum Digest()
     {
@@ -74,6 +83,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             digest.AddFile(unit);
         foreach (string name in PolicyFiles())
             digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
+        foreach (string name in ExampleFiles())
+            digest.Add(name).AddFile($"{Examples}/{name}");
         return digest.Finish();
     }
 
