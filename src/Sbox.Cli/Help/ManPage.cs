@@ -64,7 +64,7 @@ internal static class ManPage
 
     private static string SeeAlso(string path) => path switch
     {
-        "sbox" => "sbox-recipe(5), sbox-sentinel.d(5), sbox-root(8), ostree(1)",
+        "sbox" => "sbox-recipe(5), sbox-sentinel.d(5), sbox-approval.toml(5), sbox-root(8), ostree(1)",
         "ostree" => "sbox(1)",
         _ => $"{path.Split(' ')[0]}(1)",
     };

@@ -33,7 +33,7 @@ public sealed class HookExampleTests : IDisposable
         string conf = temp.Write("conf", $"WEBHOOK={web.Url}alarms MAIL_TO=owner@example.org\n");
         temp.Write("bin/sendmail", $"#!/bin/sh\n{{ echo \"$@\"; cat; }} >>{temp.Of("mails")}\n", 0x1ED);
 
-        Verdict failed = Send(conf);
+        Judges.Verdict failed = Send(conf);
         Assert.Equal(1, failed.ExitCode);
         Assert.Contains("not sent by webhook", failed.Error, StringComparison.Ordinal);
         Assert.Single(Waiting());
@@ -56,7 +56,7 @@ public sealed class HookExampleTests : IDisposable
 
     private string[] Waiting() => Directory.GetFiles(Outbox, "*.json");
 
-    private Verdict Send(string conf) => Judge.OnPath("env").Ask($"SBOX_OUTBOX={Outbox}", $"SBOX_ALARM_CONF={conf}", $"PATH={temp.Of("bin")}:/usr/bin:/bin", $"{Examples}/send");
+    private Judges.Verdict Send(string conf) => Judge.OnPath("env").Ask($"SBOX_OUTBOX={Outbox}", $"SBOX_ALARM_CONF={conf}", $"PATH={temp.Of("bin")}:/usr/bin:/bin", $"{Examples}/send");
 
     private sealed class Web : IDisposable
     {
