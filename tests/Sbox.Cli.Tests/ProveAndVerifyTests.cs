@@ -48,6 +48,20 @@ public sealed class ProveAndVerifyTests : IDisposable
     }
 
     [Fact]
+    public void Where_the_file_system_cannot_verity_says_so_and_changes_nothing_and_so_does_status()
+    {
+        using var memory = new TestBox(inMemory: true); // tmpfs has no fs-verity
+        memory.Installed(memory.Publish(1)).Dispose();
+        Verdict said = Ask("verity", $"--sysroot={memory.SysrootPath}", "--json");
+        Assert.Equal((3, "{\"supported\":false,\"sealed\":0,\"sealed-before\":0}\n"), (said.ExitCode, said.Output));
+        JsonElement status = JsonDocument.Parse(Ask("status", $"--sysroot={memory.SysrootPath}", "--json").Output).RootElement.GetProperty("verity");
+        Assert.False(status.GetProperty("supported").GetBoolean());
+        Assert.Equal(0, status.GetProperty("sealed").GetInt64());
+        Assert.True(status.GetProperty("files").GetInt64() > 5);
+        Assert.Contains("fs-verity: the file system, or the kernel, has no fs-verity: no file can be sealed", Ask("status", $"--sysroot={memory.SysrootPath}").Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Prove_tells_every_fact_in_the_order_of_a_boot_and_what_it_cannot_see_is_unchecked()
     {
         using var machine = new RunningBox(box, Deployment());
