@@ -25,7 +25,8 @@ public sealed class BoxCheck(OstreeSysroot sysroot, VerifyOptions options, IProg
     /// <param name="cancel">Looked at between objects; how far it came is kept.</param>
     public VerifyReport Run(CancellationToken cancel = default)
     {
-        Checksum[] commits = [.. sysroot.Deployments.Select(static each => each.Name.Commit).Distinct()];
+        IReadOnlyList<Deployment> deployments = sysroot.Deployments;
+        Checksum[] commits = [.. deployments.Select(static each => each.Name.Commit).Distinct()];
         ReachableObjects reachable = repository.Reach(commits, cancel);
         HashSet<ObjectName> unlisted = [.. reachable.Problems.Select(static problem => problem.Object!.Value)];
         (ObjectName[] objects, long[] sizes) = InDiskOrder(reachable.Objects.Where(name => !unlisted.Contains(name)));
@@ -34,9 +35,18 @@ public sealed class BoxCheck(OstreeSysroot sysroot, VerifyOptions options, IProg
         var run = new ObjectRun(repository, objects, sizes, look, options, progress);
         run.Execute(cancel);
 
-        List<ImageLook> images = [.. sysroot.Deployments.Select(deployment => Image(deployment, expected[deployment.Name.Commit], run, cancel))];
         List<ObjectLook> faulty = [.. run.Faults.Concat(reachable.Problems.Select(static problem => new ObjectLook(problem.Object!.Value, problem, ContentProof.Unseen)))];
-        Dictionary<Checksum, List<string>> paths = TreePaths.Of(repository, sysroot.Deployments, faulty.Select(static each => each.Name.Checksum).ToHashSet(), cancel);
+        // An upgrade may have cleaned up since: what no deployment needs any more is not missing.
+        sysroot.Reload();
+        if (deployments.Where(IsStillThere).ToList() is var left && left.Count < deployments.Count)
+        {
+            HashSet<ObjectName> needed = [.. repository.Reach(left.Select(static each => each.Name.Commit).Distinct(), cancel).Objects];
+            faulty.RemoveAll(fault => !needed.Contains(fault.Name));
+            deployments = left;
+        }
+
+        List<ImageLook> images = [.. deployments.Select(deployment => Image(deployment, expected[deployment.Name.Commit], run, cancel))];
+        Dictionary<Checksum, List<string>> paths = TreePaths.Of(repository, deployments, faulty.Select(static each => each.Name.Checksum).ToHashSet(), cancel);
         return new VerifyReport(options.Deep, images, [.. faulty.Select(each => new ObjectFault(
             each.Problem!, each.IsRefused ? Verdict.Unchecked : Verdict.Wrong, paths.GetValueOrDefault(each.Name.Checksum) ?? []))])
         {
@@ -44,6 +54,8 @@ public sealed class BoxCheck(OstreeSysroot sysroot, VerifyOptions options, IProg
             ResumedFrom = run.ResumedFrom, Took = clock.Elapsed, Unchecked = [.. Unchecked(run)],
         };
     }
+
+    private bool IsStillThere(Deployment deployment) => sysroot.Deployments.Any(each => each.Name == deployment.Name);
 
     private IEnumerable<string> Unchecked(ObjectRun run)
     {

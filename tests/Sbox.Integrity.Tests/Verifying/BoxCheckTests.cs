@@ -119,6 +119,26 @@ public sealed class BoxCheckTests : IDisposable
     }
 
     [Fact]
+    public void What_an_upgrade_cleaned_up_meanwhile_is_not_missing()
+    {
+        Checksum three = box.Publish(3);
+        box.Fetch(three);
+        using OstreeSysroot sysroot = box.Open();
+        // With the third deployed, the first is no longer kept, and its objects go.
+        var upgrade = new Once(() =>
+        {
+            using OstreeSysroot other = box.OpenBooted(Deployments()[0]);
+            using var deployer = new Deployer(other, box.EspPath);
+            deployer.Deploy(TestBox.Request(three));
+            Assert.DoesNotContain(other.Deployments, each => each.Name.Commit == one);
+        });
+        VerifyReport report = new BoxCheck(sysroot, new VerifyOptions { Deep = true }, upgrade).Run();
+        Assert.True(upgrade.IsDone);
+        Assert.Equal((Verdict.Ok, 0), (report.Verdict, report.Faults.Count));
+        Assert.Equal([two], report.Images.Select(static image => image.Deployment.Commit));
+    }
+
+    [Fact]
     public void Every_thread_that_reads_is_idle_where_that_was_asked_for()
     {
         using OstreeSysroot sysroot = box.Open();
@@ -135,6 +155,12 @@ public sealed class BoxCheckTests : IDisposable
         using OstreeSysroot sysroot = box.Open();
         var options = new VerifyOptions { Deep = deep };
         return new BoxCheck(sysroot, change is null ? options : change(options)).Run();
+    }
+
+    private IReadOnlyList<Deployment> Deployments()
+    {
+        using OstreeSysroot sysroot = box.Open();
+        return sysroot.Deployments;
     }
 
     private void CutShort()
@@ -158,6 +184,20 @@ public sealed class BoxCheckTests : IDisposable
         byte[] bytes = File.ReadAllBytes(path);
         bytes[^1] ^= 1;
         File.WriteAllBytes(path, bytes);
+    }
+
+    private sealed class Once(Action act) : IProgress<VerifyProgress>
+    {
+        public bool IsDone { get; private set; }
+
+        // Told under the run's own lock: one at a time.
+        public void Report(VerifyProgress value)
+        {
+            if (IsDone)
+                return;
+            IsDone = true;
+            act();
+        }
     }
 
     private sealed class Policies : IProgress<VerifyProgress>
