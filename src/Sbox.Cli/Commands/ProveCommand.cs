@@ -72,7 +72,7 @@ internal static class ProveCommand
     private static readonly string[] Details =
     [
         "The facts, in the order of a boot. firmware: Secure Boot is on, with whose certificates. kernel: the one that runs is the tree's. command-line: it is the one that the UKI was signed with, nothing added. "
-        + "uki: the file on the EFI partition is signed by a certificate of the firmware's db, and is the one that was started. root: / is the composefs image that command line, seal and commit name, by "
+        + "uki: the file on the EFI partition is signed by a certificate of the firmware's db and by none of its dbx, and is the one that was started. root: / is the composefs image that command line, seal and commit name, by "
         + "the digest that the kernel holds it to; files are verified as they are read; every name below /usr is the commit's. mounts: nothing is writable or covered that the sentinel's policy protects, in any mount namespace. "
         + "modules: the loaded ones are the tree's, by name and taint. etc: how /etc differs from the tree's defaults, which is never wrong and always told. approval: enough of those whom the tree's "
         + "approval policy names (sbox-approval.toml(5)) signed the commit.",

@@ -93,6 +93,8 @@ public static class BootJudge
         {
             (byte[] program, IReadOnlyList<byte[]> signatures) = PeSignatures.Detach(image);
             Checksum digest = PeDigest.Of(program);
+            if (firmware.Revoked.FirstOrDefault(revoked => signatures.Any(each => each.AsSpan().IndexOf(revoked.RawData) >= 0)) is { } refused)
+                return new Fact("uki", Verdict.Wrong, $"{file} bears a signature by {refused.Subject}, whom the firmware's dbx refuses").With(("digest", digest.ToString()), ("file", file), ("started", started));
             X509Certificate2? signer = signatures.Select(each => Authenticode.Verify(each, digest, trusted)).FirstOrDefault(static each => each is not null);
             return new Fact("uki", signer is null ? Verdict.Wrong : Verdict.Ok, signer is not null
                 ? $"{file} is signed by {signer.Subject}, whom the firmware trusts"

@@ -11,6 +11,9 @@ namespace Sbox.Sysroot;
 /// <param name="Certificates">The certificates of db, who may have signed what starts; null where there is no db that can be read.</param>
 public sealed record FirmwareState(bool? SecureBoot, bool? SetupMode, IReadOnlyList<X509Certificate2>? Certificates)
 {
+    /// <summary>The certificates of dbx: what bears a signature of theirs is not started, whoever else signed it.</summary>
+    public IReadOnlyList<X509Certificate2> Revoked { get; init; } = [];
+
     /// <summary>The UKI that systemd's stub says it was; null where it does not say.</summary>
     public string? StartedImage { get; init; }
 
@@ -21,8 +24,9 @@ public sealed record FirmwareState(bool? SecureBoot, bool? SetupMode, IReadOnlyL
         if (!Directory.Exists(directory))
             return new FirmwareState(null, null, null);
         using Dir variables = Dir.Open(directory);
-        return new FirmwareState(Flag(variables, EfiVariable.SecureBoot), Flag(variables, EfiVariable.SetupMode), Trusted(variables))
+        return new FirmwareState(Flag(variables, EfiVariable.SecureBoot), Flag(variables, EfiVariable.SetupMode), CertificatesIn(variables, EfiVariable.Db))
         {
+            Revoked = CertificatesIn(variables, new EfiVariable("dbx", EfiVariable.Db.Vendor)) ?? [],
             StartedImage = Value(variables, "StubImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f") is { } text
                 ? System.Text.Encoding.Unicode.GetString(text).TrimEnd('\0') : null,
         };
@@ -30,13 +34,13 @@ public sealed record FirmwareState(bool? SecureBoot, bool? SetupMode, IReadOnlyL
 
     private static bool? Flag(Dir variables, EfiVariable variable) => Value(variables, variable.FileName) switch { [0] => false, [1] => true, _ => null };
 
-    private static IReadOnlyList<X509Certificate2>? Trusted(Dir variables)
+    private static IReadOnlyList<X509Certificate2>? CertificatesIn(Dir variables, EfiVariable variable)
     {
         try
         {
-            return Value(variables, EfiVariable.Db.FileName) is { } lists ? EfiSignatureList.Certificates(lists) : null;
+            return Value(variables, variable.FileName) is { } lists ? EfiSignatureList.Certificates(lists) : null;
         }
-        catch (MalformedException) // a db that nobody can read trusts nobody that could be named
+        catch (MalformedException) // lists that nobody can read name nobody
         {
             return null;
         }

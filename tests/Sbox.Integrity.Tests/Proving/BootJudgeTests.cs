@@ -5,6 +5,7 @@ using Sbox.Codecs.SecureBoot;
 using Sbox.Codecs.Uki;
 using Sbox.Judges;
 using Sbox.Sysroot;
+using Sbox.Sysroot.Tests;
 
 namespace Sbox.Integrity.Tests;
 
@@ -30,6 +31,25 @@ public sealed class BootJudgeTests
         Assert.Contains(says, fact.Says, StringComparison.Ordinal);
         if (db)
             Assert.Contains(Owner.Certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant(), fact.List[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_firmwares_variables_are_read_as_efivarfs_has_them()
+    {
+        using var temp = new TempDir();
+        Assert.Equal(new FirmwareState(null, null, null), FirmwareState.Read(temp.Of("nowhere")) with { Revoked = new FirmwareState(null, null, null).Revoked });
+        void Write(string name, params byte[] value) => File.WriteAllBytes(temp.Of(name), [6, 0, 0, 0, .. value]);
+        Write(EfiVariable.SecureBoot.FileName, 1);
+        Write(EfiVariable.SetupMode.FileName, 0);
+        Write(EfiVariable.Db.FileName, [.. EfiSignatureList.Of(Owner.Certificate, Guid.Empty), .. EfiSignatureList.Of(Stranger.Certificate, Guid.Empty)]);
+        Write(EfiVariable.Db.FileName.Replace("db-", "dbx-", StringComparison.Ordinal), EfiSignatureList.Of(Stranger.Certificate, Guid.Empty));
+        Write("StubImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", Encoding.Unicode.GetBytes("\\EFI\\Linux\\a.efi\0"));
+        FirmwareState firmware = FirmwareState.Read(temp.Path);
+        Assert.Equal((true, false, @"\EFI\Linux\a.efi"), (firmware.SecureBoot, firmware.SetupMode, firmware.StartedImage));
+        Assert.Equal(["CN=owner", "CN=stranger"], firmware.Certificates!.Select(static each => each.Subject));
+        Assert.Equal("CN=stranger", Assert.Single(firmware.Revoked).Subject);
+        Write(EfiVariable.Db.FileName, 1, 2, 3);
+        Assert.Equal(Verdict.Wrong, BootJudge.Firmware(FirmwareState.Read(temp.Path)).Verdict);
     }
 
     [Fact]
@@ -93,6 +113,16 @@ public sealed class BootJudgeTests
         Assert.Equal(Verdict.Wrong, Judged(changed).Verdict);
         Assert.Equal(Verdict.Wrong, Judged("no program"u8.ToArray()).Verdict);
         Assert.Empty(BootJudge.CommandLinesIn("no program"u8.ToArray()));
+    }
+
+    [Fact]
+    public void A_signature_that_dbx_refuses_is_wrong_whoever_else_signed()
+    {
+        byte[] image = Uki();
+        byte[] both = PeSignatures.Attach(image, [Authenticode.Sign(PeDigest.Of(image), Owner), Authenticode.Sign(PeDigest.Of(image), Stranger)]);
+        Assert.Equal(Verdict.Ok, Judged(both).Verdict);
+        Fact fact = BootJudge.Uki("EFI/Linux/a.efi", both, Firmware with { Revoked = [Stranger.Certificate] }, null);
+        Assert.Equal((Verdict.Wrong, "EFI/Linux/a.efi bears a signature by CN=stranger, whom the firmware's dbx refuses"), (fact.Verdict, fact.Says));
     }
 
     [Fact]
