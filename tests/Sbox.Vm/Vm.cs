@@ -57,6 +57,13 @@ public sealed class Vm : IDisposable
                 var console = new SerialConsole(Connect($"{sockets}/serial", qemu), Path.Combine(options.Directory, "console.log"), clock);
                 return new Vm(qemu, console, new Qmp(Connect($"{sockets}/qmp", qemu)), clock);
             }
+            catch (IOException gone) when (qemu.WaitForExit(1000))
+            {
+                // It listens before it has looked at all that it was given.
+                string words = qemu.StandardError.ReadToEnd().Trim();
+                qemu.Dispose();
+                throw new VmException($"{QemuArguments.Program} ended at its start: {words} ({gone.Message})");
+            }
             catch
             {
                 qemu.Kill();
