@@ -53,6 +53,8 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, null);
         if (!Environment.IsPrivilegedProcess)
             throw new Finding("only root may write to this box's disk", "sudo sbox ...");
+        if (KernelArguments.Parse(File.ReadAllText("/proc/cmdline")).Contains("sbox.ghost"))
+            throw new Finding("this boot is a ghost: it keeps nothing, and the disk stays as it is", "Reboot into the menu's entry 'normal', and type the command there");
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
         return new Box(OstreeSysroot.Open(path), mounts, null);
