@@ -7,10 +7,11 @@ namespace Sbox.Tour.Tests;
 [Collection("machine")]
 public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : IClassFixture<SealedBox>
 {
+    private static readonly TimeSpan ChangeLimit = TimeSpan.FromMinutes(15);
     private static readonly TimeSpan FirmwareLimit = TimeSpan.FromMinutes(5);
 
     [Fact, Trait("Category", "Slow")]
-    public void A_sealed_disk_enrolls_its_owners_keys_by_itself_boots_signed_and_verifies_every_file()
+    public async Task A_sealed_disk_enrolls_its_owners_keys_boots_signed_verifies_every_file_upgrades_keeps_nothing_as_a_ghost_begins_anew_and_rolls_back()
     {
         string overlay = box.Overlay("first");
         SealedBox.FlipBit(overlay, box.Disk, box.FirstByte(box.ObjectOf(SealedBox.DamagedFile)));
@@ -38,7 +39,65 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         // Nobody writes to an object, root neither.
         string target = "/sysroot" + box.ObjectOf("/usr/bin/less");
         Assert.NotEqual(0, vm.Run($"unshare -m sh -c 'mount -o remount,rw /sysroot; echo x >>{target}'").ExitCode);
+
+        string second = box.PublishSecond();
+        await Upgrades(vm, second);
+        KeepsNothingAsGhost(vm, second);
+        BeginsAnew(vm, second);
+        Assert.Contains("Version 1 runs after a reboot", vm.Run("sbox rollback", ChangeLimit).OrThrow(), StringComparison.Ordinal);
+        vm.Reboot(SealedBox.BootLimit);
+        RunsSealed(vm, box.Commit);
         vm.PowerDown(SealedBox.BootLimit);
+    }
+
+    private async Task Upgrades(Sbox.Vm.Vm vm, string second)
+    {
+        await using FileServer server = await FileServer.Start(box.Repository, port: 0);
+        output.WriteLine(vm.Run($"sbox upgrade --url http://10.0.2.2:{server.Port}", ChangeLimit).OrThrow());
+        vm.Run("useradd --create-home --shell /bin/bash alice && echo letter >/home/alice/letter && echo changed >>/etc/profile").OrThrow();
+        vm.Reboot(SealedBox.BootLimit);
+        RunsSealed(vm, second);
+        vm.Run("command -v tree").OrThrow();
+    }
+
+    // By the menu's entry, as a person chooses it: each entry's command line is signed, and its own.
+    private static void BootOnce(Sbox.Vm.Vm vm, string commit, string profile)
+    {
+        const string variable = "/sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        vm.Run($@"{{ printf '\a\0\0\0'; printf 'debian-{commit[..12]}.0.efi@{profile}\0' | LC_ALL=C sed -z 's/./&\x00/g; s/$/\x00/' ; }} | dd iflag=fullblock bs=4096 of={variable} && od -c {variable} | tail -n 3").OrThrow();
+        Assert.Contains("\"next-once\":{", vm.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);
+        vm.Reboot(SealedBox.BootLimit);
+    }
+
+    private static void KeepsNothingAsGhost(Sbox.Vm.Vm vm, string commit)
+    {
+        BootOnce(vm, commit, "ghost");
+        Assert.Contains("Ghost: this boot keeps nothing", vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
+        Assert.Contains("\"sealed\":true", vm.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);
+        Assert.Equal("letter", vm.Run("cat /home/alice/letter").OrThrow());
+        vm.Run("echo ghost >/var/ghost && echo ghost >/etc/ghost && rm /home/alice/letter && sync").OrThrow();
+        Assert.Contains("this boot is a ghost", vm.Run("sbox upgrade").Output, StringComparison.Ordinal);
+        Assert.Equal("", vm.Run("systemctl --failed --no-legend --plain").OrThrow());
+    }
+
+    private void BeginsAnew(Sbox.Vm.Vm vm, string commit)
+    {
+        BootOnce(vm, commit, "factory-reset");
+        output.WriteLine(string.Join('\n', vm.Console.Text.Split('\n').Where(static line => line.Contains("factory reset", StringComparison.Ordinal))));
+        Assert.Contains("factory reset in 5 s", vm.Console.Text, StringComparison.Ordinal);
+        // What the ghost did was gone with it, and all else went now.
+        vm.Run("test ! -e /var/ghost && test ! -e /etc/ghost && test ! -e /home/alice && ! id alice && ! grep changed /etc/profile").OrThrow();
+        Assert.Equal("", vm.Run("systemctl --failed --no-legend --plain").OrThrow());
+    }
+
+    private static void RunsSealed(Sbox.Vm.Vm vm, string commit)
+    {
+        string status = vm.Run("sbox status --json").OrThrow();
+        Assert.Contains("\"seal\":{\"sealed\":true", status, StringComparison.Ordinal);
+        Assert.Contains("\"settled\":true", status, StringComparison.Ordinal);
+        Assert.Contains($"sbox.commit={commit}", vm.Run("cat /proc/cmdline").OrThrow(), StringComparison.Ordinal);
+        Assert.Contains("verity=require", vm.Run("grep ' / / ' /proc/self/mountinfo").OrThrow(), StringComparison.Ordinal);
+        vm.Run("cat /usr/bin/less >/dev/null").OrThrow();
     }
 
     [Fact, Trait("Category", "Slow")]

@@ -35,7 +35,17 @@ public sealed class SealedBox : IDisposable
         Tools.Sbox("keys", "init", Keys, "--owner", "Test", "--passphrase-file", Of("passphrase"));
         Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", image.First);
         CommandLine = Field(Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), "--json", image.Ref), "command-line");
-        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--output", Disk, image.Ref);
+        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--output", Disk, "--remote-url", "http://10.0.2.2", image.Ref);
+    }
+
+    /// <summary>Publishes version 2, sealed by the same keys.</summary>
+    /// <returns>Its commit.</returns>
+    public string PublishSecond()
+    {
+        Tools.Ostree($"--repo={Repository}", "pull-local", image.Builds, image.Second);
+        Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), image.Second);
+        Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", "--force", image.Second);
+        return image.Second;
     }
 
     public Tools Tools { get; }

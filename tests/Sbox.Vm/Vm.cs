@@ -57,10 +57,15 @@ public sealed class Vm : IDisposable
                 var console = new SerialConsole(Connect($"{sockets}/serial", qemu), Path.Combine(options.Directory, "console.log"), clock);
                 return new Vm(qemu, console, new Qmp(Connect($"{sockets}/qmp", qemu)), clock);
             }
-            catch
+            catch (Exception failure)
             {
+                // It makes its sockets first and looks at its disks next: what it says then would be lost.
+                bool ended = qemu.WaitForExit(TimeSpan.FromSeconds(1));
                 qemu.Kill();
+                string words = ended ? qemu.StandardError.ReadToEnd().Trim() : "";
                 qemu.Dispose();
+                if (failure is not VmException && words.Length > 0)
+                    throw new VmException($"{QemuArguments.Program} did not start: {words}");
                 throw;
             }
         }

@@ -74,7 +74,7 @@ public static class FirstProgram
         MountPhysicalRoot(disk, config);
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
-        RootMounter.Execute(plan);
+        RootMounter.Execute(plan, say);
     }
 
     private static ProbedDisk WaitFor(string root, Drivers drivers, Action<string> say)

@@ -24,6 +24,7 @@ internal static class StatusCommand
                 "Deployments are listed in the order of the boot menu. What boots next is what the boot loader will start: by loader.conf on the EFI partition, and by the "
                 + "firmware's variables LoaderEntryDefault (key d in the boot menu, bootctl set-default) and LoaderEntryOneShot (the next boot only), which come before it. "
                 + "Only root may look at the EFI partition; for others, and with --sysroot but no --esp, what boots next is not known.",
+                "A boot of the menu's entry 'ghost' says so: it keeps nothing, and the disk stays as it is.",
                 "Changes in /etc are counted against the deployment's own defaults.",
                 "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
                 + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
@@ -57,6 +58,8 @@ internal static class StatusCommand
 
         if (report.Seal is { } seal)
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
+        if (report.IsGhost)
+            text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off; the disk stays as it is.\n");
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
         if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
@@ -130,6 +133,7 @@ internal static class StatusCommand
             writer.WriteEndObject();
         }
 
+        writer.WriteBoolean("ghost", report.IsGhost);
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
     }

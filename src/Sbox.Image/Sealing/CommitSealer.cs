@@ -22,10 +22,6 @@ public sealed record SealResult(Checksum Commit, CommitSeal Seal, Checksum UkiDi
 /// <param name="cache">Where it works meanwhile.</param>
 public sealed class CommitSealer(Repository repository, BuildCache cache)
 {
-    /// <summary>The menu entries that every sealed UKI gives.</summary>
-    public static IReadOnlyList<SealProfile> Profiles { get; } =
-        [new("main", "normal", ""), new("rescue", "rescue", "systemd.unit=rescue.target")];
-
     /// <summary>Seals a commit and signs it.</summary>
     /// <param name="commit">The commit.</param>
     /// <param name="db">Signs the boot files.</param>
@@ -43,7 +39,7 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
         using Dir files = CheckOut(commit, work, cancel);
         SealableFiles sealable = SealableFiles.Of(repository, commit, files);
 
-        CommitSeal seal = sealable.Unsigned(image, Profiles);
+        CommitSeal seal = sealable.Unsigned(image, BootProfiles.Standard);
         Checksum uki = sealable.UkiDigest(seal), loader = sealable.LoaderDigest();
         progress?.Report(new BuildStep("signatures", ""));
         seal = seal with { UkiSignatures = [Authenticode.Sign(uki, db)], LoaderSignatures = [Authenticode.Sign(loader, db)] };

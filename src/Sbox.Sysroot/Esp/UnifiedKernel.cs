@@ -35,8 +35,8 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
     public static string FileName(DeploymentName name) => $"{name.Os.ToLowerInvariant()}-{name.Commit.ToString()[..12]}.{name.Serial}.efi";
 
-    /// <summary>Whether a file on the ESP is a deployment's, systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name.</summary>
-    internal static bool IsOf(string file, DeploymentName name) => WithoutCounter(file) == FileName(name);
+    /// <summary>Whether a menu entry is a deployment's: systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name, and a profile's behind it or none.</summary>
+    internal static bool IsOf(string entry, DeploymentName name) => WithoutCounter(BootChoice.FileOf(entry)) == FileName(name);
 
     /// <summary>The file's name as it is without systemd-boot's counter of tries: <c>NAME+LEFT.efi</c>, <c>NAME+LEFT-DONE.efi</c>.</summary>
     internal static string WithoutCounter(string file)
@@ -95,7 +95,10 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         FileStream? initrd = kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read);
         return target.Seal is { } seal
             ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd }
-            : new UnifiedKernel(stub, linux, initrd, Release(target).ToString(), Arguments(target, imageDigest).ToString(), kernel.Version);
+            : Unsealed(target, Arguments(target, imageDigest).ToString());
+
+        UnifiedKernel Unsealed(BootTarget target, string arguments) =>
+            new(stub, linux, initrd, Release(target).ToString(), arguments, kernel.Version) { Profiles = BootProfiles.Of(BootProfiles.Standard, arguments) };
     }
 
     // root= first, then which deployment and its image, then all else in its order.

@@ -7,10 +7,10 @@ using Sbox.Store;
 
 namespace Sbox.Sysroot;
 
-/// <summary>A menu entry of a sealed UKI.</summary>
+/// <summary>A menu entry of a UKI.</summary>
 /// <param name="Id">Its name for programs.</param>
 /// <param name="Title">What the menu shows behind the system's name.</param>
-/// <param name="MoreArguments">Kernel arguments behind those of the seal; empty for none.</param>
+/// <param name="MoreArguments">Kernel arguments behind those of the image; empty for none.</param>
 public sealed record SealProfile(string Id, string Title, string MoreArguments);
 
 /// <summary>
@@ -38,8 +38,7 @@ public sealed record CommitSeal(
     internal byte[] MoreInitrd => CpioWriter.Of(
         SignedCommandLine.Path, Encoding.UTF8.GetBytes(SignedCommandLine.Text(UkiProfiles.Select(profile => profile.CommandLine ?? CommandLine).Prepend(CommandLine).Distinct())));
 
-    internal IReadOnlyList<UkiProfile> UkiProfiles => [.. Profiles.Select(profile => new UkiProfile(
-        $"ID={profile.Id}\nTITLE={profile.Title}\n", profile.MoreArguments.Length == 0 ? null : $"{CommandLine} {profile.MoreArguments}"))];
+    internal IReadOnlyList<UkiProfile> UkiProfiles => BootProfiles.Of(Profiles, CommandLine);
 
     /// <summary>The seal in a commit's detached metadata; null where there is none.</summary>
     /// <exception cref="MalformedException">It is no seal of a version that is known.</exception>
