@@ -30,8 +30,8 @@ internal static class KeysCommand
         {
             Details =
             [
-                "PK, KEK and db are what a machine's firmware knows its owner by; db signs what boots. tree signs commits. Each is made here, and none is anyone else's.",
-                "Private keys (*.key) are PEM files encrypted with the passphrase; what a box needs of them (*.auth, *.crt, tree.pub) is public. Keep the directory off the box: "
+                "PK, KEK and db are what a machine's firmware knows its owner by; db signs what boots. tree signs commits; pcr signs what a TPM has measured when it may give out a disk's key. Each is made here, and none is anyone else's.",
+                "Private keys (*.key) are PEM files encrypted with the passphrase; what a box needs of them (*.auth, *.crt, tree.pub, pcr.pub) is public. Keep the directory off the box: "
                 + "nobody needs it there. Keys that are there already are never written over.",
                 "Keys on PKCS#11 tokens are not supported yet.",
             ],
@@ -94,7 +94,7 @@ internal static class KeysCommand
 
         var text = new StringBuilder();
         foreach (OwnerKey key in all)
-            text.Append(CultureInfo.InvariantCulture, $"{key.Name,-5} {key.Purpose,-17} {key.Id}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{key.Name,-5} {key.Purpose,-27} {key.Id}\n");
         speaker.Answer(text.ToString().TrimEnd(), static _ => { });
     }
 }

@@ -18,7 +18,7 @@ public sealed record OwnerKey(string Name, string Purpose, string Id, DateTimeOf
 
 /// <summary>
 /// A directory with the owner's keys: <c>PK</c>, <c>KEK</c> and <c>db</c> for the firmware (<c>.crt</c>, <c>.key</c>, <c>.auth</c> each), and
-/// <c>tree.key</c>, <c>tree.pub</c> for commits. Private keys are PEM, encrypted with one passphrase.
+/// <c>tree.key</c>, <c>tree.pub</c> for commits, <c>pcr.key</c>, <c>pcr.pub</c> for what a TPM has measured. Private keys are PEM, encrypted with one passphrase.
 /// </summary>
 /// <param name="directory">The directory.</param>
 public sealed class OwnerKeys(string directory)
@@ -26,7 +26,7 @@ public sealed class OwnerKeys(string directory)
     /// <summary>Bits of the RSA keys: all that some firmware takes.</summary>
     public const int RsaBits = 2048;
 
-    private const string Pk = "PK", Kek = "KEK", Db = "db", Tree = "tree";
+    private const string Pk = "PK", Kek = "KEK", Db = "db", Tree = "tree", Pcr = "pcr";
     private const uint PrivateMode = 0x180; // 0600
     private static readonly PbeParameters Encryption = new(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, EncryptedPkcs8.Iterations);
 
@@ -59,6 +59,12 @@ public sealed class OwnerKeys(string directory)
             Write(dir, $"{name}.auth", EfiAuthenticatedVariable.Sign(variable, EfiSignatureList.Of(key.Certificate, id), now, above));
         }
 
+        using (RSA pcr = RSA.Create(RsaBits))
+        {
+            Write(dir, $"{Pcr}.key", Encoding.ASCII.GetBytes(pcr.ExportEncryptedPkcs8PrivateKeyPem(passphrase.Characters, Encryption) + "\n"), PrivateMode);
+            Write(dir, $"{Pcr}.pub", Encoding.ASCII.GetBytes(PcrPolicy.PublicPem(pcr)));
+        }
+
         Write(dir, $"{Tree}.key", Encoding.ASCII.GetBytes(EncryptedPkcs8.EncryptEd25519(tree.ToSeed(), passphrase)), PrivateMode);
         Write(dir, $"{Tree}.pub", Encoding.ASCII.GetBytes($"{tree.Public}\n"));
         Durable.Sync(dir);
@@ -77,6 +83,8 @@ public sealed class OwnerKeys(string directory)
             keys.Add(new OwnerKey(name, purpose, certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant(), certificate.NotAfter.ToUniversalTime()));
         }
 
+        if (dir.TryReadAll($"{Pcr}.pub") is { } pcr)
+            keys.Add(new OwnerKey(Pcr, "signs what boots open disks", PublicId(pcr), null));
         keys.Add(new OwnerKey(Tree, "signs commits", Encoding.ASCII.GetString(dir.ReadAll($"{Tree}.pub")).Trim(), null));
         return keys;
     }
@@ -86,19 +94,15 @@ public sealed class OwnerKeys(string directory)
     public Signer OpenDb(Passphrase passphrase)
     {
         using Dir dir = Dir.Open(Directory);
-        string name = $"{Db}.key";
-        var key = RSA.Create();
-        try
-        {
-            key.ImportFromEncryptedPem(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase.Characters);
-        }
-        catch (CryptographicException)
-        {
-            key.Dispose();
-            throw new WrongPassphraseException(dir.Of(name));
-        }
+        return new Signer(Certificate(dir, Db), OpenRsa(dir, $"{Db}.key", passphrase));
+    }
 
-        return new Signer(Certificate(dir, Db), key);
+    /// <summary>Opens the key that signs the states in which a TPM may give a disk's key out; null where the owner has none.</summary>
+    /// <exception cref="WrongPassphraseException">The passphrase is another one.</exception>
+    public RSA? OpenPcr(Passphrase passphrase)
+    {
+        using Dir dir = Dir.Open(Directory);
+        return dir.Exists($"{Pcr}.key") ? OpenRsa(dir, $"{Pcr}.key", passphrase) : null;
     }
 
     /// <summary>Opens the key that signs commits.</summary>
@@ -108,6 +112,29 @@ public sealed class OwnerKeys(string directory)
         using Dir dir = Dir.Open(Directory);
         string name = $"{Tree}.key";
         return Ed25519Key.Of(EncryptedPkcs8.DecryptEd25519(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase, dir.Of(name)));
+    }
+
+    private static RSA OpenRsa(Dir dir, string name, Passphrase passphrase)
+    {
+        var key = RSA.Create();
+        try
+        {
+            key.ImportFromEncryptedPem(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase.Characters);
+            return key;
+        }
+        catch (CryptographicException)
+        {
+            key.Dispose();
+            throw new WrongPassphraseException(dir.Of(name));
+        }
+    }
+
+    // As systemd's signatures name it.
+    private static string PublicId(byte[] pem)
+    {
+        using RSA key = RSA.Create();
+        key.ImportFromPem(Encoding.ASCII.GetString(pem));
+        return Convert.ToHexStringLower(SHA256.HashData(key.ExportRSAPublicKey()));
     }
 
     private static Dir MakeDirectory(string path)

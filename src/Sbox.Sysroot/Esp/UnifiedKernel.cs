@@ -30,6 +30,9 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>An initrd behind the first, made here and not of the tree; empty for none.</summary>
     public byte[] MoreInitrd { get; init; } = [];
 
+    /// <summary>The TPM's part; null for none.</summary>
+    public PcrSignatures? Pcr { get; init; }
+
     private const string EfiDirectory = "usr/lib/systemd/boot/efi";
 
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
@@ -83,6 +86,8 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
                 .. parts.MoreInitrd.Length == 0 ? [] : new[] { new MemoryStream(parts.MoreInitrd) },
             ],
             Profiles = parts.Profiles,
+            PcrPublicKey = Encoding.ASCII.GetBytes(parts.Pcr?.PublicKey ?? ""),
+            Others = parts.Pcr is { Signatures.Length: > 0 } pcr ? [new UkiSection(".pcrsig", Encoding.ASCII.GetBytes(pcr.Signatures))] : [],
         },
         output);
 
@@ -94,7 +99,7 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         byte[] stub = tree.ReadAll(StubPath(machine)), linux = tree.ReadAll($"{kernel.Directory}/vmlinuz");
         FileStream? initrd = kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read);
         return target.Seal is { } seal
-            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd }
+            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd, Pcr = seal.Pcr }
             : Unsealed(target, Arguments(target, imageDigest).ToString());
 
         UnifiedKernel Unsealed(BootTarget target, string arguments) =>

@@ -13,6 +13,11 @@ namespace Sbox.Sysroot;
 /// <param name="MoreArguments">Kernel arguments behind those of the image; empty for none.</param>
 public sealed record SealProfile(string Id, string Title, string MoreArguments);
 
+/// <summary>The TPM's part of a UKI.</summary>
+/// <param name="PublicKey">The text of <c>.pcrpkey</c>: PEM.</param>
+/// <param name="Signatures">The text of <c>.pcrsig</c>: JSON; empty while they are still to be made.</param>
+public sealed record PcrSignatures(string PublicKey, string Signatures);
+
 /// <summary>
 /// All that makes a commit's boot files the ones that their owner signed: what goes into the UKI beside the tree's own files, and
 /// signatures of the UKI and of the boot loader. The files themselves are assembled from the tree, to the same bytes everywhere.
@@ -31,7 +36,11 @@ public sealed record CommitSeal(
     /// <summary>Where it is in detached metadata.</summary>
     public const string Key = "sbox.seal";
 
-    private const uint Version = 1;
+    /// <summary>What a TPM needs to know that its state is one that the owner signed; null for none.</summary>
+    public PcrSignatures? Pcr { get; init; }
+
+    // What is in the UKI belongs to the version: a box that does not know of a section would assemble another image, and say that its signature is wrong.
+    private const uint First = 1, WithPcr = 2;
     private const string Format = "seal";
 
     /// <summary>By which sbox-root knows a command line that nobody signed.</summary>
@@ -49,12 +58,15 @@ public sealed record CommitSeal(
         if (value.Type.Signature != "a{sv}")
             throw new MalformedException(Format, "type", "a{sv}", $"{value.Type}");
         var fields = new VariantDictionary(value);
-        if (fields["version"] is not { Type.Kind: 'u' } version || version.Unsigned != Version)
-            throw new MalformedException(Format, "version", $"{Version}", $"{fields["version"]}");
+        if (fields["version"] is not { Type.Kind: 'u' } version || version.Unsigned is not (First or WithPcr))
+            throw new MalformedException(Format, "version", $"{First} or {WithPcr}", $"{fields["version"]}");
         return new CommitSeal(
             Checksum.FromBytes(Get(fields, "composefs", "ay").Bytes), Get(fields, "command-line", "s").Text, Get(fields, "os-release", "s").Text,
             [.. Get(fields, "profiles", "a(sss)").Items.Select(static each => new SealProfile(each.Items[0].Text, each.Items[1].Text, each.Items[2].Text))],
-            [.. Get(fields, "uki", "aay").Items.Select(static each => each.Bytes)], [.. Get(fields, "loader", "aay").Items.Select(static each => each.Bytes)]);
+            [.. Get(fields, "uki", "aay").Items.Select(static each => each.Bytes)], [.. Get(fields, "loader", "aay").Items.Select(static each => each.Bytes)])
+        {
+            Pcr = version.Unsigned == WithPcr ? new PcrSignatures(Get(fields, "pcr-key", "s").Text, Get(fields, "pcr-signatures", "s").Text) : null,
+        };
     }
 
     /// <summary>Detached metadata with this seal in it, in place of another one.</summary>
@@ -62,7 +74,7 @@ public sealed record CommitSeal(
     {
         GVariantType bytes = GVariantType.Parse("ay");
         VariantDictionary fields = VariantDictionary.Empty
-            .With("version", GVariant.Of(Version))
+            .With("version", GVariant.Of(Pcr is null ? First : WithPcr))
             .With("composefs", GVariant.Of(Composefs.ToArray()))
             .With("command-line", CommandLine)
             .With("os-release", OsRelease)
@@ -70,6 +82,8 @@ public sealed record CommitSeal(
                 GVariant.Tuple(GVariant.Of(each.Id), GVariant.Of(each.Title), GVariant.Of(each.MoreArguments)))]))
             .With("uki", GVariant.Array(bytes, [.. UkiSignatures.Select(GVariant.Of)]))
             .With("loader", GVariant.Array(bytes, [.. LoaderSignatures.Select(GVariant.Of)]));
+        if (Pcr is { } pcr)
+            fields = fields.With("pcr-key", pcr.PublicKey).With("pcr-signatures", pcr.Signatures);
         return (detached ?? VariantDictionary.Empty).With(Key, fields.Variant);
     }
 
