@@ -35,6 +35,10 @@ internal static class QemuArguments
                 "-chardev", $"socket,id=serial0,path={sockets}/serial,server=on,wait=on", "-serial", "chardev:serial0",
                 "-qmp", $"unix:{sockets}/qmp,server=on,wait=off",
             ]);
+        if (options.Tpm)
+            arguments.AddRange(["-chardev", $"socket,id=tpm,path={sockets}/tpm", "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"]);
+        if (options.DataDisk is { } data)
+            arguments.AddRange(["-drive", $"if=virtio,format=raw,cache=writeback,file={data}"]);
         arguments.AddRange(options.MoreArguments);
         return arguments;
     }

@@ -48,6 +48,8 @@ public sealed class Vm : IDisposable
         try
         {
             IReadOnlyList<string> arguments = QemuArguments.For(options, sockets);
+            if (options.Tpm)
+                SoftwareTpm.Start(options.Directory, $"{sockets}/tpm");
             var clock = Stopwatch.StartNew();
             Process qemu = Launch(arguments, options);
             if (options.Interactive)

@@ -53,6 +53,7 @@ public static class FirstProgram
             throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
         }
 
+        StubFiles.Keep("/", "/run");
         string init = arguments.Get("init") ?? "/sbin/init";
         try
         {

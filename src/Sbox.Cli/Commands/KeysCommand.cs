@@ -17,6 +17,9 @@ internal static class KeysCommand
         var keys = new DocumentedCommand("keys", "Make and show the keys of a box's owner");
         keys.Subcommands.Add(Init());
         keys.Subcommands.Add(Show());
+        keys.Subcommands.Add(KeyChangeCommands.Rotate());
+        keys.Subcommands.Add(KeyChangeCommands.Revoke());
+        keys.Subcommands.Add(KeyChangeCommands.Apply());
         return keys;
     }
 

@@ -40,13 +40,13 @@ internal static class SealCommand
             Checksum commit = repository.Resolve(parsed.GetValue(branch)!);
             var owner = new OwnerKeys(parsed.GetValue(keys)!);
             Passphrase secret = PassphraseReader.Read(parsed.GetValue(passphrase), twice: false);
-            using Signer db = owner.OpenDb(secret);
+            IReadOnlyList<Signer> db = owner.OpenAllDb(secret);
             using Ed25519Key tree = owner.OpenTree(secret);
             using RSA? pcr = owner.OpenPcr(secret);
             using var line = new ProgressLine(speaker);
             SealResult result = new CommitSealer(repository, BuildCache.OfUser()).Seal(commit, db, tree, pcr, BuildSteps.On(line), cancel);
             line.Dispose();
-            speaker.Note($"{commit.ToString()[..12]} is sealed by {db.Certificate.Subject}; signed for: UKI {result.UkiDigest}, boot loader {result.LoaderDigest}");
+            speaker.Note($"{commit.ToString()[..12]} is sealed by {string.Join(" and ", db.Select(static key => key.Certificate.Subject))}; signed for: UKI {result.UkiDigest}, boot loader {result.LoaderDigest}");
             speaker.Answer($"{commit}", writer =>
             {
                 writer.WriteString("commit", $"{commit}");

@@ -25,14 +25,14 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
 {
     /// <summary>Seals a commit and signs it.</summary>
     /// <param name="commit">The commit.</param>
-    /// <param name="db">Signs the boot files.</param>
+    /// <param name="db">Each signs the boot files.</param>
     /// <param name="tree">Signs the commit.</param>
     /// <param name="pcr">Signs the states in which a TPM may give a disk's key out; null: none is signed.</param>
     /// <param name="progress">Told of each step.</param>
     /// <param name="cancel">Looked at between steps; nothing is sealed by then.</param>
     /// <exception cref="NoKernelException">The tree cannot boot.</exception>
     /// <exception cref="NoBootLoaderException">The tree has no EFI stub or boot loader.</exception>
-    public SealResult Seal(Checksum commit, Signer db, Ed25519Key tree, RSA? pcr = null, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
+    public SealResult Seal(Checksum commit, IReadOnlyList<Signer> db, Ed25519Key tree, RSA? pcr = null, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
     {
         progress?.Report(new BuildStep("composefs image", ""));
         Checksum image = repository.WriteComposefs(commit, Stream.Null, cancel).Digest;
@@ -51,7 +51,7 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
 
         Checksum uki = sealable.UkiDigest(seal), loader = sealable.LoaderDigest();
         progress?.Report(new BuildStep("signatures", ""));
-        seal = seal with { UkiSignatures = [Authenticode.Sign(uki, db)], LoaderSignatures = [Authenticode.Sign(loader, db)] };
+        seal = seal with { UkiSignatures = [.. db.Select(key => Authenticode.Sign(uki, key))], LoaderSignatures = [.. db.Select(key => Authenticode.Sign(loader, key))] };
 
         byte[] bytes = repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit));
         VariantDictionary detached = CommitSignatures.Sign(seal.AddTo(repository.LoadDetachedMetadata(commit)), bytes, tree);

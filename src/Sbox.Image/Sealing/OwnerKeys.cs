@@ -21,7 +21,7 @@ public sealed record OwnerKey(string Name, string Purpose, string Id, DateTimeOf
 /// <c>tree.key</c>, <c>tree.pub</c> for commits, <c>pcr.key</c>, <c>pcr.pub</c> for what a TPM has measured. Private keys are PEM, encrypted with one passphrase.
 /// </summary>
 /// <param name="directory">The directory.</param>
-public sealed class OwnerKeys(string directory)
+public sealed partial class OwnerKeys(string directory)
 {
     /// <summary>Bits of the RSA keys: all that some firmware takes.</summary>
     public const int RsaBits = 2048;
@@ -85,6 +85,12 @@ public sealed class OwnerKeys(string directory)
 
         if (dir.TryReadAll($"{Pcr}.pub") is { } pcr)
             keys.Add(new OwnerKey(Pcr, "signs what boots open disks", PublicId(pcr), null));
+        foreach (string old in Older(dir))
+        {
+            using X509Certificate2 certificate = Certificate(dir, old);
+            keys.Add(new OwnerKey(old, "signed before, still does", certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant(), certificate.NotAfter.ToUniversalTime()));
+        }
+
         keys.Add(new OwnerKey(Tree, "signs commits", Encoding.ASCII.GetString(dir.ReadAll($"{Tree}.pub")).Trim(), null));
         return keys;
     }
@@ -95,6 +101,17 @@ public sealed class OwnerKeys(string directory)
     {
         using Dir dir = Dir.Open(Directory);
         return new Signer(Certificate(dir, Db), OpenRsa(dir, $"{Db}.key", passphrase));
+    }
+
+    /// <summary>Opens every key whose signature boxes may still ask for: the newest first, then those before it that are not revoked.</summary>
+    /// <exception cref="WrongPassphraseException">The passphrase is another one.</exception>
+    public IReadOnlyList<Signer> OpenAllDb(Passphrase passphrase)
+    {
+        using Dir dir = Dir.Open(Directory);
+        var signers = new List<Signer> { OpenDb(passphrase) };
+        foreach (string old in Older(dir).Reverse())
+            signers.Add(new Signer(Certificate(dir, old), OpenRsa(dir, $"{old}.key", passphrase)));
+        return signers;
     }
 
     /// <summary>Opens the key that signs the states in which a TPM may give a disk's key out; null where the owner has none.</summary>

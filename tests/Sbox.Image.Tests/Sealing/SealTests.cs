@@ -241,7 +241,7 @@ public sealed class SealTests : IDisposable
 
     private void Seal(OwnerKeys? by = null)
     {
-        using Signer db = (by ?? keys).OpenDb(passphrase);
+        IReadOnlyList<Signer> db = (by ?? keys).OpenAllDb(passphrase);
         using Ed25519Key tree = (by ?? keys).OpenTree(passphrase);
         using RSA? pcr = (by ?? keys).OpenPcr(passphrase);
         new CommitSealer(repository, cache).Seal(commit, db, tree, pcr);
