@@ -14,6 +14,7 @@ internal static class KeyChangeCommands
     public static Command Rotate()
     {
         (Argument<string> directory, Option<string?> passphrase, Option<bool> json) = Shared();
+        Option<string?> token = KeysCommand.Token();
         Command command = new DocumentedCommand("rotate", "Make a new key that signs what boots")
         {
             Details =
@@ -23,13 +24,14 @@ internal static class KeyChangeCommands
                 "When every box knows the new key and runs a version that only it has sealed: sbox keys revoke. Disks that are bound to the pcr key stay as they are; where they are bound to "
                 + "register 7 too, which holds what db is, they ask for the recovery key once after db was changed.",
                 "The directory is changed as a whole, or not at all. PK, KEK, pcr and tree stay.",
+                KeysCommand.TokenWords,
             ],
             Examples = [new Example("A new key, and what boxes need of it", "sbox keys rotate keys && scp keys/db.update.auth box:")],
-        }.With(directory, passphrase, json);
+        }.With(directory, token, passphrase, json);
         command.SetAction(parsed =>
         {
             var keys = new OwnerKeys(parsed.GetValue(directory)!);
-            Tell(keys.RotateDb(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false), TimeProvider.System), new Speaker(parsed.GetValue(json)));
+            Tell(keys.RotateDb(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false), TimeProvider.System, parsed.GetValue(token)), new Speaker(parsed.GetValue(json)));
             return 0;
         });
         return command;

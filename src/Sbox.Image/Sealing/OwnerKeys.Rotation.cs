@@ -26,20 +26,23 @@ public sealed partial class OwnerKeys
     /// Makes a new db key. The one before it becomes <c>db-N</c> and goes on signing beside it, until it is revoked: boxes that know only one of them start
     /// what is sealed from now on all the same. The directory is changed as a whole.
     /// </summary>
+    /// <param name="passphrase">Opens KEK, and encrypts the new key.</param>
+    /// <param name="clock">Dates certificate and updates.</param>
+    /// <param name="token">The URI of a key on a PKCS#11 token that takes over; null makes one.</param>
     /// <exception cref="WrongPassphraseException">The passphrase is not that of KEK.</exception>
-    public KeyChange RotateDb(Passphrase passphrase, TimeProvider clock)
+    public KeyChange RotateDb(Passphrase passphrase, TimeProvider clock, string? token = null)
     {
         Change(dir =>
         {
             DateTimeOffset now = Now(clock);
-            using var kek = new Signer(Certificate(dir, Kek), OpenRsa(dir, $"{Kek}.key", passphrase));
+            using var kek = new Signer(Certificate(dir, Kek), OpenRsa(dir, Kek, passphrase));
             using X509Certificate2 old = Certificate(dir, Db);
             string kept = NextOld(dir);
-            foreach (string ending in (string[])["key", "crt"])
+            foreach (string ending in ((string[])["key", "uri", "crt"]).Where(ending => dir.Exists($"{Db}.{ending}")))
                 dir.Rename($"{Db}.{ending}", dir, $"{kept}.{ending}");
             dir.TryUnlink($"{Db}.auth");
-            using Signer db = NewSigner(old.GetNameInfo(X509NameType.SimpleName, forIssuer: false), now);
-            Write(dir, $"{Db}.key", Encoding.ASCII.GetBytes(db.Key.ExportEncryptedPkcs8PrivateKeyPem(passphrase.Characters, Encryption) + "\n"), PrivateMode);
+            using Signer db = NewSigner(old.GetNameInfo(X509NameType.SimpleName, forIssuer: false), now, token is null ? null : TokenKey.Open(token, passphrase));
+            WritePrivate(dir, Db, db, passphrase, token);
             Write(dir, $"{Db}.crt", Encoding.ASCII.GetBytes(db.Certificate.ExportCertificatePem() + "\n"));
             WriteDb(dir, kek, now);
             Replace(dir, DbUpdate, EfiAuthenticatedVariable.Sign(EfiVariable.Db, EfiSignatureList.Of(db.Certificate, OwnerId(dir)), now, kek, append: true));
@@ -62,8 +65,9 @@ public sealed partial class OwnerKeys
             if (!Older(dir).Contains(name))
                 throw new LinuxException(Errno.ENOENT, "revoke", dir.Of($"{name}.key"));
             DateTimeOffset now = Now(clock);
-            using var kek = new Signer(Certificate(dir, Kek), OpenRsa(dir, $"{Kek}.key", passphrase));
-            dir.Unlink($"{name}.key");
+            using var kek = new Signer(Certificate(dir, Kek), OpenRsa(dir, Kek, passphrase));
+            dir.TryUnlink($"{name}.key");
+            dir.TryUnlink($"{name}.uri");
             dir.Rename($"{name}.crt", dir, $"{name}.revoked.crt");
             WriteDb(dir, kek, now);
             byte[] lists = [.. dir.Entries().Select(static entry => entry.Name).Where(static file => file.EndsWith(".revoked.crt", StringComparison.Ordinal)).Order(StringComparer.Ordinal)
@@ -74,7 +78,7 @@ public sealed partial class OwnerKeys
     }
 
     private static IReadOnlyList<string> Older(Dir dir) => [.. dir.Entries().Select(static entry => entry.Name)
-        .Where(static file => file.StartsWith($"{Db}-", StringComparison.Ordinal) && file.EndsWith(".key", StringComparison.Ordinal)).Select(static file => file[..^4]).Order(StringComparer.Ordinal)];
+        .Where(static file => file.StartsWith($"{Db}-", StringComparison.Ordinal) && (file.EndsWith(".key", StringComparison.Ordinal) || file.EndsWith(".uri", StringComparison.Ordinal))).Select(static file => file[..^4]).Order(StringComparer.Ordinal)];
 
     private static string NextOld(Dir dir)
     {

@@ -41,20 +41,23 @@ public sealed partial class OwnerKeys(string directory)
     /// <param name="owner">A name for the certificates.</param>
     /// <param name="passphrase">Encrypts the private keys.</param>
     /// <param name="clock">Says from when the certificates are good.</param>
+    /// <param name="dbToken">The URI of an RSA key on a PKCS#11 token that is to be db; null makes one. Its PIN is the passphrase, unless the URI says where it is.</param>
     /// <exception cref="LinuxException">A key is there already (EEXIST), or cannot be written.</exception>
-    public static OwnerKeys Create(string directory, string owner, Passphrase passphrase, TimeProvider clock)
+    /// <exception cref="TokenException">The token's key cannot be used.</exception>
+    public static OwnerKeys Create(string directory, string owner, Passphrase passphrase, TimeProvider clock, string? dbToken = null)
     {
         using Dir dir = MakeDirectory(Path.GetFullPath(directory));
         // Seconds are all that certificates and firmware keep.
         DateTimeOffset now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        using Signer pk = NewSigner($"{owner} PK", now), kek = NewSigner($"{owner} KEK", now), db = NewSigner($"{owner} db", now);
+        using Signer pk = NewSigner($"{owner} PK", now), kek = NewSigner($"{owner} KEK", now);
+        using Signer db = NewSigner($"{owner} db", now, dbToken is null ? null : TokenKey.Open(dbToken, passphrase));
         using Ed25519Key tree = Ed25519Key.Generate();
         // Whoever makes a key of these is the owner in the firmware's lists: no name to be invented.
         var id = new Guid(pk.Certificate.GetCertHash(HashAlgorithmName.SHA256).AsSpan(0, 16));
         foreach ((string name, Signer key, EfiVariable variable, Signer above) in ((string, Signer, EfiVariable, Signer)[])
             [(Pk, pk, EfiVariable.Pk, pk), (Kek, kek, EfiVariable.Kek, pk), (Db, db, EfiVariable.Db, kek)])
         {
-            Write(dir, $"{name}.key", Encoding.ASCII.GetBytes(key.Key.ExportEncryptedPkcs8PrivateKeyPem(passphrase.Characters, Encryption) + "\n"), PrivateMode);
+            WritePrivate(dir, name, key, passphrase, key == db ? dbToken : null);
             Write(dir, $"{name}.crt", Encoding.ASCII.GetBytes(key.Certificate.ExportCertificatePem() + "\n"));
             Write(dir, $"{name}.auth", EfiAuthenticatedVariable.Sign(variable, EfiSignatureList.Of(key.Certificate, id), now, above));
         }
@@ -100,7 +103,7 @@ public sealed partial class OwnerKeys(string directory)
     public Signer OpenDb(Passphrase passphrase)
     {
         using Dir dir = Dir.Open(Directory);
-        return new Signer(Certificate(dir, Db), OpenRsa(dir, $"{Db}.key", passphrase));
+        return new Signer(Certificate(dir, Db), OpenRsa(dir, Db, passphrase));
     }
 
     /// <summary>Opens every key whose signature boxes may still ask for: the newest first, then those before it that are not revoked.</summary>
@@ -110,7 +113,7 @@ public sealed partial class OwnerKeys(string directory)
         using Dir dir = Dir.Open(Directory);
         var signers = new List<Signer> { OpenDb(passphrase) };
         foreach (string old in Older(dir).Reverse())
-            signers.Add(new Signer(Certificate(dir, old), OpenRsa(dir, $"{old}.key", passphrase)));
+            signers.Add(new Signer(Certificate(dir, old), OpenRsa(dir, old, passphrase)));
         return signers;
     }
 
@@ -119,7 +122,7 @@ public sealed partial class OwnerKeys(string directory)
     public RSA? OpenPcr(Passphrase passphrase)
     {
         using Dir dir = Dir.Open(Directory);
-        return dir.Exists($"{Pcr}.key") ? OpenRsa(dir, $"{Pcr}.key", passphrase) : null;
+        return dir.Exists($"{Pcr}.key") ? OpenRsa(dir, Pcr, passphrase) : null;
     }
 
     /// <summary>Opens the key that signs commits.</summary>
@@ -131,8 +134,20 @@ public sealed partial class OwnerKeys(string directory)
         return Ed25519Key.Of(EncryptedPkcs8.DecryptEd25519(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase, dir.Of(name)));
     }
 
-    private static RSA OpenRsa(Dir dir, string name, Passphrase passphrase)
+    // NAME.uri in place of NAME.key: the private part is on a token.
+    private static void WritePrivate(Dir dir, string name, Signer key, Passphrase passphrase, string? token)
     {
+        if (token is null)
+            Write(dir, $"{name}.key", Encoding.ASCII.GetBytes(key.Key.ExportEncryptedPkcs8PrivateKeyPem(passphrase.Characters, Encryption) + "\n"), PrivateMode);
+        else
+            Write(dir, $"{name}.uri", Encoding.UTF8.GetBytes(token + "\n"), PrivateMode);
+    }
+
+    private static RSA OpenRsa(Dir dir, string owner, Passphrase passphrase)
+    {
+        if (dir.TryReadAll($"{owner}.uri") is { } uri)
+            return TokenKey.Open(Encoding.UTF8.GetString(uri).Trim(), passphrase);
+        string name = $"{owner}.key";
         var key = RSA.Create();
         try
         {
@@ -164,9 +179,9 @@ public sealed partial class OwnerKeys(string directory)
         X509Certificate2.CreateFromPem(Encoding.ASCII.GetString(dir.ReadAll($"{name}.crt")));
 
     // Thirty years: firmware ignores the end, and a tool that does not would lock the owner out.
-    private static Signer NewSigner(string name, DateTimeOffset from)
+    private static Signer NewSigner(string name, DateTimeOffset from, RSA? existing = null)
     {
-        var key = RSA.Create(RsaBits);
+        RSA key = existing ?? RSA.Create(RsaBits);
         var subject = new X500DistinguishedNameBuilder();
         subject.AddCommonName(name);
         var request = new CertificateRequest(subject.Build(), key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
