@@ -75,6 +75,7 @@ internal static class Remedies
         UnapprovedCommitException => "Nothing was deployed. Ask the missing signers to sign it where the branch is published. To take it all the same: sbox upgrade --unapproved",
         ApprovalPolicyException => "sbox-approval.toml(5) tells what a policy may hold. It is part of the tree that runs: a new version mends it, and sbox upgrade --unapproved brings one",
         SealBrokenException => "Nothing leads to this deployment. It was signed for another machine's owner, or its files are not those that were signed: ask who publishes the branch",
+        Sbox.Image.TokenException => "Is the token there, is the key's name right (pkcs11-tool --list-objects), and is OpenSSL's pkcs11 provider or engine installed? Nothing was changed",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",

@@ -38,6 +38,8 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, parsed.GetValue(esp));
         if (Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
             throw new Finding("only root may change what this box boots", "sudo sbox ...");
+        if (RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
+            throw new Finding("this boot is a ghost: it keeps nothing, and the disk stays as it is", "Reboot into the menu's entry 'normal', and type the command there");
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
         return new Box(OstreeSysroot.Open(path), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
