@@ -9,7 +9,10 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience, long capacity) : IDisposable
 {
-    private const int FirstWindow = 512 * 1024, LargestWindow = 8 * 1024 * 1024;
+    private const int FirstWindow = 1024 * 1024, LargestWindow = 8 * 1024 * 1024;
+
+    // Blobs below this are whole small files, read one after the other as programs start; larger ones are parts of files that may be read anywhere.
+    private const int Small = 128 * 1024;
 
     private readonly Lock gate = new();
     private readonly Dictionary<Checksum, PackRanges> packs = [];
@@ -79,7 +82,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
 
     private SealedRange Begin(PackRanges pack, BlobLocation place)
     {
-        pack.Adapt(FirstWindow, LargestWindow);
+        pack.Adapt(FirstWindow, LargestWindow, grow: place.Length < Small);
         var range = new SealedRange(place.Pack, place.Offset, (int)(WindowEnd(pack, place) - place.Offset));
         pack.Ranges.Add(range);
         range.Place = recent.AddFirst(range);
@@ -141,7 +144,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
         public SealedRange? Find(BlobLocation place) => Ranges.Find(range =>
             place.Offset >= range.Offset && place.End <= range.Offset + range.Length && !range.Ready.IsFaulted && !range.Ready.IsCanceled);
 
-        public void Adapt(int first, int largest)
+        public void Adapt(int first, int largest, bool grow)
         {
             if (Window == 0)
             {
@@ -150,7 +153,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
             }
 
             long used = droppedUsed + Ranges.Sum(static range => range.Used), length = droppedLength + Ranges.Sum(static range => (long)range.Length);
-            Window = used * 2 >= length ? Math.Min(Window * 4, largest) : Math.Max(Window / 4, 1);
+            Window = grow || used * 2 >= length ? Math.Clamp(Window * 4, first, largest) : Math.Max(Window / 4, 1);
         }
 
         public void Remove(SealedRange range)
