@@ -5,11 +5,11 @@ namespace Sbox.Tomb.Tests.Mounting;
 /// <summary>All that programs can see of a directory, as text. Other processes look: this one may be the file system.</summary>
 internal static class Listing
 {
-    // A directory's size and number of links are the file system's own business.
+    // A directory's size is the file system's own business, and so is a count of links; names that are one file are compared as groups.
     private const string Look = """
-        find . \( -type d -printf '%P|%y|%m|%U|%G|%T@\n' \) -o -printf '%P|%y|%m|%U|%G|%s|%T@|%l|%n\n' | sort
+        find . \( -type d -printf '%P|%y|%m|%U|%G|%T@\n' \) -o -printf '%P|%y|%m|%U|%G|%s|%T@|%l\n' | sort
         find . -type f -print0 | sort -z | xargs -0r sha256sum
-        find . -type f -links +1 -printf '%i %P\n' | sort | awk '{ i = $1; $1 = ""; n[i] = n[i] " " $0 } END { for (i in n) print n[i] }' | sort
+        find . -type f -links +1 -printf '%i %P\n' | sort | awk '{ i = $1; $1 = ""; n[i] = n[i] " " $0; c[i]++ } END { for (i in n) if (c[i] > 1) print n[i] }' | sort
         find . \( -type b -o -type c \) -print0 | xargs -0r stat -c '%n %t:%T'
         find . -print0 | sort -z | xargs -0r getfattr -h -d -m '^(user|system|security)\.' -e hex 2>/dev/null
         """;
