@@ -3,6 +3,7 @@ using Sbox.Image;
 using Sbox.Linux;
 using Sbox.Store;
 using Sbox.Sysroot;
+using Sbox.Tomb;
 
 namespace Sbox.Cli;
 
@@ -77,6 +78,18 @@ internal static class Remedies
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",
+        NotATombException => "Look at --tomb again; to make a new tomb there: sbox tomb --tomb URL create",
+        TombExistsException => "Nothing was changed. Its snapshots: sbox tomb --tomb URL snapshots",
+        WrongPasswordException => "Nothing was changed. Another password may open it: its keys are listed by sbox tomb key list, for whoever knows one",
+        TombLockedException { Holder.Exclusive: true } => "Try again when it is done. A lock whose process died elsewhere goes away after 30 minutes, or at once with: sbox tomb unlock",
+        TombLockedException => "Someone saves or restores; try again when it is done",
+        RolledBackException => "Ask whoever keeps the tomb. If you know why (a forget on another machine, a copy brought back), delete what this machine remembers: the file in ~/.local/state/sbox/tombs",
+        SnapshotNotFoundException => "The snapshots that there are: sbox tomb snapshots",
+        TombDamagedException or BlobMissingException => "What else is damaged: sbox tomb check --read-data. What can be saved: sbox tomb check --repair",
+        StoredFileMissingException => "What else is missing: sbox tomb check. What can be saved: sbox tomb check --repair",
+        TombSettingsException => "docs/tomb.md tells what the settings file may hold",
+        BackendException { IsTransient: true } => "The place does not answer as it should. What was uploaded is kept: the same command goes on from there",
+        BackendException => "Nothing that was whole is lost",
         LinuxException { Errno: Errno.EACCES or Errno.EPERM } => "This needs root: sudo sbox ...",
         LinuxException { Errno: Errno.ENOSPC } => "Nothing that was whole is lost. Free some space there and run the same command again.",
         LinuxException { Errno: Errno.EROFS } => "The file system is read-only. On a box, /usr and / always are; write below /etc, /var or /tmp.",

@@ -132,6 +132,9 @@ public sealed partial class TombRepository : IAsyncDisposable
         IndexFiles = files;
     }
 
+    /// <summary>Takes an index that was read file by file.</summary>
+    internal void Adopt(BlobIndex index, IReadOnlyList<Checksum> files) => (Index, IndexFiles) = (index, files);
+
     /// <summary>The index files that <see cref="LoadIndex"/> read.</summary>
     internal IReadOnlyList<Checksum> IndexFiles { get; private set; } = [];
 

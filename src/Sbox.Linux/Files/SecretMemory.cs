@@ -68,6 +68,16 @@ internal static unsafe partial class LibC
     public const int MAP_PRIVATE = 2;
     public const int MAP_ANONYMOUS = 0x20;
     public const int MADV_DONTDUMP = 16;
+    public const int RLIMIT_CORE = 4;
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct ResourceLimit
+    {
+        public ulong Soft, Hard;
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int setrlimit(int resource, ResourceLimit* limit);
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int mlock(void* address, nint length);
