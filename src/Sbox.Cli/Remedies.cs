@@ -74,6 +74,10 @@ internal static class Remedies
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",
         SealBrokenException => "Nothing leads to this deployment. It was signed for another machine's owner, or its files are not those that were signed: ask who publishes the branch",
+        Sbox.Tomb.Sessions.SessionRefusedException { Users.Count: > 0 } or Sbox.Tomb.Sessions.TombInUseException =>
+            "Nothing was changed. End them and close it again; sbox tomb slam ends them and takes the tomb away at once",
+        Sbox.Tomb.Sessions.SessionRefusedException => "Nothing is lost: what was not saved stays where it is. sbox tomb status tells more",
+        Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
