@@ -11,7 +11,7 @@ public sealed class S3Tests
     {
         using var place = new Place();
         int port = Server.FreePort();
-        var start = new ProcessStartInfo(Path.Combine(SourceTree.Root, "tests", "s3-server")) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        var start = new ProcessStartInfo(SourceTree.Of("tests", "s3-server")) { RedirectStandardInput = true, RedirectStandardOutput = true };
         start.ArgumentList.Add("run");
         start.ArgumentList.Add($"{port}");
         using Process server = Process.Start(start)!;
@@ -29,18 +29,5 @@ public sealed class S3Tests
             if (!server.WaitForExit(10_000))
                 server.Kill(entireProcessTree: true);
         }
-    }
-}
-
-internal static class SourceTree
-{
-    /// <summary>The nearest directory above the tests' binaries that holds Sbox.slnx.</summary>
-    public static string Root { get; } = Find(new DirectoryInfo(AppContext.BaseDirectory));
-
-    private static string Find(DirectoryInfo? at)
-    {
-        while (at is not null && !File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
-            at = at.Parent;
-        return at?.FullName ?? throw new InvalidOperationException("no Sbox.slnx above the tests");
     }
 }

@@ -19,7 +19,11 @@ internal sealed class Server : IDisposable
     {
         int port = FreePort();
         if (password is not null)
-            Judge.OnPath("sh").Run("-c", $"printf 'me:{{SHA}}%s\n' "$(printf %s {password} | openssl dgst -sha1 -binary | base64)" >'{place["htpasswd"]}'");
+        {
+            string sum = Judge.OnPath("sh").Run("-c", $"printf %s {password} | openssl dgst -sha1 -binary | base64").Trim();
+            File.WriteAllText(place["htpasswd"], $"me:{{SHA}}{sum}\n");
+        }
+
         string[] login = password is null ? ["--no-auth"] : ["--htpasswd-file", place["htpasswd"]];
         Process process = Start(Judge.ResticRestServer, ["--listen", $"127.0.0.1:{port}", "--path", place["served"], .. login]);
         return await Answering(new Server(process, port));

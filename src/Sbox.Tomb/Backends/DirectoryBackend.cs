@@ -70,7 +70,8 @@ public sealed class DirectoryBackend : IBackend
             {
                 Files.WriteAt(handle, bytes.Span, 0, dir.Of(temporary));
                 Files.ChangeMode(handle, ReadOnlyFile, dir.Of(temporary));
-                Durable.Sync(handle, dir.Of(temporary));
+                if (file.Type != StoredFileType.Lock)
+                    Durable.Sync(handle, dir.Of(temporary));
             }
 
             dir.Rename(temporary, dir, name);
@@ -81,7 +82,9 @@ public sealed class DirectoryBackend : IBackend
             throw;
         }
 
-        Durable.Sync(dir);
+        // A power cut ends whoever holds a lock: it need not survive one.
+        if (file.Type != StoredFileType.Lock)
+            Durable.Sync(dir);
         return Task.CompletedTask;
     }
 
@@ -119,8 +122,11 @@ public sealed class DirectoryBackend : IBackend
     public Task Delete(StoredFile file, CancellationToken cancel)
     {
         using Dir? dir = Top.TryOpenDir(file.Type == StoredFileType.Config ? "." : file.Directory);
-        if (dir is not null && dir.TryUnlink(System.IO.Path.GetFileName(file.Path)))
-            Durable.Sync(dir);
+        bool gone = dir is not null && dir.TryUnlink(System.IO.Path.GetFileName(file.Path));
+
+        // An old index that came back after a power cut would name packs that are gone; anything else that comes back is only garbage.
+        if (gone && file.Type == StoredFileType.Index)
+            Durable.Sync(dir!);
         return Task.CompletedTask;
     }
 

@@ -21,7 +21,7 @@ public sealed record KeyRecord(
     private const string Format = "restic key";
 
     // What restic's calibration comes to on most machines; 32 MiB for each lane that runs.
-    private const int NewCost = 32768, NewBlockSize = 8, NewLanes = 3;
+    private const int NewCost = 32768, NewBlockSize = 8, NewLanes = 2;
 
     /// <summary>Reads a key file.</summary>
     /// <exception cref="MalformedException">It is none, or asks for a derivation that is not known or would need more than 1 GiB.</exception>

@@ -35,12 +35,12 @@ public sealed class TombMemory(string directory)
     /// <summary>Remembers the newest.</summary>
     public void Remember(TombRepository tomb, IReadOnlyList<Snapshot> snapshots)
     {
-        using Dir root = Dir.Open("/");
-        string path = Path.GetFullPath(directory).TrimStart('/');
-        root.MakeDirs(path, 0x1C0 /* 0700 */);
-        using Dir dir = root.OpenDir(path);
-        string text = snapshots.Count == 0 ? "" : $"{snapshots[^1].Id} {snapshots[^1].Time}\n";
-        Durable.Replace(dir, tomb.Config.Id.ToString(), Encoding.ASCII.GetBytes(text), 0x180 /* 0600 */);
+        // Not durable: what a power cut takes of it is a memory of the last minutes.
+        using (Dir root = Dir.Open("/"))
+            root.MakeDirs(Path.GetFullPath(directory).TrimStart('/'), 0x1C0 /* 0700 */);
+        string path = Path.Combine(directory, tomb.Config.Id.ToString());
+        File.WriteAllText($"{path}.new", snapshots.Count == 0 ? "" : $"{snapshots[^1].Id} {snapshots[^1].Time}\n");
+        File.Move($"{path}.new", path, overwrite: true);
     }
 
     private (Checksum Id, Moment Time)? Recall(TombRepository tomb)

@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using Sbox.Codecs;
 using Sbox.Tomb.Crypto;
@@ -22,7 +22,9 @@ internal sealed class PackWriter : IAsyncDisposable
     private readonly SemaphoreSlim slots;
     private readonly Lock sync = new();
     private readonly HashSet<(BlobType, Checksum)> claimed = [];
-    private readonly OpenPack[] open = [new OpenPack(), new OpenPack()];
+    private readonly OpenPack[] open;
+    private readonly ConcurrentBag<Scratch> scratches = [];
+    private readonly ConcurrentBag<byte[]> dataBuffers = [], treeBuffers = [];
     private readonly List<Task> uploads = [];
     private readonly SemaphoreSlim indexing = new(1);
     private readonly List<IndexedPack> unlisted = [];
@@ -36,8 +38,9 @@ internal sealed class PackWriter : IAsyncDisposable
         this.tomb = tomb;
         this.clock = clock;
         this.cancel = cancel;
-        slots = new SemaphoreSlim(Math.Clamp(tomb.Backend.Connections, 1, 3));
+        slots = new SemaphoreSlim(tomb.Backend.Connections > 2 ? 2 : 1); // each pack under way is 16 MiB
         lastIndex = clock.GetTimestamp();
+        open = [NewPack(BlobType.Data), NewPack(BlobType.Tree)];
     }
 
     /// <summary>Blobs added, by type.</summary>
@@ -75,16 +78,11 @@ internal sealed class PackWriter : IAsyncDisposable
     /// <summary>Adds a blob whether or not the tomb has it: for one that moves to another pack.</summary>
     public void AddAgain(BlobType type, Checksum id, ReadOnlySpan<byte> plain)
     {
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(Zstandard.Bound(plain.Length) + SealingKey.Overhead);
-        try
-        {
-            int length = SealVerified(plain, buffer, out bool compressed);
-            AddSealed(new PackEntry(type, id, 0, (uint)length, compressed ? (uint)plain.Length : 0), buffer.AsSpan(0, length), plain.Length);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
+        if (!scratches.TryTake(out Scratch? scratch))
+            scratch = new Scratch();
+        int length = SealVerified(plain, scratch, out bool compressed);
+        AddSealed(new PackEntry(type, id, 0, (uint)length, compressed ? (uint)plain.Length : 0), scratch.Sealed.AsSpan(0, length), plain.Length);
+        scratches.Add(scratch);
     }
 
     private void AddSealed(PackEntry entry, ReadOnlySpan<byte> bytes, long plainLength)
@@ -93,8 +91,7 @@ internal sealed class PackWriter : IAsyncDisposable
         lock (sync)
         {
             failure?.Throw();
-            OpenPack pack = open[(int)entry.Type];
-            if (!pack.Fits(bytes.Length, entry.Type == BlobType.Data ? DataPackSize : TreePackSize))
+            if (!open[(int)entry.Type].Fits(bytes.Length))
                 full = Close(entry.Type);
             open[(int)entry.Type].Append(entry, bytes);
             Blobs[(int)entry.Type]++;
@@ -140,52 +137,43 @@ internal sealed class PackWriter : IAsyncDisposable
             }
         }
 
-        foreach (OpenPack pack in open)
-            pack.Release();
         slots.Dispose();
         indexing.Dispose();
     }
 
     // Sealed, then opened again and compared: a bit that flipped in memory must not become what is restored one day.
-    private int SealVerified(ReadOnlySpan<byte> plain, Span<byte> into, out bool compressed)
+    private int SealVerified(ReadOnlySpan<byte> plain, Scratch scratch, out bool compressed)
     {
-        int room = Zstandard.Bound(plain.Length);
-        byte[] packed = ArrayPool<byte>.Shared.Rent(room), check = ArrayPool<byte>.Shared.Rent(room);
-        try
+        scratch.Reserve(Zstandard.Bound(plain.Length) + SealingKey.Overhead);
+        int length = tomb.Config.Version >= 2 ? Zstandard.Compress(plain, scratch.Packed) : int.MaxValue;
+        compressed = length < plain.Length;
+        ReadOnlySpan<byte> content = compressed ? scratch.Packed.AsSpan(0, length) : plain;
+        Span<byte> bytes = scratch.Sealed.AsSpan(0, content.Length + SealingKey.Overhead);
+        tomb.Key.Seal(content, bytes);
+        Span<byte> opened = scratch.Opened.AsSpan(0, content.Length);
+        bool same = tomb.Key.TryOpen(bytes, opened);
+        if (same && compressed)
         {
-            int length = tomb.Config.Version >= 2 ? Zstandard.Compress(plain, packed) : int.MaxValue;
-            compressed = length < plain.Length;
-            ReadOnlySpan<byte> content = compressed ? packed.AsSpan(0, length) : plain;
-            Span<byte> bytes = into[..(content.Length + SealingKey.Overhead)];
-            tomb.Key.Seal(content, bytes);
-            Span<byte> opened = check.AsSpan(0, content.Length);
-            bool same = tomb.Key.TryOpen(bytes, opened);
-            if (same && compressed)
-            {
-                Span<byte> unpacked = packed.AsSpan(0, plain.Length); // the opened bytes are what counts from here on
-                same = Zstandard.TryDecompress(opened, unpacked) && plain.SequenceEqual(unpacked);
-            }
-            else
-            {
-                same = same && plain.SequenceEqual(opened);
-            }
+            Span<byte> unpacked = scratch.Packed.AsSpan(0, plain.Length); // the opened bytes are what counts from here on
+            same = Zstandard.TryDecompress(opened, unpacked) && plain.SequenceEqual(unpacked);
+        }
+        else
+        {
+            same = same && plain.SequenceEqual(opened);
+        }
 
-            return same ? bytes.Length : throw new TombDamagedException(
-                tomb.Backend.Location, "a new blob", "what was sealed does not open to what it was: the memory of this machine may be failing");
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(packed);
-            ArrayPool<byte>.Shared.Return(check);
-        }
+        return same ? bytes.Length : throw new TombDamagedException(
+            tomb.Backend.Location, "a new blob", "what was sealed does not open to what it was: the memory of this machine may be failing");
     }
 
     private FullPack Close(BlobType type)
     {
         OpenPack pack = open[(int)type];
-        open[(int)type] = new OpenPack();
+        open[(int)type] = NewPack(type);
         return pack.Close(tomb.Key);
     }
+
+    private OpenPack NewPack(BlobType type) => new(type == BlobType.Data ? DataPackSize : TreePackSize, type == BlobType.Data ? dataBuffers : treeBuffers);
 
     private void HandOver(FullPack pack)
     {
@@ -291,8 +279,26 @@ internal sealed class PackWriter : IAsyncDisposable
             yield return IndexFile.Write(some);
     }
 
-    /// <summary>A pack that is being filled; its memory grows with it.</summary>
-    private sealed class OpenPack
+    /// <summary>Memory for one blob on its way, kept for the next.</summary>
+    private sealed class Scratch
+    {
+        public byte[] Packed { get; private set; } = [];
+
+        public byte[] Sealed { get; private set; } = [];
+
+        public byte[] Opened { get; private set; } = [];
+
+        public void Reserve(int size)
+        {
+            if (Packed.Length >= size)
+                return;
+            int room = (size + 0xFFFF) & ~0xFFFF;
+            (Packed, Sealed, Opened) = (GC.AllocateUninitializedArray<byte>(room), GC.AllocateUninitializedArray<byte>(room), GC.AllocateUninitializedArray<byte>(room));
+        }
+    }
+
+    /// <summary>A pack that is being filled. Its memory is touched only as far as it is, and used again for the next one.</summary>
+    private sealed class OpenPack(int limit, ConcurrentBag<byte[]> buffers)
     {
         private readonly List<PackEntry> entries = [];
         private byte[] bytes = [];
@@ -300,11 +306,11 @@ internal sealed class PackWriter : IAsyncDisposable
 
         public bool IsEmpty => entries.Count == 0;
 
-        public bool Fits(int more, int limit) => IsEmpty || used + more + PackHeader.Size(0, entries.Count + 1) <= limit;
+        public bool Fits(int more) => IsEmpty || used + more + PackHeader.Size(0, entries.Count + 1) <= limit;
 
         public void Append(PackEntry entry, ReadOnlySpan<byte> content)
         {
-            Reserve(content.Length);
+            Reserve(content.Length + PackHeader.Size(0, 1));
             content.CopyTo(bytes.AsSpan(used));
             entries.Add(entry with { Offset = (uint)used });
             used += content.Length;
@@ -317,33 +323,27 @@ internal sealed class PackWriter : IAsyncDisposable
             Reserve(length + PackHeader.LengthSize);
             key.Seal(header, bytes.AsSpan(used, length));
             BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(used + length), length);
-            return new FullPack(bytes, used + length + PackHeader.LengthSize, entries);
-        }
-
-        public void Release()
-        {
-            if (bytes.Length > 0)
-                ArrayPool<byte>.Shared.Return(bytes);
-            bytes = [];
+            return new FullPack(bytes, used + length + PackHeader.LengthSize, entries, buffers);
         }
 
         private void Reserve(int more)
         {
+            if (bytes.Length == 0 && !buffers.TryTake(out bytes!))
+                bytes = GC.AllocateUninitializedArray<byte>(limit);
             if (used + more <= bytes.Length)
                 return;
-            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(used + more, Math.Max(256 * 1024, Math.Min(bytes.Length * 2, DataPackSize))));
+            byte[] larger = GC.AllocateUninitializedArray<byte>(used + more); // one tree that is larger than a pack
             bytes.AsSpan(0, used).CopyTo(larger);
-            Release();
             bytes = larger;
         }
     }
 
-    private sealed class FullPack(byte[] buffer, int length, IReadOnlyList<PackEntry> entries)
+    private sealed class FullPack(byte[] buffer, int length, IReadOnlyList<PackEntry> entries, ConcurrentBag<byte[]> buffers)
     {
         public IReadOnlyList<PackEntry> Entries { get; } = entries;
 
         public ReadOnlyMemory<byte> Bytes => buffer.AsMemory(0, length);
 
-        public void Release() => ArrayPool<byte>.Shared.Return(buffer);
+        public void Release() => buffers.Add(buffer);
     }
 }

@@ -9,7 +9,7 @@ namespace Sbox.Tomb;
 public sealed partial class Saver
 {
     // Room for a whole chunk behind what is left of the last one, so that bytes are moved seldom.
-    private const int WindowSize = Chunker.MaximumSize + (4 * 1024 * 1024);
+    private const int WindowSize = Chunker.MaximumSize + (2 * 1024 * 1024);
 
     private void Work()
     {
@@ -47,8 +47,8 @@ public sealed partial class Saver
         Interlocked.Increment(ref job.Before is { Type: NodeType.File } ? ref filesChanged : ref filesNew);
         var content = new List<Checksum>();
         long size = stat.Size <= Chunker.MinimumSize
-            ? ReadSmall(file, path, small, content) ?? ReadLarge(file, path, window ??= new byte[WindowSize], content)
-            : ReadLarge(file, path, window ??= new byte[WindowSize], content);
+            ? ReadSmall(file, path, small, content) ?? ReadLarge(file, path, window ??= GC.AllocateUninitializedArray<byte>(WindowSize), content)
+            : ReadLarge(file, path, window ??= GC.AllocateUninitializedArray<byte>(WindowSize), content);
         Interlocked.Add(ref bytesRead, size);
         Interlocked.Add(ref bytesTotal, size);
         return Describe(dir, job.Name, stat) with { Size = (ulong)size, Content = content };
