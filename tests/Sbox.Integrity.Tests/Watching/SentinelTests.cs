@@ -66,8 +66,7 @@ public sealed class SentinelTests(ITestOutputHelper output)
     {
         using var world = new WatchedWorld("[reaction.critical]\ndo = [\"close-tombs\"]");
         File.WriteAllText($"{world.Directory}/sbox", $"#!/bin/sh\necho \"$@\" > {world.Directory}/called.new && mv {world.Directory}/called.new {world.Directory}/called\n");
-        File.SetUnixFileMode($"{world.Directory}/sbox", UnixFileMode.UserRead | UnixFileMode.UserExecute);
-        world.InSystem("mount -o remount,bind,rw protected; sleep 0.3");
+        world.InSystem("chmod 755 sbox; mount -o remount,bind,rw protected; sleep 0.3");
         Assert.Contains("open tombs are slammed", world.Next(FindingKind.Writable).Done);
         Assert.True(SpinWait.SpinUntil(() => File.Exists($"{world.Directory}/called"), TimeSpan.FromSeconds(60)));
         Assert.Equal("tomb slam --all\n", File.ReadAllText($"{world.Directory}/called"));
