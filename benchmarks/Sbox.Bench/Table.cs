@@ -13,6 +13,13 @@ internal static class Table
         text.Append(CultureInfo.InvariantCulture, $"# The store beside real ostree ({judge})\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Made by `./bench` on {DateTime.UtcNow:yyyy-MM-dd}; a real Debian tree of {files} regular files; medians of interleaved runs, both with\n");
         text.Append("their default durability. A ratio above 1 means that ours needs less.\n\n");
+        text.Append(Rows(rows));
+        return text.ToString();
+    }
+
+    public static string Rows(IEnumerable<Row> rows)
+    {
+        var text = new StringBuilder();
         text.Append("| work | wall, theirs/ours | CPU, theirs/ours | ours: s, CPU s, MiB | theirs: s, CPU s, MiB |\n|---|---|---|---|---|\n");
         foreach (Row row in rows)
         {
