@@ -20,6 +20,6 @@ internal static class StoreCommandSet
         ComparingCommands.Diff(), ComparingCommands.Checksum(), SummaryCommand.Make(),
         TreeCommands.Ls(), TreeCommands.Cat(),
         KeepingCommands.Fsck(), KeepingCommands.Prune(), KeepingCommands.Config(),
-        PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(),
+        PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(), DeltaCommands.Make(),
     ];
 }

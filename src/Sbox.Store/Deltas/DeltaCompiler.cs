@@ -1,0 +1,202 @@
+using System.Collections.Concurrent;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Makes the parts of a delta: finds what is new, looks for differences from old versions on all cores, then packs and compresses parts on
+/// all cores. Differences wait in a file; contents are read when they are compressed. So memory does not grow with the files.
+/// </summary>
+internal sealed class DeltaCompiler(
+    Repository repository, Dir tmp, DeltaName name, DeltaOptions options, IProgress<DeltaProgress>? progress, CancellationToken cancel)
+{
+    private const int PatchesInMemory = 1024 * 1024;
+    private const int Splittable = 8 * 1024 * 1024; // less than this is one part, whatever its content
+    private readonly ConcurrentBag<BinaryDiff> differs = [];
+    private readonly List<DeltaFallback> fallbacks = [];
+    private int metadata, modified, differences, newFiles, newSymlinks, done, total;
+    private long bytesRead, looseSize;
+
+    /// <summary>Makes the parts, as files without names where they shall get some.</summary>
+    public (DeltaReport Report, List<SafeFileHandle> Files) Run(Dir destination)
+    {
+        using var patches = new Spool(tmp, PatchesInMemory);
+        List<DeltaPartWriter> writers = Pack(Plan(patches), patches);
+        differs.Clear(); // their memory is what the compressors need now
+        (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(writers, destination);
+        List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
+        var report = new DeltaReport(
+            name, modified, metadata, newFiles, newSymlinks, differences, fallbacks, headers,
+            headers.Sum(static part => (long)part.UncompressedSize), headers.Sum(static part => (long)part.Size), looseSize);
+        return (report, [.. parts.Select(static part => part.File)]);
+    }
+
+    private List<DeltaItem> Plan(Spool patches)
+    {
+        var fresh = new DeltaTree(repository, name.To, cancel);
+        DeltaTree? old = name.From is { } from ? new DeltaTree(repository, from, cancel) : null;
+        var items = new List<DeltaItem>();
+        foreach (ObjectName each in fresh.Metadata.Where(each => old?.Metadata.Contains(each) != true).OrderBy(static each => (each.Type, each.Checksum)))
+            items.Add(Loose(new DeltaItem(each, repository.Objects.Dir.Stat(each.LoosePath(repository.Mode)).Size)));
+        metadata = items.Count;
+
+        DeltaMatching? matching = old is null ? null : new DeltaMatching(repository, old);
+        var whole = new List<(DeltaItem Item, string Path)>();
+        var patched = new List<(DeltaItem Item, FileObject Old, string Path)>();
+        foreach ((Checksum content, List<string> paths) in fresh.Files)
+        {
+            cancel.ThrowIfCancellationRequested();
+            if (old?.Files.ContainsKey(content) == true)
+                continue;
+            FileObject file = repository.LoadFile(content);
+            DeltaItem item = Loose(new DeltaItem(new ObjectName(content, ObjectType.File), file.Size, file));
+            if (file.Mode.IsSymlink)
+                newSymlinks++;
+            else
+                newFiles++;
+            if (file.Mode.IsRegular && matching?.Find(file, paths) is { } before)
+            {
+                modified++;
+                if (options.Differences && file.Size + before.Size <= options.MaximumDifference)
+                {
+                    patched.Add((item, before, paths[0]));
+                    continue;
+                }
+            }
+
+            if (file.Mode.IsRegular && options.MinimumFallback > 0 && file.Size > options.MinimumFallback)
+                fallbacks.Add(new DeltaFallback(item.Name, (ulong)repository.Objects.Dir.Stat(file.LoosePath).Size, (ulong)file.Size));
+            else
+                whole.Add((item, paths[0]));
+        }
+
+        total = items.Count + patched.Count + whole.Count;
+        done = items.Count;
+        differences = patched.Count;
+        items.AddRange(Patch([.. patched.OrderBy(static each => Neighbours(each.Path), StringComparer.Ordinal)], patches));
+        items.AddRange(whole.OrderBy(static each => each.Item.File!.Mode.IsSymlink).ThenBy(static each => Neighbours(each.Path), StringComparer.Ordinal).Select(static each => each.Item));
+        return items;
+    }
+
+    private DeltaItem Loose(DeltaItem item)
+    {
+        looseSize += repository.Objects.Dir.Stat(item.Name.LoosePath(repository.Mode)).Size;
+        return item;
+    }
+
+    // What resembles each other lies side by side, where the compressor still sees it: by the kind that its name tells, then by name.
+    private static string Neighbours(string path)
+    {
+        string file = path[(path.LastIndexOf('/') + 1)..];
+        int dot = file.LastIndexOf('.');
+        string kind = dot <= 0 || file.Contains(".so.", StringComparison.Ordinal) ? "" : file[dot..];
+        return $"{(kind == "" ? path[..^file.Length] : kind)}\0{file}\0{path}";
+    }
+
+    /// <summary>Looks for the differences of all, several at once, and keeps them in order.</summary>
+    private List<DeltaItem> Patch(List<(DeltaItem Item, FileObject Old, string Path)> pairs, Spool patches)
+    {
+        var made = new List<DeltaItem>(pairs.Count);
+        using var work = new OrderedWork<(DeltaItem Item, FileObject Old, string Path), Spool>(pair => Differences(pair.Item.File!, pair.Old), cancel);
+        work.Run(pairs, (pair, patch) =>
+        {
+            using (patch)
+            {
+                made.Add(pair.Item with { Old = pair.Old.Checksum, PatchAt = patches.Length, PatchSize = patch.Length });
+                patch.CopyTo(patches, 0, patch.Length);
+            }
+
+            Interlocked.Add(ref bytesRead, pair.Item.Size + pair.Old.Size);
+            progress?.Report(new DeltaProgress(++done, total, bytesRead));
+        });
+        return made;
+    }
+
+    private Spool Differences(FileObject fresh, FileObject old)
+    {
+        if (!differs.TryTake(out BinaryDiff? differ))
+            differ = new BinaryDiff();
+        var patch = new Spool(tmp, 256 * 1024);
+        try
+        {
+            using var before = new RandomContent(repository, old, tmp);
+            using var after = new RandomContent(repository, fresh, tmp);
+            differ.Write(before.ReadAt, old.Size, after.ReadAt, fresh.Size, patch, cancel);
+            differs.Add(differ);
+            return patch;
+        }
+        catch
+        {
+            patch.Dispose();
+            throw;
+        }
+    }
+
+    private List<DeltaPartWriter> Pack(List<DeltaItem> items, Spool patches)
+    {
+        long raw = items.Sum(static item => item.RawSize);
+        bool split = raw >= Splittable;
+        long limit = split ? Math.Min(options.MaximumPart, Math.Max(Splittable / 2, (raw / Environment.ProcessorCount) + 1)) : options.MaximumPart;
+        var code = new HashSet<DeltaItem>(items.Where(item => item.Old is null && item.File is { } file && IsCode(file)), ReferenceEqualityComparer.Instance);
+        bool mostlyCode = code.Sum(static item => item.RawSize) * 2 > raw;
+        var writers = new List<DeltaPartWriter>();
+        // Code by itself, since what helps to compress it harms everything else.
+        foreach (IGrouping<bool, DeltaItem> group in items.GroupBy(item => split ? code.Contains(item) : mostlyCode))
+        {
+            DeltaPartWriter? writer = null;
+            foreach (DeltaItem item in group)
+            {
+                if (writer is null || (writer.Count > 0 && writer.Size + item.RawSize > limit))
+                    writers.Add(writer = new DeltaPartWriter(repository, patches, group.Key));
+                writer.Add(item);
+            }
+        }
+
+        // As libostree: a delta has one part at least, if it makes nothing.
+        if (writers.Count == 0)
+            writers.Add(new DeltaPartWriter(repository, patches, isCode: false));
+        return writers;
+    }
+
+    // A program or library for x86-64 or i386, by the first bytes of its content (ELF, e_machine).
+    private static bool IsCode(FileObject file)
+    {
+        if (!file.Mode.IsRegular || file.Size < 4096)
+            return false;
+        Span<byte> first = stackalloc byte[20];
+        using Stream content = file.OpenContent();
+        return content.ReadAtLeast(first, first.Length, throwOnEndOfStream: false) == first.Length
+            && first.StartsWith("\u007fELF"u8) && first[19] == 0 && (first[18] is 3 or 62);
+    }
+
+    private (DeltaPartHeader Header, SafeFileHandle File)[] Compress(List<DeltaPartWriter> writers, Dir destination)
+    {
+        var parts = new (DeltaPartHeader Header, SafeFileHandle File)[writers.Count];
+        using var work = new OrderedWork<int, (DeltaPartHeader Header, SafeFileHandle File)>(
+            index => writers[index].Finish(destination, DictionaryOf(writers[index].Size), cancel), cancel);
+        try
+        {
+            work.Run([.. Enumerable.Range(0, writers.Count)], (index, part) =>
+            {
+                parts[index] = part;
+                done = Math.Min(total, done + part.Header.Objects.Count);
+                progress?.Report(new DeltaProgress(done, total, bytesRead));
+            });
+            return parts;
+        }
+        catch
+        {
+            foreach ((_, SafeFileHandle file) in parts)
+                file?.Dispose();
+            throw;
+        }
+    }
+
+    private static uint DictionaryOf(long size)
+    {
+        uint most = uint.TryParse(Environment.GetEnvironmentVariable("SBOX_DICT"), out uint d) ? d << 20 : 4u << 20;
+        return Math.Min(most, Math.Max(64 * 1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(size, int.MaxValue))));
+    }
+}
