@@ -39,7 +39,7 @@ need_dotnet() {
 build_packages=(clang lld zlib1g-dev)
 image_packages=(mmdebstrap debian-archive-keyring mtools dosfstools fdisk e2fsprogs zstd xz-utils)
 machine_packages=(qemu-system-x86 qemu-utils ovmf)
-test_packages=(ostree strace erofs-utils fsverity attr binutils python3-minimal sbsigntool efitools openssl cpio)
+test_packages=(ostree gpg gpg-agent strace erofs-utils fsverity attr binutils python3-minimal sbsigntool efitools openssl cpio)
 
 case "$(uname -m)" in
   x86_64) sbox_rid=linux-x64 ;;

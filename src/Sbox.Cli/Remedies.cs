@@ -73,6 +73,7 @@ internal static class Remedies
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",
         SealBrokenException => "Nothing leads to this deployment. It was signed for another machine's owner, or its files are not those that were signed: ask who publishes the branch",
+        SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",

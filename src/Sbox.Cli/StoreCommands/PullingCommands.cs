@@ -22,8 +22,10 @@ internal static class PullingCommands
         var plainFiles = new Option<bool>("--bareuseronly-files") { Description = "Refuse files with permissions beyond 0775" };
         var noBindings = new Option<bool>("--disable-verify-bindings") { Description = "Also take commits that are bound to other refs" };
         var noDeltas = new Option<bool>("--disable-static-deltas") { Description = "Nothing to disable: deltas are not used between local repositories" };
+        var gpg = new Option<bool>("--gpg-verify") { Description = "Take only commits that are signed by GPG (with --remote)" };
+        var gpgSummary = new Option<bool>("--gpg-verify-summary") { Description = "Take only from a repository whose summary is signed by GPG (with --remote)" };
         return new DocumentedCommand("pull-local", "Take commits from a repository on this machine")
-            .With(source, refs, remote, depth, untrusted, metadataOnly, noFsync, perObject, plainFiles, noBindings, noDeltas)
+            .With(source, refs, remote, depth, untrusted, metadataOnly, noFsync, perObject, plainFiles, noBindings, noDeltas, gpg, gpgSummary)
             .OnRepository((parsed, repository, cancel) =>
             {
                 string path = parsed.GetValue(source)!;
@@ -42,6 +44,8 @@ internal static class PullingCommands
                         CommitMetadataOnly = parsed.GetValue(metadataOnly),
                         VerifyBindings = !parsed.GetValue(noBindings),
                         PlainFilesOnly = parsed.GetValue(plainFiles),
+                        GpgVerify = parsed.GetValue(gpg),
+                        GpgVerifySummary = parsed.GetValue(gpgSummary),
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
@@ -89,19 +93,22 @@ internal static class PullingCommands
     {
         var remote = new DocumentedCommand("remote", "List, add and remove the repositories to pull from");
         remote.Subcommands.Add(RemoteAdd());
+        remote.Subcommands.Add(RemoteKeyCommands.Import());
+        remote.Subcommands.Add(RemoteKeyCommands.List());
         var urls = new Option<bool>("--show-urls", "-u") { Description = "Show their addresses too" };
         remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").With(urls).OnRepository((parsed, repository, _) =>
         {
-            string[] names = [.. Remotes(repository.Config).Order(StringComparer.Ordinal)];
+            string[] names = [.. repository.RemoteNames()];
             int width = names.Select(static name => name.Length).DefaultIfEmpty().Max();
             foreach (string name in names)
-                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.Config.GetString(Group(name), "url")}" : name);
+                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.Remote(name)?.Url}" : name);
             return 0;
         }));
         var shown = new Argument<string>("NAME") { Description = "The remote" };
         remote.Subcommands.Add(new DocumentedCommand("show-url", "Print a remote's address").With(shown).OnRepository((parsed, repository, _) =>
         {
-            Console.Out.WriteLine(repository.Config.GetString(Group(Known(repository, parsed.GetValue(shown)!)), "url"));
+            string asked = parsed.GetValue(shown)!;
+            Console.Out.WriteLine((repository.Remote(asked) ?? throw new RemoteNotFoundException(repository.Path, asked)).Url);
             return 0;
         }));
         var gone = new Argument<string>("NAME") { Description = "The remote" };
@@ -110,7 +117,7 @@ internal static class PullingCommands
         {
             if (parsed.GetValue(ifExists) && !repository.Config.Groups.Contains(Group(parsed.GetValue(gone)!)))
                 return 0;
-            repository.WriteConfig(repository.Config.WithoutGroup(Group(Known(repository, parsed.GetValue(gone)!))));
+            repository.DeleteRemote(Known(repository, parsed.GetValue(gone)!));
             return 0;
         }));
         return remote;
@@ -128,9 +135,14 @@ internal static class PullingCommands
         var noGpg = new Option<bool>("--no-gpg-verify") { Description = "Do not ask for GPG signatures" };
         var noSign = new Option<bool>("--no-sign-verify") { Description = "Do not ask for other signatures either" };
         var set = new Option<string[]>("--set") { Description = "One more setting of the remote", HelpName = "KEY=VALUE" };
+        var sign = new Option<string[]>("--sign-verify") { Description = "Ask for signatures by a key: KEYTYPE=inline:PUBKEY or KEYTYPE=file:PATH", HelpName = "KEYTYPE=[inline|file]:PUBKEY" };
+        var import = new Option<string[]>("--gpg-import") { Description = "A file with GPG keys to believe", HelpName = "FILE" };
+        var collection = new Option<string?>("--collection-id") { Description = "The remote's collection", HelpName = "COLLECTION-ID" };
+        var contentUrl = new Option<string?>("--contenturl") { Description = "Where its files and deltas are, in place of URL", HelpName = "URL" };
+        var backend = new Option<string?>("--custom-backend") { Description = "Its content is not fetched by this program, but by that one", HelpName = "NAME" };
         var unless = new Option<bool>("--if-not-exists") { Description = "Do nothing where there is one by that name" };
         var force = new Option<bool>("--force") { Description = "Replace one by that name" };
-        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, unless, force).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, sign, import, collection, contentUrl, backend, unless, force).OnRepository((parsed, repository, _) =>
         {
             if (parsed.GetValue(unless) && parsed.GetValue(force))
                 throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");
@@ -147,13 +159,44 @@ internal static class PullingCommands
                 config = config.With(group, "branches", string.Concat(given.Select(static branch => branch + ";")));
             foreach (string pair in parsed.GetValue(set) ?? [])
                 config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
-            if (parsed.GetValue(noGpg))
+            config = WithVerification(config, group, parsed.GetValue(sign) ?? []);
+            if (parsed.GetValue(noGpg) || parsed.GetValue(noSign))
                 config = config.With(group, "gpg-verify", "false");
             if (parsed.GetValue(noSign))
                 config = config.With(group, "sign-verify", "false");
+            if (parsed.GetValue(collection) is { } id)
+                config = config.With(group, "collection-id", id);
+            if (parsed.GetValue(contentUrl) is { } content)
+                config = config.With(group, "contenturl", content);
+            if (parsed.GetValue(backend) is { } other)
+                config = config.With(group, "custom-backend", other);
             repository.WriteConfig(config);
+            if (parsed.GetValue(import) is { Length: > 0 } files)
+                RemoteKeyCommands.Report(repository.GpgImport(parsed.GetValue(name)!, files, []), parsed.GetValue(name)!);
             return 0;
         });
+    }
+
+    // KEYTYPE=inline:KEY and KEYTYPE=file:PATH become the settings that a pull reads.
+    private static KeyFile WithVerification(KeyFile config, string group, string[] given)
+    {
+        var engines = new List<string>();
+        foreach (string one in given)
+        {
+            if (one.Split('=', 2) is not [var type, var reference])
+                throw new Finding($"Failed to parse KEYTYPE=[inline|file]:DATA in {one}", "--sign-verify=ed25519=inline:KEY");
+            SignatureEngine engine = SignatureEngine.Of(type);
+            config = reference.Split(':', 2) switch
+            {
+                ["inline", var key] => config.With(group, $"verification-{engine.Name}-key", key),
+                ["file", var path] => config.With(group, $"verification-{engine.Name}-file", path),
+                _ => throw new Finding($"Invalid key reference {reference}, expected inline|file", "--sign-verify=ed25519=file:PATH"),
+            };
+            if (!engines.Contains(engine.Name))
+                engines.Add(engine.Name);
+        }
+
+        return engines.Count > 0 ? config.With(group, "sign-verify", string.Concat(engines.Select(static name => name + ";"))) : config;
     }
 
     private static (string Remote, string[] Refs) Wanted(string remote, string[] branches)
@@ -167,7 +210,4 @@ internal static class PullingCommands
         : throw new Finding($"Remote \"{name}\" not found", "remote list shows those that there are");
 
     private static string Group(string name) => $"remote \"{name}\"";
-
-    private static IEnumerable<string> Remotes(KeyFile config) =>
-        config.Groups.Where(static group => group.StartsWith("remote \"", StringComparison.Ordinal)).Select(static group => group["remote \"".Length..^1]);
 }

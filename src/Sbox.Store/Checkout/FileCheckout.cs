@@ -16,10 +16,12 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         ? repository.Mode is RepositoryMode.BareUser or RepositoryMode.BareUserOnly
         : repository.Mode == RepositoryMode.Bare);
 
+    private readonly FileCheckout? parent = repository.Parent is { } above ? new FileCheckout(above, options) : null;
+
     private long bytesCopied;
 
     /// <summary>Bytes copied so far.</summary>
-    public long BytesCopied => Interlocked.Read(ref bytesCopied);
+    public long BytesCopied => Interlocked.Read(ref bytesCopied) + (parent?.BytesCopied ?? 0);
 
     /// <param name="content">The object.</param>
     /// <param name="dir">Where.</param>
@@ -27,6 +29,12 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
     /// <param name="isPrivate">Nobody else looks into the directory yet, so a file may be there before it is whole.</param>
     public void Write(Checksum content, Dir dir, string name, bool isPrivate)
     {
+        if (parent is not null && !repository.Objects.Has(new ObjectName(content, ObjectType.File)))
+        {
+            parent.Write(content, dir, name, isPrivate);
+            return;
+        }
+
         if (!linkable)
         {
             if (!(isPrivate && repository.Mode == RepositoryMode.Bare && TryCopyBare(content, dir, name)))

@@ -71,6 +71,12 @@ public sealed record PullLocalOptions
     /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
 
+    /// <summary>Ask for commits that are signed by GPG, with a key of <see cref="Remote"/>.</summary>
+    public bool GpgVerify { get; init; }
+
+    /// <summary>Ask for a summary that is signed so.</summary>
+    public bool GpgVerifySummary { get; init; }
+
     /// <summary>Copy every object, where it could be hardlinked: what is done to the files afterwards shall not reach the source.</summary>
     public bool Copy { get; init; }
 
