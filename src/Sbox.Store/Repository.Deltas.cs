@@ -62,12 +62,14 @@ public sealed partial class Repository
         if (superblock.Fallbacks.Count > 0)
             throw new DeltaException(dir.Of(file), "Cannot execute delta offline: contains nonempty http fallback entries");
         using Transaction transaction = Begin(cancel);
-        var apply = new DeltaApply(transaction, superblock, new DeltaDirectory(dir));
+        var apply = new DeltaApply(transaction, superblock, dir.Path);
         apply.AddCommit();
         for (int i = 0; i < superblock.Parts.Count; i++)
         {
-            if (!apply.HasAll(i))
-                apply.AddPart(i, cancel);
+            if (apply.HasAll(i))
+                continue;
+            using Stream part = superblock.Inline(i) is { } inline ? new MemoryStream(inline, writable: false) : DeltaDirectory.OpenPart(dir, $"{i}");
+            apply.AddPart(i, part, cancel);
         }
 
         transaction.Commit();
@@ -81,7 +83,7 @@ public sealed partial class Repository
         string path = superblock.Name.Part(index);
         using Stream bytes = superblock.Inline(index) is { } inline
             ? new MemoryStream(inline, writable: false)
-            : new FileStream(Dir.TryOpenFile(path) ?? throw new DeltaException(Dir.Of(path), "No such file or directory"), FileAccess.Read, bufferSize: 0);
+            : DeltaDirectory.OpenPart(Dir, path);
         using Dir tmp = Dir.MakeAndOpenDir("tmp");
         using var part = DeltaPart.Open(bytes, expected: null, long.MaxValue, tmp, Dir.Of(path));
         try

@@ -86,6 +86,8 @@ public sealed partial class Repository
                 Depth = options.Depth,
                 Untrusted = true,
                 CommitMetadataOnly = options.CommitMetadataOnly,
+                RequireDeltas = options.Deltas == DeltaUse.Required,
+                DryRun = options.DryRun,
             },
             trust, progress, cancel).Run();
     }

@@ -74,10 +74,10 @@ internal static class DeltaCommands
     {
         var path = new Argument<string>("PATH") { Description = "The delta: its directory, or its file where all of it is in one" };
         var keys = new Argument<string[]>("KEY-ID") { Description = "Public keys; one of them must have signed the delta", Arity = ArgumentArity.ZeroOrMore };
-        DeltaKeys.Options options = DeltaKeys.ForVerifying();
-        return new DocumentedCommand("apply-offline", "Add what a delta on disk makes to the repository").With([path, keys, .. options.All]).OnRepository((parsed, repository, cancel) =>
+        var trust = new DeltaTrustOptions();
+        return new DocumentedCommand("apply-offline", "Add what a delta on disk makes to the repository").With([path, keys, .. trust.All]).OnRepository((parsed, repository, cancel) =>
         {
-            repository.ApplyDelta(parsed.GetValue(path)!, bytes => options.RequireTrust(parsed, repository, bytes, parsed.GetValue(keys)!), cancel);
+            repository.ApplyDelta(parsed.GetValue(path)!, bytes => trust.RequireTrust(parsed, repository, bytes, parsed.GetValue(keys)!), cancel);
             return 0;
         });
     }
@@ -86,12 +86,22 @@ internal static class DeltaCommands
     {
         Argument<string> name = Named();
         var keys = new Argument<string[]>("KEY-ID") { Description = "Public keys", Arity = ArgumentArity.ZeroOrMore };
-        DeltaKeys.Options options = DeltaKeys.ForVerifying();
-        return new DocumentedCommand("verify", "Check who signed a delta").With([name, keys, .. options.All]).OnRepository((parsed, repository, _) =>
+        var trust = new DeltaTrustOptions();
+        return new DocumentedCommand("verify", "Check who signed a delta").With([name, keys, .. trust.All]).OnRepository((parsed, repository, _) =>
         {
-            bool good = options.IsSigned(parsed, repository.ReadSuperblock(parsed.GetValue(name)!), parsed.GetValue(keys)!);
-            Console.Out.WriteLine($"Verification {(good ? "OK" : "fails")}");
-            return good ? 0 : 1;
+            byte[] superblock = repository.ReadSuperblock(parsed.GetValue(name)!);
+            try
+            {
+                trust.Verify(parsed, superblock, parsed.GetValue(keys)!);
+            }
+            catch (SignatureException)
+            {
+                Console.Out.WriteLine("Verification fails");
+                throw;
+            }
+
+            Console.Out.WriteLine("Verification OK");
+            return 0;
         });
     }
 

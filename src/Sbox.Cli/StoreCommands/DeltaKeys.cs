@@ -1,97 +1,98 @@
 using System.CommandLine;
-using System.Text;
 using Sbox.Codecs;
 using Sbox.Store;
 
 namespace Sbox.Cli.StoreCommands;
 
-/// <summary>The keys by which deltas are signed and believed, as options.</summary>
-internal static class DeltaKeys
+/// <summary>The keys by which a delta is believed, as options of the commands that ask.</summary>
+internal sealed class DeltaTrustOptions
 {
-    private const string Ed25519 = "ed25519";
+    private readonly Option<string> type = new("--sign-type") { Description = "How it is signed: ed25519, spki or (for tests) dummy", HelpName = "NAME", DefaultValueFactory = static _ => "ed25519" };
+    private readonly Option<string?> file = new("--keys-file") { Description = "Public keys, one a line or PEM", HelpName = "NAME" };
+    private readonly Option<string?> directory = new("--keys-dir") { Description = "Trusted and revoked keys in this directory, in place of /etc/ostree and /usr/share/ostree", HelpName = "NAME" };
 
-    /// <summary>Options of commands that check a signature.</summary>
-    public static Options ForVerifying() => new(
-        new Option<string>("--sign-type") { Description = "The kind of key", HelpName = "NAME", DefaultValueFactory = static _ => Ed25519 },
-        new Option<string?>("--keys-file") { Description = "Public keys, one a line", HelpName = "NAME" },
-        new Option<string?>("--keys-dir") { Description = "A directory of public and revoked keys, in place of the system's", HelpName = "NAME" });
+    /// <summary>The options, for a command.</summary>
+    public Option[] All => [type, file, directory];
 
-    /// <summary>Options of the command that signs.</summary>
-    public static SignOptions ForSigning() => new(
-        new Option<string[]>("--sign") { Description = "Sign the delta with this private key", HelpName = "KEY_ID" },
-        new Option<string>("--sign-type") { Description = "The kind of key", HelpName = "NAME", DefaultValueFactory = static _ => Ed25519 },
-        new Option<string?>("--keys-file") { Description = "Private keys, one a line", HelpName = "NAME" });
-
-    /// <summary>Options of commands that check a signature.</summary>
-    internal sealed record Options(Option<string> Type, Option<string?> File, Option<string?> Directory)
+    /// <summary>Refuses a signed delta that is not signed by a key that was asked for, where one was, or the config wants it.</summary>
+    /// <exception cref="SignatureException">It is not believed.</exception>
+    /// <exception cref="Finding">No key was given, and one must be.</exception>
+    public void RequireTrust(ParseResult parsed, Repository repository, byte[] superblock, string[] given)
     {
-        public Option[] All => [Type, File, Directory];
+        if (DeltaSuperblock.Signed(superblock) is null)
+            return;
+        if (Keys(parsed, given, required: false) is { } keys)
+            Verify(superblock, keys);
+        else if (repository.Config.GetBoolean("core", "sign-verify-deltas"))
+            throw new Finding("Key is mandatory to check delta signature", "static-delta apply-offline PATH KEY-ID, or --keys-file=NAME");
+    }
 
-        /// <summary>Refuses a delta that is not signed by a key that was asked for, where one was or the config wants it.</summary>
-        /// <exception cref="Finding">It is not believed.</exception>
-        public void RequireTrust(ParseResult parsed, Repository repository, byte[] superblock, string[] keys)
+    /// <summary>Checks who signed a delta.</summary>
+    /// <exception cref="SignatureException">None of the keys did.</exception>
+    public void Verify(ParseResult parsed, byte[] superblock, string[] given) => Verify(superblock, Keys(parsed, given, required: true)!);
+
+    private static void Verify(byte[] superblock, TrustedKeys keys)
+    {
+        if (DeltaSuperblock.Signed(superblock) is not { } signed)
+            throw new SignatureException(null, "no signatures in static-delta");
+        IReadOnlyList<byte[]> signatures = CommitSignatures.Of(signed.Signatures, keys.Engine.MetadataKey);
+        if (signatures.Count == 0)
+            throw new SignatureException(null, $"no signature for '{keys.Engine.MetadataKey}' in static-delta superblock");
+        try
         {
-            if (DeltaSuperblock.Signed(superblock) is null)
-                return;
-            bool asked = keys.Length > 0 || parsed.GetValue(File) is not null || parsed.GetValue(Directory) is not null;
-            if (!asked)
-            {
-                if (repository.Config.GetBoolean("core", "sign-verify-deltas"))
-                    throw new Finding("Key is mandatory to check delta signature", "static-delta apply-offline PATH KEY-ID, or --keys-file=NAME");
-                return;
-            }
-
-            if (!IsSigned(parsed, superblock, keys))
-                throw new Finding("Delta signature verification failed", "static-delta verify tells with which key it can be checked");
+            keys.Verify(signed.Content, signatures);
         }
-
-        /// <summary>Whether one of the keys signed a superblock.</summary>
-        public bool IsSigned(ParseResult parsed, byte[] superblock, string[] keys)
+        catch (SignatureException wrong)
         {
-            RequireKnown(parsed.GetValue(Type)!);
-            if (DeltaSuperblock.Signed(superblock) is not { } signed)
-                throw new Finding("no signatures in static-delta", "static-delta generate --sign=KEY_ID makes a signed one");
-            if (signed.Signatures[CommitSignatures.Key] is null)
-                throw new Finding($"no signature for '{CommitSignatures.Key}' in static-delta superblock", "--sign-type=NAME");
-            return Keys(keys, parsed.GetValue(File)).Any(key => CommitSignatures.Verify(signed.Signatures, signed.Content, new Ed25519PublicKey(Decode(key))));
+            // What libostree says of a delta, where it says more of a commit.
+            throw new SignatureException(null, keys.Engine.Name == "dummy" ? $"signature: dummy: incorrect signatures found: {signatures.Count}" : wrong.Message, wrong);
         }
     }
 
-    /// <summary>Options of the command that signs.</summary>
-    internal sealed record SignOptions(Option<string[]> Keys, Option<string> Type, Option<string?> File)
+    // Null where nothing was asked for and the machine believes nobody.
+    private TrustedKeys? Keys(ParseResult parsed, string[] given, bool required)
     {
-        public Option[] All => [Keys, Type, File];
-
-        /// <summary>What signs; null where nothing was asked to.</summary>
-        public Func<byte[], VariantDictionary>? Signer(ParseResult parsed)
+        var keys = new TrustedKeys(SignatureEngine.Of(parsed.GetValue(type)!));
+        foreach (string key in given)
+            keys.Add(key);
+        if (parsed.GetValue(file) is { } path)
+            keys.AddFile(path);
+        if (!keys.IsEmpty && parsed.GetValue(directory) is null)
+            return keys;
+        try
         {
-            string[] keys = [.. DeltaKeys.Keys(parsed.GetValue(Keys) ?? [], parsed.GetValue(File))];
-            if (keys.Length == 0)
-                return null;
-            RequireKnown(parsed.GetValue(Type)!);
-            return bytes => keys.Aggregate(VariantDictionary.Empty, (signatures, text) =>
-            {
-                // libostree's private keys are the seed and the public key behind it.
-                byte[] secret = Decode(text);
-                using Ed25519Key key = Ed25519Key.Of(secret.AsSpan(0, Math.Min(32, secret.Length)));
-                return CommitSignatures.Sign(signatures, bytes, key);
-            });
+            keys.AddDirectories(parsed.GetValue(directory) is { } named ? [named] : TrustedKeys.SystemDirectories);
         }
+        catch (SignatureException) when (!required && parsed.GetValue(directory) is null)
+        {
+            return null;
+        }
+
+        return keys;
     }
+}
 
-    private static void RequireKnown(string type)
+/// <summary>The options by which <c>static-delta generate</c> signs what it makes.</summary>
+internal sealed class DeltaSignOptions
+{
+    private readonly Option<string[]> keys = new("--sign") { Description = "Sign the delta with this private key, in base64", HelpName = "KEY_ID" };
+    private readonly Option<string> type = new("--sign-type") { Description = "How: ed25519, spki or (for tests) dummy", HelpName = "NAME", DefaultValueFactory = static _ => "ed25519" };
+    private readonly Option<string?> file = new("--keys-file") { Description = "Private keys, one a line or PEM", HelpName = "NAME" };
+
+    /// <summary>The options, for the command.</summary>
+    public Option[] All => [keys, type, file];
+
+    /// <summary>What signs a superblock; null where nothing was asked to.</summary>
+    /// <exception cref="SignatureException">A key could not sign; nothing was made yet.</exception>
+    public Func<byte[], VariantDictionary>? Signer(ParseResult parsed)
     {
-        if (type != Ed25519)
-            throw new Finding($"Signing type {type} is not supported", "--sign-type=ed25519");
-    }
-
-    private static IEnumerable<string> Keys(IEnumerable<string> given, string? file) => file is null
-        ? given
-        : given.Concat(Encoding.ASCII.GetString(RepositoryCommand.ReadFile(file)).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
-
-    private static byte[] Decode(string key)
-    {
-        var bytes = new byte[key.Length];
-        return Convert.TryFromBase64String(key, bytes, out int written) ? bytes[..written] : throw new Finding($"Invalid ed25519 key '{key}'", "base64 of 32 bytes (public) or 64 (private)");
+        if (parsed.GetValue(keys) is not { Length: > 0 } && parsed.GetValue(file) is null)
+            return null;
+        SignatureEngine engine = SignatureEngine.Of(parsed.GetValue(type)!);
+        string[] all = [.. parsed.GetValue(keys) ?? [], .. parsed.GetValue(file) is { } path ? SigningCommands.KeysIn(engine, path) : []];
+        foreach (string key in all)
+            engine.Sign([], key);
+        return bytes => VariantDictionary.Empty.With(
+            engine.MetadataKey, GVariant.Array(GVariantType.Parse("ay"), [.. all.Select(key => GVariant.Of(engine.Sign(bytes, key)))]));
     }
 }

@@ -21,11 +21,11 @@ internal static class PullingCommands
         var perObject = new Option<bool>("--per-object-fsync") { Description = "Nothing to change: all objects are synced before the first one appears" };
         var plainFiles = new Option<bool>("--bareuseronly-files") { Description = "Refuse files with permissions beyond 0775" };
         var noBindings = new Option<bool>("--disable-verify-bindings") { Description = "Also take commits that are bound to other refs" };
-        var noDeltas = new Option<bool>("--disable-static-deltas") { Description = "Nothing to disable: deltas are not used between local repositories" };
+        (Option<bool> noDeltas, Option<bool> onlyDeltas, Option<bool> dryRun) = DeltaOptions();
         var gpg = new Option<bool>("--gpg-verify") { Description = "Take only commits that are signed by GPG (with --remote)" };
         var gpgSummary = new Option<bool>("--gpg-verify-summary") { Description = "Take only from a repository whose summary is signed by GPG (with --remote)" };
         return new DocumentedCommand("pull-local", "Take commits from a repository on this machine")
-            .With(source, refs, remote, depth, untrusted, metadataOnly, noFsync, perObject, plainFiles, noBindings, noDeltas, gpg, gpgSummary)
+            .With(source, refs, remote, depth, untrusted, metadataOnly, noFsync, perObject, plainFiles, noBindings, noDeltas, onlyDeltas, dryRun, gpg, gpgSummary)
             .OnRepository((parsed, repository, cancel) =>
             {
                 string path = parsed.GetValue(source)!;
@@ -33,6 +33,7 @@ internal static class PullingCommands
                 if (parsed.GetValue(noFsync))
                     repository.Fsync = false;
                 using var line = new ProgressLine(new Speaker(json: false));
+                long started = Environment.TickCount64;
                 PullResult result = repository.PullLocal(
                     from,
                     new PullLocalOptions
@@ -44,12 +45,16 @@ internal static class PullingCommands
                         CommitMetadataOnly = parsed.GetValue(metadataOnly),
                         VerifyBindings = !parsed.GetValue(noBindings),
                         PlainFilesOnly = parsed.GetValue(plainFiles),
+                        RequireDeltas = UseOf(parsed, noDeltas, onlyDeltas) == DeltaUse.Required,
+                        DryRun = parsed.GetValue(dryRun),
                         GpgVerify = parsed.GetValue(gpg),
                         GpgVerifySummary = parsed.GetValue(gpgSummary),
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
-                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.BytesTransferred)} content written");
+                Console.Out.WriteLine(parsed.GetValue(dryRun) || result.Deltas.TotalParts > 0
+                    ? Describe(result, parsed.GetValue(dryRun), started)
+                    : $"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.BytesTransferred)} content written");
                 return 0;
             });
     }
@@ -64,7 +69,8 @@ internal static class PullingCommands
         var metadataOnly = new Option<bool>("--commit-metadata-only") { Description = "Take only the commits themselves" };
         var retries = new Option<int>("--network-retries") { Description = "Tries for each object where the network is to blame", HelpName = "N", DefaultValueFactory = static _ => 5 };
         var parallel = new Option<int>("--max-outstanding-fetcher-requests") { Description = "Requests at once", HelpName = "N", DefaultValueFactory = static _ => 8 };
-        return new DocumentedCommand("pull", "Take commits from a repository served over HTTP").With(remote, branches, url, depth, mirror, metadataOnly, retries, parallel)
+        (Option<bool> noDeltas, Option<bool> onlyDeltas, Option<bool> dryRun) = DeltaOptions();
+        return new DocumentedCommand("pull", "Take commits from a repository served over HTTP").With(remote, branches, url, depth, mirror, metadataOnly, retries, parallel, noDeltas, onlyDeltas, dryRun)
             .OnRepository(async (parsed, repository, cancel) =>
             {
                 (string name, string[] refs) = Wanted(parsed.GetValue(remote)!, parsed.GetValue(branches)!);
@@ -81,10 +87,14 @@ internal static class PullingCommands
                         CommitMetadataOnly = parsed.GetValue(metadataOnly),
                         Retries = parsed.GetValue(retries),
                         Parallel = parsed.GetValue(parallel),
+                        Deltas = UseOf(parsed, noDeltas, onlyDeltas),
+                        DryRun = parsed.GetValue(dryRun),
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
-                Console.Out.WriteLine($"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.Decimal(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
+                Console.Out.WriteLine(parsed.GetValue(dryRun) || result.Deltas.TotalParts > 0
+                    ? Describe(result, parsed.GetValue(dryRun), started)
+                    : $"{result.Metadata} metadata, {result.Content} content objects fetched; {Amount.Decimal(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds");
                 return 0;
             });
     }
@@ -126,6 +136,27 @@ internal static class PullingCommands
     /// <summary>Progress as one line.</summary>
     internal static string Describe(PullProgress at) =>
         $"{at.MetadataFetched} metadata, {at.ContentFetched} content objects; {at.Outstanding} to go; {Amount.OfBytes(at.BytesTransferred)}";
+
+    private static (Option<bool> Never, Option<bool> Required, Option<bool> DryRun) DeltaOptions() => (
+        new Option<bool>("--disable-static-deltas") { Description = "Do not use static deltas" },
+        new Option<bool>("--require-static-deltas") { Description = "Take commits by static deltas only" },
+        new Option<bool>("--dry-run") { Description = "Only say what static deltas would bring (with --require-static-deltas)" });
+
+    private static DeltaUse UseOf(ParseResult parsed, Option<bool> never, Option<bool> required)
+    {
+        if (parsed.GetValue(never) && parsed.GetValue(required))
+            throw new Finding("--disable-static-deltas and --require-static-deltas are exclusive", "one of them");
+        return parsed.GetValue(never) ? DeltaUse.Never : parsed.GetValue(required) ? DeltaUse.Required : DeltaUse.WherePossible;
+    }
+
+    // In libostree's words: scripts look for them.
+    private static string Describe(PullResult result, bool dryRun, long started)
+    {
+        DeltaUsage deltas = result.Deltas;
+        if (dryRun)
+            return $"Delta update: {deltas.Parts}/{deltas.TotalParts} parts, 0 bytes/{Amount.Decimal(deltas.Size)}; {Amount.Decimal(deltas.UncompressedSize)} uncompressed";
+        return $"{deltas.Parts} delta parts, {deltas.Loose} loose fetched; {(result.BytesTransferred + deltas.Size) / 1024} KiB transferred in {(Environment.TickCount64 - started) / 1000} seconds; {Amount.Decimal(result.ContentBytes)} content written";
+    }
 
     private static Command RemoteAdd()
     {

@@ -3,7 +3,7 @@ using Sbox.Codecs;
 namespace Sbox.Store;
 
 /// <summary>Adds the objects that a delta makes to a transaction, on several threads; each is hashed before it is kept.</summary>
-internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, IDeltaFiles files)
+internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, string where)
 {
     // Beside what its objects are, a part holds tables and the numbers of its patches; a part that unpacks to far more is an attack.
     private const long Slack = 64 * 1024 * 1024;
@@ -16,19 +16,19 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     {
         DeltaName name = superblock.Name;
         if (name.From is { } from && !Repository.Has(new ObjectName(from, ObjectType.Commit)))
-            throw new DeltaException(files.Name, $"Commit {from}, which is the delta source, is not in repository");
+            throw new DeltaException(where, $"Commit {from}, which is the delta source, is not in repository");
         var commit = new ObjectName(name.To, ObjectType.Commit);
         if (transaction.Has(commit))
             return;
         if (Checksum.Of(superblock.Commit) is var found && found != name.To)
-            throw new ObjectCorruptException(files.Name, commit, found);
+            throw new ObjectCorruptException(where, commit, found);
         try
         {
             Commit.Parse(superblock.Commit);
         }
         catch (MalformedException malformed)
         {
-            throw new DeltaException(files.Name, malformed.Message, malformed);
+            throw new DeltaException(where, malformed.Message, malformed);
         }
 
         if (superblock.Metadata[name.DetachedMetadata] is { Type.Signature: "a{sv}" } detached)
@@ -40,19 +40,20 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     public bool HasAll(int index) => superblock.Parts[index].Objects.All(transaction.Has);
 
     /// <summary>Adds what one part makes.</summary>
+    /// <param name="index">Which.</param>
+    /// <param name="bytes">Its bytes.</param>
+    /// <param name="cancel">Looked at between objects.</param>
     /// <exception cref="DeltaException">The part is not what it should be.</exception>
     /// <exception cref="ObjectCorruptException">An object that it makes is not what its name says; it was not kept.</exception>
     /// <exception cref="ObjectMissingException">It needs an object that is not there.</exception>
-    public void AddPart(int index, CancellationToken cancel)
+    public void AddPart(int index, Stream bytes, CancellationToken cancel)
     {
         DeltaPartHeader header = superblock.Parts[index];
-        byte[]? inline = superblock.Inline(index);
-        string source = $"{files.Name}/{index}";
+        string source = $"{where}/{index}";
         if (header.Version > DeltaSuperblock.PartVersion)
             throw new DeltaException(source, $"Delta part has too new version {header.Version}");
-        using Stream bytes = inline is null ? files.OpenPart(index) : new MemoryStream(inline, writable: false);
         long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
-        using var part = DeltaPart.Open(bytes, inline is null ? header.Checksum : null, limit, transaction.Staging.Dir, source);
+        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source);
         try
         {
             using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source), static _ => { }, cancel);

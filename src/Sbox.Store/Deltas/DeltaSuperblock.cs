@@ -89,6 +89,9 @@ public sealed record DeltaSuperblock(
     internal static byte[] Sign(byte[] superblock, VariantDictionary signatures) =>
         GVariant.Tuple(BigEndian.Of(SignedMagic), GVariant.Of(superblock), signatures.Variant).ToBytes();
 
+    /// <summary>Whether a part lies in the superblock itself: then nothing but the superblock vouches for it.</summary>
+    internal bool IsInline(int index) => Metadata[Name.Part(index)] is { } part && part.Type.Equals(InlineType);
+
     /// <summary>A part that lies in the superblock itself; null where it is a file beside it.</summary>
     internal byte[]? Inline(int index) => Metadata[Name.Part(index)] is { } part && part.Type.Equals(InlineType) ? part.ToBytes() : null;
 

@@ -20,6 +20,7 @@ internal sealed class HttpPull : IDisposable
     private readonly RemoteSettings? remote;
     private readonly RemoteTrust? trust;
     private Task<Summary?>? summary;
+    private bool indexedDeltas;
     private long reported;
 
     public HttpPull(Repository target, string url, RemoteSettings? remote, RemoteTrust? trust, PullOptions options, IProgress<PullProgress>? progress)
@@ -33,6 +34,11 @@ internal sealed class HttpPull : IDisposable
         await CheckMode(cancel).ConfigureAwait(false);
         Dictionary<string, Checksum> wanted = await Wanted(cancel).ConfigureAwait(false);
         using Transaction transaction = target.Begin(cancel);
+        var deltas = new DeltaPull(target, new HttpDeltas(fetcher, indexedDeltas, Summary), options.CommitMetadataOnly ? DeltaUse.Never : options.Deltas, options.DryRun);
+        foreach (Checksum commit in wanted.Values.Distinct())
+            await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
+        if (options.DryRun)
+            return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
         var import = new ArchiveImport(transaction);
         using (var queue = new PullQueue(cancel))
         {
@@ -57,7 +63,7 @@ internal sealed class HttpPull : IDisposable
         TransactionStats stats = transaction.Commit();
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
-        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred);
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes };
     }
 
     public void Dispose() => fetcher.Dispose();
@@ -68,6 +74,7 @@ internal sealed class HttpPull : IDisposable
         try
         {
             KeyFile config = KeyFile.Parse(Encoding.UTF8.GetString(bytes));
+            indexedDeltas = config.GetBoolean("core", "indexed-deltas");
             string mode = config.GetString("core", "mode") ?? "bare";
             if (RepositoryModes.TryParse(mode) != RepositoryMode.Archive)
                 throw new PullException(fetcher.UrlOf("config"), "core.mode=archive-z2, which alone can be pulled over HTTP", $"core.mode={mode}");

@@ -28,6 +28,11 @@ internal sealed class LocalPull
         trust?.VerifySummary(source.Dir.Of("summary"), source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
         Dictionary<string, Checksum> wanted = Wanted();
         using Transaction transaction = target.Begin(cancel);
+        var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun);
+        foreach (Checksum commit in wanted.Values.Distinct())
+            deltas.Take(transaction, commit, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
+        if (options.DryRun)
+            return new PullResult(new Dictionary<string, Checksum>(), 0, 0, 0) { Deltas = deltas.Usage };
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
@@ -48,7 +53,7 @@ internal sealed class LocalPull
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
         return new PullResult(
-            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes);
+            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes };
 
         // Before anything of the commit is kept.
         void CopyDetached(Checksum commit)

@@ -34,7 +34,7 @@ public static class CommitSignatures
     }
 
     /// <summary>The signatures of one kind.</summary>
-    internal static IReadOnlyList<byte[]> Of(VariantDictionary? detached, string key) =>
+    public static IReadOnlyList<byte[]> Of(VariantDictionary? detached, string key) =>
         detached?[key] is { Type.Signature: "aay" } list ? [.. list.Items.Select(static item => item.Bytes)] : [];
 
     /// <summary>Metadata with one signature more, once.</summary>

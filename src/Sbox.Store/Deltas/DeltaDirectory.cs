@@ -4,27 +4,17 @@ using Sbox.Linux;
 
 namespace Sbox.Store;
 
-/// <summary>Where a delta's files are: a directory with a superblock and numbered parts, on disk, fetched, or all in one file.</summary>
-internal interface IDeltaFiles
-{
-    /// <summary>What it is, for errors.</summary>
-    string Name { get; }
-
-    /// <summary>A part that is a file of its own.</summary>
-    Stream OpenPart(int index);
-}
-
-/// <summary>A delta on disk.</summary>
-internal sealed class DeltaDirectory(Dir dir) : IDeltaFiles
+/// <summary>Reads the files of a delta on disk.</summary>
+internal static class DeltaDirectory
 {
     /// <summary>Superblocks with parts in them may be large; what is read of one at once must fit an array.</summary>
     public const long MaximumSuperblock = 1L << 30;
 
-    public string Name => dir.Path;
-
-    public Stream OpenPart(int index)
+    /// <summary>A part that is a file of its own.</summary>
+    /// <exception cref="DeltaException">There is none.</exception>
+    public static Stream OpenPart(Dir dir, string name)
     {
-        SafeFileHandle file = dir.TryOpenFile($"{index}") ?? throw new DeltaException(dir.Of($"{index}"), $"Opening deltapart '{index}': No such file or directory");
+        SafeFileHandle file = dir.TryOpenFile(name) ?? throw new DeltaException(dir.Of(name), $"Opening deltapart '{name}': No such file or directory");
         return new FileStream(file, FileAccess.Read, bufferSize: 0);
     }
 
