@@ -15,10 +15,17 @@ public sealed class BinaryDiff
 
     private const int Piece = Window / 2;
     private const int Worth = 8; // bytes that a match must explain beyond what going on as before would
+    private const int Obvious = 24; // bytes that are as before: then nothing better is looked for
 
     private readonly int[] firstPairs = new int[65537];
+    private readonly SuffixArray sorter = new();
     private byte[] window = [], piece = [];
     private int[] suffixes = [];
+    private ulong[] grams = []; // a bit for each hash of eight bytes in a row: most places need not be looked up
+    private int gramShift;
+
+    /// <summary>Bytes of the last new version that are found unchanged in the old one.</summary>
+    public long Unchanged { get; private set; }
 
     /// <summary>Writes how to make the new version of the old one.</summary>
     /// <param name="old">Reads the old version.</param>
@@ -47,16 +54,18 @@ public sealed class BinaryDiff
             Walk(window.AsSpan(0, size), piece.AsSpan(0, count), from, patch);
         }
 
+        Unchanged = patch.Unchanged;
         return patch.Written;
     }
 
     private void Reserve(int windowSize, int pieceSize)
     {
-        if (window.Length < windowSize)
+        if (window.Length < Math.Max(1, windowSize))
         {
             int room = RoomFor(windowSize, Window);
             window = GC.AllocateUninitializedArray<byte>(room);
             suffixes = GC.AllocateUninitializedArray<int>(room);
+            grams = GC.AllocateUninitializedArray<ulong>(room / 8);
         }
 
         if (piece.Length < pieceSize)
@@ -79,7 +88,7 @@ public sealed class BinaryDiff
     private void Index(ReadAt source, long from, int size)
     {
         Fill(source, window.AsSpan(0, size), from);
-        SuffixArray.Sort(window, size, suffixes);
+        sorter.Sort(window, size, suffixes);
         Array.Clear(firstPairs);
         for (int i = 0; i + 1 < size; i++)
             firstPairs[((window[i] << 8) | window[i + 1]) + 1]++;
@@ -88,6 +97,33 @@ public sealed class BinaryDiff
             firstPairs[window[size - 1] << 8]++;
         for (int i = 1; i < firstPairs.Length; i++)
             firstPairs[i] += firstPairs[i - 1];
+        NoteGrams(size);
+    }
+
+    private void NoteGrams(int size)
+    {
+        int bits = Math.Max(10, 32 - System.Numerics.BitOperations.LeadingZeroCount((uint)size) + 3);
+        bits = Math.Min(bits, System.Numerics.BitOperations.Log2((uint)grams.Length) + 6);
+        gramShift = 64 - bits;
+        grams.AsSpan(0, 1 << (bits - 6)).Clear();
+        ReadOnlySpan<byte> all = window.AsSpan(0, size);
+        for (int i = 0; i + 8 <= all.Length; i++)
+        {
+            uint hash = Gram(all[i..]);
+            grams[hash >> 6] |= 1UL << (int)hash;
+        }
+    }
+
+    private uint Gram(ReadOnlySpan<byte> bytes) =>
+        (uint)((System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(bytes) * 0x9E3779B97F4A7C15) >> gramShift);
+
+    // Only more than eight bytes are worth a step, so what begins with eight that are nowhere in the window is not looked for.
+    private bool MayBeWorth(ReadOnlySpan<byte> wanted)
+    {
+        if (wanted.Length <= Worth)
+            return false;
+        uint hash = Gram(wanted);
+        return (grams[hash >> 6] >> (int)hash & 1) != 0;
     }
 
     /// <summary>The longest stretch of the window that a place in the new version begins with.</summary>
@@ -133,12 +169,15 @@ public sealed class BinaryDiff
             int counted = scan;
             for (; scan < fresh.Length; scan++)
             {
-                (at, length) = Longest(fresh[scan..], old.Length);
+                (at, length) = Match(old, fresh, scan, shift);
                 for (; counted < scan + length; counted++)
                     alike += Same(old, fresh, counted, shift);
                 if ((length == alike && length != 0) || length > alike + Worth)
                     break;
-                alike -= Same(old, fresh, scan, shift);
+                if (counted == scan)
+                    counted++;
+                else
+                    alike -= Same(old, fresh, scan, shift);
             }
 
             bool ended = scan >= fresh.Length;
@@ -153,6 +192,15 @@ public sealed class BinaryDiff
             patch.Add(old.Slice(oldAt, forward), fresh.Slice(doneTo, forward), fresh[(doneTo + forward)..until], windowFrom + next);
             (doneTo, oldAt, shift) = (until, next, at - scan);
         }
+    }
+
+    private (int At, int Length) Match(ReadOnlySpan<byte> old, ReadOnlySpan<byte> fresh, int scan, int shift)
+    {
+        ReadOnlySpan<byte> wanted = fresh[scan..];
+        int before = scan + shift;
+        if ((uint)before < (uint)old.Length && old[before] == wanted[0] && old[before..].CommonPrefixLength(wanted) is >= Obvious and var common)
+            return (before, common);
+        return MayBeWorth(wanted) ? Longest(wanted, old.Length) : (before, 0);
     }
 
     private static int Same(ReadOnlySpan<byte> old, ReadOnlySpan<byte> fresh, int index, int shift) =>
@@ -216,6 +264,8 @@ public sealed class BinaryDiff
 
         public long Written { get; private set; }
 
+        public long Unchanged { get; private set; }
+
         /// <summary>Leads to a place from which can be gone on in a part of the old version.</summary>
         public void EnterWindow(long from, int size)
         {
@@ -235,6 +285,7 @@ public sealed class BinaryDiff
                 int count = Math.Min(buffer.Length, old.Length - at);
                 for (int i = 0; i < count; i++)
                     buffer[i] = (byte)(fresh[at + i] - old[at + i]);
+                Unchanged += buffer.AsSpan(0, count).Count((byte)0);
                 Put(buffer.AsSpan(0, count));
             }
 

@@ -1,19 +1,21 @@
 namespace Sbox.Codecs;
 
 /// <summary>
-/// Sorts all suffixes of some bytes in linear time, by induced sorting: the suffixes that begin a rise after a fall are sorted first, by
+/// Sorts all suffixes of some bytes in linear time, by induced sorting (and keeps what it needs for that from one time to the next): the suffixes that begin a rise after a fall are sorted first, by
 /// themselves one level down, and the order of all others follows from theirs in two sweeps.
 /// </summary>
 /// <remarks>G. Nong, S. Zhang, W. H. Chan: Linear Suffix Array Construction by Almost Pure Induced-Sorting, 2009.</remarks>
-internal static class SuffixArray
+internal sealed class SuffixArray
 {
+    private readonly List<Level> levels = [];
+
     /// <summary>Sorts.</summary>
     /// <param name="text">The bytes.</param>
     /// <param name="size">How many of them there are.</param>
     /// <param name="suffixes">Gets the starts of the suffixes, the smallest first; room for <paramref name="size"/> at least.</param>
-    public static void Sort(byte[] text, int size, int[] suffixes) => Sort(new Bytes(text), size, 256, suffixes);
+    public void Sort(byte[] text, int size, int[] suffixes) => Sort(new Bytes(text), size, 256, suffixes, depth: 0);
 
-    private static void Sort<T>(T text, int size, int symbols, int[] suffixes)
+    private void Sort<T>(T text, int size, int symbols, int[] suffixes, int depth)
         where T : struct, IText
     {
         if (size == 0)
@@ -24,9 +26,12 @@ internal static class SuffixArray
             return;
         }
 
-        var rising = new Bits(size);
-        int[] counts = Measure(text, size, symbols, rising);
-        var bounds = new int[symbols];
+        if (levels.Count == depth)
+            levels.Add(new Level());
+        Level level = levels[depth];
+        Bits rising = level.Rising(size);
+        Span<int> counts = level.Counts(symbols), bounds = level.Bounds(symbols);
+        Measure(text, size, counts, rising);
         suffixes.AsSpan(0, size).Fill(-1);
         Ends(counts, bounds);
         for (int i = size - 1; i > 0; i--)
@@ -38,16 +43,15 @@ internal static class SuffixArray
         Induce(text, size, rising, counts, bounds, suffixes);
         int valleys = Gather(size, rising, suffixes);
         int names = Name(text, size, rising, valleys, suffixes);
-        SortValleys(size, rising, valleys, names, suffixes);
+        SortValleys(size, rising, valleys, names, suffixes, depth);
         Place(text, size, counts, bounds, valleys, suffixes);
         Induce(text, size, rising, counts, bounds, suffixes);
     }
 
     /// <summary>Counts each symbol, and notes which suffixes are smaller than the one behind them.</summary>
-    private static int[] Measure<T>(T text, int size, int symbols, Bits rising)
+    private static void Measure<T>(T text, int size, Span<int> counts, Bits rising)
         where T : struct, IText
     {
-        var counts = new int[symbols];
         bool rises = false; // the last one falls: what is behind it, nothing, is smaller than anything
         int after = text[size - 1];
         counts[after]++;
@@ -60,18 +64,16 @@ internal static class SuffixArray
                 rising.Set(i);
             after = here;
         }
-
-        return counts;
     }
 
-    private static void Ends(int[] counts, int[] bounds)
+    private static void Ends(ReadOnlySpan<int> counts, Span<int> bounds)
     {
         int sum = 0;
         for (int i = 0; i < counts.Length; i++)
             bounds[i] = sum += counts[i];
     }
 
-    private static void Starts(int[] counts, int[] bounds)
+    private static void Starts(ReadOnlySpan<int> counts, Span<int> bounds)
     {
         int sum = 0;
         for (int i = 0; i < counts.Length; i++)
@@ -82,7 +84,7 @@ internal static class SuffixArray
     }
 
     // From the valleys in their places to everything: what falls into one, left to right; what rises to one, right to left.
-    private static void Induce<T>(T text, int size, Bits rising, int[] counts, int[] bounds, int[] suffixes)
+    private static void Induce<T>(T text, int size, Bits rising, ReadOnlySpan<int> counts, Span<int> bounds, int[] suffixes)
         where T : struct, IText
     {
         Starts(counts, bounds);
@@ -148,9 +150,9 @@ internal static class SuffixArray
     }
 
     // The order of the valleys' suffixes: by name where all differ, else by sorting the string of their names.
-    private static void SortValleys(int size, Bits rising, int valleys, int names, int[] suffixes)
+    private void SortValleys(int size, Bits rising, int valleys, int names, int[] suffixes, int depth)
     {
-        var reduced = new int[valleys];
+        int[] reduced = levels[depth].Reduced(valleys);
         for (int i = valleys, to = 0; to < valleys; i++)
         {
             if (suffixes[i] >= 0)
@@ -159,7 +161,7 @@ internal static class SuffixArray
 
         if (names < valleys)
         {
-            Sort(new Numbers(reduced), valleys, names, suffixes);
+            Sort(new Numbers(reduced), valleys, names, suffixes, depth + 1);
         }
         else
         {
@@ -177,7 +179,7 @@ internal static class SuffixArray
             suffixes[i] = reduced[suffixes[i]];
     }
 
-    private static void Place<T>(T text, int size, int[] counts, int[] bounds, int valleys, int[] suffixes)
+    private static void Place<T>(T text, int size, ReadOnlySpan<int> counts, Span<int> bounds, int valleys, int[] suffixes)
         where T : struct, IText
     {
         suffixes.AsSpan(valleys, size - valleys).Fill(-1);
@@ -205,9 +207,35 @@ internal static class SuffixArray
         public int this[int index] => text[index];
     }
 
-    private readonly struct Bits(int size)
+    /// <summary>What one level of the sorting needs; the next one has at most half as much text.</summary>
+    private sealed class Level
     {
-        private readonly ulong[] words = new ulong[(size >> 6) + 1];
+        private ulong[] words = [];
+        private int[] counts = [], bounds = [], reduced = [];
+
+        public Bits Rising(int size)
+        {
+            Array.Clear(Room(ref words, (size >> 6) + 1), 0, (size >> 6) + 1);
+            return new Bits(words);
+        }
+
+        public Span<int> Counts(int symbols)
+        {
+            Span<int> all = Room(ref counts, symbols).AsSpan(0, symbols);
+            all.Clear();
+            return all;
+        }
+
+        public Span<int> Bounds(int symbols) => Room(ref bounds, symbols).AsSpan(0, symbols);
+
+        public int[] Reduced(int valleys) => Room(ref reduced, valleys);
+
+        private static T[] Room<T>(ref T[] array, int size) =>
+            array.Length >= size ? array : array = GC.AllocateUninitializedArray<T>((int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)size));
+    }
+
+    private readonly struct Bits(ulong[] words)
+    {
 
         public bool this[int index] => (words[index >> 6] >> index & 1) != 0;
 

@@ -44,14 +44,14 @@ internal sealed class DeltaCompiler(
 
         DeltaMatching? matching = old is null ? null : new DeltaMatching(repository, old);
         var whole = new List<(DeltaItem Item, string Path)>();
-        var patched = new List<(DeltaItem Item, FileObject Old, string Path)>();
+        var patched = new List<(DeltaItem Item, OldVersion Old, string Path)>();
         foreach ((Checksum content, List<string> paths) in fresh.Files)
         {
             cancel.ThrowIfCancellationRequested();
             if (old?.Files.ContainsKey(content) == true)
                 continue;
             FileObject file = repository.LoadFile(content);
-            DeltaItem item = Loose(new DeltaItem(new ObjectName(content, ObjectType.File), file.Size, file));
+            DeltaItem item = Loose(new DeltaItem(new ObjectName(content, ObjectType.File), file.Size, file.Header));
             if (file.Mode.IsSymlink)
                 newSymlinks++;
             else
@@ -74,9 +74,10 @@ internal sealed class DeltaCompiler(
 
         total = items.Count + patched.Count + whole.Count;
         done = items.Count;
-        differences = patched.Count;
-        items.AddRange(Patch([.. patched.OrderBy(static each => Neighbours(each.Path), StringComparer.Ordinal)], patches));
-        items.AddRange(whole.OrderBy(static each => each.Item.File!.Mode.IsSymlink).ThenBy(static each => Neighbours(each.Path), StringComparer.Ordinal).Select(static each => each.Item));
+        List<DeltaItem> made = Patch([.. patched.OrderBy(static each => Neighbours(each.Path), StringComparer.Ordinal)], patches, whole);
+        differences = made.Count;
+        items.AddRange(made);
+        items.AddRange(whole.OrderBy(static each => each.Item.Header!.Mode.IsSymlink).ThenBy(static each => Neighbours(each.Path), StringComparer.Ordinal).Select(static each => each.Item));
         return items;
     }
 
@@ -96,16 +97,24 @@ internal sealed class DeltaCompiler(
     }
 
     /// <summary>Looks for the differences of all, several at once, and keeps them in order.</summary>
-    private List<DeltaItem> Patch(List<(DeltaItem Item, FileObject Old, string Path)> pairs, Spool patches)
+    private List<DeltaItem> Patch(
+        List<(DeltaItem Item, OldVersion Old, string Path)> pairs, Spool patches, List<(DeltaItem Item, string Path)> unlike)
     {
         var made = new List<DeltaItem>(pairs.Count);
-        using var work = new OrderedWork<(DeltaItem Item, FileObject Old, string Path), Spool>(pair => Differences(pair.Item.File!, pair.Old), cancel);
+        using var work = new OrderedWork<(DeltaItem Item, OldVersion Old, string Path), Spool?>(pair => Differences(pair.Item, pair.Old), cancel);
         work.Run(pairs, (pair, patch) =>
         {
-            using (patch)
+            if (patch is null)
             {
-                made.Add(pair.Item with { Old = pair.Old.Checksum, PatchAt = patches.Length, PatchSize = patch.Length });
-                patch.CopyTo(patches, 0, patch.Length);
+                unlike.Add((pair.Item, pair.Path));
+            }
+            else
+            {
+                using (patch)
+                {
+                    made.Add(pair.Item with { Old = pair.Old.Checksum, PatchAt = patches.Length, PatchSize = patch.Length });
+                    patch.CopyTo(patches, 0, patch.Length);
+                }
             }
 
             Interlocked.Add(ref bytesRead, pair.Item.Size + pair.Old.Size);
@@ -114,18 +123,24 @@ internal sealed class DeltaCompiler(
         return made;
     }
 
-    private Spool Differences(FileObject fresh, FileObject old)
+    /// <summary>The differences of two versions; null where they have so little in common that the new one is better taken as a whole.</summary>
+    private Spool? Differences(DeltaItem fresh, OldVersion old)
     {
         if (!differs.TryTake(out BinaryDiff? differ))
             differ = new BinaryDiff();
         var patch = new Spool(tmp, 256 * 1024);
         try
         {
-            using var before = new RandomContent(repository, old, tmp);
-            using var after = new RandomContent(repository, fresh, tmp);
-            differ.Write(before.ReadAt, old.Size, after.ReadAt, fresh.Size, patch, cancel);
+            using var before = new RandomContent(repository, repository.LoadFile(old.Checksum), tmp);
+            using var after = new RandomContent(repository, repository.LoadFile(fresh.Name.Checksum), tmp);
+            differ.Write(before.ReadAt, before.Size, after.ReadAt, after.Size, patch, cancel);
+            bool alike = differ.Unchanged >= fresh.Size / 4;
             differs.Add(differ);
-            return patch;
+            // What would be left to be fetched by itself as a whole is worth any difference.
+            if (alike || (options.MinimumFallback > 0 && fresh.Size > options.MinimumFallback))
+                return patch;
+            patch.Dispose();
+            return null;
         }
         catch
         {
@@ -139,7 +154,7 @@ internal sealed class DeltaCompiler(
         long raw = items.Sum(static item => item.RawSize);
         bool split = raw >= Splittable;
         long limit = split ? Math.Min(options.MaximumPart, Math.Max(Splittable / 2, (raw / Environment.ProcessorCount) + 1)) : options.MaximumPart;
-        var code = new HashSet<DeltaItem>(items.Where(item => item.Old is null && item.File is { } file && IsCode(file)), ReferenceEqualityComparer.Instance);
+        var code = new HashSet<DeltaItem>(items.Where(item => item.Old is null && IsCode(item)), ReferenceEqualityComparer.Instance);
         bool mostlyCode = code.Sum(static item => item.RawSize) * 2 > raw;
         var writers = new List<DeltaPartWriter>();
         // Code by itself, since what helps to compress it harms everything else.
@@ -161,12 +176,12 @@ internal sealed class DeltaCompiler(
     }
 
     // A program or library for x86-64 or i386, by the first bytes of its content (ELF, e_machine).
-    private static bool IsCode(FileObject file)
+    private bool IsCode(DeltaItem item)
     {
-        if (!file.Mode.IsRegular || file.Size < 4096)
+        if (item.Header is not { Mode.IsRegular: true } || item.Size < 4096)
             return false;
         Span<byte> first = stackalloc byte[20];
-        using Stream content = file.OpenContent();
+        using Stream content = repository.LoadFile(item.Name.Checksum).OpenContent();
         return content.ReadAtLeast(first, first.Length, throwOnEndOfStream: false) == first.Length
             && first.StartsWith("\u007fELF"u8) && first[19] == 0 && (first[18] is 3 or 62);
     }

@@ -9,14 +9,14 @@ namespace Sbox.Store;
 /// <summary>One object that a delta shall bring.</summary>
 /// <param name="Name">The object.</param>
 /// <param name="Size">Bytes that it is.</param>
-/// <param name="File">The file; null for an object that is none.</param>
+/// <param name="Header">What a file says beside its content; null for an object that is none.</param>
 /// <param name="Old">Its old version, where it is made from that.</param>
 /// <param name="PatchAt">Where the differences lie among all of them.</param>
 /// <param name="PatchSize">Bytes of those.</param>
-internal sealed record DeltaItem(ObjectName Name, long Size, FileObject? File = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0)
+internal sealed record DeltaItem(ObjectName Name, long Size, FileHeader? Header = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0)
 {
     /// <summary>Bytes that it adds to a part before it is compressed.</summary>
-    public long RawSize => Old is not null ? PatchSize + Checksum.Size : File?.SymlinkTarget is { } target ? FileName.ToBytes(target).Length : Size;
+    public long RawSize => Old is not null ? PatchSize + Checksum.Size : Header?.SymlinkTarget is { } target ? FileName.ToBytes(target).Length : Size;
 }
 
 /// <summary>Gathers the objects of one part, then compresses them into a file without a name. Contents are read when that is done, not before.</summary>
@@ -44,11 +44,11 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
         if (item.Old is not null)
         {
             Operation(DeltaOperation.SetSource, rawSize);
-            Operation(DeltaOperation.Open, ModeOf(item.File!.Header), XattrsOf(item.File.Header), item.Size);
+            Operation(DeltaOperation.Open, ModeOf(item.Header!), XattrsOf(item.Header!), item.Size);
             Operation(DeltaOperation.Patch, rawSize + Checksum.Size, item.PatchSize);
             Operation(DeltaOperation.Close);
         }
-        else if (item.File is { Header: var header })
+        else if (item.Header is { } header)
         {
             Operation(DeltaOperation.Whole, ModeOf(header), XattrsOf(header), item.RawSize, rawSize);
         }
@@ -120,20 +120,20 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
             output.Write(old.Span);
             patches.CopyTo(output, item.PatchAt, item.PatchSize);
         }
-        else if (item.File is null)
+        else if (item.Header is null)
         {
             byte[] bytes = repository.LoadMetadata(item.Name);
             if (bytes.Length != item.Size)
                 throw new ObjectCorruptException(repository.Objects.PathOf(item.Name), item.Name, null, $"{bytes.Length} bytes, and a moment ago {item.Size}");
             output.Write(bytes);
         }
-        else if (item.File.SymlinkTarget is { } target)
+        else if (item.Header.SymlinkTarget is { } target)
         {
             output.Write(FileName.ToBytes(target));
         }
         else
         {
-            using Stream content = new ExactContent(item.File.OpenContent(), item.Size);
+            using Stream content = new ExactContent(repository.LoadFile(item.Name.Checksum).OpenContent(), item.Size);
             try
             {
                 content.CopyTo(output);

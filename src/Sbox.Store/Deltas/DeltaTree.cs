@@ -44,6 +44,11 @@ internal sealed class DeltaTree
     }
 }
 
+/// <summary>The old version of a file.</summary>
+/// <param name="Checksum">The object.</param>
+/// <param name="Size">Bytes of content.</param>
+internal readonly record struct OldVersion(Checksum Checksum, long Size);
+
 /// <summary>Finds the old version of a new file: at the same path, else by its name and size.</summary>
 internal sealed class DeltaMatching
 {
@@ -51,7 +56,7 @@ internal sealed class DeltaMatching
     private readonly Repository repository;
     private readonly Dictionary<string, List<(string Path, Checksum Content)>> byName = [], byStem = [];
     private readonly Dictionary<string, Checksum> byPath = [];
-    private readonly Dictionary<Checksum, FileObject> loaded = [];
+    private readonly Dictionary<Checksum, OldVersion> known = [];
 
     public DeltaMatching(Repository repository, DeltaTree old)
     {
@@ -70,7 +75,7 @@ internal sealed class DeltaMatching
     }
 
     /// <summary>The old version; null where none is found that any user could read: who applies the delta need not be root.</summary>
-    public FileObject? Find(FileObject fresh, IReadOnlyList<string> paths)
+    public OldVersion? Find(FileObject fresh, IReadOnlyList<string> paths)
     {
         if (fresh.Size == 0 || paths.Any(IsCompressed))
             return null;
@@ -83,9 +88,9 @@ internal sealed class DeltaMatching
         return Best(fresh, paths, byName, static name => name) ?? Best(fresh, paths, byStem, StemOf);
     }
 
-    private FileObject? Best(FileObject fresh, IReadOnlyList<string> paths, Dictionary<string, List<(string Path, Checksum Content)>> old, Func<string, string?> key)
+    private OldVersion? Best(FileObject fresh, IReadOnlyList<string> paths, Dictionary<string, List<(string Path, Checksum Content)>> old, Func<string, string?> key)
     {
-        FileObject? best = null;
+        OldVersion? best = null;
         (int Common, long Difference) bestScore = default;
         foreach (string path in paths)
         {
@@ -104,11 +109,17 @@ internal sealed class DeltaMatching
         return best;
     }
 
-    private FileObject? Usable(Checksum content)
+    // Only what is needed of each: a file object may hold its content.
+    private OldVersion? Usable(Checksum content)
     {
-        if (!loaded.TryGetValue(content, out FileObject? file))
-            loaded.Add(content, file = repository.LoadFile(content));
-        return file.Mode.IsRegular && file.Size > 0 && (file.Mode.Permissions & 4) != 0 ? file : null;
+        if (!known.TryGetValue(content, out OldVersion version))
+        {
+            FileObject file = repository.LoadFile(content);
+            bool usable = file.Mode.IsRegular && file.Size > 0 && (file.Mode.Permissions & 4) != 0;
+            known.Add(content, version = new OldVersion(content, usable ? file.Size : 0));
+        }
+
+        return version.Size > 0 ? version : null;
     }
 
     // How much of the two paths is the same, at both ends: of several files of one name, the one that lies alike.
