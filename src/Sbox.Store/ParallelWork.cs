@@ -9,23 +9,25 @@ namespace Sbox.Store;
 /// </summary>
 internal sealed class ParallelWork<T> : IDisposable
 {
-    private const int Handful = 16;
+    private readonly int handful;
     private readonly object gate = new(); // waited on, which a Lock cannot be
     private readonly Queue<List<T>> queue = new();
     private readonly int capacity;
     private readonly CancellationTokenSource stop;
     private readonly Task[] workers;
     private readonly Action<T> work, drop;
-    private List<T> gathered = new(Handful);
+    private List<T> gathered;
     private ExceptionDispatchInfo? failure;
     private bool complete;
 
     /// <param name="work">What is done with each item, on several threads, the one that hands over among them.</param>
     /// <param name="drop">What is done with an item that is not worked on, after a failure.</param>
     /// <param name="cancel">Ends it.</param>
-    public ParallelWork(Action<T> work, Action<T> drop, CancellationToken cancel)
+    /// <param name="handful">Items that go over together. Many, where neighbours get in each other's way: names in one directory.</param>
+    public ParallelWork(Action<T> work, Action<T> drop, CancellationToken cancel, int handful = 16)
     {
-        (this.work, this.drop) = (work, drop);
+        (this.work, this.drop, this.handful) = (work, drop, handful);
+        gathered = new List<T>(handful);
         int count = Math.Clamp(Environment.ProcessorCount - 1, 1, 7);
         capacity = (count + 1) * 2;
         stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -38,7 +40,7 @@ internal sealed class ParallelWork<T> : IDisposable
     public void Add(T item)
     {
         gathered.Add(item);
-        if (gathered.Count == Handful)
+        if (gathered.Count == handful)
             HandOver();
     }
 
@@ -69,7 +71,7 @@ internal sealed class ParallelWork<T> : IDisposable
     private void HandOver()
     {
         List<T> items = gathered;
-        gathered = new List<T>(Handful);
+        gathered = new List<T>(handful);
         if (stop.IsCancellationRequested)
         {
             items.ForEach(drop);

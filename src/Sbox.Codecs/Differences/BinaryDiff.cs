@@ -8,10 +8,10 @@ namespace Sbox.Codecs;
 public sealed class BinaryDiff
 {
     /// <summary>
-    /// Bytes of the old version that are searched at once. A longer one is searched around the place where the new one is; five bytes of
-    /// memory are needed for each.
+    /// Bytes of the old version that are searched at once. A longer one is searched around the place where the new one is; about twelve
+    /// bytes of memory are needed for each.
     /// </summary>
-    public const int Window = 4 * 1024 * 1024;
+    public const int Window = 2 * 1024 * 1024;
 
     private const int Piece = Window / 2;
     private const int Worth = 8; // bytes that a match must explain beyond what going on as before would

@@ -84,17 +84,21 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         if (!stat.IsRegular)
             return false;
         string target = dir.Of(name);
-        using SafeFileHandle copy = dir.CreateFile(name, 0x180 /* 0600 */);
+        uint permissions = PermissionsOf(stat.Permissions);
+        IReadOnlyList<Xattr> xattrs = options.UserMode ? [] : Xattrs.Read(from, source);
+        // Xattrs need write permission, which the file may be without in the end.
+        using SafeFileHandle copy = dir.CreateFile(name, xattrs.Count > 0 ? 0x180 /* 0600 */ : permissions & ~SetIds);
         Linux.Files.Copy(from, copy, stat.Size, target);
         Interlocked.Add(ref bytesCopied, stat.Size);
-        if (!options.UserMode)
-        {
+        // What it got by being made here is asked for: that costs less than setting what is so already.
+        FileStat made = Linux.Files.Stat(copy, target);
+        bool ownerChanges = !options.UserMode && (made.Uid != stat.Uid || made.Gid != stat.Gid);
+        if (ownerChanges)
             Linux.Files.ChangeOwner(copy, stat.Uid, stat.Gid, target);
-            foreach (Xattr xattr in Xattrs.Read(from, source))
-                Xattrs.Set(copy, xattr, target);
-        }
-
-        Linux.Files.ChangeMode(copy, PermissionsOf(stat.Permissions), target);
+        foreach (Xattr xattr in xattrs)
+            Xattrs.Set(copy, xattr, target);
+        if (ownerChanges || made.Permissions != permissions)
+            Linux.Files.ChangeMode(copy, permissions, target);
         return true;
     }
 

@@ -13,8 +13,13 @@ internal sealed class DeltaCompiler(
     Repository repository, Dir tmp, DeltaName name, DeltaOptions options, IProgress<DeltaProgress>? progress, CancellationToken cancel)
 {
     private const int PatchesInMemory = 1024 * 1024;
+    private const int SmallFile = 512 * 1024;
+    private const uint Dictionary = 2 * 1024 * 1024; // a compressor needs about twelve times as much memory
+    private const int Compressors = 2; // at once, however many processors: 64 MiB shall do for all of it
     private const int Splittable = 8 * 1024 * 1024; // less than this is one part, whatever its content
     private readonly ConcurrentBag<BinaryDiff> differs = [];
+    private readonly Lock large = new();
+    private BinaryDiff largeDiffer = new(); // one file with a large window at a time
     private readonly List<DeltaFallback> fallbacks = [];
     private int metadata, modified, differences, newFiles, newSymlinks, done, total;
     private long bytesRead, looseSize;
@@ -24,7 +29,10 @@ internal sealed class DeltaCompiler(
     {
         using var patches = new Spool(tmp, PatchesInMemory);
         List<DeltaPartWriter> writers = Pack(Plan(patches), patches);
-        differs.Clear(); // their memory is what the compressors need now
+        // The memory that differences needed is what the compressors need now.
+        differs.Clear();
+        largeDiffer = new BinaryDiff();
+        GC.Collect();
         (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(writers, destination);
         List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
         var report = new DeltaReport(
@@ -126,8 +134,21 @@ internal sealed class DeltaCompiler(
     /// <summary>The differences of two versions; null where they have so little in common that the new one is better taken as a whole.</summary>
     private Spool? Differences(DeltaItem fresh, OldVersion old)
     {
+        if (old.Size > SmallFile || fresh.Size > SmallFile)
+        {
+            lock (large)
+                return Differences(fresh, old, largeDiffer);
+        }
+
         if (!differs.TryTake(out BinaryDiff? differ))
             differ = new BinaryDiff();
+        Spool? patch = Differences(fresh, old, differ);
+        differs.Add(differ);
+        return patch;
+    }
+
+    private Spool? Differences(DeltaItem fresh, OldVersion old, BinaryDiff differ)
+    {
         var patch = new Spool(tmp, 256 * 1024);
         try
         {
@@ -135,7 +156,6 @@ internal sealed class DeltaCompiler(
             using var after = new RandomContent(repository, repository.LoadFile(fresh.Name.Checksum), tmp);
             differ.Write(before.ReadAt, before.Size, after.ReadAt, after.Size, patch, cancel);
             bool alike = differ.Unchanged >= fresh.Size / 4;
-            differs.Add(differ);
             // What would be left to be fetched by itself as a whole is worth any difference.
             if (alike || (options.MinimumFallback > 0 && fresh.Size > options.MinimumFallback))
                 return patch;
@@ -190,7 +210,7 @@ internal sealed class DeltaCompiler(
     {
         var parts = new (DeltaPartHeader Header, SafeFileHandle File)[writers.Count];
         using var work = new OrderedWork<int, (DeltaPartHeader Header, SafeFileHandle File)>(
-            index => writers[index].Finish(destination, DictionaryOf(writers[index].Size), cancel), cancel);
+            index => writers[index].Finish(destination, DictionaryOf(writers[index].Size), cancel), cancel, Math.Min(Compressors, Environment.ProcessorCount));
         try
         {
             work.Run([.. Enumerable.Range(0, writers.Count)], (index, part) =>
@@ -209,9 +229,6 @@ internal sealed class DeltaCompiler(
         }
     }
 
-    private static uint DictionaryOf(long size)
-    {
-        uint most = uint.TryParse(Environment.GetEnvironmentVariable("SBOX_DICT"), out uint d) ? d << 20 : 4u << 20;
-        return Math.Min(most, Math.Max(64 * 1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(size, int.MaxValue))));
-    }
+    private static uint DictionaryOf(long size) =>
+        Math.Min(Dictionary, Math.Max(64 * 1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(size, int.MaxValue))));
 }

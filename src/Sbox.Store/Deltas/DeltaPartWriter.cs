@@ -25,6 +25,7 @@ internal sealed record DeltaItem(ObjectName Name, long Size, FileHeader? Header 
 /// <param name="isCode">Whether most of it is code of x86 processors.</param>
 internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool isCode)
 {
+    private const uint NiceLength = 32; // longer ones save one byte in a hundred, and cost a quarter of the time
     private readonly MemoryStream operations = new(), modes = new();
     private readonly List<GVariant> xattrs = [];
     private readonly Dictionary<(uint, uint, uint), int> modeIndexes = [];
@@ -73,7 +74,7 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
         {
             using var output = new HashedOutput(file, destination.Path);
             output.Write([(byte)'x']);
-            using (var xz = new XzEncoder(output, new XzSettings(8, dictionary, isCode)))
+            using (var xz = new XzEncoder(output, new XzSettings(Level: 8, dictionary, NiceLength, isCode)))
             {
                 WriteContent(xz, cancel);
                 xz.Finish();

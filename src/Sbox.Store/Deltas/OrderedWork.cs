@@ -1,10 +1,10 @@
 namespace Sbox.Store;
 
 /// <summary>Work on several threads whose results are taken in order; at most a few are ahead of the one that is taken.</summary>
-internal sealed class OrderedWork<TItem, TResult>(Func<TItem, TResult> work, CancellationToken cancel) : IDisposable
+internal sealed class OrderedWork<TItem, TResult>(Func<TItem, TResult> work, CancellationToken cancel, int? atOnce = null) : IDisposable
 {
     private readonly CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-    private readonly SemaphoreSlim free = new(Environment.ProcessorCount);
+    private readonly SemaphoreSlim free = new(atOnce ?? Environment.ProcessorCount);
 
     /// <summary>Does all of it; throws what a piece of work threw, when its turn comes.</summary>
     public void Run(IReadOnlyList<TItem> items, Action<TItem, TResult> take)
