@@ -1,12 +1,10 @@
-using System.Runtime.CompilerServices;
-
 namespace Sbox.Architecture.Tests;
 
 /// <summary>The source tree these tests were compiled from.</summary>
 internal static class Source
 {
-    /// <summary>The top of the tree: the nearest directory above the tests' binaries that holds Sbox.slnx.</summary>
-    public static string Root { get; } = FindRoot(AppContext.BaseDirectory);
+    /// <summary>The top of the tree.</summary>
+    public static string Root => Judges.SourceTree.Root;
 
     /// <summary>The rooms: directories in src/ that hold a project.</summary>
     public static IReadOnlyList<string> Rooms { get; } =
@@ -19,15 +17,4 @@ internal static class Source
     public static IEnumerable<(string Path, string Text)> Files(string room) =>
         Directory.EnumerateFiles(Path.Combine(Root, "src", room), "*.cs", SearchOption.AllDirectories)
             .Select(static path => (Path.GetRelativePath(Root, path), File.ReadAllText(path)));
-
-    private static string FindRoot(string start)
-    {
-        for (DirectoryInfo? at = new(start); at is not null; at = at.Parent)
-        {
-            if (File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
-                return at.FullName;
-        }
-
-        throw new InvalidOperationException($"no Sbox.slnx above {start}");
-    }
 }

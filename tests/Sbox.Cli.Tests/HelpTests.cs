@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Sbox.Cli.Help;
+using Sbox.Judges;
 
 namespace Sbox.Cli.Tests;
 
@@ -9,7 +10,7 @@ public sealed class HelpTests
     public void The_manual_pages_are_those_that_the_parser_makes()
     {
         // out/sbox man-pages docs/man writes them anew.
-        string directory = Path.Combine(Root(), "docs", "man");
+        string directory = SourceTree.Of("docs", "man");
         foreach ((string file, string text) in Pages())
             Assert.Equal(text, File.Exists(Path.Combine(directory, file)) ? File.ReadAllText(Path.Combine(directory, file)) : $"{file} is missing");
     }
@@ -18,7 +19,7 @@ public sealed class HelpTests
     public void No_manual_page_tells_of_a_command_that_is_gone()
     {
         string[] made = [.. Pages().Select(static page => page.File)];
-        string[] kept = [.. Directory.GetFiles(Path.Combine(Root(), "docs", "man"), "*.1").Select(static path => Path.GetFileName(path))];
+        string[] kept = [.. Directory.GetFiles(SourceTree.Of("docs", "man"), "*.1").Select(static path => Path.GetFileName(path))];
         Assert.Empty(kept.Except(made));
     }
 
@@ -43,12 +44,4 @@ public sealed class HelpTests
     private static IEnumerable<(string File, string Text)> Pages() => ManPage.All(Programs.Sbox()).Concat(ManPage.All(Programs.Ostree()));
 
     internal static IEnumerable<Command> Below(Command command) => command.Subcommands.SelectMany(Below).Prepend(command);
-
-    private static string Root()
-    {
-        DirectoryInfo at = new(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
-            at = at.Parent ?? throw new InvalidOperationException("no Sbox.slnx above the tests");
-        return at.FullName;
-    }
 }

@@ -60,9 +60,11 @@ internal sealed class RunningBox : IDisposable
         set -e
         dir=$1 program=$2 running=$3 root=$4 esp=$5
         mkdir -p $dir/machine; mount -t tmpfs tmpfs $dir/machine; cd $dir/machine
-        for top in bin etc lib lib64 usr var dev proc tmp work root home opt; do
-          if [ -L /$top ]; then cp -P /$top $top
-          elif [ -d /$top ]; then mkdir $top; mount --rbind /$top $top; fi
+        # Wherever the checkout, the SDK and temporary files may lie; what the machine has of its own follows.
+        for top in /*; do
+          case $top in /run|/sys|/sysroot|/ostree|/boot|/efi) continue ;; esac
+          if [ -L $top ]; then cp -P $top .$top
+          elif [ -d $top ]; then mkdir .$top; mount --rbind $top .$top; fi
         done
         mkdir -p sysroot run/esp sys/firmware/efi/efivars
         mount --bind $root sysroot; mount -o remount,bind,ro sysroot

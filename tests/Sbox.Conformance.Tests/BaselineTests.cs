@@ -1,3 +1,5 @@
+using Sbox.Judges;
+
 namespace Sbox.Conformance.Tests;
 
 /// <summary>What passed once must pass for ever: baseline.txt names libostree's tests that are whole with our program.</summary>
@@ -41,13 +43,7 @@ public sealed class BaselineTests
 
     private static string OurProgram()
     {
-        for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
-        {
-            string program = Path.Combine(at.FullName, "out", "sbox");
-            if (File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
-                return File.Exists(program) ? program : throw new InvalidOperationException($"{program} is not built; ./build makes it");
-        }
-
-        throw new InvalidOperationException("not below the project's directory");
+        string program = SourceTree.Of("out", "sbox");
+        return File.Exists(program) ? program : throw new InvalidOperationException($"{program} is not built; ./build makes it");
     }
 }

@@ -13,10 +13,7 @@ public sealed class DemoTests : IDisposable
     {
         directory.Write("bin/uname", "#!/bin/sh\necho aarch64\n");
         Judge.OnPath("chmod").Run("755", directory.Of("bin/uname"));
-        DirectoryInfo at = new(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(at.FullName, "Sbox.slnx")))
-            at = at.Parent ?? throw new InvalidOperationException("no Sbox.slnx above the tests");
-        Verdict said = Judge.OnPath("env").Ask($"PATH={directory.Of("bin")}:/usr/bin:/bin", $"{at.FullName}/demo", "--tour");
+        Verdict said = Judge.OnPath("env").Ask($"PATH={directory.Of("bin")}:/usr/bin:/bin", SourceTree.Of("demo"), "--tour");
         Assert.Equal(1, said.ExitCode);
         Assert.Contains("the demo is for amd64 only", said.Error, StringComparison.Ordinal);
         Assert.Contains("aarch64", said.Error, StringComparison.Ordinal);

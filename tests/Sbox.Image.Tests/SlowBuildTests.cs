@@ -14,7 +14,7 @@ public sealed class SlowBuildTests : IDisposable
     [Fact, Trait("Category", "Slow")]
     public void A_real_debian_built_twice_from_scratch_is_one_commit_and_real_ostree_finds_it_whole()
     {
-        Recipe recipe = RecipeReader.Read(Path.Combine(RecipeTests.Repository(), "images", "debian-minimal.toml"));
+        Recipe recipe = RecipeReader.Read(SourceTree.Of("images", "debian-minimal.toml"));
         using Repository repository = Repository.Create(directory.Of("repo"), RepositoryMode.Bare);
         Checksum first = Build(recipe, repository, "first"), second = Build(recipe, repository, "second");
         Assert.Equal(first, second);
@@ -24,7 +24,7 @@ public sealed class SlowBuildTests : IDisposable
 
     private static BoxPrograms Programs => new(Out("sbox"), Out("sbox-root"), Out("90sbox")) { SentinelPolicy = Out("sentinel/sentinel.d"), SentinelUnit = Out("sentinel/sbox-watch.service") };
 
-    private static string Out(string name) => Path.Combine(RecipeTests.Repository(), "out", name);
+    private static string Out(string name) => SourceTree.Of("out", name);
 
     // A cache of its own each time, but for the .debs.
     private Checksum Build(Recipe recipe, Repository repository, string name)

@@ -113,7 +113,7 @@ public sealed class KilledUpgradeTests(ITestOutputHelper output)
     }
 
     private static Process Upgrade(string box) => Process.Start(new ProcessStartInfo(
-        Path.Combine(SourceTree.Root, "out", "sbox"), ["upgrade", $"--sysroot={box}/root", $"--esp={box}/esp"])
+        SourceTree.Of("out", "sbox"), ["upgrade", $"--sysroot={box}/root", $"--esp={box}/esp"])
     {
         RedirectStandardOutput = true,
         RedirectStandardError = true,

@@ -50,6 +50,7 @@ public sealed class DemoImage
     {
         var image = new DemoImage(tools, Path.Combine(cache, "demo", Key(tools.Root)));
         string whole = Path.Combine(image.Directory, Whole);
+        using FileStream making = Alone(image.Directory + ".lock");
         if (!File.Exists(whole))
             image.Make();
         File.SetLastWriteTimeUtc(whole, DateTime.UtcNow); // used today
@@ -95,6 +96,23 @@ public sealed class DemoImage
             throw new TourException($"both recipes gave the commit {First}: there is nothing to upgrade to");
         Made = costs;
         Keep(Whole, "");
+    }
+
+    // Two test projects want it at once: one makes it, the other waits.
+    private static FileStream Alone(string path)
+    {
+        System.IO.Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        while (true)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException)
+            {
+                Thread.Sleep(500);
+            }
+        }
     }
 
     private static DateTime LastUse(string image)

@@ -85,22 +85,14 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, History 
 
     private string? Undo(Alarm alarm, KernelEvent? call)
     {
-        if (alarm.Finding.Mount is not { } mount || alarm.Finding.IsOver)
-            return null;
-        Action? action = alarm.Finding.Kind switch
-        {
-            FindingKind.Writable or FindingKind.Loosened or FindingKind.PhysicalWritable or FindingKind.EspWritable =>
-                () => Mounts.SetAttributes(mount.MountPoint, set: MountAttributes.ReadOnly),
-            FindingKind.Covered or FindingKind.SystemExtension => () => Mounts.Detach(mount.MountPoint),
-            _ => null,
-        };
-        if (action is null)
+        if (MountUndo.Of(alarm.Finding) is not { } undo)
             return null;
         int[] likely = alarm.Namespace == facts.Namespace ? [facts.Process] : call is null ? [] : [call.Caller.Process, call.Caller.Parent];
-        if (Namespaces.ProcessIn(alarm.Namespace, likely) is not { } process)
+        using MountNamespace? place = MountNamespace.Find(alarm.Namespace, likely);
+        if (place is null)
             return "not undone: its namespace has no process any more";
-        Namespaces.RunIn(process, alarm.Namespace, action);
-        return alarm.Finding.Kind is FindingKind.Covered or FindingKind.SystemExtension ? "undone: unmounted" : "undone: read-only again";
+        place.Run(undo.Do);
+        return $"undone: {undo.Says}";
     }
 
     // Process 1 and what belongs to the sealed system's systemd are never killed: the machine would go down with them.

@@ -36,12 +36,13 @@ public sealed unsafe class DetachedMount : IDisposable
 
     /// <summary>A second mount of what is at a path: a bind mount in the making.</summary>
     /// <param name="path">A directory or file; its own mount attributes are taken over.</param>
+    /// <param name="recursive">Whether the mounts below it come along.</param>
     /// <exception cref="LinuxException">There is nothing at the path, or the caller may not mount.</exception>
-    public static DetachedMount CloneOf(string path)
+    public static DetachedMount CloneOf(string path, bool recursive = false)
     {
         fixed (byte* from = CString.Of(path))
         {
-            int fd = LibC.open_tree(LibC.AT_FDCWD, from, LibC.OPEN_TREE_CLONE | LibC.OPEN_TREE_CLOEXEC);
+            int fd = LibC.open_tree(LibC.AT_FDCWD, from, LibC.OPEN_TREE_CLONE | LibC.OPEN_TREE_CLOEXEC | (recursive ? LibC.AT_RECURSIVE : 0));
             Answer.Check(fd, "open_tree", path);
             return new DetachedMount(new SafeFileHandle(fd, ownsHandle: true), path);
         }

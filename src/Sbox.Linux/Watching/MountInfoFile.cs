@@ -34,6 +34,21 @@ public sealed unsafe class MountInfoFile : IDisposable
         }
     }
 
+    /// <summary>The mounts that the calling thread sees.</summary>
+    /// <param name="proc">A procfs, which may be one of another mount namespace.</param>
+    /// <exception cref="LinuxException">Refused.</exception>
+    internal static MountInfoFile OfThread(Dir proc)
+    {
+        const string path = "thread-self/mountinfo";
+        using var dir = new Borrowed(proc.Handle);
+        fixed (byte* name = CString.Of(path))
+        {
+            int fd = LibC.openat(dir.Number, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
+            Answer.Check(fd, "open", $"{proc.Path}/{path}");
+            return new MountInfoFile(new SafeFileHandle(fd, ownsHandle: true), path);
+        }
+    }
+
     /// <summary>All mounts as they are now.</summary>
     /// <exception cref="LinuxException">Refused.</exception>
     public IReadOnlyList<MountEntry> Read()

@@ -40,46 +40,4 @@ public static unsafe class Namespaces
 
         return null;
     }
-
-    /// <summary>Runs something in the mount namespace of a process, on a thread that ends with it.</summary>
-    /// <param name="process">A process in it.</param>
-    /// <param name="number">The namespace that it has to be: the process may have been replaced by another of its number.</param>
-    /// <param name="action">What to do there; paths are those of that namespace.</param>
-    /// <exception cref="IOException">The namespace is gone, or what was done there failed.</exception>
-    public static void RunIn(int process, uint number, Action action)
-    {
-        Exception? failure = null;
-        var thread = new Thread(() =>
-        {
-            try
-            {
-                using SafeFileHandle target = Open($"/proc/{process}/ns/mnt");
-                if (Files.Stat(target, "mount namespace").Inode != number)
-                    throw new LinuxException(Errno.ESRCH, "setns", $"mount namespace {number}");
-                // Entering a mount namespace is allowed only with a root and working directory of the thread's own.
-                Answer.Check(LibC.unshare(LibC.CLONE_FS), "unshare", "file system state");
-                using var fd = new Borrowed(target);
-                Answer.Check(LibC.setns(fd.Number, LibC.CLONE_NEWNS), "setns", $"mount namespace {number}");
-                action();
-            }
-            catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
-            {
-                failure = refused;
-            }
-        }, maxStackSize: 256 * 1024);
-        thread.Start();
-        thread.Join();
-        if (failure is not null)
-            throw new IOException(failure.Message, failure);
-    }
-
-    private static SafeFileHandle Open(string path)
-    {
-        fixed (byte* name = CString.Of(path))
-        {
-            int fd = LibC.openat(LibC.AT_FDCWD, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
-            Answer.Check(fd, "open", path);
-            return new SafeFileHandle(fd, ownsHandle: true);
-        }
-    }
 }

@@ -1,3 +1,5 @@
+using Sbox.Judges;
+
 namespace Sbox.Image.Tests;
 
 /// <summary>The reference names every key that the reader knows: it is asked for them by its own complaint about one that does not exist.</summary>
@@ -16,8 +18,8 @@ public sealed class RecipeDocsTests
         string path = directory.Write("recipe.toml", table + "xxxxxxxxxxxx = 1\n");
         string expected = Assert.Throws<RecipeException>(() => RecipeReader.Read(path)).Expected;
         Assert.StartsWith("one of ", expected, StringComparison.Ordinal);
-        string reference = File.ReadAllText(Path.Combine(RecipeTests.Repository(), "docs", "recipe.md"));
-        string manual = File.ReadAllText(Path.Combine(RecipeTests.Repository(), "docs", "man", "sbox-recipe.5")).Replace("\\-", "-", StringComparison.Ordinal);
+        string reference = File.ReadAllText(SourceTree.Of("docs", "recipe.md"));
+        string manual = File.ReadAllText(SourceTree.Of("docs", "man", "sbox-recipe.5")).Replace("\\-", "-", StringComparison.Ordinal);
         foreach (string key in expected["one of ".Length..].Split(", "))
         {
             Assert.Contains($"`{key}`", reference, StringComparison.Ordinal);

@@ -1,4 +1,5 @@
 using System.Text;
+using Sbox.Judges;
 
 namespace Sbox.Image.Tests;
 
@@ -109,17 +110,9 @@ public sealed class RecipeTests : IDisposable
     [InlineData("debian-minimal-v2.toml", "2")]
     public void The_recipes_of_the_project_can_be_read(string name, string version)
     {
-        Recipe recipe = RecipeReader.Read(Path.Combine(Repository(), "images", name));
+        Recipe recipe = RecipeReader.Read(SourceTree.Of("images", name));
         Assert.Equal(("debian", version), (recipe.Name, recipe.Version));
         Assert.Contains("linux-image-amd64", recipe.Packages.Packages);
-    }
-
-    internal static string Repository()
-    {
-        string directory = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(directory, "Sbox.slnx")))
-            directory = Path.GetDirectoryName(directory) ?? throw new InvalidOperationException("these tests do not run inside the project");
-        return directory;
     }
 
     private Recipe Read(string text) => RecipeReader.Read(directory.Write("recipe.toml", text));

@@ -1,3 +1,4 @@
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Integrity.Tests;
@@ -17,7 +18,7 @@ internal static class BoxTable
         38 30 0:30 / /tmp rw,nosuid,nodev - tmpfs tmpfs rw
         """;
 
-    public static SentinelPolicy Policy { get; } = LoadedPolicy.Load(Path.Combine(SourceTree.Root, "packaging", "sentinel", "sentinel.d"), "/nowhere").Policy;
+    public static SentinelPolicy Policy { get; } = LoadedPolicy.Load(SourceTree.Of("packaging", "sentinel", "sentinel.d"), "/nowhere").Policy;
 
     public static SystemFacts Facts { get; } = SystemFacts.Of(Policy, Mounts(), 1, static _ => new HashSet<string> { "254:0", "254:1", "254:2" });
 

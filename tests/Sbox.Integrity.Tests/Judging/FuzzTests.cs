@@ -1,7 +1,8 @@
 using System.Text;
 using CsCheck;
-using Sbox.Codecs;
 using Sbox.Codecs.Bpf;
+using Sbox.Codecs;
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Integrity.Tests;
@@ -11,7 +12,7 @@ public sealed class FuzzTests
 {
     private const int Times = 10_000;
 
-    private static readonly string Shipped = File.ReadAllText(Path.Combine(SourceTree.Root, "packaging", "sentinel", "sentinel.d", "10-box.toml"));
+    private static readonly string Shipped = File.ReadAllText(SourceTree.Of("packaging", "sentinel", "sentinel.d", "10-box.toml"));
 
     private static readonly Gen<string> Word = Gen.OneOf<string>(
         "[[protect]]", "[[storage]]", "[[allow]]", "[severity]", "[reaction.critical]", "[set-user-id]", "[test]", "path", "storage", "mount", "writable", "finding",

@@ -1,3 +1,5 @@
+using Sbox.Judges;
+
 namespace Sbox.Integrity.Tests;
 
 public sealed class PolicyReaderTests
@@ -20,7 +22,7 @@ public sealed class PolicyReaderTests
     [Fact]
     public void The_policy_that_a_box_ships_with_is_read_whole()
     {
-        LoadedPolicy loaded = LoadedPolicy.Load(Path.Combine(SourceTree.Root, "packaging", "sentinel", "sentinel.d"), "/nowhere");
+        LoadedPolicy loaded = LoadedPolicy.Load(SourceTree.Of("packaging", "sentinel", "sentinel.d"), "/nowhere");
         Assert.Contains(loaded.Policy.Protected, static path => path is { Path: "/usr", Storage: null });
         Assert.Contains(loaded.Policy.Protected, static path => path is { Path: "/boot", Storage: "/boot" });
         Assert.Equal("/sysroot", Assert.Single(loaded.Policy.Storage).Mount);

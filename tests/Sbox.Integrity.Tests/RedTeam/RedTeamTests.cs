@@ -62,7 +62,7 @@ public sealed class RedTeamTests(ITestOutputHelper output)
         Assert.True(failed.Length == 0, failed.ToString());
     }
 
-    private static string WaysFile => Path.Combine(SourceTree.Root, "tests", "red-team", "ways");
+    private static string WaysFile => SourceTree.Of("tests", "red-team", "ways");
 
     private static (string Words, List<JsonElement> Alarms) Try(Vm.Vm vm, Way way)
     {

@@ -61,6 +61,22 @@ public sealed class SentinelTests(ITestOutputHelper output)
         Assert.Contains("undone: unmounted", world.Next(FindingKind.Covered).Done);
     }
 
+    // open_tree(2) clones, move_mount(2) with MOVE_MOUNT_BENEATH (0x200) puts it under what is there; perl writes through its arguments.
+    private const string Beneath = """
+        mkdir -p /run/sbox-evil
+        perl -e 'sub c { my ($n, @a) = @_; syscall($n, @a) } my $n=""; my $fd=c(428,-100,"/run/sbox-evil",1); c(429,$fd,$n,-100,$ARGV[0],4|0x200)==0 or die $!' $PWD/protected
+        """;
+
+    [Fact]
+    public void What_was_put_beneath_the_rightful_mount_is_taken_out_and_the_rightful_one_stays()
+    {
+        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"undo\"]");
+        world.InSystem(Beneath);
+        Assert.Contains("undone: unmounted", world.Next(FindingKind.Covered).Done);
+        world.InSystem("set -e; test \"$(findmnt -n -o TARGET | grep -c /protected)\" = 1; findmnt -n -o FSROOT,VFS-OPTIONS protected | grep -q '^/usr *ro'; ! touch protected/x");
+        Assert.Empty(world.Rest());
+    }
+
     [Fact]
     public void Whoever_does_it_is_killed_where_the_policy_says_so()
     {

@@ -1,10 +1,13 @@
-namespace Sbox.Tour.Tests;
+namespace Sbox.Judges;
 
-/// <summary>Where these tests were built from.</summary>
-internal static class SourceTree
+/// <summary>The sources that the running tests were built from.</summary>
+public static class SourceTree
 {
     /// <summary>The nearest directory above the binaries that holds Sbox.slnx.</summary>
     public static string Root { get; } = Find();
+
+    /// <summary>A path below it.</summary>
+    public static string Of(params ReadOnlySpan<string> parts) => Path.Combine([Root, .. parts]);
 
     private static string Find()
     {

@@ -1,0 +1,89 @@
+using System.Globalization;
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>A mount namespace that is held: it lives on and can be entered, though every process that was in it has ended.</summary>
+public sealed unsafe class MountNamespace : IDisposable
+{
+    private readonly SafeFileHandle handle;
+
+    private MountNamespace(SafeFileHandle handle, uint number) => (this.handle, Number) = (handle, number);
+
+    /// <summary>Its number, as in <c>mnt:[…]</c>.</summary>
+    public uint Number { get; }
+
+    /// <summary>Takes hold of a namespace; null when no process is in it any more.</summary>
+    /// <param name="number">Its number.</param>
+    /// <param name="likely">Processes that may be in it; only when none of them is, all are looked through.</param>
+    public static MountNamespace? Find(uint number, IEnumerable<int> likely)
+    {
+        foreach (int process in likely.Where(static each => each > 0).Concat(Processes()))
+        {
+            // Held first and asked for its number then: a process can end, or be another, between two looks at its number.
+            if (TryOpen($"/proc/{process}/ns/mnt") is not { } handle)
+                continue;
+            if (Files.Stat(handle, "mount namespace").Inode == number)
+                return new MountNamespace(handle, number);
+            handle.Dispose();
+        }
+
+        return null;
+    }
+
+    /// <summary>Runs something in it, on a thread that ends with it.</summary>
+    /// <param name="action">What to do there, given its mounts; paths are those of that namespace.</param>
+    /// <exception cref="IOException">What was done there failed, or the kernel refuses the way in.</exception>
+    public void Run(Action<MountInfoFile> action)
+    {
+        Exception? failure = null;
+        var thread = new Thread(() =>
+        {
+            try
+            {
+                // This one's /proc tells of every namespace; that one may have none.
+                using Dir proc = Dir.Open("/proc");
+                Enter();
+                using MountInfoFile mounts = MountInfoFile.OfThread(proc);
+                action(mounts);
+            }
+            catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+            {
+                failure = refused;
+            }
+        }, maxStackSize: 256 * 1024);
+        thread.Start();
+        thread.Join();
+        if (failure is not null)
+            throw new IOException(failure.Message, failure);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => handle.Dispose();
+
+    private void Enter()
+    {
+        // Entering a mount namespace is allowed only with a root and working directory of the thread's own.
+        Answer.Check(LibC.unshare(LibC.CLONE_FS), "unshare", "file system state");
+        using var fd = new Borrowed(handle);
+        Answer.Check(LibC.setns(fd.Number, LibC.CLONE_NEWNS), "setns", $"mount namespace {Number}");
+    }
+
+    private static IEnumerable<int> Processes()
+    {
+        foreach (string directory in Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process))
+                yield return process;
+        }
+    }
+
+    private static SafeFileHandle? TryOpen(string path)
+    {
+        fixed (byte* name = CString.Of(path))
+        {
+            int fd = LibC.openat(LibC.AT_FDCWD, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
+            return Answer.Of(fd) == Errno.None ? new SafeFileHandle(fd, ownsHandle: true) : null;
+        }
+    }
+}
