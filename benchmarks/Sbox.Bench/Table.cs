@@ -6,7 +6,7 @@ namespace Sbox.Bench;
 /// <summary>The results as a page: ratios first, since the machine's own speed falls out of them.</summary>
 internal static class Table
 {
-    public static string Of(IEnumerable<Row> rows, string tree, string judge)
+    public static string Of(IEnumerable<Row> rows, string tree, string judge, (long Ours, long Theirs) deltas)
     {
         int files = Directory.EnumerateFiles(tree, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint }).Count();
         var text = new StringBuilder();
@@ -27,6 +27,7 @@ internal static class Table
                 $"| {row.Work} | {Ratio(row.Theirs.Wall, row.Ours.Wall)} | {Ratio(row.Theirs.Cpu, row.Ours.Cpu)} | {Show(row.Ours)} | {Show(row.Theirs)} |\n");
         }
 
+        text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once.\n");
         return text.ToString();
     }
 
