@@ -25,6 +25,7 @@ internal static class StatusCommand
                 "Deployments are listed in the order of the boot menu. What boots next is what the boot loader will start: by loader.conf on the EFI partition, and by the "
                 + "firmware's variables LoaderEntryDefault (key d in the boot menu, bootctl set-default) and LoaderEntryOneShot (the next boot only), which come before it. "
                 + "Only root may look at the EFI partition; for others, and with --sysroot but no --esp, what boots next is not known.",
+                "A boot of the menu's entry 'ghost' says so: it keeps nothing, and the disk stays as it is.",
                 "Changes in /etc are counted against the deployment's own defaults.",
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
                 + "after its first boot, seals the rest.",
@@ -70,6 +71,8 @@ internal static class StatusCommand
         if (report.Seal is { } seal)
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
         text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
+        if (report.IsGhost)
+            text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off; the disk stays as it is.\n");
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
         if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
@@ -143,6 +146,7 @@ internal static class StatusCommand
             writer.WriteEndObject();
         }
 
+        writer.WriteBoolean("ghost", report.IsGhost);
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
     }

@@ -200,7 +200,10 @@ public static unsafe class Files
         Errno errno = Answer.Of(LibC.statx(dir, path, flags, LibC.STATX_BASIC_STATS, &raw));
         stat = new FileStat(
             MakeDevice(raw.Major, raw.Minor), raw.Inode, raw.Mode, raw.Links, raw.Uid, raw.Gid, (long)raw.Size,
-            raw.Modified.Seconds, raw.Modified.Nanoseconds, (long)raw.Blocks, MakeDevice(raw.RawMajor, raw.RawMinor));
+            raw.Modified.Seconds, raw.Modified.Nanoseconds, (long)raw.Blocks, MakeDevice(raw.RawMajor, raw.RawMinor))
+        {
+            ChangedSeconds = raw.Changed.Seconds, ChangedNanoseconds = raw.Changed.Nanoseconds,
+        };
         return errno;
     }
 
