@@ -36,6 +36,12 @@ public sealed class Judge
     /// <summary>fsck.erofs of the host.</summary>
     public static Judge FsckErofs { get; } = OnPath("fsck.erofs");
 
+    /// <summary>restic of Debian trixie (0.18).</summary>
+    public static Judge Restic { get; } = new(Path.Combine(Cache, "judges", "tomb", "usr/bin/restic"));
+
+    /// <summary>restic-rest-server of Debian trixie (0.13).</summary>
+    public static string ResticRestServer { get; } = Path.Combine(Cache, "judges", "tomb", "usr/bin/restic-rest-server");
+
     /// <summary>Where the judges of the newer Debian are unpacked.</summary>
     public static string Root => Environment.GetEnvironmentVariable("SBOX_JUDGES") ?? Path.Combine(Cache, "judges", "current");
 

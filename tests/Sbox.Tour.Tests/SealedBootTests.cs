@@ -8,7 +8,7 @@ namespace Sbox.Tour.Tests;
 public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : IClassFixture<SealedBox>
 {
     private static readonly TimeSpan ChangeLimit = TimeSpan.FromMinutes(15);
-    private static readonly TimeSpan FirmwareLimit = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan FirmwareLimit = TimeSpan.FromMinutes(5), CheckLimit = TimeSpan.FromMinutes(5);
 
     [Fact, Trait("Category", "Slow")]
     public async Task A_sealed_box_enrolls_its_owners_keys_verifies_every_file_and_opens_an_encrypted_disk_through_upgrade_ghost_rollback_and_until_it_begins_anew()
@@ -39,6 +39,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         // Nobody writes to an object, root neither.
         string target = "/sysroot" + box.ObjectOf("/usr/bin/less");
         Assert.NotEqual(0, vm.Run($"unshare -m sh -c 'mount -o remount,rw /sysroot; echo x >>{target}'").ExitCode);
+        Proves(vm);
 
         EncryptsToTheOwnersKey(vm);
         string second = box.PublishSecond();
@@ -55,7 +56,45 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         LearnsANewKey(vm);
         BootOnce(vm, box.Commit, "factory-reset");
         BeginsAnew(vm);
+        SeesAnotherObject(vm, target);
         vm.PowerDown(SealedBox.BootLimit);
+    }
+
+    // What the box says of itself while one bit of one file is turned around on its disk.
+    private void Proves(Sbox.Vm.Vm vm)
+    {
+        CommandResult proof = vm.Run("sbox prove --receipt=/tmp/receipt --nonce=0badcafe", CheckLimit);
+        output.WriteLine(proof.Output);
+        foreach (string fact in (string[])["firmware", "kernel", "command-line", "uki", "root", "mounts", "modules", "etc"])
+            Assert.Matches($"ok +{fact} ", proof.Output);
+        Assert.Matches("unchecked approval .*nothing says who must have signed", proof.Output);
+        Assert.Equal(3, proof.ExitCode); // nothing is wrong, and this tree has no policy of approval
+        Assert.Matches("ok +signature .*ok +nonce .*ok +quote", vm.Run("sbox prove --check=/tmp/receipt --nonce=0badcafe", CheckLimit).Output.ReplaceLineEndings(" "));
+
+        Assert.Matches("all [0-9]+ files are sealed", vm.Run("sbox status", CheckLimit).OrThrow());
+        Assert.Equal("inactive success", vm.Run("systemctl show -P ActiveState -P Result sbox-verity.service | paste -sd' '; test -e /var/lib/sbox/verity.done").OrThrow());
+        CommandResult quick = vm.Run("sbox verify", CheckLimit), deep = vm.Run("sbox verify --deep --full-speed", SealedBox.BootLimit);
+        output.WriteLine(deep.Output);
+        Assert.Equal((0, 1), (quick.ExitCode, deep.ExitCode)); // the kernel's word stands for the bytes that nobody read
+        Assert.Contains($"that is {SealedBox.DamagedFile} of debian/", deep.Output, StringComparison.Ordinal);
+        Assert.Contains(", 1 faults;", deep.Output, StringComparison.Ordinal);
+    }
+
+    // Root puts another file in an object's place, and then has the kernel hold it to its own digest.
+    private void SeesAnotherObject(Sbox.Vm.Vm vm, string target)
+    {
+        vm.Run("systemctl stop sbox-watch").OrThrow(); // it would undo the mount
+        vm.Run($"unshare -m sh -ec 'mount -o remount,rw /sysroot; cp -p {target} {target}.x; printf x | dd of={target}.x conv=notrunc status=none; mv {target}.x {target}'").OrThrow();
+        Assert.Contains("Input/output error", vm.Run("sync; echo 3 >/proc/sys/vm/drop_caches; cat /usr/bin/less >/dev/null").Output, StringComparison.Ordinal);
+        CommandResult lacks = vm.Run("sbox verify", CheckLimit);
+        Assert.Contains("the content of 1 files was not looked at", lacks.Output, StringComparison.Ordinal);
+        Assert.Equal(3, lacks.ExitCode);
+        Assert.Contains("Sealed 1 files", vm.Run("sbox verity", CheckLimit).OrThrow(), StringComparison.Ordinal);
+        CommandResult other = vm.Run("sbox verify", CheckLimit), proof = vm.Run("sbox prove", CheckLimit);
+        output.WriteLine($"{other.Output}\n{proof.Output}");
+        Assert.Contains("and the commit's files give", other.Output, StringComparison.Ordinal);
+        Assert.Matches("wrong +root .*and the commit's files give", proof.Output);
+        Assert.Equal((1, 1), (other.ExitCode, proof.ExitCode));
     }
 
     // As an owner does it by hand: the box has the key and the signatures from its UKI.

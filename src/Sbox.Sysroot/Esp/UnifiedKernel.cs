@@ -38,6 +38,14 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
     public static string FileName(DeploymentName name) => $"{name.Os.ToLowerInvariant()}-{name.Commit.ToString()[..12]}.{name.Serial}.efi";
 
+    /// <summary>A deployment's UKI on an ESP, by its path there, whatever systemd-boot's counter of tries made of its name; null where it is missing.</summary>
+    public static string? FindOn(Dir esp, DeploymentName name)
+    {
+        const string directory = "EFI/Linux";
+        using Dir? linux = esp.TryOpenDir(directory);
+        return (linux?.Entries() ?? []).Select(static entry => entry.Name).FirstOrDefault(file => IsOf(file, name)) is { } found ? $"{directory}/{found}" : null;
+    }
+
     /// <summary>Whether a menu entry is a deployment's: systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name, and a profile's behind it or none.</summary>
     internal static bool IsOf(string entry, DeploymentName name) => WithoutCounter(BootChoice.FileOf(entry)) == FileName(name);
 
