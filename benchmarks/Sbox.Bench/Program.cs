@@ -5,6 +5,25 @@ using Sbox.Judges;
 if (args is ["tomb", var sbox, var home, var scale, var page])
     return TombBench(sbox, home, double.Parse(scale, System.Globalization.CultureInfo.InvariantCulture), page);
 
+// Sbox.Bench tomb-mount OUR-SBOX RESULTS: an open tomb beside real restic mount.
+if (args is ["tomb-mount", var program, var mountPage])
+{
+    string mountWork = Path.Combine(Judge.Cache, "bench", "mount-work");
+    if (Directory.Exists(mountWork))
+        Directory.Delete(mountWork, recursive: true);
+    Directory.CreateDirectory(mountWork);
+    try
+    {
+        File.WriteAllText(mountPage, MountComparison.Page([.. new MountComparison(program.Split(' '), mountWork, rounds: 3).Run()]));
+        Console.Out.Write(File.ReadAllText(mountPage));
+        return 0;
+    }
+    finally
+    {
+        Directory.Delete(mountWork, recursive: true);
+    }
+}
+
 // Sbox.Bench OUR-OSTREE TREE RESULTS: the store beside the real one, in one run, interleaved, at equal durability.
 if (args is not [var ours, var tree, var results])
 {

@@ -156,7 +156,7 @@ internal static class OpenCommand
     public static async Task<int> Leave(IReadOnlyList<string> words, SecretMemory password, CancellationToken cancel)
     {
         string self = Environment.ProcessPath!;
-        var start = new ProcessStartInfo("setsid") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Environment.CurrentDirectory };
+        var start = new ProcessStartInfo("/usr/bin/setsid") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Environment.CurrentDirectory };
         start.ArgumentList.Add(self);
         if (Path.GetFileName(self) == "dotnet")
             start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
