@@ -42,15 +42,18 @@ internal static class SavingCommands
         var force = new Option<bool>("--force", "-f") { Description = "Read every file, also those that seem unchanged" };
         var skip = new Option<bool>("--skip-if-unchanged") { Description = "Write no snapshot when nothing changed" };
         var dryRun = new Option<bool>("--dry-run", "-n") { Description = "Write nothing; say what would be saved" };
-        return new DocumentedCommand("save", "Save files into the tomb")
+        var open = new Option<string?>("--open") { Description = "Save this open tomb; without PATH and --tomb, the one that is open", HelpName = "NAME" };
+        Option<string> run = SessionCommands.RunDirectory();
+        Command command = new DocumentedCommand("save", "Save files into the tomb, or what changed in an open one")
         {
             Details =
             [
                 "Only what changed since the last snapshot of the same paths is read, and only what the tomb does not have travels. A save that was cut short is gone on with by the next one.",
+                "Without PATH, a tomb that is open (sbox tomb open) saves what changed in it.",
                 "Patterns are restic's: * and ? within a name, ** over directories; one that begins with / is about the whole path.",
             ],
             Examples = [new Example("A home without its caches", "sbox tomb save /home/me -e .cache -e '*.iso'")],
-        }.With(paths, exclude, excludeFile, caches, oneFileSystem, tags, host, force, skip, dryRun).OnTomb(async (parsed, session, cancel) =>
+        }.With(paths, exclude, excludeFile, caches, oneFileSystem, tags, host, force, skip, dryRun, open, run).OnTomb(async (parsed, session, cancel) =>
         {
             string[] named = parsed.GetValue(paths) is { Length: > 0 } given ? given : [.. session.Settings.Paths];
             if (named.Length == 0)
@@ -65,6 +68,16 @@ internal static class SavingCommands
             };
             return await Save(session, options, cancel);
         });
+        var whole = (System.CommandLine.Invocation.AsynchronousCommandLineAction)command.Action!;
+        command.SetAction((parsed, cancel) =>
+        {
+            var client = new Sbox.Tomb.Sessions.SessionClient(parsed.GetValue(run)!);
+            bool session = parsed.GetValue(open) is not null || (parsed.GetValue(paths) is not { Length: > 0 } && parsed.GetValue(TombSession.Tomb) is null && client.Names.Count > 0);
+            return session
+                ? SessionCommands.Save(client, SessionCommands.Which(client, parsed.GetValue(open)), new Speaker(parsed.GetValue(TombSession.Json)), cancel)
+                : whole.InvokeAsync(parsed, cancel);
+        });
+        return command;
     }
 
     private static async Task<int> Save(TombSession session, SaveOptions options, CancellationToken cancel)
