@@ -1,9 +1,17 @@
 using Sbox.Bench;
 using Sbox.Judges;
 
+// Sbox.Bench verify OUR-SBOX REPOSITORY REF RESULTS: reading and hashing a box's disk beside sha256sum.
+if (args is ["verify", var sbox, var repository, var branch, var page])
+{
+    File.WriteAllText(page, new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch));
+    Console.Out.Write(File.ReadAllText(page));
+    return 0;
+}
+
 // Sbox.Bench tomb OUR-SBOX HOME SCALE RESULTS: the tomb beside real restic. A home that is not there is made.
-if (args is ["tomb", var sbox, var home, var scale, var page])
-    return TombBench(sbox, home, double.Parse(scale, System.Globalization.CultureInfo.InvariantCulture), page);
+if (args is ["tomb", var program, var home, var scale, var tombPage])
+    return TombBench(program, home, double.Parse(scale, System.Globalization.CultureInfo.InvariantCulture), tombPage);
 
 // Sbox.Bench tomb-mount OUR-SBOX RESULTS: an open tomb beside real restic mount.
 if (args is ["tomb-mount", var program, var mountPage])
@@ -27,7 +35,7 @@ if (args is ["tomb-mount", var program, var mountPage])
 // Sbox.Bench OUR-OSTREE TREE RESULTS: the store beside the real one, in one run, interleaved, at equal durability.
 if (args is not [var ours, var tree, var results])
 {
-    Console.Error.WriteLine("Sbox.Bench OUR-OSTREE TREE RESULTS-FILE");
+    Console.Error.WriteLine("Sbox.Bench OUR-OSTREE TREE RESULTS-FILE\nSbox.Bench verify OUR-SBOX REPOSITORY REF RESULTS-FILE");
     return 2;
 }
 

@@ -12,7 +12,7 @@ public sealed partial class RoomTests
         ["Sbox.Boot"] = ["Sbox.Codecs", "Sbox.Linux"],
         ["Sbox.Store"] = ["Sbox.Codecs", "Sbox.Linux"],
         ["Sbox.Tomb"] = ["Sbox.Codecs", "Sbox.Linux"],
-        ["Sbox.Integrity"] = ["Sbox.Store"],
+        ["Sbox.Integrity"] = ["Sbox.Store", "Sbox.Sysroot"],
         ["Sbox.Sysroot"] = ["Sbox.Store", "Sbox.Boot"],
         ["Sbox.Image"] = ["Sbox.Sysroot", "Sbox.Store"],
         ["Sbox.Initramfs"] = ["Sbox.Boot"],

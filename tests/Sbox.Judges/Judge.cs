@@ -64,7 +64,8 @@ public sealed class Judge
         string libraries = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64
             ? "usr/lib/aarch64-linux-gnu"
             : "usr/lib/x86_64-linux-gnu";
-        return new Judge(Path.Combine(Root, loader), "--library-path", Path.Combine(Root, libraries), Path.Combine(Root, path));
+        // Programs of systemd have a library of their own, in a directory below.
+        return new Judge(Path.Combine(Root, loader), "--library-path", $"{Path.Combine(Root, libraries)}:{Path.Combine(Root, libraries, "systemd")}", Path.Combine(Root, path));
     }
 
     /// <summary>Runs it and returns its standard output.</summary>
@@ -85,7 +86,7 @@ public sealed class Judge
     /// <exception cref="InvalidOperationException">It is missing.</exception>
     public Verdict Ask(string? directory, string? input, string[] arguments)
     {
-        foreach (string part in command.Where(static part => part.StartsWith('/')))
+        foreach (string part in command.Where(static part => part.StartsWith('/') && !part.Contains(':', StringComparison.Ordinal)))
         {
             if (!Path.Exists(part))
                 throw new InvalidOperationException($"a judge is missing: {part}; ./test unpacks it (tests/make-judges)");

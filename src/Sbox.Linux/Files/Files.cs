@@ -181,6 +181,19 @@ public static unsafe class Files
         }
     }
 
+    /// <summary>
+    /// Asks the kernel to forget what it keeps of a file in memory, so that the next read comes from the disk. What programs have mapped, or
+    /// what is not written yet, it keeps.
+    /// </summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void ForgetCached(SafeFileHandle file, string path)
+    {
+        using var fd = new Borrowed(file);
+        int refused = LibC.posix_fadvise(fd.Number, 0, 0, LibC.POSIX_FADV_DONTNEED); // the error itself, and no errno
+        if (refused != 0)
+            throw new LinuxException((Errno)refused, "posix_fadvise", path);
+    }
+
     internal static Errno Statx(int dir, byte* path, int flags, out FileStat stat)
     {
         LibC.Statx raw = default;
