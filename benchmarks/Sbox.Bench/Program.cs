@@ -13,6 +13,25 @@ if (args is ["verify", var sbox, var repository, var branch, var page])
 if (args is ["tomb", var program, var home, var scale, var tombPage])
     return TombBench(program, home, double.Parse(scale, System.Globalization.CultureInfo.InvariantCulture), tombPage);
 
+// Sbox.Bench tomb-mount OUR-SBOX RESULTS: an open tomb beside real restic mount.
+if (args is ["tomb-mount", var program, var mountPage])
+{
+    string mountWork = Path.Combine(Judge.Cache, "bench", "mount-work");
+    if (Directory.Exists(mountWork))
+        Directory.Delete(mountWork, recursive: true);
+    Directory.CreateDirectory(mountWork);
+    try
+    {
+        File.WriteAllText(mountPage, MountComparison.Page([.. new MountComparison(program.Split(' '), mountWork, rounds: 3).Run()]));
+        Console.Out.Write(File.ReadAllText(mountPage));
+        return 0;
+    }
+    finally
+    {
+        Directory.Delete(mountWork, recursive: true);
+    }
+}
+
 // Sbox.Bench OUR-OSTREE TREE RESULTS: the store beside the real one, in one run, interleaved, at equal durability.
 if (args is not [var ours, var tree, var results])
 {

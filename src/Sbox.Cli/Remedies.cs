@@ -91,6 +91,7 @@ internal static class Remedies
         WrongPasswordException => "Nothing was changed. Another password may open it: its keys are listed by sbox tomb key list, for whoever knows one",
         TombLockedException { Holder.Exclusive: true } => "Try again when it is done. A lock whose process died elsewhere goes away after 30 minutes, or at once with: sbox tomb unlock",
         TombLockedException => "Someone saves or restores; try again when it is done",
+        TombLockLostException => "What was saved earlier is whole. The same command again does what is missing",
         RolledBackException => "Ask whoever keeps the tomb. If you know why (a forget on another machine, a copy brought back), delete what this machine remembers: the file in ~/.local/state/sbox/tombs",
         SnapshotNotFoundException => "The snapshots that there are: sbox tomb snapshots",
         TombDamagedException or BlobMissingException => "What else is damaged: sbox tomb check --read-data. What can be saved: sbox tomb check --repair",

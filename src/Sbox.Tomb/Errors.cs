@@ -95,6 +95,10 @@ public sealed class TombLockedException(string location, LockRecord holder) : To
     public LockRecord Holder { get; } = holder;
 }
 
+/// <summary>The lock under which the work was done is gone: this machine slept, or was cut off for so long that others took it for stale.</summary>
+/// <param name="location">The tomb.</param>
+public sealed class TombLockLostException(string location) : TombException($"{location}: the lock is gone: this machine slept, or was cut off, for so long that others took it for stale");
+
 /// <summary>No snapshot of that name.</summary>
 /// <param name="location">The tomb.</param>
 /// <param name="wanted">What was asked for.</param>

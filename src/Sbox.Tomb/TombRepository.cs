@@ -49,6 +49,9 @@ public sealed partial class TombRepository : IAsyncDisposable
 
     internal SealingKey Key { get; }
 
+    /// <summary>The lock that work on this tomb is done under; null for none.</summary>
+    internal TombLock? Held { get; set; }
+
     /// <summary>Opens a tomb.</summary>
     /// <param name="backend">Where it is.</param>
     /// <param name="password">The password, UTF-8 without a line feed; borrowed for the call.</param>
@@ -205,6 +208,8 @@ public sealed partial class TombRepository : IAsyncDisposable
     /// <summary>Writes a document under the checksum of its file: a snapshot, an index, a lock.</summary>
     internal async Task<Checksum> SaveDocument(StoredFileType type, byte[] json, CancellationToken cancel)
     {
+        if (type != StoredFileType.Lock && Held is { } held)
+            await held.Verify(cancel);
         byte[] plain = json;
         if (Config.Version >= 2)
         {

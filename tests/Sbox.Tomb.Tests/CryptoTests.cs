@@ -59,7 +59,12 @@ public sealed class CryptoTests
             theirs.DoFinal(expected, 0);
             Poly1305.Compute(message, key.AsSpan(0, 16), key.AsSpan(16), tag);
             Assert.Equal(expected, tag);
+            tag.AsSpan().Clear();
+            Poly1305.ComputeHere(message, key.AsSpan(0, 16), key.AsSpan(16), tag);
+            Assert.Equal(expected, tag);
         }
+
+        Assert.True(LibCrypto.HasPoly1305); // else the first way was not tried
     }
 
     [Theory, InlineData(16, 1, 1), InlineData(1024, 8, 3), InlineData(2, 3, 2)]

@@ -55,6 +55,32 @@ public sealed class RemoteTests
     }
 
     [Fact]
+    public async Task Five_hundred_small_files_of_a_large_tomb_take_fewer_than_thirty_requests()
+    {
+        using var place = new Place();
+        var random = new Random(2);
+        for (int n = 0; n < 500; n++)
+        {
+            Directory.CreateDirectory(place[$"home/small/{n / 100}"]);
+            File.WriteAllText(place[$"home/small/{n / 100}/{n}"], $"{n} {new string('x', random.Next(3000))}");
+        }
+
+        var large = new byte[42_000_000];
+        random.NextBytes(large);
+        File.WriteAllBytes(place["home/large"], large);
+        await using (TombRepository near = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel))
+            await Saving.Save(near, place["home"]);
+
+        await using var far = new CountingBackend(place.Backend(), TimeSpan.FromMilliseconds(20));
+        await using TombRepository tomb = await TombRepository.Open(far, Place.Secret(), Cancel);
+        IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(Cancel);
+        await tomb.LoadIndex(Cancel);
+        RestoreReport report = await Restorer.Restore(tomb, snapshots[0], new RestoreOptions { Target = place["out"], Path = place["home/small"] }, null, Cancel);
+        Assert.Equal(500, report.Files);
+        Assert.True(far.Requests < 30, $"{far.Requests} requests");
+    }
+
+    [Fact]
     public void Hosts_that_would_be_options_to_ssh_are_refused() =>
         Assert.Throws<FormatException>(() => TombUrl.Parse("sftp:-oProxyCommand=x:/path").Open(new BackendSettings(), TimeProvider.System));
 

@@ -161,4 +161,31 @@ public sealed class SavingTests
         await using (await TombLock.Take(tomb, exclusive: true, TimeProvider.System, Cancel))
             Assert.Single(await TombLock.All(tomb, Cancel));
     }
+
+    [Fact]
+    public async Task A_machine_that_slept_until_its_lock_was_taken_away_writes_nothing_more()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        var clock = new SleepingClock();
+        await using (await TombLock.Take(tomb, exclusive: false, clock, Cancel))
+        {
+            clock.Slept = TimeSpan.FromHours(1);
+            foreach ((Checksum id, _) in await TombLock.All(tomb, Cancel))
+                await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, id.ToString()), Cancel);
+            var options = new SaveOptions { Paths = [place["home"]] };
+            await Assert.ThrowsAsync<TombLockLostException>(() => Saver.Save(tomb, null, options, TimeProvider.System, null, Cancel));
+        }
+
+        Assert.Empty(await tomb.Snapshots(Cancel));
+        Assert.Empty(await tomb.Backend.List(StoredFileType.Index, Cancel));
+    }
+
+    private sealed class SleepingClock : TimeProvider
+    {
+        public TimeSpan Slept { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Slept;
+    }
 }

@@ -18,7 +18,7 @@ internal static class OpenCommand
 {
     private static readonly Option<string?> At = new("--at") { Description = "Where it is seen: a directory. The user's home where --user is given", HelpName = "DIR" };
     private static readonly Option<string?> Name = new("--name") { Description = "What it is called while it is open; the last part of --at where it is not said", HelpName = "NAME" };
-    private static readonly Option<string?> User = new("--user") { Description = "Open it at this user's home", HelpName = "USER" };
+    private static readonly Option<string?> User = new("--user") { Description = "Open it at this user's home, and let this user save and close it", HelpName = "USER" };
     private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest where it is not said", HelpName = "ID" };
     private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
     private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
@@ -51,9 +51,10 @@ internal static class OpenCommand
 
     private static SessionOptions Options(ParseResult parsed)
     {
+        (string Home, uint Uid)? user = parsed.GetValue(User) is { } person ? Account(person) : null;
         string at = parsed.GetValue(At) is { } named ? Path.GetFullPath(named)
-            : parsed.GetValue(User) is { } user ? HomeOf(user)
-            : throw new Finding("no place is named where the tomb is seen", "--at DIR, or --user USER for that user's home");
+            : user?.Home
+            ?? throw new Finding("no place is named where the tomb is seen", "--at DIR, or --user USER for that user's home");
         if (at.Length > 1)
             at = at.TrimEnd('/');
         string name = parsed.GetValue(Name) ?? Path.GetFileName(at);
@@ -63,13 +64,16 @@ internal static class OpenCommand
         {
             Name = name, MountPoint = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
             MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = !parsed.GetValue(NoHooks),
-            ProgramVersion = $"sbox {ProgramVersion.Text}",
+            ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid,
         };
     }
 
-    private static string HomeOf(string user) =>
-        File.ReadLines("/etc/passwd").Select(static line => line.Split(':')).FirstOrDefault(fields => fields.Length >= 7 && fields[0] == user)?[5].TrimEnd('/')
-        ?? throw new Finding($"there is no user '{user}'", "--at DIR names the place itself");
+    private static (string Home, uint Uid) Account(string user)
+    {
+        string[] fields = File.ReadLines("/etc/passwd").Select(static line => line.Split(':')).FirstOrDefault(fields => fields.Length >= 7 && fields[0] == user)
+            ?? throw new Finding($"there is no user '{user}'", "--at DIR names the place itself");
+        return (fields[5].TrimEnd('/'), uint.Parse(fields[2], CultureInfo.InvariantCulture));
+    }
 
     private static async Task<int> ServeHere(ParseResult parsed, CancellationToken cancel)
     {
@@ -156,7 +160,7 @@ internal static class OpenCommand
     public static async Task<int> Leave(IReadOnlyList<string> words, SecretMemory password, CancellationToken cancel)
     {
         string self = Environment.ProcessPath!;
-        var start = new ProcessStartInfo("setsid") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Environment.CurrentDirectory };
+        var start = new ProcessStartInfo("/usr/bin/setsid") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Environment.CurrentDirectory };
         start.ArgumentList.Add(self);
         if (Path.GetFileName(self) == "dotnet")
             start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);

@@ -26,6 +26,8 @@ internal static class PamCommand
         command.Options.Add(run);
         command.SetAction(async (parsed, cancel) =>
         {
+            if (Environment.GetEnvironmentVariable("PATH") is null or "") // pam_exec passes none on, and ssh and setpriv are looked up
+                Environment.SetEnvironmentVariable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
             if (Environment.GetEnvironmentVariable("PAM_USER") is not { Length: > 0 } user || user == "root" || !HasTable(user))
                 return 0;
             var client = new SessionClient(parsed.GetValue(run)!);

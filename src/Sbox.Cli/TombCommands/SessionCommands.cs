@@ -114,13 +114,22 @@ internal static class SessionCommands
             IReadOnlyList<string> names = parsed.GetValue(name) is { } one ? [one] : client.Names;
             if (names.Count == 0)
                 speaker.Note("No tomb is open.");
+            int dead = 0;
             foreach (string each in names)
             {
-                SessionStatus status = await client.Status(each, cancel);
-                speaker.Answer(Text(status), json => status.WriteTo(json));
+                try
+                {
+                    SessionStatus status = await client.Status(each, cancel);
+                    speaker.Answer(Text(status), json => status.WriteTo(json));
+                }
+                catch (TombNotOpenException ended) when (names.Count > 1)
+                {
+                    dead = 1; // the others are shown all the same
+                    Remedies.Say(ended, ostree: false, parsed.GetValue(TombSession.Json));
+                }
             }
 
-            return 0;
+            return dead;
         });
         return command;
     }

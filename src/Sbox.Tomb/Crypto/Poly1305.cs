@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
+using Sbox.Linux;
 
 namespace Sbox.Tomb.Crypto;
 
@@ -15,8 +15,24 @@ internal static class Poly1305
     /// <param name="r">16 bytes, masked here as the paper has it.</param>
     /// <param name="s">16 bytes, for one message only.</param>
     /// <param name="tag">16 bytes, written.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Compute(ReadOnlySpan<byte> message, ReadOnlySpan<byte> r, ReadOnlySpan<byte> s, Span<byte> tag)
+    {
+        if (!LibCrypto.HasPoly1305)
+        {
+            ComputeHere(message, r, s, tag);
+            return;
+        }
+
+        Span<byte> key = stackalloc byte[32];
+        r[..16].CopyTo(key);
+        s[..16].CopyTo(key[16..]);
+        LibCrypto.ComputePoly1305(key, message, tag);
+        System.Security.Cryptography.CryptographicOperations.ZeroMemory(key);
+    }
+
+    /// <summary>The same without libcrypto.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void ComputeHere(ReadOnlySpan<byte> message, ReadOnlySpan<byte> r, ReadOnlySpan<byte> s, Span<byte> tag)
     {
         ulong r0 = BinaryPrimitives.ReadUInt64LittleEndian(r) & 0x0ffffffc0fffffff;
         ulong r1 = BinaryPrimitives.ReadUInt64LittleEndian(r[8..]) & 0x0ffffffc0ffffffc;
@@ -53,13 +69,13 @@ internal static class Poly1305
         h2 += top + over;
 
         // (h0 + h1 2^64 + h2 2^128) (r0 + r1 2^64), with 2^128 r1 = fifth; h2 is a few bits only.
-        ulong high0 = Multiply(h0, r0, out ulong low0);
-        ulong high = Multiply(h1, fifth, out ulong low);
+        ulong high0 = Math.BigMul(h0, r0, out ulong low0);
+        ulong high = Math.BigMul(h1, fifth, out ulong low);
         low0 += low;
         high0 += high + (low0 < low ? 1UL : 0);
 
-        ulong high1 = Multiply(h0, r1, out ulong low1);
-        high = Multiply(h1, r0, out low);
+        ulong high1 = Math.BigMul(h0, r1, out ulong low1);
+        high = Math.BigMul(h1, r0, out low);
         low1 += low;
         high1 += high + (low1 < low ? 1UL : 0);
         low = h2 * fifth;
@@ -79,16 +95,6 @@ internal static class Poly1305
         carry = h0 < back ? 1UL : 0;
         h1 += carry;
         h2 += h1 < carry ? 1UL : 0;
-    }
-
-    // Compiled ahead for any amd64, the class library's own falls back to four small products.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong Multiply(ulong a, ulong b, out ulong low)
-    {
-        if (!Bmi2.X64.IsSupported)
-            return Math.BigMul(a, b, out low);
-        low = a * b;
-        return Bmi2.X64.MultiplyNoFlags(a, b);
     }
 
     private static void Finish(ulong h0, ulong h1, ulong h2, ReadOnlySpan<byte> s, Span<byte> tag)

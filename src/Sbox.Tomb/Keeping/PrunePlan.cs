@@ -79,6 +79,8 @@ public sealed class PrunePlan
         HashSet<Checksum> gone = [.. Delete, .. Repack];
         if (gone.Count > 0)
             await IndexRewriter.Without(tomb, oldIndexes, gone, cancel);
+        if (tomb.Held is { } held)
+            await held.Verify(cancel);
         foreach (string pack in gone.Select(static pack => pack.ToString()).Concat(Unlisted))
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Pack, pack), cancel);
         await tomb.LoadIndex(cancel);

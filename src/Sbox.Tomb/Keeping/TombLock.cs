@@ -8,7 +8,7 @@ namespace Sbox.Tomb;
 /// </summary>
 public sealed class TombLock : IAsyncDisposable
 {
-    private static readonly TimeSpan RefreshEvery = TimeSpan.FromMinutes(5), LostAfter = TimeSpan.FromMinutes(22);
+    private static readonly TimeSpan RefreshEvery = TimeSpan.FromMinutes(5), LostAfter = TimeSpan.FromMinutes(22), LookEvery = TimeSpan.FromSeconds(30);
 
     // Two that lock at the same moment see each other at the second look, also where listings lag a little.
     private static readonly TimeSpan SecondLook = TimeSpan.FromMilliseconds(200);
@@ -20,6 +20,7 @@ public sealed class TombLock : IAsyncDisposable
     private readonly CancellationTokenSource lost = new();
     private Task refreshing = Task.CompletedTask;
     private Checksum id;
+    private DateTimeOffset seen;
 
     private TombLock(TombRepository tomb, bool exclusive, TimeProvider clock) => (this.tomb, this.exclusive, this.clock) = (tomb, exclusive, clock);
 
@@ -44,8 +45,35 @@ public sealed class TombLock : IAsyncDisposable
             throw;
         }
 
+        taken.seen = clock.GetUtcNow();
         taken.refreshing = taken.Refresh();
+        tomb.Held = taken;
         return taken;
+    }
+
+    /// <summary>
+    /// Makes sure that the lock is still there. A machine that slept for an hour has lost it: others took it for stale, and may have
+    /// deleted what was uploaded and not yet listed.
+    /// </summary>
+    /// <exception cref="TombLockLostException">It is gone.</exception>
+    internal async Task Verify(CancellationToken cancel)
+    {
+        TimeSpan since = clock.GetUtcNow() - seen;
+        if (since >= TimeSpan.Zero && since < LookEvery)
+            return;
+        Checksum now;
+        do
+        {
+            now = id;
+            if (await tomb.Backend.Size(new StoredFile(StoredFileType.Lock, now.ToString()), cancel) is not null)
+            {
+                seen = clock.GetUtcNow();
+                return;
+            }
+        }
+        while (now != id); // refreshed between the two: the new one is what counts
+        await lost.CancelAsync();
+        throw new TombLockLostException(tomb.Backend.Location);
     }
 
     /// <summary>All locks of a tomb, stale ones too.</summary>
@@ -96,6 +124,8 @@ public sealed class TombLock : IAsyncDisposable
     {
         await ended.CancelAsync();
         await refreshing;
+        if (tomb.Held == this)
+            tomb.Held = null;
         await Delete(id);
         ended.Dispose();
         lost.Dispose();
@@ -133,6 +163,7 @@ public sealed class TombLock : IAsyncDisposable
             try
             {
                 await Task.Delay(RefreshEvery, clock, ended.Token);
+                await Verify(ended.Token);
                 Checksum old = id;
                 id = await Write(ended.Token);
                 last = clock.GetUtcNow();
@@ -141,6 +172,10 @@ public sealed class TombLock : IAsyncDisposable
             catch (OperationCanceledException) when (ended.IsCancellationRequested)
             {
                 return;
+            }
+            catch (TombLockLostException)
+            {
+                return; // whoever works under it is told by the token, and when they write
             }
             catch (IOException)
             {

@@ -8,10 +8,10 @@ namespace Sbox.Tomb.Mounting;
 public sealed record BlobReaderOptions
 {
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
-    public long SealedBytes { get; init; } = 48L << 20;
+    public long SealedBytes { get; init; } = 24L << 20;
 
     /// <summary>Bytes of opened blobs that are kept in memory.</summary>
-    public long PlainBytes { get; init; } = 24L << 20;
+    public long PlainBytes { get; init; } = 48L << 20;
 
     /// <summary>How long a reader waits for a remote that does not answer before it gets EIO.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);

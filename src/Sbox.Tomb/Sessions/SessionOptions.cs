@@ -33,6 +33,9 @@ public sealed record SessionOptions
     /// <summary>Whether the hooks inside the tomb are followed.</summary>
     public bool Hooks { get; init; } = true;
 
+    /// <summary>The user who may ask the session, beside root; null for whoever owns the tomb's top.</summary>
+    public uint? Owner { get; init; }
+
     /// <summary>Told each snapshot that is saved, before anything else happens; null when nobody wants to know.</summary>
     public Action<Snapshot>? OnSaved { get; init; }
 

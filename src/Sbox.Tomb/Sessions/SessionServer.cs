@@ -24,7 +24,7 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
         listener.Bind(new UnixDomainSocketEndPoint($"{options.Directory}/{SessionMessage.SocketName}"));
         using Dir place = Dir.Open(options.MountPoint);
         FileStat owner = place.Stat();
-        directory.ChangeOwner(SessionMessage.SocketName, owner.Uid, owner.Gid);
+        directory.ChangeOwner(SessionMessage.SocketName, options.Owner ?? owner.Uid, owner.Gid);
         directory.ChangeMode(SessionMessage.SocketName, 0x180 /* 0600 */);
         listener.Listen(8);
     }

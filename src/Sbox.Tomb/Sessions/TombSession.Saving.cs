@@ -62,6 +62,7 @@ public sealed partial class TombSession
         if (look.Fingerprint == savedFingerprint)
             return new SessionSave(null, 0, 0, 0, Stopwatch.GetElapsedTime(begun).TotalSeconds, null);
 
+        await HoldLock(cancel);
         await using var packs = new PackWriter(tomb, options.Clock, cancel);
         var merge = new UpperMerge(tomb, packs, saved, lowerTree, LoadTree, device, cancel);
         Checksum top = Wrap(merge, packs, merge.Merge(upper));
@@ -82,6 +83,28 @@ public sealed partial class TombSession
         return new SessionSave(
             snapshot?.Id.ToString(), merge.Counts.Files, merge.Counts.BytesRead, packs.SealedBytes, seconds,
             snapshot is null ? null : (await Diverged(cancel))?.Id.ToString());
+    }
+
+    // A machine that slept has lost its lock, and others may have pruned since: what the index says is read anew, and nothing is taken for saved that is not.
+    private async Task HoldLock(CancellationToken cancel)
+    {
+        try
+        {
+            if (tombLock is null)
+                throw new TombLockLostException(tomb.Backend.Location); // taking it anew failed the last time
+            await tombLock.Verify(cancel);
+        }
+        catch (TombLockLostException)
+        {
+            if (tombLock is { } old)
+            {
+                tombLock = null;
+                await old.DisposeAsync();
+            }
+
+            tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+            await tomb.LoadIndex(cancel);
+        }
     }
 
     private async Task<Snapshot> WriteSnapshot(Checksum tree, CancellationToken cancel)
