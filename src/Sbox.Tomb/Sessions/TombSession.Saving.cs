@@ -62,6 +62,7 @@ public sealed partial class TombSession
         if (look.Fingerprint == savedFingerprint)
             return new SessionSave(null, 0, 0, 0, Stopwatch.GetElapsedTime(begun).TotalSeconds, null);
 
+        await KeepLock(cancel);
         await using var packs = new PackWriter(tomb, options.Clock, cancel);
         var merge = new UpperMerge(tomb, packs, saved, lowerTree, LoadTree, device, cancel);
         Checksum top = Wrap(merge, packs, merge.Merge(upper));
@@ -82,6 +83,21 @@ public sealed partial class TombSession
         return new SessionSave(
             snapshot?.Id.ToString(), merge.Counts.Files, merge.Counts.BytesRead, packs.SealedBytes, seconds,
             snapshot is null ? null : (await Diverged(cancel))?.Id.ToString());
+    }
+
+    // Lost while the machine slept: others may have pruned what only this session's index still knows.
+    private async Task KeepLock(CancellationToken cancel)
+    {
+        try
+        {
+            await tombLock!.Verify(cancel);
+        }
+        catch (TombLockLostException)
+        {
+            await tombLock!.DisposeAsync();
+            tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+            await tomb.LoadIndex(cancel);
+        }
     }
 
     private async Task<Snapshot> WriteSnapshot(Checksum tree, CancellationToken cancel)
