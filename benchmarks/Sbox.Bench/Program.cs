@@ -30,7 +30,7 @@ try
     var comparison = new StoreComparison(ours, Judge.Ostree.Command, tree, work, rounds: 5);
     List<Row> rows = [.. comparison.Run()];
     string version = Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim();
-    File.WriteAllText(results, Table.Of(rows, tree, version));
+    File.WriteAllText(results, Table.Of(rows, tree, version, comparison.DeltaSizes));
     Console.Out.Write(File.ReadAllText(results));
     return 0;
 }

@@ -8,7 +8,7 @@ internal sealed class StoreComparison(string ours, IReadOnlyList<string> theirs,
 {
     public IEnumerable<Row> Run()
     {
-        foreach (string mode in (string[])["bare", "archive"])
+        foreach (string mode in (string[])["bare", "bare-user", "archive"])
         {
             yield return Pair($"commit into {mode}", (who, repo) =>
             {
@@ -23,7 +23,7 @@ internal sealed class StoreComparison(string ours, IReadOnlyList<string> theirs,
                 yield return Pair("checkout -H from bare", (who, repo) => Checkout(who, repo, "-H"));
                 yield return Pair("checkout by copy from bare", (who, repo) => Checkout(who, repo, "-C"));
             }
-            else
+            else if (mode == "archive")
             {
                 yield return Pair("pull-local archive to bare", (who, repo) =>
                 {
@@ -33,7 +33,40 @@ internal sealed class StoreComparison(string ours, IReadOnlyList<string> theirs,
             }
         }
 
+        foreach (Row row in Deltas())
+            yield return row;
         yield return Pair("start: --version", (who, _) => [.. who, "--version"]);
+    }
+
+    // Once only: theirs takes minutes.
+    private IEnumerable<Row> Deltas()
+    {
+        string repo = Path.Combine(work, "deltas");
+        (string old, string fresh) = DeltaTrees.Make(work);
+        Fresh([.. theirs], repo, "bare-user");
+        foreach ((string branch, string from) in ((string, string)[])[("old", old), ("fresh", fresh)])
+            Timed.Run([.. theirs, $"--repo={repo}", "commit", "-b", branch, $"--tree=dir={from}", "--owner-uid=0", "--owner-gid=0", "--no-xattrs"]);
+        Row made = Once("static delta generate", (who, name) =>
+            [.. who, $"--repo={repo}", "static-delta", "generate", "--inline", "--min-fallback-size=0", "--from=old", "--to=fresh", $"--filename={work}/{name}.delta"]);
+        DeltaSizes = (new FileInfo($"{work}/ours.delta").Length, new FileInfo($"{work}/theirs.delta").Length);
+        yield return made;
+        // The same delta for both.
+        yield return Once("static delta apply", (who, name) =>
+        {
+            string target = $"{work}/{name}.applied";
+            Fresh(who, target, "bare-user");
+            Timed.Run([.. who, $"--repo={target}", "pull-local", repo, "old"]);
+            return [.. who, $"--repo={target}", "static-delta", "apply-offline", $"{work}/theirs.delta"];
+        });
+    }
+
+    /// <summary>Bytes of the delta that each program made; 0 before.</summary>
+    public (long Ours, long Theirs) DeltaSizes { get; private set; }
+
+    private Row Once(string name, Func<string[], string, string[]> command)
+    {
+        Console.Error.WriteLine(name);
+        return new Row(name, Timed.Run(command([ours], "ours")), Timed.Run(command([.. theirs], "theirs")));
     }
 
     private Row Pair(string name, Func<string[], string, string[]> command)

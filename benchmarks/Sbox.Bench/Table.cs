@@ -6,7 +6,7 @@ namespace Sbox.Bench;
 /// <summary>The results as a page: ratios first, since the machine's own speed falls out of them.</summary>
 internal static class Table
 {
-    public static string Of(IEnumerable<Row> rows, string tree, string judge)
+    public static string Of(IEnumerable<Row> rows, string tree, string judge, (long Ours, long Theirs) deltas)
     {
         int files = Directory.EnumerateFiles(tree, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint }).Count();
         var text = new StringBuilder();
@@ -14,6 +14,7 @@ internal static class Table
         text.Append(CultureInfo.InvariantCulture, $"Made by `./bench` on {DateTime.UtcNow:yyyy-MM-dd}; a real Debian tree of {files} regular files; medians of interleaved runs, both with\n");
         text.Append("their default durability. A ratio above 1 means that ours needs less.\n\n");
         text.Append(Rows(rows));
+        text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once.\n");
         return text.ToString();
     }
 

@@ -16,6 +16,8 @@ internal static class Invocation
     {
         bool ostree = program.Name == "ostree";
         ParseResult parsed = program.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (UnknownOption(parsed) is { } unknown && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
+            return Misused(parsed, ostree, json: args.Contains("--json"), unknown);
         if (parsed.Errors.Count > 0 && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
             return Misused(parsed, ostree, json: args.Contains("--json"));
         try
@@ -48,10 +50,21 @@ internal static class Invocation
         }
     }
 
-    private static int Misused(ParseResult parsed, bool ostree, bool json)
+    // The parser takes an option that nobody knows for an argument, where one may stand; it must never be read as a path.
+    private static string? UnknownOption(ParseResult parsed)
+    {
+        string[] words = [.. parsed.Tokens.TakeWhile(static token => token.Type != TokenType.DoubleDash).Select(static token => token.Value)];
+        string? option = parsed.CommandResult.Command.Arguments
+            .SelectMany(argument => parsed.GetResult(argument)?.Tokens ?? [])
+            .Select(static token => token.Value)
+            .FirstOrDefault(word => word.Length > 1 && word[0] == '-' && words.Contains(word));
+        return option is null ? null : $"Unknown option {option}";
+    }
+
+    private static int Misused(ParseResult parsed, bool ostree, bool json, string? known = null)
     {
         Command command = parsed.CommandResult.Command;
-        string finding = Finding(parsed);
+        string finding = known ?? Finding(parsed);
         if (ostree)
         {
             HelpPage.Write(command, Console.Error);

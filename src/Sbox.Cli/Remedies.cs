@@ -81,6 +81,7 @@ internal static class Remedies
             "Nothing was changed. End them and close it again; sbox tomb slam ends them and takes the tomb away at once",
         Sbox.Tomb.Sessions.SessionRefusedException => "Nothing is lost: what was not saved stays where it is. sbox tomb status tells more",
         Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
+        SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",

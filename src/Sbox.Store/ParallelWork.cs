@@ -1,49 +1,56 @@
-using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 
 namespace Sbox.Store;
 
 /// <summary>
 /// Work handed to a few threads through a short queue, so that neither memory nor open files grow with the work. Items go over by the
-/// handful: waking a thread costs more than most of them.
+/// handful: waking a thread costs more than most of them. Whoever hands over works too where the queue is full, and at the end: there are
+/// as many threads as processors, and none of them spins.
 /// </summary>
 internal sealed class ParallelWork<T> : IDisposable
 {
-    private const int Handful = 16;
-    private readonly BlockingCollection<List<T>> queue;
+    private readonly int handful;
+    private readonly object gate = new(); // waited on, which a Lock cannot be
+    private readonly Queue<List<T>> queue = new();
+    private readonly int capacity;
     private readonly CancellationTokenSource stop;
     private readonly Task[] workers;
-    private readonly Action<T> drop;
-    private List<T> gathered = new(Handful);
+    private readonly Action<T> work, drop;
+    private List<T> gathered;
     private ExceptionDispatchInfo? failure;
+    private bool complete;
 
-    /// <param name="work">What is done with each item, on several threads.</param>
+    /// <param name="work">What is done with each item, on several threads, the one that hands over among them.</param>
     /// <param name="drop">What is done with an item that is not worked on, after a failure.</param>
     /// <param name="cancel">Ends it.</param>
-    public ParallelWork(Action<T> work, Action<T> drop, CancellationToken cancel)
+    /// <param name="handful">Items that go over together. Many, where neighbours get in each other's way: names in one directory.</param>
+    public ParallelWork(Action<T> work, Action<T> drop, CancellationToken cancel, int handful = 16)
     {
-        this.drop = drop;
-        int count = Math.Clamp(Environment.ProcessorCount, 1, 8);
-        queue = new BlockingCollection<List<T>>(boundedCapacity: count * 2);
+        (this.work, this.drop, this.handful) = (work, drop, handful);
+        gathered = new List<T>(handful);
+        int count = Math.Clamp(Environment.ProcessorCount - 1, 1, 7);
+        capacity = (count + 1) * 2;
         stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         workers = [.. Enumerable.Range(0, count).Select(_ => Task.Factory.StartNew(
-            () => Run(work), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+            Run, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
     }
 
-    /// <summary>Hands over an item, waiting while the queue is full. One thread only.</summary>
-    /// <exception cref="OperationCanceledException">It was cancelled, or a worker failed: then <see cref="Finish"/> says why.</exception>
+    /// <summary>Hands over an item, or works on those that wait while the queue is full. One thread only.</summary>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public void Add(T item)
     {
         gathered.Add(item);
-        if (gathered.Count == Handful)
+        if (gathered.Count == handful)
             HandOver();
     }
 
-    /// <summary>Waits until all is done; throws what a worker threw first.</summary>
+    /// <summary>Works on what is left, and waits until all is done; throws what the work threw first.</summary>
     public void Finish()
     {
         HandOver();
-        queue.CompleteAdding();
+        Complete();
+        while (TryTake() is { } items)
+            items.ForEach(RunOne);
         Task.WaitAll(workers);
         failure?.Throw();
         stop.Token.ThrowIfCancellationRequested();
@@ -52,38 +59,70 @@ internal sealed class ParallelWork<T> : IDisposable
     public void Dispose()
     {
         stop.Cancel();
-        queue.CompleteAdding();
+        Complete();
         Task.WaitAll(workers);
+        while (TryTake() is { } items)
+            items.ForEach(drop);
         gathered.ForEach(drop);
         gathered.Clear();
-        queue.Dispose();
         stop.Dispose();
     }
 
     private void HandOver()
     {
         List<T> items = gathered;
-        gathered = new List<T>(Handful);
-        try
-        {
-            if (items.Count > 0)
-                queue.Add(items, stop.Token);
-        }
-        catch (OperationCanceledException)
+        gathered = new List<T>(handful);
+        if (stop.IsCancellationRequested)
         {
             items.ForEach(drop);
             failure?.Throw();
-            throw;
+            stop.Token.ThrowIfCancellationRequested();
+        }
+
+        lock (gate)
+        {
+            queue.Enqueue(items);
+            Monitor.Pulse(gate);
+            if (queue.Count <= capacity)
+                return;
+            items = queue.Dequeue();
+        }
+
+        items.ForEach(RunOne);
+    }
+
+    private void Complete()
+    {
+        lock (gate)
+        {
+            complete = true;
+            Monitor.PulseAll(gate);
         }
     }
 
-    private void Run(Action<T> work)
+    private List<T>? TryTake()
     {
-        foreach (List<T> items in queue.GetConsumingEnumerable())
-            items.ForEach(item => RunOne(work, item));
+        lock (gate)
+            return queue.TryDequeue(out List<T>? items) ? items : null;
     }
 
-    private void RunOne(Action<T> work, T item)
+    private void Run()
+    {
+        while (Next() is { } items)
+            items.ForEach(RunOne);
+    }
+
+    private List<T>? Next()
+    {
+        lock (gate)
+        {
+            while (queue.Count == 0 && !complete)
+                Monitor.Wait(gate);
+            return queue.TryDequeue(out List<T>? items) ? items : null;
+        }
+    }
+
+    private void RunOne(T item)
     {
         if (stop.IsCancellationRequested)
         {

@@ -5,8 +5,8 @@ namespace Sbox.Store;
 
 public sealed partial class Repository
 {
-    /// <summary>Whether an object is there.</summary>
-    public bool Has(ObjectName name) => Objects.Has(name);
+    /// <summary>Whether an object is there, or in a parent repository.</summary>
+    public bool Has(ObjectName name) => Objects.HasAnywhere(name);
 
     /// <summary>All objects, in no order.</summary>
     public IEnumerable<ObjectName> EnumerateObjects() => Objects.Enumerate();
@@ -40,7 +40,7 @@ public sealed partial class Repository
     public VariantDictionary? LoadDetachedMetadata(Checksum commit)
     {
         var name = new ObjectName(commit, ObjectType.CommitMeta);
-        return Objects.Has(name) ? Objects.Load(name, VariantDictionary.Parse) : null;
+        return Objects.HasAnywhere(name) ? Objects.Load(name, VariantDictionary.Parse) : null;
     }
 
     /// <summary>Whether a commit is known to lack objects: a pull was cut short, or only metadata was asked for.</summary>

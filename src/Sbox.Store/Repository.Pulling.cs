@@ -13,8 +13,14 @@ public sealed partial class Repository
     /// <exception cref="ObjectMissingException">The source lacks an object that a commit needs.</exception>
     /// <exception cref="ObjectCorruptException">An object of the source is not what its name says.</exception>
     public PullResult PullLocal(
-        Repository source, PullLocalOptions? options = null, IProgress<PullProgress>? progress = null, CancellationToken cancel = default) =>
-        new LocalPull(source, this, options ?? new PullLocalOptions(), progress, cancel).Run();
+        Repository source, PullLocalOptions? options = null, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
+    {
+        options ??= new PullLocalOptions();
+        RemoteTrust? trust = options.GpgVerify || options.GpgVerifySummary
+            ? RemoteTrust.OfGpg(this, options.Remote ?? throw new SignatureException(null, "Must specify remote name to enable gpg verification"), options.GpgVerify, options.GpgVerifySummary)
+            : null;
+        return new LocalPull(source, this, options, trust, progress, cancel).Run();
+    }
 
     /// <summary>Writes the file <c>summary</c>, by which others learn which branches there are; as <c>ostree summary -u</c>.</summary>
     /// <param name="clock">Where "now" comes from; null for the system's.</param>
@@ -24,7 +30,25 @@ public sealed partial class Repository
 
     /// <summary>A remote's settings; null where the config has none by that name.</summary>
     /// <exception cref="UnsupportedRepositoryException">They ask for something that is not handled.</exception>
-    public RemoteSettings? Remote(string name) => RemoteSettings.From(Path, Config, name);
+    public RemoteSettings? Remote(string name) => RemoteConfig(name) is { } config ? RemoteSettings.From(Path, config, name) : null;
+
+    /// <summary>The names of all remotes, those of parent repositories included, in order.</summary>
+    public IReadOnlyList<string> RemoteNames() => [.. WithParents()
+        .SelectMany(static each => each.Config.Groups)
+        .Where(static group => group.StartsWith("remote \"", StringComparison.Ordinal) && group.EndsWith('"'))
+        .Select(static group => group["remote \"".Length..^1]).Distinct().Order(StringComparer.Ordinal)];
+
+    /// <summary>Removes a remote and the keys that it was believed by; what was pulled stays.</summary>
+    public void DeleteRemote(string name)
+    {
+        WriteConfig(Config.WithoutGroup(RemoteSettings.Group(name)));
+        foreach (string left in (string[])[$"{name}.trustedkeys.gpg", $"{name}.cookies.txt"])
+            Dir.TryUnlink(left);
+    }
+
+    /// <summary>The config that has a remote: this repository's, or a parent's. Null where none has.</summary>
+    internal KeyFile? RemoteConfig(string name) => WithParents().Select(static each => each.Config)
+        .FirstOrDefault(config => config.Groups.Contains(RemoteSettings.Group(name)));
 
     /// <summary>
     /// Takes refs and what they need from a repository served over HTTP (or <c>file://</c>). Every object is hashed before it is kept.
@@ -34,27 +58,27 @@ public sealed partial class Repository
     /// <param name="cancel">Ends the pull; objects that came by then are used again by the next one.</param>
     /// <exception cref="PullException">Something could not be fetched, or is not what it should be; names the URL.</exception>
     /// <exception cref="RemoteNotFoundException">The config has no such remote.</exception>
-    /// <exception cref="UnsupportedRepositoryException">The remote asks for signatures, which are not checked yet; nothing was fetched.</exception>
+    /// <exception cref="SignatureException">A commit, or the summary, is not signed as the remote's settings ask for; nothing of it was kept.</exception>
     public async Task<PullResult> Pull(PullOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
         // Also where the address is given otherwise: what a remote's commits must be signed with is known from its settings only.
         RemoteSettings? remote = options.Remote is null ? null : Remote(options.Remote) ?? throw new RemoteNotFoundException(Path, options.Remote);
-        remote?.RequireCheckable(Path);
+        RemoteTrust? trust = remote is null ? null : RemoteTrust.Of(this, remote);
         string url = (options.Url ?? remote?.Url)?.TrimEnd('/') ??
             throw new PullException(options.Remote ?? "(no remote)", "a remote with a url", "none");
         if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https" or "file"))
             throw new PullException(url, "an address with http, https or file", "another one");
         if (address.IsFile)
-            return PullFile(address.LocalPath, remote, options, progress, cancel);
-        using var pull = new HttpPull(this, url, remote, options, progress);
+            return PullFile(address.LocalPath, remote, trust, options, progress, cancel);
+        using var pull = new HttpPull(this, url, remote, trust, options, progress);
         return await pull.Run(cancel).ConfigureAwait(false);
     }
 
-    private PullResult PullFile(string path, RemoteSettings? remote, PullOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
+    private PullResult PullFile(string path, RemoteSettings? remote, RemoteTrust? trust, PullOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
         using Repository source = Open(path);
-        return PullLocal(
-            source,
+        return new LocalPull(
+            source, this,
             new PullLocalOptions
             {
                 Refs = options.Refs.Count > 0 ? options.Refs : remote?.Branches ?? [],
@@ -62,7 +86,9 @@ public sealed partial class Repository
                 Depth = options.Depth,
                 Untrusted = true,
                 CommitMetadataOnly = options.CommitMetadataOnly,
+                RequireDeltas = options.Deltas == DeltaUse.Required,
+                DryRun = options.DryRun,
             },
-            progress, cancel);
+            trust, progress, cancel).Run();
     }
 }

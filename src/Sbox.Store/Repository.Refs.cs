@@ -19,7 +19,7 @@ public sealed partial class Repository
         if (ResolvePrefix(revision) is { } found)
             return found;
         if (!revision.EndsWith('^'))
-            return refs.ReadAnywhere(revision);
+            return refs.ReadAnywhere(revision) ?? Parent?.TryResolve(revision);
         return TryResolve(revision[..^1]) is { } child
             ? LoadCommit(child).Parent ?? throw new RefNotFoundException(Path, revision)
             : null;

@@ -17,13 +17,15 @@ public sealed partial class Repository : IDisposable
     /// <summary>Of directories below <c>objects/</c> and <c>refs/</c>: 0777.</summary>
     internal const uint InnerDirectoryMode = 0x1FF;
 
+    private const int MaximumParents = 8; // one that is its own grandparent leads nowhere
+
     private readonly RefStore refs;
 
-    private Repository(Dir dir, KeyFile config, RepositoryMode mode)
+    private Repository(Dir dir, KeyFile config, RepositoryMode mode, Repository? parent)
     {
-        (Dir, Config, Mode) = (dir, config, mode);
+        (Dir, Config, Mode, Parent) = (dir, config, mode, parent);
         Settings = RepositorySettings.From(config);
-        Objects = new ObjectStore(dir.OpenDir("objects"), mode);
+        Objects = new ObjectStore(dir.OpenDir("objects"), mode, parent?.Objects);
         refs = new RefStore(dir);
     }
 
@@ -45,6 +47,9 @@ public sealed partial class Repository : IDisposable
         get => Settings.Fsync;
         set => Settings = Settings with { Fsync = value };
     }
+
+    /// <summary>The repository that has what this one lacks (<c>core.parent</c>); null where there is none.</summary>
+    public Repository? Parent { get; }
 
     internal ObjectStore Objects { get; }
 
@@ -76,7 +81,9 @@ public sealed partial class Repository : IDisposable
     /// <exception cref="NotARepositoryException">There is none, or its config cannot be read.</exception>
     /// <exception cref="UnsupportedRepositoryException">It is of a mode or version that is not handled.</exception>
     /// <exception cref="LinuxException">The kernel refused.</exception>
-    public static Repository Open(string path)
+    public static Repository Open(string path) => Open(path, depth: 0);
+
+    private static Repository Open(string path, int depth)
     {
         Dir? dir = null;
         try
@@ -91,10 +98,9 @@ public sealed partial class Repository : IDisposable
             string name = config.GetString("core", "mode") ?? "bare";
             RepositoryMode mode = RepositoryModes.TryParse(name) ?? throw new UnsupportedRepositoryException(path, "core.mode", name);
             RequireHandled(path, mode);
-            if (config.GetString("core", "parent") is { Length: > 0 } parent)
-                throw new UnsupportedRepositoryException(path, "core.parent", parent);
+            Repository? parent = config.GetString("core", "parent") is { Length: > 0 } parentPath ? OpenParent(path, parentPath, depth) : null;
             dir.TryMakeDir("tmp"); // whoever clears caches may take it along
-            return new Repository(dir, config, mode);
+            return new Repository(dir, config, mode, parent);
         }
         catch (MalformedException malformed)
         {
@@ -128,7 +134,19 @@ public sealed partial class Repository : IDisposable
     {
         Objects.Dispose();
         Dir.Dispose();
+        Parent?.Dispose();
     }
+
+    /// <summary>This one, its parent, and so on.</summary>
+    internal IEnumerable<Repository> WithParents()
+    {
+        for (Repository? at = this; at is not null; at = at.Parent)
+            yield return at;
+    }
+
+    private static Repository OpenParent(string path, string parent, int depth) => depth < MaximumParents
+        ? Open(parent, depth + 1)
+        : throw new NotARepositoryException(path, $"its config leads to more than {MaximumParents} parents");
 
     private static void RequireHandled(string path, RepositoryMode mode)
     {

@@ -45,12 +45,15 @@ internal sealed class HelpPage : SynchronousCommandLineAction
 /// <summary><c>--version</c>: the program's, and that of the formats it speaks.</summary>
 internal sealed class VersionPage : SynchronousCommandLineAction
 {
+    // libostree's names, which scripts ask for, of what is there.
+    private static readonly string[] Features = ["gpgme", "sign-ed25519", "sign-spki", "composefs"];
+
     /// <inheritdoc/>
     public override int Invoke(ParseResult parseResult)
     {
         TextWriter output = parseResult.InvocationConfiguration.Output;
         if (parseResult.RootCommandResult.Command.Name == "ostree")
-            output.Write($"libostree:\n Version: '2026.4'\n Implementation: 'sbox {ProgramVersion.Text}'\n");
+            output.Write($"libostree:\n Version: '2026.4'\n Implementation: 'sbox {ProgramVersion.Text}'\n Features:\n{string.Concat(Features.Select(static name => $"  - {name}\n"))}");
         else
             output.WriteLine($"sbox {ProgramVersion.Text}");
         return 0;

@@ -40,11 +40,14 @@ internal static class CommitCommand
     private static readonly Option<bool?> Fsync = new("--fsync") { Description = "Whether to make it durable; the repository's setting where it is not said", HelpName = "BOOLEAN" };
     private static readonly Option<string?> Timestamp = new("--timestamp") { Description = "Its time: @SECONDS since 1970, or a date as ISO 8601 has it", HelpName = "TIMESTAMP" };
 
+    private static readonly SigningOptions Signing = new();
+
     public static Command Make() =>
         new DocumentedCommand("commit", "Commit a directory's tree") { Examples = [new Example("Commit a tree to a branch", "ostree --repo=repo commit -b main --tree=dir=tree")] }
             .With(
                 Directory, Trees, Base, Branch, Subject, Body, BodyFile, Parent, Orphan, NoBindings, Bindings, Strings, Detached, Keep, Uid, Gid, Canonical,
                 NoXattrs, Unchanged, Consume, LinkSpeedup, Devino, StatOverride, SkipList, Table, Fsync, Timestamp)
+            .With(Signing.All)
             .OnRepository(Run);
 
     private static int Run(ParseResult parsed, Repository repository, CancellationToken cancel)
@@ -54,12 +57,15 @@ internal static class CommitCommand
             throw new Finding("A branch must be specified with --branch, or use --orphan", "commit --branch=NAME");
         if (parsed.GetValue(Fsync) is { } durable)
             repository.Fsync = durable;
+        Signing.Check(parsed);
         List<TreeSource> trees = [.. Sources(parsed, repository)];
         var lists = new PathLists(parsed.GetValue(StatOverride), parsed.GetValue(SkipList));
         using var line = new ProgressLine(new Speaker(json: false));
         var progress = new Reporter<CommitProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.Bytes)} read, {at.ObjectsWritten} objects written"));
         CommitResult result = repository.CommitTrees(trees, lists.ApplyTo(Options(parsed, repository, name)), progress, cancel);
         line.Dispose();
+        if (result.Stats is not null)
+            Signing.Sign(parsed, repository, result.Checksum);
         if (parsed.GetValue(Consume))
         {
             foreach (TreeSource.Directory consumed in trees.OfType<TreeSource.Directory>())

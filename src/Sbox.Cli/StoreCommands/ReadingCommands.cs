@@ -32,7 +32,9 @@ internal static class ReadingCommands
         var keys = new Option<bool>("--list-metadata-keys") { Description = "List the names in the commit's metadata" };
         var detachedKey = new Option<string?>("--print-detached-metadata-key") { Description = "Print one value of what lies beside the commit", HelpName = "KEY" };
         var detachedKeys = new Option<bool>("--list-detached-metadata-keys") { Description = "List the names in what lies beside the commit" };
-        return new DocumentedCommand("show", "Show a commit").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys).OnRepository((parsed, repository, _) =>
+        Option<string?> home = SigningCommands.GpgHome();
+        var remote = new Option<string?>("--gpg-verify-remote") { Description = "Verify GPG's signatures by this remote's keys only", HelpName = "REMOTE" };
+        return new DocumentedCommand("show", "Show a commit").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys, home, remote).OnRepository((parsed, repository, _) =>
         {
             Checksum checksum = repository.Resolve(parsed.GetValue(revision)!);
             bool swap = !parsed.GetValue(noSwap);
@@ -45,11 +47,16 @@ internal static class ReadingCommands
             }
 
             Commit commit = repository.LoadCommit(checksum);
+            bool whole = parsed.GetValue(key) is null && !parsed.GetValue(keys);
+            if (parsed.GetValue(remote) is { } known && repository.Remote(known) is null)
+                throw new RemoteNotFoundException(repository.Path, known);
             Console.Out.Write(
                 parsed.GetValue(key) is { } name ? Value(commit.Metadata, name, swap, parsed.GetValue(hex))
                 : parsed.GetValue(keys) ? Keys(commit.Metadata)
                 : parsed.GetValue(raw) ? Raw(checksum, commit, swap)
                 : Describe(checksum, commit));
+            if (whole)
+                Console.Out.Write(SigningCommands.Describe(repository.GpgSignatures(checksum, parsed.GetValue(remote), parsed.GetValue(home))));
             return 0;
         });
     }

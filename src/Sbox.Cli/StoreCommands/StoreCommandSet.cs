@@ -17,9 +17,10 @@ internal static class StoreCommandSet
     [
         WritingCommands.Init(), CommitCommand.Make(), WritingCommands.Checkout(),
         ReadingCommands.Log(), ReadingCommands.Show(), RefCommands.RevParse(), RefCommands.Refs(), RefCommands.Reset(),
+        SigningCommands.Sign(), SigningCommands.GpgSign(),
         ComparingCommands.Diff(), ComparingCommands.Checksum(), SummaryCommand.Make(),
         TreeCommands.Ls(), TreeCommands.Cat(),
         KeepingCommands.Fsck(), KeepingCommands.Prune(), KeepingCommands.Config(),
-        PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(),
+        PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(), DeltaCommands.Make(),
     ];
 }

@@ -17,12 +17,15 @@ internal static class SummaryCommand
         var raw = new Option<bool>("--raw") { Description = "Show the summary as a GVariant in text form" };
         var keys = new Option<bool>("--list-metadata-keys") { Description = "List the names in the summary's metadata" };
         var key = new Option<string?>("--print-metadata-key") { Description = "Print one value of the summary's metadata", HelpName = "KEY" };
-        return new DocumentedCommand("summary", "Write and show the summary, by which others learn which branches there are").With(update, view, raw, keys, key)
+        var signing = new SigningOptions();
+        return new DocumentedCommand("summary", "Write and show the summary, by which others learn which branches there are").With(update, view, raw, keys, key).With(signing.All)
             .OnRepository((parsed, repository, _) =>
             {
                 if (parsed.GetValue(update))
                 {
+                    signing.Check(parsed);
                     repository.WriteSummary();
+                    signing.SignSummary(parsed, repository);
                     return 0;
                 }
 
@@ -36,12 +39,12 @@ internal static class SummaryCommand
                     one is not null ? $"{metadata[one]?.ByteSwapped() ?? throw new Finding($"No such metadata key '{one}'", "--list-metadata-keys lists those that there are")}\n"
                     : parsed.GetValue(keys) ? string.Concat(metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n"))
                     : parsed.GetValue(raw) ? $"{summary.ByteSwapped()}\n"
-                    : Describe(summary, metadata, signed: repository.Dir.Exists("summary.sig")));
+                    : Describe(summary, metadata, SigningCommands.Describe(repository.GpgSummarySignatures(), " on the summary")));
                 return 0;
             });
     }
 
-    private static string Describe(GVariant summary, VariantDictionary metadata, bool signed)
+    private static string Describe(GVariant summary, VariantDictionary metadata, string signatures)
     {
         var text = new StringBuilder();
         foreach (GVariant entry in summary.Items[0].Items)
@@ -49,7 +52,7 @@ internal static class SummaryCommand
             IReadOnlyList<GVariant> about = entry.Items[1].Items;
             var commit = new VariantDictionary(about[2]);
             text.Append(CultureInfo.InvariantCulture, $"* {entry.Items[0].Text}\n");
-            text.Append(CultureInfo.InvariantCulture, $"    Latest Commit ({Terminal.Amount.Decimal((long)about[0].ByteSwapped().Unsigned)}):\n      {Checksum.FromBytes(about[1].Bytes)}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    Latest Commit ({Terminal.Amount.Decimal((long)about[0].Unsigned)}):\n      {Checksum.FromBytes(about[1].Bytes)}\n");
             foreach (string name in commit.Keys)
                 text.Append(CultureInfo.InvariantCulture, $"    {Line(name, commit[name]!)}\n");
             text.Append('\n');
@@ -57,7 +60,7 @@ internal static class SummaryCommand
 
         foreach (string name in metadata.Keys)
             text.Append(CultureInfo.InvariantCulture, $"{Line(name, metadata[name]!)}\n");
-        return text.Append(signed ? "" : "Summary is unsigned\n").ToString();
+        return text.Append(signatures.Length > 0 ? $"\n{signatures}" : "Summary is unsigned\n").ToString();
     }
 
     private static string Line(string name, GVariant value) => name switch

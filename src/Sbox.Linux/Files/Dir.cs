@@ -17,6 +17,7 @@ public sealed unsafe class Dir : IDisposable
 {
     private const uint DirMode = 0x1ED; // 0755
     private const uint FileMode = 0x1A4; // 0644
+    private static volatile bool linksByDescriptor = true;
 
     private Dir(SafeFileHandle handle, string path) => (Handle, Path) = (handle, path);
 
@@ -86,16 +87,28 @@ public sealed unsafe class Dir : IDisposable
     {
         using var dir = new Borrowed(Handle);
         using var file = new Borrowed(unnamed);
-        fixed (byte* from = CString.Of($"/proc/self/fd/{file.Number}"), to = CString.Of(name))
+        Errno errno = linksByDescriptor ? LinkDescriptor(file.Number, dir.Number, name) : Errno.ENOENT;
+        if (errno == Errno.ENOENT)
         {
-            Errno errno = Answer.Of(LibC.linkat(LibC.AT_FDCWD, from, dir.Number, to, LibC.AT_SYMLINK_FOLLOW));
-            return errno switch
-            {
-                Errno.None => true,
-                Errno.EEXIST => false,
-                _ => throw new LinuxException(errno, "linkat", Of(name)),
-            };
+            // Without CAP_DAC_READ_SEARCH, before Linux 6.10: by the name that /proc has for it. (Or the directory is not there.)
+            fixed (byte* from = CString.Of($"/proc/self/fd/{file.Number}"), to = CString.Of(name))
+                errno = Answer.Of(LibC.linkat(LibC.AT_FDCWD, from, dir.Number, to, LibC.AT_SYMLINK_FOLLOW));
+            linksByDescriptor &= errno == Errno.ENOENT;
         }
+
+        return errno switch
+        {
+            Errno.None => true,
+            Errno.EEXIST => false,
+            _ => throw new LinuxException(errno, "linkat", Of(name)),
+        };
+    }
+
+    private static Errno LinkDescriptor(int file, int dir, string name)
+    {
+        byte empty = 0;
+        fixed (byte* to = CString.Of(name))
+            return Answer.Of(LibC.linkat(file, &empty, dir, to, LibC.AT_EMPTY_PATH));
     }
 
     /// <summary>A second name for what <paramref name="name"/> is, a symbolic link itself included; false when the new name is taken.</summary>

@@ -16,10 +16,12 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         ? repository.Mode is RepositoryMode.BareUser or RepositoryMode.BareUserOnly
         : repository.Mode == RepositoryMode.Bare);
 
+    private readonly FileCheckout? parent = repository.Parent is { } above ? new FileCheckout(above, options) : null;
+
     private long bytesCopied;
 
     /// <summary>Bytes copied so far.</summary>
-    public long BytesCopied => Interlocked.Read(ref bytesCopied);
+    public long BytesCopied => Interlocked.Read(ref bytesCopied) + (parent?.BytesCopied ?? 0);
 
     /// <param name="content">The object.</param>
     /// <param name="dir">Where.</param>
@@ -27,6 +29,12 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
     /// <param name="isPrivate">Nobody else looks into the directory yet, so a file may be there before it is whole.</param>
     public void Write(Checksum content, Dir dir, string name, bool isPrivate)
     {
+        if (parent is not null && !repository.Objects.Has(new ObjectName(content, ObjectType.File)))
+        {
+            parent.Write(content, dir, name, isPrivate);
+            return;
+        }
+
         if (!linkable)
         {
             if (!(isPrivate && repository.Mode == RepositoryMode.Bare && TryCopyBare(content, dir, name)))
@@ -76,17 +84,21 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         if (!stat.IsRegular)
             return false;
         string target = dir.Of(name);
-        using SafeFileHandle copy = dir.CreateFile(name, 0x180 /* 0600 */);
+        uint permissions = PermissionsOf(stat.Permissions);
+        IReadOnlyList<Xattr> xattrs = options.UserMode ? [] : Xattrs.Read(from, source);
+        // Xattrs need write permission, which the file may be without in the end.
+        using SafeFileHandle copy = dir.CreateFile(name, xattrs.Count > 0 ? 0x180 /* 0600 */ : permissions & ~SetIds);
         Linux.Files.Copy(from, copy, stat.Size, target);
         Interlocked.Add(ref bytesCopied, stat.Size);
-        if (!options.UserMode)
-        {
+        // What it got by being made here is asked for: that costs less than setting what is so already.
+        FileStat made = Linux.Files.Stat(copy, target);
+        bool ownerChanges = !options.UserMode && (made.Uid != stat.Uid || made.Gid != stat.Gid);
+        if (ownerChanges)
             Linux.Files.ChangeOwner(copy, stat.Uid, stat.Gid, target);
-            foreach (Xattr xattr in Xattrs.Read(from, source))
-                Xattrs.Set(copy, xattr, target);
-        }
-
-        Linux.Files.ChangeMode(copy, PermissionsOf(stat.Permissions), target);
+        foreach (Xattr xattr in xattrs)
+            Xattrs.Set(copy, xattr, target);
+        if (ownerChanges || made.Permissions != permissions)
+            Linux.Files.ChangeMode(copy, permissions, target);
         return true;
     }
 

@@ -11,6 +11,7 @@ internal sealed class TreeCheckout(
     Repository repository, CheckoutOptions options, IProgress<CheckoutProgress>? progress, CancellationToken cancel)
 {
     private const uint Private = 0x1C0; // 0700
+    private const int Handful = 128; // two threads that make names in one directory wait for each other
     private readonly FileCheckout fileCheckout = new(repository, options);
     private readonly Dictionary<Checksum, DirMeta> metas = [];
     private long files, directories;
@@ -19,7 +20,7 @@ internal sealed class TreeCheckout(
     {
         if (from.IsDirectory)
         {
-            using var work = new ParallelWork<PendingFile>(WriteFile, static pending => pending.Into.Release(finish: false), cancel);
+            using var work = new ParallelWork<PendingFile>(WriteFile, static pending => pending.Into.Release(finish: false), cancel, Handful);
             WriteDirectory(from.Tree!.Value, from.Meta!.Value, "/", destination, name, parent: null, work);
             work.Finish();
             return;

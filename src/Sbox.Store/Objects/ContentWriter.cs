@@ -13,6 +13,8 @@ namespace Sbox.Store;
 internal sealed class ContentWriter(Transaction transaction) : IDisposable
 {
     private const int BufferSize = 1024 * 1024;
+    private const uint Private = 0x180; // 0600
+    private const uint SetIds = 0xC00;
 
     // The class library writes nothing for nothing; libostree wants the final empty block that zlib makes of it.
     private static readonly byte[] EmptyDeflate = [0x03, 0x00];
@@ -120,9 +122,10 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     private void StoreBare(FileHeader header, ObjectName name, int filled)
     {
         transaction.Reserve(filled);
-        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed(0x180 /* 0600 */);
+        bool asItIs = CanBeMadeAsItIs(header);
+        using SafeFileHandle file = transaction.Staging.Dir.CreateUnnamed(asItIs ? header.Mode.Permissions : Private);
         Linux.Files.WriteAt(file, buffer.AsSpan(0, filled), 0, transaction.Staging.Dir.Path);
-        FinishBare(file, header);
+        FinishBare(file, header, asItIs);
         transaction.StageContent(file, name, filled);
     }
 
@@ -167,7 +170,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         bool archive = transaction.Repository.Mode == RepositoryMode.Archive;
         if (archive && size is null)
             throw new ArgumentNullException(nameof(size), "an archive object begins with its content's size");
-        using SafeFileHandle file = archive ? transaction.Staging.CreateReadable() : transaction.Staging.Dir.CreateUnnamed(0x180 /* 0600 */);
+        using SafeFileHandle file = archive ? transaction.Staging.CreateReadable() : transaction.Staging.Dir.CreateUnnamed(Private);
         using var output = new HandleStream(file, transaction.Reserve);
         hash.AppendData(hashed);
         long written;
@@ -191,7 +194,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         if (transaction.Repository.Mode == RepositoryMode.BareUserOnly)
             BareUserFile.RequireKeepable(header, checksum);
         if (!archive)
-            FinishBare(file, header);
+            FinishBare(file, header, asItIs: false);
         transaction.StageContent(file, new ObjectName(checksum, ObjectType.File), output.Length);
         return checksum;
     }
@@ -209,7 +212,12 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         return written;
     }
 
-    private void FinishBare(SafeFileHandle file, FileHeader header)
+    // Most files belong to whoever makes the object and have plain permissions: then nothing is left to be changed afterwards, and two
+    // calls and their part of the journal are saved. Setuid bits come after the bytes in any case: writing clears them.
+    private bool CanBeMadeAsItIs(FileHeader header) => transaction.Repository.Mode == RepositoryMode.Bare && header.Xattrs.Count == 0 &&
+        (header.Mode.Permissions & SetIds) == 0 && transaction.Staging.Owns(header.Uid, header.Gid) && transaction.Staging.Keeps(header.Mode.Permissions);
+
+    private void FinishBare(SafeFileHandle file, FileHeader header, bool asItIs)
     {
         string path = transaction.Staging.Dir.Path;
         switch (transaction.Repository.Mode)
@@ -222,11 +230,16 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
                 return;
         }
 
-        Linux.Files.ChangeOwner(file, header.Uid, header.Gid, path);
-        // After the owner, whose change drops file capabilities; before the mode, which may take write permission away.
-        foreach (Xattr xattr in header.Xattrs)
-            Xattrs.Set(file, xattr, path);
-        Linux.Files.ChangeMode(file, header.Mode.Permissions, path);
+        if (!asItIs)
+        {
+            if (!transaction.Staging.Owns(header.Uid, header.Gid))
+                Linux.Files.ChangeOwner(file, header.Uid, header.Gid, path);
+            // After the owner, whose change drops file capabilities; before the mode, which may take write permission away.
+            foreach (Xattr xattr in header.Xattrs)
+                Xattrs.Set(file, xattr, path);
+            Linux.Files.ChangeMode(file, header.Mode.Permissions, path);
+        }
+
         // libostree gives every object the same time, so that checkouts are the same.
         Linux.Files.SetModified(file, 0, 0, path);
     }

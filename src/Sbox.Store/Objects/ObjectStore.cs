@@ -5,7 +5,7 @@ using Sbox.Linux;
 namespace Sbox.Store;
 
 /// <summary>The directory <c>objects/</c>: reading what is there. Writing goes through a <see cref="Transaction"/>.</summary>
-internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
+internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? parent = null) : IDisposable
 {
     /// <summary>libostree refuses larger metadata: a commit or dirtree of more is an attack.</summary>
     public const int MaximumMetadataSize = 10 * 1024 * 1024;
@@ -40,9 +40,14 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
         }
     }
 
+    /// <summary>Whether it is here, or in a parent.</summary>
+    public bool HasAnywhere(ObjectName name) => Has(name) || parent?.HasAnywhere(name) == true;
+
     public byte[] ReadMetadata(ObjectName name)
     {
-        using SafeFileHandle file = Dir.TryOpenFile(name.LoosePath(Mode)) ?? throw new ObjectMissingException(Dir.Path, name);
+        using SafeFileHandle? file = Dir.TryOpenFile(name.LoosePath(Mode));
+        if (file is null)
+            return parent?.ReadMetadata(name) ?? throw new ObjectMissingException(Dir.Path, name);
         return RandomAccess.GetLength(file) <= MaximumMetadataSize
             ? Linux.Files.ReadAll(file, PathOf(name))
             : throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
@@ -66,6 +71,8 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode) : IDisposable
     public FileObject LoadFile(Checksum checksum)
     {
         var name = new ObjectName(checksum, ObjectType.File);
+        if (parent is not null && !Has(name))
+            return parent.LoadFile(checksum);
         return OnFile(name, (file, path) => Mode switch
         {
             RepositoryMode.Archive => ArchiveFile.Load(Dir, checksum, file!, path),

@@ -18,11 +18,14 @@ internal sealed class HttpPull : IDisposable
     private readonly ConcurrentDictionary<Checksum, int> levels = new();
     private readonly ConcurrentBag<Checksum> completed = [];
     private readonly RemoteSettings? remote;
+    private readonly RemoteTrust? trust;
+    private Task<Summary?>? summary;
+    private bool indexedDeltas;
     private long reported;
 
-    public HttpPull(Repository target, string url, RemoteSettings? remote, PullOptions options, IProgress<PullProgress>? progress)
+    public HttpPull(Repository target, string url, RemoteSettings? remote, RemoteTrust? trust, PullOptions options, IProgress<PullProgress>? progress)
     {
-        (this.target, this.options, this.progress, this.remote) = (target, options, progress, remote);
+        (this.target, this.options, this.progress, this.remote, this.trust) = (target, options, progress, remote, trust);
         fetcher = new HttpFetcher(url, options);
     }
 
@@ -31,6 +34,11 @@ internal sealed class HttpPull : IDisposable
         await CheckMode(cancel).ConfigureAwait(false);
         Dictionary<string, Checksum> wanted = await Wanted(cancel).ConfigureAwait(false);
         using Transaction transaction = target.Begin(cancel);
+        var deltas = new DeltaPull(target, new HttpDeltas(fetcher, indexedDeltas, Summary), options.CommitMetadataOnly ? DeltaUse.Never : options.Deltas, options.DryRun);
+        foreach (Checksum commit in wanted.Values.Distinct())
+            await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
+        if (options.DryRun)
+            return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
         var import = new ArchiveImport(transaction);
         using (var queue = new PullQueue(cancel))
         {
@@ -55,7 +63,7 @@ internal sealed class HttpPull : IDisposable
         TransactionStats stats = transaction.Commit();
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
-        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred);
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes };
     }
 
     public void Dispose() => fetcher.Dispose();
@@ -66,6 +74,7 @@ internal sealed class HttpPull : IDisposable
         try
         {
             KeyFile config = KeyFile.Parse(Encoding.UTF8.GetString(bytes));
+            indexedDeltas = config.GetBoolean("core", "indexed-deltas");
             string mode = config.GetString("core", "mode") ?? "bare";
             if (RepositoryModes.TryParse(mode) != RepositoryMode.Archive)
                 throw new PullException(fetcher.UrlOf("config"), "core.mode=archive-z2, which alone can be pulled over HTTP", $"core.mode={mode}");
@@ -87,6 +96,8 @@ internal sealed class HttpPull : IDisposable
             return summary.Refs.ToDictionary();
         }
 
+        if (trust is { ForSummary: true })
+            await Summary(cancel).ConfigureAwait(false); // also where only checksums are asked for: that much was promised
         var wanted = new Dictionary<string, Checksum>();
         foreach (string name in names)
         {
@@ -105,7 +116,9 @@ internal sealed class HttpPull : IDisposable
     {
         RefStore.Split(branch);
         string path = $"refs/heads/{branch}";
-        if (await fetcher.TryFetch(path, SmallFile, cancel).ConfigureAwait(false) is { } bytes)
+        // Where the summary must be signed, it alone says what a branch leads to.
+        bool asksBranch = trust is not { ForSummary: true };
+        if (asksBranch && await fetcher.TryFetch(path, SmallFile, cancel).ConfigureAwait(false) is { } bytes)
         {
             string text = Encoding.ASCII.GetString(bytes).Trim();
             return Checksum.TryParse(text, out Checksum checksum)
@@ -118,9 +131,13 @@ internal sealed class HttpPull : IDisposable
             : throw NotFound(path, $"the branch '{branch}'");
     }
 
-    private async Task<Summary?> Summary(CancellationToken cancel)
+    private Task<Summary?> Summary(CancellationToken cancel) => summary ??= FetchSummary(cancel);
+
+    private async Task<Summary?> FetchSummary(CancellationToken cancel)
     {
         byte[]? bytes = await fetcher.TryFetch("summary", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+        if (trust is { ForSummary: true })
+            trust.VerifySummary(fetcher.UrlOf("summary"), bytes, await fetcher.TryFetch("summary.sig", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false));
         try
         {
             return bytes is null ? null : Store.Summary.Parse(bytes);
@@ -175,10 +192,14 @@ internal sealed class HttpPull : IDisposable
             return;
         }
 
+        VariantDictionary? detached = await FetchDetached(commit, cancel).ConfigureAwait(false);
+        // Before anything of it is kept; again where it is kept already, since it may have come when nothing was asked for.
+        if (trust is { ForCommits: true })
+            trust.VerifyCommit(commit, bytes, detached ?? target.LoadDetachedMetadata(commit));
         if (!whole)
             target.MarkPartial(commit);
-        if (await fetcher.TryFetch(PathOf(new ObjectName(commit, ObjectType.CommitMeta)), ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false) is { } detached)
-            transaction.WriteDetachedMetadata(commit, Parse(new ObjectName(commit, ObjectType.CommitMeta), detached, VariantDictionary.Parse));
+        if (detached is not null)
+            transaction.WriteDetachedMetadata(commit, detached);
         Commit parsed = Parse(name, bytes, Commit.Parse);
         transaction.WriteMetadata(ObjectType.Commit, bytes);
         if (!whole && !options.CommitMetadataOnly)
@@ -194,6 +215,21 @@ internal sealed class HttpPull : IDisposable
         {
             depths.TryAdd(parent, depth - 1);
             Enqueue(queue, new ObjectName(parent, ObjectType.Commit));
+        }
+    }
+
+    // Bytes that are no dictionary hold no signature: whoever asks for one finds none, and nobody else minds.
+    private async Task<VariantDictionary?> FetchDetached(Checksum commit, CancellationToken cancel)
+    {
+        string path = PathOf(new ObjectName(commit, ObjectType.CommitMeta));
+        byte[]? bytes = await fetcher.TryFetch(path, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+        try
+        {
+            return bytes is null ? null : VariantDictionary.Parse(bytes);
+        }
+        catch (MalformedException)
+        {
+            return null;
         }
     }
 

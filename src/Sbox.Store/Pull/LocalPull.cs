@@ -9,23 +9,30 @@ internal sealed class LocalPull
 {
     private readonly Repository source, target;
     private readonly PullLocalOptions options;
+    private readonly RemoteTrust? trust;
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
     private readonly bool linkable;
     private long bytes;
     private long outstanding;
 
-    public LocalPull(Repository source, Repository target, PullLocalOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
+    public LocalPull(Repository source, Repository target, PullLocalOptions options, RemoteTrust? trust, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
-        (this.source, this.target, this.options, this.progress, this.cancel) = (source, target, options, progress, cancel);
+        (this.source, this.target, this.options, this.trust, this.progress, this.cancel) = (source, target, options, trust, progress, cancel);
         // Between two archives as well: their objects are files like any other.
         linkable = !options.Copy && source.Mode == target.Mode && source.Dir.Stat().Device == target.Dir.Stat().Device;
     }
 
     public PullResult Run()
     {
+        trust?.VerifySummary(source.Dir.Of("summary"), source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
         Dictionary<string, Checksum> wanted = Wanted();
         using Transaction transaction = target.Begin(cancel);
+        var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun);
+        foreach (Checksum commit in wanted.Values.Distinct())
+            deltas.Take(transaction, commit, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
+        if (options.DryRun)
+            return new PullResult(new Dictionary<string, Checksum>(), 0, 0, 0) { Deltas = deltas.Usage };
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
@@ -46,11 +53,20 @@ internal sealed class LocalPull
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
         return new PullResult(
-            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes);
+            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes };
 
+        // Before anything of the commit is kept.
         void CopyDetached(Checksum commit)
         {
-            if (source.LoadDetachedMetadata(commit) is { } metadata)
+            VariantDictionary? metadata = source.LoadDetachedMetadata(commit);
+            if (trust is { ForCommits: true })
+            {
+                var name = new ObjectName(commit, ObjectType.Commit);
+                byte[] content = transaction.TryLoadMetadata(name) ?? source.LoadMetadata(name);
+                trust.VerifyCommit(commit, content, metadata ?? target.LoadDetachedMetadata(commit));
+            }
+
+            if (metadata is not null)
                 transaction.WriteDetachedMetadata(commit, metadata);
         }
     }

@@ -23,6 +23,12 @@ public sealed record PullOptions
     /// <summary>Only commit objects, which stay marked as partial.</summary>
     public bool CommitMetadataOnly { get; init; }
 
+    /// <summary>Whether static deltas are used.</summary>
+    public DeltaUse Deltas { get; init; }
+
+    /// <summary>Only say what deltas would bring; nothing is kept.</summary>
+    public bool DryRun { get; init; }
+
     /// <summary>Requests at once.</summary>
     public int Parallel { get; init; } = 8;
 
@@ -48,7 +54,14 @@ public readonly record struct PullProgress(long MetadataFetched, long ContentFet
 /// <param name="Metadata">Commits, dirtrees and dirmetas that were added.</param>
 /// <param name="Content">Files that were added.</param>
 /// <param name="BytesTransferred">Bytes that came over the network, or were copied.</param>
-public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long Metadata, long Content, long BytesTransferred);
+public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long Metadata, long Content, long BytesTransferred)
+{
+    /// <summary>What came by static deltas.</summary>
+    public DeltaUsage Deltas { get; init; }
+
+    /// <summary>Bytes of files that were added, as they are stored.</summary>
+    public long ContentBytes { get; init; }
+}
 
 /// <summary>What <see cref="Repository.PullLocal"/> shall do.</summary>
 public sealed record PullLocalOptions
@@ -71,9 +84,21 @@ public sealed record PullLocalOptions
     /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
 
+    /// <summary>Ask for commits that are signed by GPG, with a key of <see cref="Remote"/>.</summary>
+    public bool GpgVerify { get; init; }
+
+    /// <summary>Ask for a summary that is signed so.</summary>
+    public bool GpgVerifySummary { get; init; }
+
     /// <summary>Copy every object, where it could be hardlinked: what is done to the files afterwards shall not reach the source.</summary>
     public bool Copy { get; init; }
 
     /// <summary>Only commit objects, which stay marked as partial.</summary>
     public bool CommitMetadataOnly { get; init; }
+
+    /// <summary>Take commits by the source's static deltas. Nothing but this asks for them between local repositories: objects are there as they are.</summary>
+    public bool RequireDeltas { get; init; }
+
+    /// <summary>Only say what deltas would bring; nothing is kept.</summary>
+    public bool DryRun { get; init; }
 }

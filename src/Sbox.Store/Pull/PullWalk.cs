@@ -27,9 +27,9 @@ internal sealed class PullWalk(
                 break;
             // In the repository and not marked: all of it is there. Only staged says nothing of its tree.
             bool whole = target.Has(name) && !target.IsPartial(commit);
+            copyDetached(commit);
             if (!whole)
                 target.MarkPartial(commit);
-            copyDetached(commit);
             Commit parsed = Parse(name, Load(name, commit), Commit.Parse);
             if (!whole && !metadataOnly && seen.Add(name))
             {

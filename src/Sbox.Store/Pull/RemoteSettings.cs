@@ -16,16 +16,14 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
 
     internal static string Group(string name) => $"remote \"{name}\"";
 
-    /// <summary>Which of its settings ask for a check of signatures: the keys, as the config has them.</summary>
-    private IReadOnlyList<(string Key, string Value)> Checks { get; init; } = [];
+    /// <summary>The summary must be signed by GPG.</summary>
+    public bool GpgVerifySummary { get; init; }
 
-    /// <summary>Fetching without the check that was asked for would be worse than not fetching.</summary>
-    /// <exception cref="UnsupportedRepositoryException">The settings ask for a check of signatures, none of which is made yet.</exception>
-    internal void RequireCheckable(string repository)
-    {
-        foreach ((string key, string value) in Checks)
-            throw new UnsupportedRepositoryException(repository, $"[{Group(Name)}] {key}", value);
-    }
+    /// <summary>By which engines commits must be signed; empty for any of them, null for none.</summary>
+    internal IReadOnlyList<string>? SignVerifyBy { get; init; }
+
+    /// <summary>As <see cref="SignVerifyBy"/>, for the summary.</summary>
+    internal IReadOnlyList<string>? SignVerifySummaryBy { get; init; }
 
     internal static RemoteSettings? From(string repository, KeyFile config, string name)
     {
@@ -40,24 +38,33 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
 
         if (config.GetBoolean(group, "tls-permissive"))
             throw new UnsupportedRepositoryException(repository, $"[{group}] tls-permissive", "true");
-        bool gpg = config.GetBoolean(group, "gpg-verify", otherwise: true);
-        // A boolean, or the names of the engines that may verify.
-        string? sign = Asked(config, group, "sign-verify");
-        var checks = new List<(string, string)>();
-        if (gpg)
-            checks.Add(("gpg-verify", "true"));
-        foreach (string key in (string[])["sign-verify", "gpg-verify-summary", "sign-verify-summary"])
+        IReadOnlyList<string>? sign = Engines(config, group, "sign-verify");
+        return new RemoteSettings(
+            name, config.GetString(group, "url")?.TrimEnd('/'), config.GetList(group, "branches"), config.GetBoolean(group, "gpg-verify", otherwise: true), sign is not null)
         {
-            if (Asked(config, group, key) is { } value)
-                checks.Add((key, value));
-        }
-
-        return new RemoteSettings(name, config.GetString(group, "url")?.TrimEnd('/'), config.GetList(group, "branches"), gpg, sign is not null)
-        {
-            Checks = checks,
+            GpgVerifySummary = config.GetBoolean(group, "gpg-verify-summary"),
+            SignVerifyBy = sign,
+            SignVerifySummaryBy = Engines(config, group, "sign-verify-summary"),
         };
     }
 
-    private static string? Asked(KeyFile config, string group, string key) =>
-        config.GetString(group, key)?.Trim() is { } value && value is not ("false" or "0" or "") ? value : null;
+    /// <summary>A list of paths, between semicolons or commas; not both.</summary>
+    /// <exception cref="MalformedException">Both are there.</exception>
+    internal static IReadOnlyList<string> Paths(string? value)
+    {
+        if (value is null)
+            return [];
+        if (value.Contains(';', StringComparison.Ordinal) && value.Contains(',', StringComparison.Ordinal))
+            throw new MalformedException("repository config", "gpgkeypath", "one kind of separator", $"key value list contains more than one separator: '{value}'");
+        string[] paths = value.Split(';', ',');
+        return paths[^1].Length == 0 ? paths[..^1] : paths;
+    }
+
+    // A boolean, or the names of the engines that may verify.
+    private static IReadOnlyList<string>? Engines(KeyFile config, string group, string key) => config.GetString(group, key)?.Trim() switch
+    {
+        null or "" or "false" or "0" => null,
+        "true" or "1" => [],
+        _ => config.GetList(group, key),
+    };
 }

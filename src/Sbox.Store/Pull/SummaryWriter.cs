@@ -18,15 +18,16 @@ internal static class SummaryWriter
                 entries.Add(Entry(repository, name, commit));
         }
 
-        // As libostree leaves it: there are no deltas here, indexed or not.
-        if (repository.Config.Get("core", "indexed-deltas") is null && !repository.Dir.Exists("deltas"))
-            repository.WriteConfig(repository.Config.With("core", "indexed-deltas", "true"));
-        bool indexed = repository.Config.GetBoolean("core", "indexed-deltas");
+        DeltaStore.Write(repository, only: null);
         VariantDictionary metadata = VariantDictionary.Empty
             .With("ostree.summary.mode", repository.Mode.Name())
             .With("ostree.summary.last-modified", BigEndian.Of((ulong)now.ToUnixTimeSeconds()))
             .With("ostree.summary.tombstone-commits", GVariant.Of(false))
-            .With("ostree.summary.indexed-deltas", GVariant.Of(indexed));
+            .With("ostree.summary.indexed-deltas", GVariant.Of(true));
+        List<DeltaName> deltas = [.. DeltaStore.Enumerate(repository.Dir)];
+        // For clients from before there were indexes; whoever has very many deltas leaves it out.
+        if (deltas.Count > 0 && !repository.Config.GetBoolean("core", "no-deltas-in-summary"))
+            metadata = metadata.With(DeltaSuperblock.ListKey, DeltaStore.List(repository.Dir, deltas.OrderBy(static name => $"{name}", StringComparer.Ordinal)).Variant);
         byte[] bytes = GVariant.Tuple(GVariant.Array(entryType, entries), metadata.Variant).ToBytes();
         repository.Dir.TryUnlink("summary.sig");
         Durable.Replace(repository.Dir, "summary", bytes);

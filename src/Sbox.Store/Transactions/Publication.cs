@@ -11,13 +11,14 @@ namespace Sbox.Store;
 internal static class Publication
 {
     private const int FewDirectories = 8;
+    private const int FewFiles = 4;
 
     public static void Publish(Dir staging, Dir objects, bool durable)
     {
         List<string> directories = [.. staging.Entries().Select(static entry => entry.Name).Where(static name => name.Length == 2)];
         if (directories.Count == 0)
             return;
-        if (durable)
+        if (durable && !TrySyncEach(staging, directories))
             Durable.SyncFileSystem(staging);
         Move(staging, objects, directories, durable, static name => !IsCommit(name));
         Move(staging, objects, directories, durable, IsCommit);
@@ -42,6 +43,29 @@ internal static class Publication
                 return;
             }
         }
+    }
+
+    // A few files by themselves: syncfs would wait for all that anyone writes to the file system. Links cannot be synced so.
+    private static bool TrySyncEach(Dir staging, List<string> directories)
+    {
+        if (directories.Count > FewFiles)
+            return false;
+        var files = new List<string>();
+        foreach (string directory in directories)
+        {
+            using Dir inner = staging.OpenDir(directory);
+            files.AddRange(inner.Entries().Select(entry => $"{directory}/{entry.Name}"));
+            if (files.Count > FewFiles || inner.Entries().Any(static entry => entry.Kind != FileKind.Regular))
+                return false;
+        }
+
+        foreach (string file in files)
+        {
+            using SafeFileHandle open = staging.OpenFile(file);
+            Durable.Sync(open, staging.Of(file));
+        }
+
+        return true;
     }
 
     private static bool IsCommit(string name) =>

@@ -13,11 +13,14 @@ internal sealed class Staging : IDisposable
 {
     private const string Prefix = "staging-";
     private const string LockSuffix = "-lock";
+    private const uint AllPermissions = 0x1FF; // 0777
+    private const uint Readable = 0x1A4; // 0644
     private readonly Dir tmp;
     private readonly FileLock held;
     private readonly string name;
     private readonly bool[] hasSubdirectory = new bool[256];
     private readonly HashSet<string> found = [];
+    private readonly FileStat newFile; // what becomes of a file that is made here with mode 0777: its owner, and what the umask leaves
 
     private Staging(Dir tmp, string name, FileLock held)
     {
@@ -28,6 +31,9 @@ internal sealed class Staging : IDisposable
             using Dir inner = Dir.OpenDir(directory.Name);
             found.UnionWith(inner.Entries().Select(entry => $"{directory.Name}/{entry.Name}"));
         }
+
+        using SafeFileHandle probe = Dir.CreateUnnamed(AllPermissions);
+        newFile = Linux.Files.Stat(probe, Dir.Path);
     }
 
     public Dir Dir { get; }
@@ -94,10 +100,17 @@ internal sealed class Staging : IDisposable
     /// <summary>An unnamed file that a web server may read, whatever the umask: metadata and archive objects are served as they lie.</summary>
     public SafeFileHandle CreateReadable()
     {
-        SafeFileHandle file = Dir.CreateUnnamed();
-        Linux.Files.ChangeMode(file, 0x1A4 /* 0644 */, Dir.Path);
+        SafeFileHandle file = Dir.CreateUnnamed(Readable);
+        if (!Keeps(Readable))
+            Linux.Files.ChangeMode(file, Readable, Dir.Path);
         return file;
     }
+
+    /// <summary>Whether a file that is made here is of this owner without a call that makes it so.</summary>
+    public bool Owns(uint uid, uint gid) => newFile.Uid == uid && newFile.Gid == gid;
+
+    /// <summary>Whether a file that is made here with these permissions gets them all.</summary>
+    public bool Keeps(uint permissions) => (permissions & ~newFile.Permissions) == 0;
 
     /// <summary>Gives a whole file its name; false when an equal one is there.</summary>
     public bool Link(SafeFileHandle file, string loosePath)

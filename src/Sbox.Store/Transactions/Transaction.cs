@@ -16,6 +16,7 @@ public sealed class Transaction : IDisposable
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly ConcurrentDictionary<ObjectName, bool> known = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];
+    private readonly EarlySync? writeOut;
     private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
     private long writable;
     private long metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
@@ -29,6 +30,7 @@ public sealed class Transaction : IDisposable
         {
             writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
             Staging = Staging.Take(repository.Dir);
+            writeOut = repository.Settings.Fsync ? new EarlySync(Staging.Dir) : null;
         }
         catch
         {
@@ -108,6 +110,7 @@ public sealed class Transaction : IDisposable
         ObjectDisposedException.ThrowIf(ended, this);
         if (Repository.Settings.FsVerity != Wish.No && Repository.Mode != RepositoryMode.Archive)
             Publication.EnableVerity(Staging.Dir, Repository.Settings.FsVerity == Wish.Required);
+        writeOut?.Finish();
         Publication.Publish(Staging.Dir, Repository.Objects.Dir, Repository.Settings.Fsync);
         Staging.Remove();
         Staging.Clear(Repository.Dir, Repository.Settings.TmpExpiry, TimeProvider.System.GetUtcNow());
@@ -165,6 +168,7 @@ public sealed class Transaction : IDisposable
         {
             Interlocked.Increment(ref contentWritten);
             Interlocked.Add(ref contentBytes, storedBytes);
+            writeOut?.Wrote(storedBytes);
         }
     }
 
@@ -199,6 +203,7 @@ public sealed class Transaction : IDisposable
         ended = true;
         foreach (ContentWriter writer in writers)
             writer.Dispose();
+        writeOut?.Dispose();
         Staging.Dispose();
         held?.Dispose();
     }

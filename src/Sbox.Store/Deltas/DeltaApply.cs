@@ -1,0 +1,187 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>Adds the objects that a delta makes to a transaction, on several threads; each is hashed before it is kept.</summary>
+internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, string where)
+{
+    // Beside what its objects are, a part holds tables and the numbers of its patches; a part that unpacks to far more is an attack.
+    private const long Slack = 64 * 1024 * 1024;
+
+    private Repository Repository => transaction.Repository;
+
+    /// <summary>Adds the commit, and what lies beside it.</summary>
+    /// <exception cref="DeltaException">The commit that the delta needs is not there, or the one it makes is another.</exception>
+    public void AddCommit()
+    {
+        DeltaName name = superblock.Name;
+        if (name.From is { } from && !Repository.Has(new ObjectName(from, ObjectType.Commit)))
+            throw new DeltaException(where, $"Commit {from}, which is the delta source, is not in repository");
+        var commit = new ObjectName(name.To, ObjectType.Commit);
+        if (transaction.Has(commit))
+            return;
+        if (Checksum.Of(superblock.Commit) is var found && found != name.To)
+            throw new ObjectCorruptException(where, commit, found);
+        try
+        {
+            Commit.Parse(superblock.Commit);
+        }
+        catch (MalformedException malformed)
+        {
+            throw new DeltaException(where, malformed.Message, malformed);
+        }
+
+        if (superblock.Metadata[name.DetachedMetadata] is { Type.Signature: "a{sv}" } detached)
+            transaction.WriteDetachedMetadata(name.To, new VariantDictionary(detached));
+        transaction.WriteMetadata(ObjectType.Commit, superblock.Commit);
+    }
+
+    /// <summary>Whether all that a part makes is there already.</summary>
+    public bool HasAll(int index) => superblock.Parts[index].Objects.All(transaction.Has);
+
+    /// <summary>Adds what one part makes.</summary>
+    /// <param name="index">Which.</param>
+    /// <param name="bytes">Its bytes.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    /// <exception cref="DeltaException">The part is not what it should be.</exception>
+    /// <exception cref="ObjectCorruptException">An object that it makes is not what its name says; it was not kept.</exception>
+    /// <exception cref="ObjectMissingException">It needs an object that is not there.</exception>
+    public void AddPart(int index, Stream bytes, CancellationToken cancel)
+    {
+        DeltaPartHeader header = superblock.Parts[index];
+        string source = $"{where}/{index}";
+        if (header.Version > DeltaSuperblock.PartVersion)
+            throw new DeltaException(source, $"Delta part has too new version {header.Version}");
+        long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
+        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source);
+        try
+        {
+            using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source), static _ => { }, cancel);
+            foreach (DeltaRecipe recipe in part.Recipes(header.Objects))
+                work.Add(recipe);
+            work.Finish();
+        }
+        catch (MalformedException malformed)
+        {
+            throw new DeltaException(source, malformed.Message, malformed);
+        }
+    }
+
+    private void Add(DeltaPart part, DeltaRecipe recipe, string source)
+    {
+        if (transaction.Has(recipe.Name))
+            return;
+        if (recipe.Mode < 0)
+        {
+            AddMetadata(part, recipe, source);
+            return;
+        }
+
+        FileHeader header = part.HeaderOf(recipe);
+        using Stream content = header.Mode.IsSymlink ? Stream.Null : new RecipeContent(part, recipe, Open);
+        transaction.UseWriter(writer => writer.Write(header, content, recipe.Name.Checksum, recipe.Size, source));
+    }
+
+    private RandomContent Open(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir);
+
+    private void AddMetadata(DeltaPart part, DeltaRecipe recipe, string source)
+    {
+        if (recipe.Size > ObjectStore.MaximumMetadataSize)
+            throw new MalformedException("static delta part", "object", $"at most {ObjectStore.MaximumMetadataSize} bytes", $"{recipe.Size}");
+        var bytes = new byte[recipe.Size];
+        part.ReadRaw(bytes, recipe.Stretches[0].Offset);
+        if (Checksum.Of(bytes) is var found && found != recipe.Name.Checksum)
+            throw new ObjectCorruptException(source, recipe.Name, found);
+        transaction.WriteMetadata(recipe.Name.Type, bytes);
+    }
+}
+
+/// <summary>A file's content as a delta puts it together.</summary>
+internal sealed class RecipeContent(DeltaPart part, DeltaRecipe recipe, Func<Checksum, RandomContent> openSource) : Stream
+{
+    private (Checksum Checksum, RandomContent Content)? source;
+    private Stream? current;
+    private int next;
+    private long done, left;
+
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => false;
+
+    public override long Length => recipe.Size;
+
+    public override long Position { get => done; set => throw new NotSupportedException(); }
+
+    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+    public override int Read(Span<byte> buffer)
+    {
+        while (true)
+        {
+            if (current is null && !Begin())
+                return done == recipe.Size ? 0 : throw Wrong($"{done}");
+            int read = current!.Read(buffer);
+            if (read == 0 && left > 0)
+                throw Wrong($"a stretch that lacks {left}");
+            done += read;
+            left -= read;
+            if (done > recipe.Size)
+                throw Wrong("more");
+            if (read > 0)
+                return read;
+            current.Dispose();
+            current = null;
+        }
+    }
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposing)
+            return;
+        current?.Dispose();
+        source?.Content.Dispose();
+    }
+
+    private bool Begin()
+    {
+        if (next == recipe.Stretches.Count)
+            return false;
+        DeltaStretch stretch = recipe.Stretches[next++];
+        if (stretch.IsPatch)
+        {
+            RandomContent old = Source(stretch.Source!.Value);
+            // As libostree: a patch makes the whole file.
+            current = new BinaryPatch(new BufferedStream(new StretchStream(part.ReadRaw, stretch.Offset, stretch.Size), 32 * 1024), old.ReadAt, old.Size, recipe.Size);
+            left = recipe.Size;
+            return true;
+        }
+
+        current = new StretchStream(stretch.Source is { } named ? Source(named).ReadAt : part.ReadRaw, stretch.Offset, stretch.Size);
+        left = stretch.Size;
+        return true;
+    }
+
+    private RandomContent Source(Checksum named)
+    {
+        if (source is { } open && open.Checksum == named)
+            return open.Content;
+        source?.Content.Dispose();
+        source = null;
+        source = (named, openSource(named));
+        return source.Value.Content;
+    }
+
+    private MalformedException Wrong(string found) => new("static delta part", $"{recipe.Name}", $"{recipe.Size} bytes", found);
+}

@@ -1,0 +1,234 @@
+using System.Collections.Concurrent;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Makes the parts of a delta: finds what is new, looks for differences from old versions on all cores, then packs and compresses parts on
+/// all cores. Differences wait in a file; contents are read when they are compressed. So memory does not grow with the files.
+/// </summary>
+internal sealed class DeltaCompiler(
+    Repository repository, Dir tmp, DeltaName name, DeltaOptions options, IProgress<DeltaProgress>? progress, CancellationToken cancel)
+{
+    private const int PatchesInMemory = 1024 * 1024;
+    private const int SmallFile = 512 * 1024;
+    private const uint Dictionary = 2 * 1024 * 1024; // a compressor needs about twelve times as much memory
+    private const int Compressors = 2; // at once, however many processors: 64 MiB shall do for all of it
+    private const int Splittable = 8 * 1024 * 1024; // less than this is one part, whatever its content
+    private readonly ConcurrentBag<BinaryDiff> differs = [];
+    private readonly Lock large = new();
+    private BinaryDiff largeDiffer = new(); // one file with a large window at a time
+    private readonly List<DeltaFallback> fallbacks = [];
+    private int metadata, modified, differences, newFiles, newSymlinks, done, total;
+    private long bytesRead, looseSize;
+
+    /// <summary>Makes the parts, as files without names where they shall get some.</summary>
+    public (DeltaReport Report, List<SafeFileHandle> Files) Run(Dir destination)
+    {
+        using var patches = new Spool(tmp, PatchesInMemory);
+        List<DeltaPartWriter> writers = Pack(Plan(patches), patches);
+        // The memory that differences needed is what the compressors need now.
+        differs.Clear();
+        largeDiffer = new BinaryDiff();
+        GC.Collect();
+        (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(writers, destination);
+        List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
+        var report = new DeltaReport(
+            name, modified, metadata, newFiles, newSymlinks, differences, fallbacks, headers,
+            headers.Sum(static part => (long)part.UncompressedSize), headers.Sum(static part => (long)part.Size), looseSize);
+        return (report, [.. parts.Select(static part => part.File)]);
+    }
+
+    private List<DeltaItem> Plan(Spool patches)
+    {
+        var fresh = new DeltaTree(repository, name.To, cancel);
+        DeltaTree? old = name.From is { } from ? new DeltaTree(repository, from, cancel) : null;
+        var items = new List<DeltaItem>();
+        foreach (ObjectName each in fresh.Metadata.Where(each => old?.Metadata.Contains(each) != true).OrderBy(static each => (each.Type, each.Checksum)))
+            items.Add(Loose(new DeltaItem(each, repository.Objects.Dir.Stat(each.LoosePath(repository.Mode)).Size)));
+        metadata = items.Count;
+
+        DeltaMatching? matching = old is null ? null : new DeltaMatching(repository, old);
+        var whole = new List<(DeltaItem Item, string Path)>();
+        var patched = new List<(DeltaItem Item, OldVersion Old, string Path)>();
+        foreach ((Checksum content, List<string> paths) in fresh.Files)
+        {
+            cancel.ThrowIfCancellationRequested();
+            if (old?.Files.ContainsKey(content) == true)
+                continue;
+            FileObject file = repository.LoadFile(content);
+            DeltaItem item = Loose(new DeltaItem(new ObjectName(content, ObjectType.File), file.Size, file.Header));
+            if (file.Mode.IsSymlink)
+                newSymlinks++;
+            else
+                newFiles++;
+            if (file.Mode.IsRegular && matching?.Find(file, paths) is { } before)
+            {
+                modified++;
+                if (options.Differences && file.Size + before.Size <= options.MaximumDifference)
+                {
+                    patched.Add((item, before, paths[0]));
+                    continue;
+                }
+            }
+
+            if (file.Mode.IsRegular && options.MinimumFallback > 0 && file.Size > options.MinimumFallback)
+                fallbacks.Add(new DeltaFallback(item.Name, (ulong)repository.Objects.Dir.Stat(file.LoosePath).Size, (ulong)file.Size));
+            else
+                whole.Add((item, paths[0]));
+        }
+
+        total = items.Count + patched.Count + whole.Count;
+        done = items.Count;
+        List<DeltaItem> made = Patch([.. patched.OrderBy(static each => Neighbours(each.Path), StringComparer.Ordinal)], patches, whole);
+        differences = made.Count;
+        items.AddRange(made);
+        items.AddRange(whole.OrderBy(static each => each.Item.Header!.Mode.IsSymlink).ThenBy(static each => Neighbours(each.Path), StringComparer.Ordinal).Select(static each => each.Item));
+        return items;
+    }
+
+    private DeltaItem Loose(DeltaItem item)
+    {
+        looseSize += repository.Objects.Dir.Stat(item.Name.LoosePath(repository.Mode)).Size;
+        return item;
+    }
+
+    // What resembles each other lies side by side, where the compressor still sees it: by the kind that its name tells, then by name.
+    private static string Neighbours(string path)
+    {
+        string file = path[(path.LastIndexOf('/') + 1)..];
+        int dot = file.LastIndexOf('.');
+        string kind = dot <= 0 || file.Contains(".so.", StringComparison.Ordinal) ? "" : file[dot..];
+        return $"{(kind == "" ? path[..^file.Length] : kind)}\0{file}\0{path}";
+    }
+
+    /// <summary>Looks for the differences of all, several at once, and keeps them in order.</summary>
+    private List<DeltaItem> Patch(
+        List<(DeltaItem Item, OldVersion Old, string Path)> pairs, Spool patches, List<(DeltaItem Item, string Path)> unlike)
+    {
+        var made = new List<DeltaItem>(pairs.Count);
+        using var work = new OrderedWork<(DeltaItem Item, OldVersion Old, string Path), Spool?>(pair => Differences(pair.Item, pair.Old), cancel);
+        work.Run(pairs, (pair, patch) =>
+        {
+            if (patch is null)
+            {
+                unlike.Add((pair.Item, pair.Path));
+            }
+            else
+            {
+                using (patch)
+                {
+                    made.Add(pair.Item with { Old = pair.Old.Checksum, PatchAt = patches.Length, PatchSize = patch.Length });
+                    patch.CopyTo(patches, 0, patch.Length);
+                }
+            }
+
+            Interlocked.Add(ref bytesRead, pair.Item.Size + pair.Old.Size);
+            progress?.Report(new DeltaProgress(++done, total, bytesRead));
+        });
+        return made;
+    }
+
+    /// <summary>The differences of two versions; null where they have so little in common that the new one is better taken as a whole.</summary>
+    private Spool? Differences(DeltaItem fresh, OldVersion old)
+    {
+        if (old.Size > SmallFile || fresh.Size > SmallFile)
+        {
+            lock (large)
+                return Differences(fresh, old, largeDiffer);
+        }
+
+        if (!differs.TryTake(out BinaryDiff? differ))
+            differ = new BinaryDiff();
+        Spool? patch = Differences(fresh, old, differ);
+        differs.Add(differ);
+        return patch;
+    }
+
+    private Spool? Differences(DeltaItem fresh, OldVersion old, BinaryDiff differ)
+    {
+        var patch = new Spool(tmp, 256 * 1024);
+        try
+        {
+            using var before = new RandomContent(repository, repository.LoadFile(old.Checksum), tmp);
+            using var after = new RandomContent(repository, repository.LoadFile(fresh.Name.Checksum), tmp);
+            differ.Write(before.ReadAt, before.Size, after.ReadAt, after.Size, patch, cancel);
+            bool alike = differ.Unchanged >= fresh.Size / 4;
+            // What would be left to be fetched by itself as a whole is worth any difference.
+            if (alike || (options.MinimumFallback > 0 && fresh.Size > options.MinimumFallback))
+                return patch;
+            patch.Dispose();
+            return null;
+        }
+        catch
+        {
+            patch.Dispose();
+            throw;
+        }
+    }
+
+    private List<DeltaPartWriter> Pack(List<DeltaItem> items, Spool patches)
+    {
+        long raw = items.Sum(static item => item.RawSize);
+        bool split = raw >= Splittable;
+        long limit = split ? Math.Min(options.MaximumPart, Math.Max(Splittable / 2, (raw / Environment.ProcessorCount) + 1)) : options.MaximumPart;
+        var code = new HashSet<DeltaItem>(items.Where(item => item.Old is null && IsCode(item)), ReferenceEqualityComparer.Instance);
+        bool mostlyCode = code.Sum(static item => item.RawSize) * 2 > raw;
+        var writers = new List<DeltaPartWriter>();
+        // Code by itself, since what helps to compress it harms everything else.
+        foreach (IGrouping<bool, DeltaItem> group in items.GroupBy(item => split ? code.Contains(item) : mostlyCode))
+        {
+            DeltaPartWriter? writer = null;
+            foreach (DeltaItem item in group)
+            {
+                if (writer is null || (writer.Count > 0 && writer.Size + item.RawSize > limit))
+                    writers.Add(writer = new DeltaPartWriter(repository, patches, group.Key));
+                writer.Add(item);
+            }
+        }
+
+        // As libostree: a delta has one part at least, if it makes nothing.
+        if (writers.Count == 0)
+            writers.Add(new DeltaPartWriter(repository, patches, isCode: false));
+        return writers;
+    }
+
+    // A program or library for x86-64 or i386, by the first bytes of its content (ELF, e_machine).
+    private bool IsCode(DeltaItem item)
+    {
+        if (item.Header is not { Mode.IsRegular: true } || item.Size < 4096)
+            return false;
+        Span<byte> first = stackalloc byte[20];
+        using Stream content = repository.LoadFile(item.Name.Checksum).OpenContent();
+        return content.ReadAtLeast(first, first.Length, throwOnEndOfStream: false) == first.Length
+            && first.StartsWith("\u007fELF"u8) && first[19] == 0 && (first[18] is 3 or 62);
+    }
+
+    private (DeltaPartHeader Header, SafeFileHandle File)[] Compress(List<DeltaPartWriter> writers, Dir destination)
+    {
+        var parts = new (DeltaPartHeader Header, SafeFileHandle File)[writers.Count];
+        using var work = new OrderedWork<int, (DeltaPartHeader Header, SafeFileHandle File)>(
+            index => writers[index].Finish(destination, DictionaryOf(writers[index].Size), cancel), cancel, Math.Min(Compressors, Environment.ProcessorCount));
+        try
+        {
+            work.Run([.. Enumerable.Range(0, writers.Count)], (index, part) =>
+            {
+                parts[index] = part;
+                done = Math.Min(total, done + part.Header.Objects.Count);
+                progress?.Report(new DeltaProgress(done, total, bytesRead));
+            });
+            return parts;
+        }
+        catch
+        {
+            foreach ((_, SafeFileHandle file) in parts)
+                file?.Dispose();
+            throw;
+        }
+    }
+
+    private static uint DictionaryOf(long size) =>
+        Math.Min(Dictionary, Math.Max(64 * 1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(size, int.MaxValue))));
+}

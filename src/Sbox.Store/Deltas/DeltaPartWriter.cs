@@ -1,0 +1,231 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>One object that a delta shall bring.</summary>
+/// <param name="Name">The object.</param>
+/// <param name="Size">Bytes that it is.</param>
+/// <param name="Header">What a file says beside its content; null for an object that is none.</param>
+/// <param name="Old">Its old version, where it is made from that.</param>
+/// <param name="PatchAt">Where the differences lie among all of them.</param>
+/// <param name="PatchSize">Bytes of those.</param>
+internal sealed record DeltaItem(ObjectName Name, long Size, FileHeader? Header = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0)
+{
+    /// <summary>Bytes that it adds to a part before it is compressed.</summary>
+    public long RawSize => Old is not null ? PatchSize + Checksum.Size : Header?.SymlinkTarget is { } target ? FileName.ToBytes(target).Length : Size;
+}
+
+/// <summary>Gathers the objects of one part, then compresses them into a file without a name. Contents are read when that is done, not before.</summary>
+/// <param name="repository">Where the objects are.</param>
+/// <param name="patches">The differences of all parts.</param>
+/// <param name="isCode">Whether most of it is code of x86 processors.</param>
+internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool isCode)
+{
+    private const uint NiceLength = 32; // longer ones save one byte in a hundred, and cost a quarter of the time
+    private readonly MemoryStream operations = new(), modes = new();
+    private readonly List<GVariant> xattrs = [];
+    private readonly Dictionary<(uint, uint, uint), int> modeIndexes = [];
+    private readonly Dictionary<XattrList, int> xattrIndexes = [];
+    private readonly List<DeltaItem> items = [];
+    private long uncompressed, rawSize, tables;
+
+    public int Count => items.Count;
+
+    /// <summary>Bytes that it has by now, compressed last.</summary>
+    public long Size => rawSize + operations.Length + tables;
+
+    public void Add(DeltaItem item)
+    {
+        items.Add(item);
+        uncompressed += item.Size;
+        if (item.Old is not null)
+        {
+            Operation(DeltaOperation.SetSource, rawSize);
+            Operation(DeltaOperation.Open, ModeOf(item.Header!), XattrsOf(item.Header!), item.Size);
+            Operation(DeltaOperation.Patch, rawSize + Checksum.Size, item.PatchSize);
+            Operation(DeltaOperation.Close);
+        }
+        else if (item.Header is { } header)
+        {
+            Operation(DeltaOperation.Whole, ModeOf(header), XattrsOf(header), item.RawSize, rawSize);
+        }
+        else
+        {
+            Operation(DeltaOperation.Whole, item.Size, rawSize);
+        }
+
+        rawSize += item.RawSize;
+    }
+
+    /// <summary>Compresses it.</summary>
+    /// <param name="destination">Where its file will get a name.</param>
+    /// <param name="dictionary">Bytes that the compressor may look back on.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    /// <returns>What the superblock says of it, and its file.</returns>
+    /// <exception cref="ObjectCorruptException">An object is not as long as it says.</exception>
+    public (DeltaPartHeader Header, SafeFileHandle File) Finish(Dir destination, uint dictionary, CancellationToken cancel)
+    {
+        SafeFileHandle file = destination.CreateUnnamed();
+        try
+        {
+            using var output = new HashedOutput(file, destination.Path);
+            output.Write([(byte)'x']);
+            using (var xz = new XzEncoder(output, new XzSettings(Level: 8, dictionary, NiceLength, isCode)))
+            {
+                WriteContent(xz, cancel);
+                xz.Finish();
+            }
+
+            (Checksum checksum, long size) = output.Finish();
+            List<ObjectName> objects = [.. items.Select(static item => item.Name)];
+            return (new DeltaPartHeader(DeltaSuperblock.PartVersion, checksum, (ulong)size, (ulong)uncompressed, objects), file);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    // GVariant (a(uuu)aa(ayay)ayay): its members one after the other, then where each but the last ends, the first one's end last.
+    private void WriteContent(Stream output, CancellationToken cancel)
+    {
+        byte[] attributes = GVariant.Array(GVariantType.Parse("a(ayay)"), xattrs).ToBytes();
+        output.Write(modes.GetBuffer(), 0, (int)modes.Length);
+        output.Write(attributes);
+        foreach (DeltaItem item in items)
+        {
+            cancel.ThrowIfCancellationRequested();
+            WriteRaw(item, output);
+        }
+
+        output.Write(operations.GetBuffer(), 0, (int)operations.Length);
+        long attributesEnd = modes.Length + attributes.Length, rawEnd = attributesEnd + rawSize, body = rawEnd + operations.Length;
+        int offsetSize = body + 3 <= byte.MaxValue ? 1 : body + 6 <= ushort.MaxValue ? 2 : body + 12 <= uint.MaxValue ? 4 : 8;
+        Span<byte> offset = stackalloc byte[8];
+        foreach (long end in (ReadOnlySpan<long>)[rawEnd, attributesEnd, modes.Length])
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(offset, end);
+            output.Write(offset[..offsetSize]);
+        }
+    }
+
+    private void WriteRaw(DeltaItem item, Stream output)
+    {
+        if (item.Old is { } old)
+        {
+            output.Write(old.Span);
+            patches.CopyTo(output, item.PatchAt, item.PatchSize);
+        }
+        else if (item.Header is null)
+        {
+            byte[] bytes = repository.LoadMetadata(item.Name);
+            if (bytes.Length != item.Size)
+                throw new ObjectCorruptException(repository.Objects.PathOf(item.Name), item.Name, null, $"{bytes.Length} bytes, and a moment ago {item.Size}");
+            output.Write(bytes);
+        }
+        else if (item.Header.SymlinkTarget is { } target)
+        {
+            output.Write(FileName.ToBytes(target));
+        }
+        else
+        {
+            using Stream content = new ExactContent(repository.LoadFile(item.Name.Checksum).OpenContent(), item.Size);
+            try
+            {
+                content.CopyTo(output);
+            }
+            catch (InvalidDataException broken)
+            {
+                throw new ObjectCorruptException(repository.Objects.PathOf(item.Name), item.Name, null, broken.Message, broken);
+            }
+        }
+    }
+
+    private int ModeOf(FileHeader header)
+    {
+        (uint, uint, uint) key = (header.Uid, header.Gid, header.Mode.Bits);
+        if (modeIndexes.TryGetValue(key, out int index))
+            return index;
+        Span<byte> bytes = stackalloc byte[12];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes, header.Uid);
+        BinaryPrimitives.WriteUInt32BigEndian(bytes[4..], header.Gid);
+        BinaryPrimitives.WriteUInt32BigEndian(bytes[8..], header.Mode.Bits);
+        modes.Write(bytes);
+        tables += bytes.Length;
+        modeIndexes.Add(key, index = modeIndexes.Count);
+        return index;
+    }
+
+    private int XattrsOf(FileHeader header)
+    {
+        if (xattrIndexes.TryGetValue(header.Xattrs, out int index))
+            return index;
+        GVariant variant = header.Xattrs.ToVariant();
+        xattrs.Add(variant);
+        tables += variant.ToBytes().Length;
+        xattrIndexes.Add(header.Xattrs, index = xattrIndexes.Count);
+        return index;
+    }
+
+    private void Operation(DeltaOperation operation, params ReadOnlySpan<long> numbers)
+    {
+        operations.WriteByte((byte)operation);
+        foreach (long number in numbers)
+            VariableNumber.Write(operations, number);
+    }
+}
+
+/// <summary>Writes a file from its beginning, and hashes it.</summary>
+internal sealed class HashedOutput(SafeFileHandle file, string path) : Stream
+{
+    private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private long written;
+
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => written;
+
+    public override long Position { get => written; set => throw new NotSupportedException(); }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public override void Write(ReadOnlySpan<byte> bytes)
+    {
+        Linux.Files.WriteAt(file, bytes, written, path);
+        hash.AppendData(bytes);
+        written += bytes.Length;
+    }
+
+    /// <summary>What all of it hashes to, and its bytes.</summary>
+    public (Checksum Checksum, long Size) Finish()
+    {
+        Span<byte> result = stackalloc byte[Checksum.Size];
+        hash.GetHashAndReset(result);
+        return (Checksum.FromBytes(result), written);
+    }
+
+    public override void Flush()
+    {
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            hash.Dispose();
+    }
+}

@@ -1,0 +1,94 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>The deltas of a repository on this machine.</summary>
+internal sealed class LocalDeltas(Repository repository) : IDeltaSource
+{
+    public Task<Dictionary<DeltaName, Checksum>?> List(Checksum to, CancellationToken cancel)
+    {
+        if (repository.Dir.TryReadAll(DeltaName.IndexOf(to)) is { } index)
+            return Task.FromResult<Dictionary<DeltaName, Checksum>?>(DeltaStore.ParseList(VariantDictionary.Parse(index)[DeltaSuperblock.ListKey]));
+        byte[]? summary = repository.Dir.TryReadAll("summary");
+        return Task.FromResult(summary is null ? null : DeltaStore.ParseList(Summary.Parse(summary).Metadata[DeltaSuperblock.ListKey]));
+    }
+
+    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => Task.FromResult(repository.Dir.TryReadAll(path));
+
+    public Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
+
+    public string NameOf(string path) => repository.Dir.Of(path);
+}
+
+/// <summary>The deltas of a repository behind a web server.</summary>
+/// <param name="fetcher">Fetches its files.</param>
+/// <param name="indexed">Whether its config says that every delta is in an index.</param>
+/// <param name="summary">Its summary; asked only where there are no indexes.</param>
+internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, Func<CancellationToken, Task<Summary?>> summary) : IDeltaSource
+{
+    private const long MaximumSuperblock = 256L * 1024 * 1024;
+
+    public async Task<Dictionary<DeltaName, Checksum>?> List(Checksum to, CancellationToken cancel)
+    {
+        string path = indexed ? DeltaName.IndexOf(to) : "summary";
+        try
+        {
+            if (!indexed)
+                return await summary(cancel).ConfigureAwait(false) is { } said ? DeltaStore.ParseList(said.Metadata[DeltaSuperblock.ListKey]) : null;
+            byte[]? bytes = await fetcher.TryFetch(path, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+            return bytes is null ? null : DeltaStore.ParseList(VariantDictionary.Parse(bytes)[DeltaSuperblock.ListKey]);
+        }
+        catch (MalformedException malformed)
+        {
+            throw new PullException(fetcher.UrlOf(path), "a list of static deltas", malformed.Message, malformed);
+        }
+    }
+
+    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => fetcher.TryFetch(path, MaximumSuperblock, cancel);
+
+    public async Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel)
+    {
+        Fetched fetched = await fetcher.TryFetchLarge(path, transaction, cancel).ConfigureAwait(false) ??
+            throw new PullException(fetcher.UrlOf(path), "a part of a static delta", "status 404 (there is none)");
+        return new FetchedStream(fetched);
+    }
+
+    public string NameOf(string path) => fetcher.UrlOf(path);
+
+    private sealed class FetchedStream(Fetched fetched) : Stream
+    {
+        private readonly Stream inner = fetched.Open();
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => false;
+
+        public override long Length => inner.Length;
+
+        public override long Position { get => inner.Position; set => throw new NotSupportedException(); }
+
+        public override int Read(byte[] buffer, int offset, int count) => inner.Read(buffer, offset, count);
+
+        public override int Read(Span<byte> buffer) => inner.Read(buffer);
+
+        public override void Flush()
+        {
+        }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            if (!disposing)
+                return;
+            inner.Dispose();
+            fetched.Dispose();
+        }
+    }
+}

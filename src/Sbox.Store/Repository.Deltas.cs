@@ -1,0 +1,106 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+public sealed partial class Repository
+{
+    /// <summary>The names of the static deltas that there are, in no order.</summary>
+    public IEnumerable<DeltaName> Deltas() => DeltaStore.Enumerate(Dir);
+
+    /// <summary>The commits of which a list says by which deltas they can be had.</summary>
+    public IEnumerable<Checksum> DeltaIndexes() => DeltaStore.EnumerateIndexes(Dir);
+
+    /// <summary>Writes those lists anew.</summary>
+    /// <param name="to">Of one commit only; null for all.</param>
+    /// <param name="cancel">Ends the waiting for the lock.</param>
+    public void ReindexDeltas(Checksum? to = null, CancellationToken cancel = default) => DeltaStore.Reindex(this, to, cancel);
+
+    /// <summary>Whether there is a delta.</summary>
+    public bool HasDelta(DeltaName name) => Dir.Exists(name.Superblock);
+
+    /// <summary>The bytes of a delta's superblock.</summary>
+    /// <param name="nameOrPath">A delta's name, or a path with a slash in it.</param>
+    /// <exception cref="DeltaException">There is none, or it is no name.</exception>
+    public byte[] ReadSuperblock(string nameOrPath)
+    {
+        if (!nameOrPath.Contains('/', StringComparison.Ordinal))
+            return DeltaDirectory.Read(Dir, DeltaName.Parse(nameOrPath).Superblock);
+        using Dir dir = Dir.Open(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(nameOrPath)) ?? "/");
+        return DeltaDirectory.Read(dir, System.IO.Path.GetFileName(nameOrPath));
+    }
+
+    /// <summary>Deletes a delta; the list that names it is as it was until it is written anew.</summary>
+    /// <returns>Whether there was one.</returns>
+    public bool DeleteDelta(DeltaName name) => Dir.RemoveAll(name.Directory);
+
+    /// <summary>Makes a static delta: all that a repository with the one commit needs for the other, in a few files.</summary>
+    /// <param name="name">The commits.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Told every now and then.</param>
+    /// <param name="cancel">Looked at between objects; nothing has a name by then.</param>
+    /// <exception cref="ObjectMissingException">A commit, or what it needs, is not there.</exception>
+    public DeltaReport MakeDelta(DeltaName name, DeltaOptions? options = null, IProgress<DeltaProgress>? progress = null, CancellationToken cancel = default) =>
+        new DeltaGenerator(this, name, options ?? new DeltaOptions(), progress, cancel).Run();
+
+    /// <summary>Adds what a delta on disk makes: the commit and all that it needs. No ref is set.</summary>
+    /// <param name="path">The delta's directory, or its superblock's file.</param>
+    /// <param name="verify">Asked whether the superblock's bytes are believed; throws where they are not.</param>
+    /// <param name="cancel">Looked at between objects; the repository stays as it was.</param>
+    /// <returns>The delta.</returns>
+    /// <exception cref="DeltaException">It is none, or does not fit; nothing was added.</exception>
+    /// <exception cref="ObjectCorruptException">An object in it is not what its name says; nothing was added.</exception>
+    public DeltaName ApplyDelta(string path, Action<byte[]>? verify = null, CancellationToken cancel = default)
+    {
+        string full = System.IO.Path.GetFullPath(path);
+        bool isDirectory = Directory.Exists(full);
+        using Dir dir = Dir.Open(isDirectory ? full : System.IO.Path.GetDirectoryName(full) ?? "/");
+        string file = isDirectory ? "superblock" : System.IO.Path.GetFileName(full);
+        byte[] bytes = DeltaDirectory.Read(dir, file);
+        verify?.Invoke(bytes);
+        DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, dir.Of(file));
+        if (superblock.Fallbacks.Count > 0)
+            throw new DeltaException(dir.Of(file), "Cannot execute delta offline: contains nonempty http fallback entries");
+        using Transaction transaction = Begin(cancel);
+        var apply = new DeltaApply(transaction, superblock, dir.Path);
+        apply.AddCommit();
+        for (int i = 0; i < superblock.Parts.Count; i++)
+        {
+            if (apply.HasAll(i))
+                continue;
+            using Stream part = superblock.Inline(i) is { } inline ? new MemoryStream(inline, writable: false) : DeltaDirectory.OpenPart(dir, $"{i}");
+            apply.AddPart(i, part, cancel);
+        }
+
+        transaction.Commit();
+        return superblock.Name;
+    }
+
+    /// <summary>How often each operation is in a delta's part; the part is unpacked for that.</summary>
+    /// <exception cref="DeltaException">The part is not there, or is none.</exception>
+    public DeltaPartContent ReadDeltaPart(DeltaSuperblock superblock, int index)
+    {
+        string path = superblock.Name.Part(index);
+        using Stream bytes = superblock.Inline(index) is { } inline
+            ? new MemoryStream(inline, writable: false)
+            : DeltaDirectory.OpenPart(Dir, path);
+        using Dir tmp = Dir.MakeAndOpenDir("tmp");
+        using var part = DeltaPart.Open(bytes, expected: null, long.MaxValue, tmp, Dir.Of(path));
+        try
+        {
+            return new DeltaPartContent(part.ModeCount, part.XattrsCount, part.RawSize, part.Operations.Length, part.Count(superblock.Parts[index].Objects));
+        }
+        catch (MalformedException malformed)
+        {
+            throw new DeltaException(Dir.Of(path), malformed.Message, malformed);
+        }
+    }
+}
+
+/// <summary>What is in a delta's part.</summary>
+/// <param name="Modes">Different owners and modes.</param>
+/// <param name="Xattrs">Different sets of xattrs.</param>
+/// <param name="RawSize">Raw bytes.</param>
+/// <param name="OperationsSize">Bytes of operations.</param>
+/// <param name="Operations">How often each operation is there.</param>
+public sealed record DeltaPartContent(int Modes, int Xattrs, long RawSize, long OperationsSize, DeltaOperationCounts Operations);

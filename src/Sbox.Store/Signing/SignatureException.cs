@@ -1,0 +1,15 @@
+namespace Sbox.Store;
+
+/// <summary>Something is not signed by anyone who is believed, or keys that were named cannot be used.</summary>
+/// <param name="subject">What should have been signed, or the file of keys; null where it is known already.</param>
+/// <param name="finding">What is wrong, in libostree's words where it has some.</param>
+/// <param name="inner">What it follows from, if anything.</param>
+public sealed class SignatureException(string? subject, string finding, Exception? inner = null)
+    : RepositoryException(subject is null ? finding : $"{subject}: {finding}", inner)
+{
+    /// <summary>What should have been signed, or the file of keys; null where the one who asked knows it.</summary>
+    public string? Subject { get; } = subject;
+
+    /// <summary>What is wrong.</summary>
+    public string Finding { get; } = finding;
+}
