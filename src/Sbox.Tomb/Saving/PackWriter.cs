@@ -38,7 +38,7 @@ internal sealed class PackWriter : IAsyncDisposable
         this.tomb = tomb;
         this.clock = clock;
         this.cancel = cancel;
-        slots = new SemaphoreSlim(tomb.Backend.Connections > 2 ? 2 : 1); // each pack under way is 16 MiB
+        slots = new SemaphoreSlim(2); // each pack under way is 16 MiB
         lastIndex = clock.GetTimestamp();
         open = [NewPack(BlobType.Data), NewPack(BlobType.Tree)];
     }
