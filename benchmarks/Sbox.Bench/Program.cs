@@ -14,7 +14,7 @@ if (args is ["tomb", var program, var home, var scale, var tombPage])
     return TombBench(program, home, double.Parse(scale, System.Globalization.CultureInfo.InvariantCulture), tombPage);
 
 // Sbox.Bench tomb-mount OUR-SBOX RESULTS: an open tomb beside real restic mount.
-if (args is ["tomb-mount", var program, var mountPage])
+if (args is ["tomb-mount", var opener, var mountPage])
 {
     string mountWork = Path.Combine(Judge.Cache, "bench", "mount-work");
     if (Directory.Exists(mountWork))
@@ -22,7 +22,7 @@ if (args is ["tomb-mount", var program, var mountPage])
     Directory.CreateDirectory(mountWork);
     try
     {
-        File.WriteAllText(mountPage, MountComparison.Page([.. new MountComparison(program.Split(' '), mountWork, rounds: 3).Run()]));
+        File.WriteAllText(mountPage, MountComparison.Page([.. new MountComparison(opener.Split(' '), mountWork, rounds: 3).Run()]));
         Console.Out.Write(File.ReadAllText(mountPage));
         return 0;
     }
