@@ -40,6 +40,7 @@ public sealed partial class InstalledTest(string name)
         mount --rbind /dev "$root/dev"
         mount --rbind /sys "$root/sys"
         mkdir -p "$root/srv/bin" "$root/var/tmp/work"
+        if [ ! -e "$root/usr/bin/xz" ]; then cp "$(command -v xz)" "$root/srv/bin/xz"; fi  # some tests unpack .tar.xz
         if [ -n "$program" ]; then cp "$program" "$root/srv/bin/sbox"; ln -s sbox "$root/srv/bin/ostree"; fi
         exec chroot "$root" env -i HOME=/var/tmp LANG=C.UTF-8 PATH=/srv/bin:/usr/bin:/bin:/usr/sbin:/sbin \
           sh -c "cd /var/tmp/work && exec $command"

@@ -19,7 +19,7 @@ public static class Suite
         ("config", ["test-config.sh", "test-remote-add.sh"]),
         ("summary", ["test-summary-view.sh", "test-summary-update.sh", "test-auto-summary.sh"]),
         ("sign", ["test-signed-commit-dummy.sh", "test-commit-sign.sh", "test-gpg-signed-commit.sh", "test-signed-pull.sh", "test-pre-signed-pull.sh", "test-signed-pull-summary.sh", "test-remote-gpg-import.sh", "test-remote-gpg-list-keys.sh"]),
-        ("delta", ["test-delta.sh"]),
+        ("delta", ["test-delta.sh", "test-delta-sign.sh", "test-delta-ed25519.sh"]),
         ("collections", ["test-init-collections.sh", "test-refs-collections.sh", "test-prune-collections.sh", "test-fsck-collections.sh", "test-summary-collections.sh", "test-remote-add-collections.sh"]),
         ("composefs", ["test-composefs.sh"]),
         ("pull", ["test-pull-depth.sh", "test-pull-repeated.sh", "test-pull-commit-only.sh", "test-pull-untrusted.sh", "test-pull-large-metadata.sh", "test-pull-bareuser.sh", "test-pull-override-url.sh", "test-pull-bare.sh", "test-pull-bareuseronly.sh", "test-pull-mirror-summary.sh", "test-pull-summary-sigs.sh", "test-pull-resume.sh", "test-pull-subpath.sh", "test-pull-sizes.sh", "test-pull-corruption.sh", "test-pull-localcache.sh", "test-pull-collections.sh", "test-pull-contenturl.sh", "test-pull-mirrorlist.sh", "test-pull-metalink.sh", "test-pull-basicauth.sh", "test-remote-headers.sh", "test-remote-cookies.sh"]),

@@ -38,8 +38,7 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, parsed.GetValue(esp));
         if (Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
             throw new Finding("only root may change what this box boots", "sudo sbox ...");
-        if (RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
-            throw new Finding("this boot is a ghost: it keeps nothing, and the disk stays as it is", "Reboot into the menu's entry 'normal', and type the command there");
+        RefuseGhost();
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
         return new Box(OstreeSysroot.Open(path), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
@@ -55,6 +54,7 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, null);
         if (!Environment.IsPrivilegedProcess)
             throw new Finding("only root may write to this box's disk", "sudo sbox ...");
+        RefuseGhost();
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
         return new Box(OstreeSysroot.Open(path), mounts, null);
@@ -94,6 +94,12 @@ internal sealed class Box : IDisposable
     {
         Sysroot.Dispose();
         mounts?.Dispose();
+    }
+
+    private static void RefuseGhost()
+    {
+        if (RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
+            throw new Finding("this boot is a ghost: it keeps nothing, and the disk stays as it is", "Reboot into the menu's entry 'normal', and type the command there");
     }
 
     /// <summary>Refuses a directory that is no box's physical root.</summary>

@@ -70,6 +70,8 @@ internal sealed unsafe class XzCoder : IDisposable
         NativeMemory.Free(buffer);
         stream = null;
         buffer = null;
+        // An encoder has tens of megabytes, and the C library would keep them for the thread that made it: as often as there are threads.
+        _ = LibC.malloc_trim(0);
     }
 }
 

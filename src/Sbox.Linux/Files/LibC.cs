@@ -153,6 +153,9 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint llistxattr(byte* path, byte* list, nint size);
 
+    [LibraryImport("libc")]
+    public static partial int malloc_trim(nuint pad);
+
     public const long UTIME_OMIT = 0x3ffffffe;
 
     /// <summary>struct statvfs on 64-bit machines.</summary>

@@ -86,8 +86,17 @@ internal sealed class Spool(Dir where, int inMemory) : Stream
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing)
-            file?.Dispose();
+        if (!disposing)
+            return;
+        file?.Dispose();
+        GiveBack();
+    }
+
+    // Lent, since thousands of them are made one after the other: the collector is slow to notice large arrays.
+    private void GiveBack()
+    {
+        if (memory.Length > 0)
+            System.Buffers.ArrayPool<byte>.Shared.Return(memory);
         memory = [];
     }
 
@@ -95,7 +104,10 @@ internal sealed class Spool(Dir where, int inMemory) : Stream
     {
         if (memory.Length < inMemory)
         {
-            Array.Resize(ref memory, (int)Math.Min(inMemory, Math.Max(4096, Math.Max(memory.Length * 2L, (long)filled + wanted))));
+            byte[] larger = System.Buffers.ArrayPool<byte>.Shared.Rent((int)Math.Min(inMemory, Math.Max(4096, Math.Max(memory.Length * 2L, (long)filled + wanted))));
+            memory.AsSpan(0, filled).CopyTo(larger);
+            GiveBack();
+            memory = larger;
             return;
         }
 

@@ -39,6 +39,7 @@ internal sealed class HttpPull : IDisposable
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
             return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
+        long byDeltas = transaction.Stats.ContentBytes;
         var import = new ArchiveImport(transaction);
         using (var queue = new PullQueue(cancel))
         {
@@ -63,7 +64,7 @@ internal sealed class HttpPull : IDisposable
         TransactionStats stats = transaction.Commit();
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
-        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes };
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
     }
 
     public void Dispose() => fetcher.Dispose();

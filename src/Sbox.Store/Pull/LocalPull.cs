@@ -33,6 +33,7 @@ internal sealed class LocalPull
             deltas.Take(transaction, commit, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
         if (options.DryRun)
             return new PullResult(new Dictionary<string, Checksum>(), 0, 0, 0) { Deltas = deltas.Usage };
+        long byDeltas = transaction.Stats.ContentBytes;
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
@@ -53,7 +54,7 @@ internal sealed class LocalPull
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
         return new PullResult(
-            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes };
+            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
 
         // Before anything of the commit is kept.
         void CopyDetached(Checksum commit)

@@ -59,7 +59,7 @@ public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long
     /// <summary>What came by static deltas.</summary>
     public DeltaUsage Deltas { get; init; }
 
-    /// <summary>Bytes of files that were added, as they are stored.</summary>
+    /// <summary>Bytes of files that were added, as they are stored; those that deltas made are not counted, as libostree does not.</summary>
     public long ContentBytes { get; init; }
 }
 

@@ -26,7 +26,7 @@ public sealed record FirmwareState(bool? SecureBoot, bool? SetupMode, IReadOnlyL
         using Dir variables = Dir.Open(directory);
         return new FirmwareState(Flag(variables, EfiVariable.SecureBoot), Flag(variables, EfiVariable.SetupMode), CertificatesIn(variables, EfiVariable.Db))
         {
-            Revoked = CertificatesIn(variables, new EfiVariable("dbx", EfiVariable.Db.Vendor)) ?? [],
+            Revoked = CertificatesIn(variables, EfiVariable.Dbx) ?? [],
             StartedImage = Value(variables, "StubImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f") is { } text
                 ? System.Text.Encoding.Unicode.GetString(text).TrimEnd('\0') : null,
         };
