@@ -1,28 +1,56 @@
+using System.Globalization;
 using Sbox.Bench;
 using Sbox.Judges;
 
-// Sbox.Bench OUR-OSTREE TREE RESULTS: the store beside the real one, in one run, interleaved, at equal durability.
-if (args is not [var ours, var tree, var results])
+// Measures one part beside the real tools, in one run, interleaved, at equal durability, and writes the page.
+string? page = args switch
 {
-    Console.Error.WriteLine("Sbox.Bench OUR-OSTREE TREE RESULTS-FILE");
+    ["store", var ostree, var tree, _] => InScratch("work", work =>
+    {
+        var comparison = new StoreComparison(ostree, Judge.Ostree.Command, tree, work, rounds: 5);
+        List<Row> rows = [.. comparison.Run()];
+        string version = Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim();
+        return Table.Of(rows, tree, version, comparison.DeltaSizes);
+    }),
+    ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
+    ["tomb", var sbox, var home, var scale, _] => InScratch("tomb-work", work =>
+    {
+        if (!Directory.Exists(home))
+            HomeMaker.Make(home, double.Parse(scale, CultureInfo.InvariantCulture));
+        Environment.SetEnvironmentVariable("XDG_STATE_HOME", work);
+        return TombComparison.Page([.. new TombComparison(sbox.Split(' '), home, work, rounds: 3).Run()], home);
+    }),
+    ["tomb-mount", var sbox, _] => InScratch("mount-work", work => MountComparison.Page([.. new MountComparison(sbox.Split(' '), work, rounds: 3).Run()])),
+    _ => null,
+};
+if (page is null)
+{
+    Console.Error.WriteLine("""
+        Sbox.Bench store OUR-OSTREE TREE PAGE
+        Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
+        Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
+        Sbox.Bench tomb-mount OUR-SBOX PAGE
+        """);
     return 2;
 }
 
-// On the same file system as the tree: a hardlink cannot cross one, and tmpfs would hide what durability costs.
-string work = Path.Combine(Judge.Cache, "bench", "work");
-if (Directory.Exists(work))
-    Directory.Delete(work, recursive: true);
-Directory.CreateDirectory(work);
-try
+File.WriteAllText(args[^1], page);
+Console.Out.Write(page);
+return 0;
+
+// On the cache's file system, where the tree is: a hardlink cannot cross to another, and tmpfs would hide what durability costs.
+static string InScratch(string name, Func<string, string> measure)
 {
-    var comparison = new StoreComparison(ours, Judge.Ostree.Command, tree, work, rounds: 5);
-    List<Row> rows = [.. comparison.Run()];
-    string version = Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim();
-    File.WriteAllText(results, Table.Of(rows, tree, version, comparison.DeltaSizes));
-    Console.Out.Write(File.ReadAllText(results));
-    return 0;
-}
-finally
-{
-    Directory.Delete(work, recursive: true);
+    string work = Path.Combine(Judge.Cache, "bench", name);
+    if (Directory.Exists(work))
+        Directory.Delete(work, recursive: true);
+    Directory.CreateDirectory(work);
+    try
+    {
+        return measure(work);
+    }
+    finally
+    {
+        Directory.Delete(work, recursive: true);
+    }
 }

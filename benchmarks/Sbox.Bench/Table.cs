@@ -13,6 +13,14 @@ internal static class Table
         text.Append(CultureInfo.InvariantCulture, $"# The store beside real ostree ({judge})\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Made by `./bench` on {DateTime.UtcNow:yyyy-MM-dd}; a real Debian tree of {files} regular files; medians of interleaved runs, both with\n");
         text.Append("their default durability. A ratio above 1 means that ours needs less.\n\n");
+        text.Append(Rows(rows));
+        text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once.\n");
+        return text.ToString();
+    }
+
+    public static string Rows(IEnumerable<Row> rows)
+    {
+        var text = new StringBuilder();
         text.Append("| work | wall, theirs/ours | CPU, theirs/ours | ours: s, CPU s, MiB | theirs: s, CPU s, MiB |\n|---|---|---|---|---|\n");
         foreach (Row row in rows)
         {
@@ -20,7 +28,6 @@ internal static class Table
                 $"| {row.Work} | {Ratio(row.Theirs.Wall, row.Ours.Wall)} | {Ratio(row.Theirs.Cpu, row.Ours.Cpu)} | {Show(row.Ours)} | {Show(row.Theirs)} |\n");
         }
 
-        text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once.\n");
         return text.ToString();
     }
 

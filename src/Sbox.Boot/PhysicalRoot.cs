@@ -27,6 +27,9 @@ public sealed record PhysicalRoot(
     /// <summary>The deployments that boot entries lead to, the default first; empty where there are none.</summary>
     public IReadOnlyList<DeploymentName> BootOrder { get; init; } = [];
 
+    /// <summary>The stateroots in which a factory reset that was cut short left something to be deleted.</summary>
+    public IReadOnlyList<string> Leftovers { get; init; } = [];
+
     /// <summary>The directory of objects, from the physical root.</summary>
     public const string Objects = "ostree/repo/objects";
 
@@ -41,6 +44,7 @@ public sealed record PhysicalRoot(
         return new PhysicalRoot(path, root.Exists(Objects), root.Exists("boot/loader"), [.. Find(root)], ostreeLink is null ? null : Follow(root, ostreeLink))
         {
             BootOrder = [.. Order(root)],
+            Leftovers = [.. Stateroots(root).Where(os => root.Exists(RootPlan.ResetBin(os)))],
         };
     }
 
@@ -59,6 +63,12 @@ public sealed record PhysicalRoot(
                 .Select(entry => entry.Options.Get("ostree") is { } link ? Follow(root, link) : null)
                 .OfType<DeploymentName>()];
         }
+    }
+
+    private static string[] Stateroots(Dir root)
+    {
+        using Dir? stateroots = root.TryOpenDir("ostree/deploy");
+        return [.. (stateroots?.Entries() ?? []).Select(static entry => entry.Name)];
     }
 
     private static IEnumerable<FoundDeployment> Find(Dir root)

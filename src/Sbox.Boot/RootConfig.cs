@@ -16,6 +16,18 @@ public sealed record RootConfig(
     string? Root, string? RootFlags, string? RootType, DeploymentName? Deployment, string? DeploymentText, string? OstreeLink,
     Checksum? Commit, Checksum? ComposefsDigest, bool RequireVerity)
 {
+    /// <summary>The argument of a boot that keeps nothing.</summary>
+    public const string GhostArgument = "sbox.ghost";
+
+    /// <summary>The argument of a boot that deletes /var and all changes in /etc first.</summary>
+    public const string ResetArgument = "sbox.factory-reset";
+
+    /// <summary>Whether changes of /etc and /var live in memory and are gone at power-off, as <c>sbox.ghost</c> asks.</summary>
+    public bool Ghost { get; private init; }
+
+    /// <summary>Whether /var and the changes in /etc are deleted before anything starts, as <c>sbox.factory-reset</c> asks.</summary>
+    public bool FactoryReset { get; private init; }
+
     /// <summary>Reads the arguments this program knows; others are for others.</summary>
     /// <exception cref="NoRootException">A value is not what its argument asks for.</exception>
     public static RootConfig From(KernelArguments arguments)
@@ -24,11 +36,21 @@ public sealed record RootConfig(
         DeploymentName parsed = default;
         if (deployment is not null && !DeploymentName.TryParse(deployment, out parsed))
             throw new NoRootException($"sbox.deployment={deployment} on the kernel command line is not OS/CHECKSUM.SERIAL");
+        bool ghost = Flag(arguments, GhostArgument), reset = Flag(arguments, ResetArgument);
+        if (ghost && reset)
+            throw new NoRootException($"{GhostArgument} and {ResetArgument} on the kernel command line: a ghost changes nothing on the disk, so it cannot empty it");
         return new RootConfig(
             arguments.Get("root"), arguments.Get("rootflags"), arguments.Get("rootfstype"),
             deployment is null ? null : parsed, deployment, arguments.Get("ostree"),
-            Digest(arguments, "sbox.commit"), Digest(arguments, "composefs"), Verity(arguments));
+            Digest(arguments, "sbox.commit"), Digest(arguments, "composefs"), Verity(arguments))
+        {
+            Ghost = ghost,
+            FactoryReset = reset,
+        };
     }
+
+    /// <summary>Whether a command line is a ghost's: what it does is gone at power-off.</summary>
+    public static bool IsGhost(KernelArguments arguments) => arguments.Contains(GhostArgument);
 
     /// <summary>Whether a command line is a sealed box's: every byte of its root has to prove itself.</summary>
     public static bool AsksForVerity(KernelArguments arguments) => arguments.Contains("sbox.verity");
@@ -41,7 +63,11 @@ public sealed record RootConfig(
             : throw new NoRootException($"{key}={text} on the kernel command line is not 64 hexadecimal digits");
     }
 
-    // A demand that is not understood must not pass for none.
+    // A demand that is not understood must not pass for none, here and below.
+    private static bool Flag(KernelArguments arguments, string key) => arguments.Contains(key) && (arguments.Get(key) is not { } value
+        ? true
+        : throw new NoRootException($"{key}={value} on the kernel command line: it takes no value"));
+
     private static bool Verity(KernelArguments arguments) => AsksForVerity(arguments) && (arguments.Get("sbox.verity") is null or "required"
         ? true
         : throw new NoRootException($"sbox.verity={arguments.Get("sbox.verity")} on the kernel command line: 'required' is all that it can be"));

@@ -9,19 +9,20 @@ public static class RootMounter
 {
     /// <summary>Makes the root. When a step fails, those before it stay done: the emergency shell finds what there is.</summary>
     /// <param name="plan">The steps.</param>
+    /// <param name="say">One line for the console, where a step is one that people must see coming.</param>
     /// <param name="before">Told of each step before it is done.</param>
     /// <exception cref="MountException">The kernel refused a mount.</exception>
     /// <exception cref="LinuxException">The kernel refused another call.</exception>
-    public static void Execute(RootPlan plan, IProgress<RootStep>? before = null)
+    public static void Execute(RootPlan plan, Action<string> say, IProgress<RootStep>? before = null)
     {
         foreach (RootStep step in plan.Steps)
         {
             before?.Report(step);
-            Do(step);
+            Do(step, say);
         }
     }
 
-    private static void Do(RootStep step)
+    private static void Do(RootStep step, Action<string> say)
     {
         switch (step)
         {
@@ -50,6 +51,28 @@ public static class RootMounter
                 break;
             case RootStep.Move move:
                 Mounts.Move(move.From, move.To);
+                break;
+            case RootStep.MountMemory memory:
+                Ghost.MountMemory(memory);
+                break;
+            case RootStep.MountShadow shadow:
+                Ghost.MountShadow(shadow);
+                break;
+            case RootStep.OpenDisk disk:
+                MakeMountPoint(disk.At);
+                Mounts.Bind(disk.Disk, disk.At, clear: MountAttributes.ReadOnly);
+                break;
+            case RootStep.CountDown count:
+                FactoryReset.CountDown(count, say);
+                break;
+            case RootStep.PrepareReset prepare:
+                FactoryReset.Prepare(prepare);
+                break;
+            case RootStep.Exchange exchange:
+                FactoryReset.Exchange(exchange);
+                break;
+            case RootStep.Discard discard:
+                FactoryReset.Discard(discard, say);
                 break;
             case RootStep.MarkBooted mark:
                 Mark(mark);
@@ -150,7 +173,7 @@ public static class RootMounter
         RandomAccess.Write(file, new BootedMark(stat.Device, stat.Inode, step.Verity).ToBytes(), fileOffset: 0);
     }
 
-    private static void MakeMountPoint(string path)
+    internal static void MakeMountPoint(string path)
     {
         using Dir root = Dir.Open("/");
         root.MakeDirs(path.TrimStart('/'), 0x1C0 /* 0700 */);

@@ -3,83 +3,16 @@ using Sbox.Codecs;
 
 namespace Sbox.Boot;
 
-/// <summary>One step on the way from a mounted physical root to a deployment's root.</summary>
-public abstract record RootStep
-{
-    private RootStep()
-    {
-    }
-
-    /// <summary>Mounts no longer show up in copies of this namespace; the kernel moves no mount that is shared.</summary>
-    public sealed record Isolate : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => "make all mounts private";
-    }
-
-    /// <summary>The physical root's superblock becomes writable: /etc and /var live on it. Its mounts keep their own attributes.</summary>
-    public sealed record Unlock(string MountPoint) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"make the file system of {MountPoint} writable";
-    }
-
-    /// <summary>An image that has no fs-verity yet gets it, through a mount of its own; what it is held to from now on is compared afterwards.</summary>
-    public sealed record SealImage(string Disk, string Image, string At) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"seal {Image} where it is not";
-    }
-
-    /// <summary>The composefs image, EROFS, by the file itself or through a loop device; only the one of this digest, where there is one.</summary>
-    public sealed record MountImage(string Image, string At, Checksum? Digest) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"mount erofs {Image} at {At}{(Digest is null ? "" : $", only with digest {Digest}")}";
-    }
-
-    /// <summary>The deployment: names and attributes of the image, bytes of the objects.</summary>
-    public sealed record MountOverlay(string Image, string Objects, string At, bool RequireVerity) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() =>
-            $"mount overlay at {At}, read-only: names of {Image}, bytes of {Objects}{(RequireVerity ? ", verity required" : "")}";
-    }
-
-    /// <summary>A mount of something that is mounted already.</summary>
-    public sealed record Bind(string From, string To, bool Writable) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"bind {From} at {To}, {(Writable ? "writable" : "read-only")}";
-    }
-
-    /// <summary>A mount that was only needed on the way.</summary>
-    public sealed record Detach(string MountPoint) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"detach {MountPoint}";
-    }
-
-    /// <summary>The finished root takes its place.</summary>
-    public sealed record Move(string From, string To) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"move {From} to {To}";
-    }
-
-    /// <summary>The file by which programs know that an ostree deployment runs, and which one.</summary>
-    public sealed record MarkBooted(string Mark, string DeploymentDirectory, bool Verity) : RootStep
-    {
-        /// <inheritdoc/>
-        public override string ToString() => $"write {Mark}, naming {DeploymentDirectory}";
-    }
-}
-
 /// <summary>The steps that make a deployment's root, in order. Made from what was asked and what was found; nothing is touched by making it.</summary>
 /// <param name="Deployment">The deployment that will run.</param>
 /// <param name="Steps">The steps.</param>
 public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep> Steps)
 {
+    /// <summary>Where a ghost's changes are, below <c>/run</c>: <c>etc/upper</c> and <c>var/upper</c> are overlayfs' upper layers.</summary>
+    public const string GhostMemory = "sbox/ghost";
+
+    private const int CountDownSeconds = 30;
+
     /// <summary>Plans the root.</summary>
     /// <param name="config">What the kernel command line asks for.</param>
     /// <param name="disk">What the physical root holds.</param>
@@ -96,15 +29,16 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
         return new RootPlan(chosen.Name,
         [
             new RootStep.Isolate(),
-            new RootStep.Unlock(disk.Path),
-            .. config.RequireVerity
+            // A ghost's disk stays as it is: not even its root can make a file there.
+            .. config.Ghost ? Array.Empty<RootStep>() : [new RootStep.Unlock(disk.Path)],
+            .. config.RequireVerity && !config.Ghost
                 ? [new RootStep.SealImage(disk.Path, $"{chosen.Name.Directory}/{PhysicalRoot.ImageName}", $"{run}/sbox/disk")] : Array.Empty<RootStep>(),
             // Without the demand, composefs= is only what an unsigned line says; the digest would prove nothing.
             new RootStep.MountImage($"{deployment}/{PhysicalRoot.ImageName}", image, config.RequireVerity ? config.ComposefsDigest : null),
             new RootStep.MountOverlay(image, $"{disk.Path}/{PhysicalRoot.Objects}", root, config.RequireVerity),
             new RootStep.Detach(image),
-            new RootStep.Bind($"{deployment}/etc", $"{root}/etc", Writable: true),
-            new RootStep.Bind($"{disk.Path}/{chosen.Name.VarDirectory}", $"{root}/var", Writable: true),
+            .. Reset(config, disk, chosen.Name, root, run),
+            .. State(config, disk, chosen.Name, root, run),
             // Where /run/ostree-booted is, libostree looks for /boot/loader.
             .. disk.HasBootEntries && chosen.HasBootDirectory
                 ? [new RootStep.Bind($"{disk.Path}/boot", $"{root}/boot", Writable: false)] : Array.Empty<RootStep>(),
@@ -125,6 +59,44 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
             text.Append("  ").Append(step).Append('\n');
         return text.ToString();
     }
+
+    // /etc and /var: the disk's own, or a ghost's, which are the disk's with all changes in memory.
+    private static RootStep[] State(RootConfig config, PhysicalRoot disk, DeploymentName name, string root, string run)
+    {
+        string etc = $"{disk.Path}/{name.Directory}/etc", var = $"{disk.Path}/{name.VarDirectory}", memory = $"{run}/{GhostMemory}";
+        return config.Ghost
+            ?
+            [
+                new RootStep.MountMemory(memory),
+                new RootStep.MountShadow(etc, $"{memory}/etc", $"{root}/etc"),
+                new RootStep.MountShadow(var, $"{memory}/var", $"{root}/var"),
+            ]
+            : [new RootStep.Bind(etc, $"{root}/etc", Writable: true), new RootStep.Bind(var, $"{root}/var", Writable: true)];
+    }
+
+    // All deployments of a stateroot share its /var, and an /etc that is kept for a way back may hold what shall be gone. The one that boots
+    // takes its defaults from its image, whose names are proven where the boot is sealed.
+    private static RootStep[] Reset(RootConfig config, PhysicalRoot disk, DeploymentName chosen, string root, string run)
+    {
+        bool left = disk.Leftovers.Contains(chosen.Os);
+        if (config.Ghost || (!config.FactoryReset && !left))
+            return [];
+        string at = $"{run}/sbox/disk", var = $"{at}/{chosen.VarDirectory}", bin = $"{at}/{ResetBin(chosen.Os)}";
+        EtcDefaults[] defaults = [.. disk.Deployments.Where(each => each.Name.Os == chosen.Os && each.IsWhole).Select(each => new EtcDefaults(
+            each.Name == chosen ? $"{root}/usr/etc" : $"{at}/{each.Name.Directory}/usr/etc", $"{at}/{each.Name.Directory}/etc"))];
+        return
+        [
+            .. config.FactoryReset ? [new RootStep.CountDown(chosen.Os, CountDownSeconds)] : Array.Empty<RootStep>(),
+            new RootStep.OpenDisk(disk.Path, at),
+            .. left ? [new RootStep.Discard(bin)] : Array.Empty<RootStep>(),
+            .. config.FactoryReset
+                ? [new RootStep.PrepareReset(bin, var, defaults), new RootStep.Exchange(bin, var, defaults), new RootStep.Discard(bin)] : Array.Empty<RootStep>(),
+            new RootStep.Detach(at),
+        ];
+    }
+
+    /// <summary>Where a reset puts what it makes and what it takes away, from the physical root.</summary>
+    internal static string ResetBin(string os) => $"ostree/deploy/{os}/.sbox-reset";
 
     private static FoundDeployment Choose(RootConfig config, PhysicalRoot disk)
     {

@@ -3,6 +3,7 @@ using Sbox.Image;
 using Sbox.Linux;
 using Sbox.Store;
 using Sbox.Sysroot;
+using Sbox.Tomb;
 
 namespace Sbox.Cli;
 
@@ -72,12 +73,32 @@ internal static class Remedies
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",
+        UnapprovedCommitException => "Nothing was deployed. Ask the missing signers to sign it where the branch is published. To take it all the same: sbox upgrade --unapproved",
+        ApprovalPolicyException => "sbox-approval.toml(5) tells what a policy may hold. It is part of the tree that runs: a new version mends it, and sbox upgrade --unapproved brings one",
         SealBrokenException => "Nothing leads to this deployment. It was signed for another machine's owner, or its files are not those that were signed: ask who publishes the branch",
+        Sbox.Image.TokenException => "Is the token there, is the key's name right (pkcs11-tool --list-objects), and is OpenSSL's pkcs11 provider or engine installed? Nothing was changed",
+        Sbox.Tomb.Sessions.SessionRefusedException { Users.Count: > 0 } or Sbox.Tomb.Sessions.TombInUseException =>
+            "Nothing was changed. End them and close it again; sbox tomb slam ends them and takes the tomb away at once",
+        Sbox.Tomb.Sessions.SessionRefusedException => "Nothing is lost: what was not saved stays where it is. sbox tomb status tells more",
+        Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
         SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",
+        NotATombException => "Look at --tomb again; to make a new tomb there: sbox tomb --tomb URL create",
+        TombExistsException => "Nothing was changed. Its snapshots: sbox tomb --tomb URL snapshots",
+        WrongPasswordException => "Nothing was changed. Another password may open it: its keys are listed by sbox tomb key list, for whoever knows one",
+        TombLockedException { Holder.Exclusive: true } => "Try again when it is done. A lock whose process died elsewhere goes away after 30 minutes, or at once with: sbox tomb unlock",
+        TombLockedException => "Someone saves or restores; try again when it is done",
+        TombLockLostException => "What was saved earlier is whole. The same command again does what is missing",
+        RolledBackException => "Ask whoever keeps the tomb. If you know why (a forget on another machine, a copy brought back), delete what this machine remembers: the file in ~/.local/state/sbox/tombs",
+        SnapshotNotFoundException => "The snapshots that there are: sbox tomb snapshots",
+        TombDamagedException or BlobMissingException => "What else is damaged: sbox tomb check --read-data. What can be saved: sbox tomb check --repair",
+        StoredFileMissingException => "What else is missing: sbox tomb check. What can be saved: sbox tomb check --repair",
+        TombSettingsException => "docs/tomb.md tells what the settings file may hold",
+        BackendException { IsTransient: true } => "The place does not answer as it should. What was uploaded is kept: the same command goes on from there",
+        BackendException => "Nothing that was whole is lost",
         LinuxException { Errno: Errno.EACCES or Errno.EPERM } => "This needs root: sudo sbox ...",
         LinuxException { Errno: Errno.ENOSPC } => "Nothing that was whole is lost. Free some space there and run the same command again.",
         LinuxException { Errno: Errno.EROFS } => "The file system is read-only. On a box, /usr and / always are; write below /etc, /var or /tmp.",

@@ -46,7 +46,7 @@ try
     if (planOnly)
         Console.Out.Write(plan);
     else
-        RootMounter.Execute(plan);
+        RootMounter.Execute(plan, static line => Say(line, exitCode: 0));
     return 0;
 }
 catch (NoRootException refusal)

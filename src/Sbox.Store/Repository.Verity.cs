@@ -10,8 +10,96 @@ namespace Sbox.Store;
 /// <param name="Supported">False where the file system or the kernel cannot; then nothing was.</param>
 public sealed record VeritySummary(long Enabled, long AlreadyEnabled, bool Supported);
 
+/// <summary>How many files of a repository are sealed.</summary>
+/// <param name="Sealed">Files that the kernel proves.</param>
+/// <param name="Total">Files, sealed or not; symbolic links are none.</param>
+/// <param name="Supported">False where the file system or the kernel cannot.</param>
+public sealed record VerityCoverage(long Sealed, long Total, bool Supported)
+{
+    /// <summary>Whether all are.</summary>
+    public bool IsWhole => Supported && Sealed == Total;
+
+    /// <summary>As a person reads it.</summary>
+    public override string ToString() => this switch
+    {
+        { Supported: false } => "the file system, or the kernel, has no fs-verity: no file can be sealed",
+        { IsWhole: true } => $"all {Total} files are sealed",
+        _ => $"{Sealed} of {Total} files are sealed",
+    };
+}
+
+/// <summary>How far the sealing of a repository's files has come.</summary>
+/// <param name="Done">Files that are sealed now.</param>
+/// <param name="Total">Files.</param>
+public readonly record struct VerityProgress(long Done, long Total);
+
 public sealed partial class Repository
 {
+    /// <summary>Counts the sealed files, by what stat says of each: nothing is opened but one.</summary>
+    public VerityCoverage CountVerity(CancellationToken cancel = default)
+    {
+        long total = 0, done = 0;
+        string? any = null;
+        foreach (ObjectName name in FileObjects())
+        {
+            cancel.ThrowIfCancellationRequested();
+            string path = name.LoosePath(Mode);
+            if (Verity.IsEnabled(Objects.Dir, path) is not { } isSealed)
+                continue;
+            total++;
+            done += isSealed ? 1 : 0;
+            any = path;
+        }
+
+        if (done > 0 || any is null)
+            return new VerityCoverage(done, total, Supported: any is not null);
+        using SafeFileHandle? file = Objects.Dir.TryOpenFile(any, out _); // one of them tells for all: they share a file system
+        return new VerityCoverage(done, total, Supported: file is not null && Verity.IsKnown(file));
+    }
+
+    /// <summary>Enables fs-verity on every file that lacks it, on all processors. May be cut short at any time and run again: what is sealed stays so.</summary>
+    /// <param name="idle">Take only what nobody else wants of processor and disk.</param>
+    /// <param name="progress">Told every now and then, from several threads.</param>
+    /// <param name="cancel">Looked at between files.</param>
+    /// <exception cref="LinuxException">The kernel refused for another reason than that it cannot: there is no room for a file's tree (ENOSPC), say.</exception>
+    public VeritySummary EnableVerityOnAll(bool idle, IProgress<VerityProgress>? progress = null, CancellationToken cancel = default)
+    {
+        List<ObjectName> files = [.. FileObjects().Where(name => Verity.IsEnabled(Objects.Dir, name.LoosePath(Mode)) is not null)];
+        List<ObjectName> open = [.. files.Where(name => Verity.IsEnabled(Objects.Dir, name.LoosePath(Mode)) == false)];
+        long enabled = 0, unsupported = 0, done = files.Count - open.Count;
+        using (var work = new ParallelWork<ObjectName>(Enable, static _ => { }, cancel))
+        {
+            foreach (ObjectName name in open)
+            {
+                if (Interlocked.Read(ref unsupported) > 0)
+                    break;
+                work.Add(name);
+            }
+
+            work.Finish();
+        }
+
+        return new VeritySummary(enabled, files.Count - open.Count, Supported: unsupported == 0);
+
+        void Enable(ObjectName name)
+        {
+            if (idle)
+                Priority.BeIdle();
+            using SafeFileHandle? file = Objects.Dir.TryOpenFile(name.LoosePath(Mode));
+            if (file is null)
+                return; // pruned meanwhile
+            if (Verity.TryEnable(file, Objects.PathOf(name)) == VerityState.Unsupported)
+                Interlocked.Increment(ref unsupported);
+            else
+                Interlocked.Increment(ref enabled);
+            long now = Interlocked.Increment(ref done);
+            if (now % 32 == 0 || now == files.Count)
+                progress?.Report(new VerityProgress(now, files.Count));
+        }
+    }
+
+    private IEnumerable<ObjectName> FileObjects() => EnumerateObjects().Where(static name => name.Type == ObjectType.File);
+
     /// <summary>Enables fs-verity on every regular file of a commit that lacks it. May be cut short at any time and run again.</summary>
     /// <param name="commit">The commit, all of it here.</param>
     /// <param name="cancel">Looked at between files.</param>

@@ -59,6 +59,14 @@ public sealed partial class Repository
     public ComposefsResult WriteComposefs(Checksum commit, Stream target, CancellationToken cancel = default, bool withVerity = true) =>
         new ComposefsTree(this, withVerity, cancel).Write(commit, target);
 
+    /// <summary>The fs-verity digest that a commit's composefs image would have, made of digests that are known already.</summary>
+    /// <param name="commit">The commit, all of it here.</param>
+    /// <param name="digestOf">The fs-verity digest of a file object; where it knows none, the file is read.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    /// <exception cref="ObjectMissingException">The commit is not all there.</exception>
+    public Checksum ComposefsDigest(Checksum commit, Func<Checksum, Checksum?> digestOf, CancellationToken cancel = default) =>
+        new ComposefsTree(this, withVerity: true, cancel, digestOf).Write(commit, Stream.Null).Digest;
+
     /// <summary>Checks that everything that refs and commits lead to is there and whole.</summary>
     /// <param name="options">What else to check or do.</param>
     /// <param name="progress">Told every now and then.</param>

@@ -204,8 +204,8 @@ public sealed class OstreeSysroot : IDisposable
         Root.Dispose();
     }
 
-    /// <summary>Reads again what is deployed.</summary>
-    internal void Reload()
+    /// <summary>Reads again what is deployed: others may have changed it.</summary>
+    public void Reload()
     {
         BootVersion = BootLinks.ReadVersion(Root);
         Deployments = BootLinks.ReadDeployments(Root, BootVersion);

@@ -55,6 +55,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
 public sealed record StatusReport(
     IReadOnlyList<DeploymentStatus> Deployments, FileSystemSpace Root, FileSystemSpace? Esp, bool? IsSettled, BootChoice? Choice)
 {
+    /// <summary>Whether the running system is a ghost: what changes in its /etc and /var is gone at power-off.</summary>
+    public bool IsGhost { get; init; }
+
     /// <summary>How far the running system is sealed; null where none of these runs.</summary>
     public SealStatus? Seal { get; init; }
 
@@ -93,6 +96,7 @@ public sealed record StatusReport(
             })],
             FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
         {
+            IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),
             Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
         };
     }

@@ -11,11 +11,12 @@ public sealed partial class RoomTests
         ["Sbox.Linux"] = [],
         ["Sbox.Boot"] = ["Sbox.Codecs", "Sbox.Linux"],
         ["Sbox.Store"] = ["Sbox.Codecs", "Sbox.Linux"],
-        ["Sbox.Integrity"] = ["Sbox.Store"],
+        ["Sbox.Tomb"] = ["Sbox.Codecs", "Sbox.Linux"],
+        ["Sbox.Integrity"] = ["Sbox.Store", "Sbox.Sysroot"],
         ["Sbox.Sysroot"] = ["Sbox.Store", "Sbox.Boot"],
         ["Sbox.Image"] = ["Sbox.Sysroot", "Sbox.Store"],
         ["Sbox.Initramfs"] = ["Sbox.Boot"],
-        ["Sbox.Cli"] = ["Sbox.Image", "Sbox.Integrity", "Sbox.Sysroot", "Sbox.Store"],
+        ["Sbox.Cli"] = ["Sbox.Image", "Sbox.Integrity", "Sbox.Sysroot", "Sbox.Store", "Sbox.Tomb"],
     };
 
     [Fact]

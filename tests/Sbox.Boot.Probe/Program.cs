@@ -1,5 +1,14 @@
 using Sbox.Boot;
 
+// --reset SYSROOT COMMAND-LINE: what sbox-root does, without the half minute in which a person could switch off.
+if (args is ["--reset", var disk, var line])
+{
+    RootConfig config = RootConfig.From(KernelArguments.Parse(line));
+    RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(disk, config.OstreeLink));
+    RootMounter.Execute(plan with { Steps = [.. plan.Steps.Where(static step => step is not RootStep.CountDown)] }, Console.Error.WriteLine);
+    return;
+}
+
 // What only a process of its own can show: SYSROOT FILE writes a file below a read-only mount, in a namespace that no other program sees.
 // Prints its arguments, as they survived, and what it found.
 PrivateMounts.Enter();

@@ -25,6 +25,19 @@ public sealed class EarlyBootTests : IDisposable
         Assert.Equal(matches, AliasPattern.Matches(pattern, modalias));
 
     [Fact]
+    public void What_the_stub_took_out_of_the_image_for_the_tpm_is_kept_where_systemd_looks_for_it()
+    {
+        string run = Directory.CreateDirectory($"{directory}/run").FullName;
+        StubFiles.Keep(directory, run);
+        Directory.CreateDirectory($"{directory}/.extra");
+        StubFiles.Keep(directory, run);
+        Assert.False(Directory.Exists($"{run}/systemd"));
+        File.WriteAllText($"{directory}/.extra/tpm2-pcr-signature.json", "{}");
+        StubFiles.Keep(directory, run);
+        Assert.Equal("{}", File.ReadAllText($"{run}/systemd/tpm2-pcr-signature.json"));
+    }
+
+    [Fact]
     public void Any_pattern_matches_what_the_same_regular_expression_matches()
     {
         Gen<string> letters = Gen.Char["ab"].Array[0, 8].Select(static text => new string(text));

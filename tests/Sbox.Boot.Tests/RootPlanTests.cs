@@ -31,6 +31,59 @@ public sealed class RootPlanTests
     }
 
     [Fact]
+    public void A_ghosts_plan_writes_nothing_to_the_disk_and_shadows_etc_and_var_in_memory()
+    {
+        string plan = RootPlan.Make(Config($"sbox.deployment={First} sbox.ghost"), Disk(Whole(First)) with { Leftovers = ["debian"] }).ToString();
+        string checkout = $"/sysroot/ostree/deploy/debian/deploy/{First.Commit}.0";
+        Assert.Contains(
+            $"""
+              mount tmpfs at /run/sbox/ghost: what changes lives there, never swapped, until power-off
+              mount overlay at /run/sbox/root/etc: {checkout}/etc as it is, changes to /run/sbox/ghost/etc
+              mount overlay at /run/sbox/root/var: /sysroot/ostree/deploy/debian/var as it is, changes to /run/sbox/ghost/var
+
+            """, plan, StringComparison.Ordinal);
+        foreach (string change in (string[])["writable", "delete", "seal "])
+            Assert.DoesNotContain(change, plan, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_factory_reset_counts_down_makes_the_new_whole_exchanges_and_deletes_the_old_before_etc_and_var_are_mounted()
+    {
+        string plan = RootPlan.Make(Config($"sbox.deployment={First} sbox.factory-reset"), Disk(Whole(First), Whole(Second), Whole(First with { Os = "other" }))).ToString();
+        const string deploy = "/run/sbox/disk/ostree/deploy/debian", bin = $"{deploy}/.sbox-reset";
+        string other = $"{deploy}/deploy/{Second.Commit}.1";
+        Assert.Contains(
+            $"""
+              detach /run/sbox/image
+              count down 30 s on the console: switched off until then, the machine keeps all it has
+              bind /sysroot at /run/sbox/disk, writable, for the next steps
+              make an empty {deploy}/var in {bin}, and copies of /run/sbox/root/usr/etc, {other}/usr/etc
+              exchange them with {deploy}/var, {deploy}/deploy/{First.Commit}.0/etc, {other}/etc
+              delete {bin} and all in it
+              detach /run/sbox/disk
+              bind /sysroot/
+
+            """.TrimEnd('\n', '\r'), plan, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_a_reset_that_was_cut_left_aside_is_deleted_by_the_next_boot_and_by_the_next_reset_first()
+    {
+        PhysicalRoot disk = Disk(Whole(First)) with { Leftovers = ["debian"] };
+        const string delete = "  bind /sysroot at /run/sbox/disk, writable, for the next steps\n  delete /run/sbox/disk/ostree/deploy/debian/.sbox-reset and all in it\n";
+        Assert.Contains($"{delete}  detach /run/sbox/disk\n", RootPlan.Make(Config($"sbox.deployment={First}"), disk).ToString(), StringComparison.Ordinal);
+        Assert.Contains($"{delete}  make an empty ", RootPlan.Make(Config($"sbox.deployment={First} sbox.factory-reset"), disk).ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("delete", RootPlan.Make(Config($"sbox.deployment={First}"), disk with { Leftovers = ["other"] }).ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("sbox.ghost sbox.factory-reset", "so it cannot empty it")]
+    [InlineData("sbox.ghost=no", "sbox.ghost=no on the kernel command line: it takes no value")]
+    [InlineData("sbox.factory-reset=yes", "it takes no value")]
+    public void A_ghost_or_reset_that_is_not_understood_is_neither_guessed_nor_ignored(string arguments, string words) =>
+        Assert.Contains(words, Refusal($"sbox.deployment={First} {arguments}", Disk(Whole(First))), StringComparison.Ordinal);
+
+    [Fact]
     public void The_deployments_own_argument_goes_before_the_ostree_link()
     {
         PhysicalRoot disk = Disk(Whole(First), Whole(Second)) with { OstreeLinkTarget = Second };

@@ -73,7 +73,8 @@ public sealed class TinyBox : IDisposable
 
     public void Dispose() => Directory.Delete(directory, recursive: true);
 
-    private static string Built(string project, string assembly)
+    /// <summary>A program of the source tree as it was built beside these tests.</summary>
+    public static string Built(string project, string assembly)
     {
         // artifacts/bin/Sbox.Boot.Tests/debug/ -> artifacts/bin/PROJECT/debug/
         string own = AppContext.BaseDirectory.TrimEnd('/');

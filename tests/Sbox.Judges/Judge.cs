@@ -36,6 +36,12 @@ public sealed class Judge
     /// <summary>fsck.erofs of the host.</summary>
     public static Judge FsckErofs { get; } = OnPath("fsck.erofs");
 
+    /// <summary>restic of Debian trixie (0.18).</summary>
+    public static Judge Restic { get; } = new(Path.Combine(Cache, "judges", "tomb", "usr/bin/restic"));
+
+    /// <summary>restic-rest-server of Debian trixie (0.13).</summary>
+    public static string ResticRestServer { get; } = Path.Combine(Cache, "judges", "tomb", "usr/bin/restic-rest-server");
+
     /// <summary>Where the judges of the newer Debian are unpacked.</summary>
     public static string Root => Environment.GetEnvironmentVariable("SBOX_JUDGES") ?? Path.Combine(Cache, "judges", "current");
 
@@ -58,7 +64,8 @@ public sealed class Judge
         string libraries = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64
             ? "usr/lib/aarch64-linux-gnu"
             : "usr/lib/x86_64-linux-gnu";
-        return new Judge(Path.Combine(Root, loader), "--library-path", Path.Combine(Root, libraries), Path.Combine(Root, path));
+        // Programs of systemd have a library of their own, in a directory below.
+        return new Judge(Path.Combine(Root, loader), "--library-path", $"{Path.Combine(Root, libraries)}:{Path.Combine(Root, libraries, "systemd")}", Path.Combine(Root, path));
     }
 
     /// <summary>Runs it and returns its standard output.</summary>
@@ -79,7 +86,7 @@ public sealed class Judge
     /// <exception cref="InvalidOperationException">It is missing.</exception>
     public Verdict Ask(string? directory, string? input, string[] arguments)
     {
-        foreach (string part in command.Where(static part => part.StartsWith('/')))
+        foreach (string part in command.Where(static part => part.StartsWith('/') && !part.Contains(':', StringComparison.Ordinal)))
         {
             if (!Path.Exists(part))
                 throw new InvalidOperationException($"a judge is missing: {part}; ./test unpacks it (tests/make-judges)");

@@ -89,7 +89,7 @@ public sealed class KilledUpgradeTests(ITestOutputHelper output)
         var versions = new List<string>();
         foreach (string uki in Directory.GetFiles($"{box}/esp/EFI/Linux", "*.efi"))
         {
-            string line = Encoding.UTF8.GetString(UnifiedKernelImage.Read(File.ReadAllBytes(uki)).Single(static section => section.Name == ".cmdline").Content.Span).TrimEnd('\0', '\n');
+            string line = Encoding.UTF8.GetString(UnifiedKernelImage.Read(File.ReadAllBytes(uki)).First(static section => section.Name == ".cmdline").Content.Span).TrimEnd('\0', '\n');
             Assert.True(DeploymentName.TryParse(KernelArguments.Parse(line).Get("sbox.deployment")!, out DeploymentName name), line);
             string deployment = $"{box}/root/{name.Directory}";
             foreach (string part in (string[])[".ostree.cfs", "etc/passwd", "usr/lib/os-release", "usr/bin/sbox"])

@@ -7,14 +7,15 @@ namespace Sbox.Tour.Tests;
 [Collection("machine")]
 public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : IClassFixture<SealedBox>
 {
-    private static readonly TimeSpan FirmwareLimit = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan ChangeLimit = TimeSpan.FromMinutes(15);
+    private static readonly TimeSpan FirmwareLimit = TimeSpan.FromMinutes(5), CheckLimit = TimeSpan.FromMinutes(5);
 
     [Fact, Trait("Category", "Slow")]
-    public void A_sealed_disk_enrolls_its_owners_keys_by_itself_boots_signed_and_verifies_every_file()
+    public async Task A_sealed_box_enrolls_its_owners_keys_verifies_every_file_and_opens_an_encrypted_disk_through_upgrade_ghost_rollback_and_until_it_begins_anew()
     {
         string overlay = box.Overlay("first");
         SealedBox.FlipBit(overlay, box.Disk, box.FirstByte(box.ObjectOf(SealedBox.DamagedFile)));
-        using Sbox.Vm.Vm vm = box.Start("first", enrolled: false);
+        using Sbox.Vm.Vm vm = box.Start("first", enrolled: false, box.EncryptedDisk());
         vm.WaitForLogin(SealedBox.BootLimit);
         output.WriteLine($"power-on, enrolling, second start, login: {vm.Timings}");
         Assert.Contains("Enrolling", vm.Console.Text, StringComparison.Ordinal);
@@ -38,7 +39,149 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         // Nobody writes to an object, root neither.
         string target = "/sysroot" + box.ObjectOf("/usr/bin/less");
         Assert.NotEqual(0, vm.Run($"unshare -m sh -c 'mount -o remount,rw /sysroot; echo x >>{target}'").ExitCode);
+        Proves(vm);
+
+        EncryptsToTheOwnersKey(vm);
+        string second = box.PublishSecond();
+        await Upgrades(vm, second);
+        DiskIsOpen(vm);
+        Assert.Contains("Version 1 runs after a reboot", vm.Run("sbox rollback", ChangeLimit).OrThrow(), StringComparison.Ordinal);
+        BootOnce(vm, second, "ghost");
+        KeepsNothingAsGhost(vm);
+        DiskIsOpen(vm);
+        vm.Reboot(SealedBox.BootLimit);
+        RunsSealed(vm, box.Commit);
+        DiskIsOpen(vm);
+        Assert.Equal("letter", vm.Run("cat /home/alice/letter && test ! -e /var/ghost && test ! -e /etc/ghost").OrThrow());
+        LearnsANewKey(vm);
+        BootOnce(vm, box.Commit, "factory-reset");
+        BeginsAnew(vm);
+        SeesAnotherObject(vm, target);
         vm.PowerDown(SealedBox.BootLimit);
+    }
+
+    // What the box says of itself while one bit of one file is turned around on its disk.
+    private void Proves(Sbox.Vm.Vm vm)
+    {
+        CommandResult proof = vm.Run("sbox prove --receipt=/tmp/receipt --nonce=0badcafe", CheckLimit);
+        output.WriteLine(proof.Output);
+        foreach (string fact in (string[])["firmware", "kernel", "command-line", "uki", "root", "mounts", "modules", "etc"])
+            Assert.Matches($"ok +{fact} ", proof.Output);
+        Assert.Matches("unchecked approval .*nothing says who must have signed", proof.Output);
+        Assert.Equal(3, proof.ExitCode); // nothing is wrong, and this tree has no policy of approval
+        Assert.Matches("ok +signature .*ok +nonce .*ok +quote", vm.Run("sbox prove --check=/tmp/receipt --nonce=0badcafe", CheckLimit).Output.ReplaceLineEndings(" "));
+
+        Assert.Matches("all [0-9]+ files are sealed", vm.Run("sbox status", CheckLimit).OrThrow());
+        // At idle priority: it may still be looking.
+        vm.Run("sh -c 'until test -e /var/lib/sbox/verity.done; do systemctl is-failed --quiet sbox-verity && exit 1; sleep 1; done'", CheckLimit).OrThrow();
+        CommandResult quick = vm.Run("sbox verify", CheckLimit), deep = vm.Run("sbox verify --deep --full-speed", SealedBox.BootLimit);
+        output.WriteLine(deep.Output);
+        Assert.Equal((0, 1), (quick.ExitCode, deep.ExitCode)); // the kernel's word stands for the bytes that nobody read
+        Assert.Contains($"that is {SealedBox.DamagedFile} of debian/", deep.Output, StringComparison.Ordinal);
+        Assert.Contains(", 1 faults;", deep.Output, StringComparison.Ordinal);
+    }
+
+    // Root puts another file in an object's place, and then has the kernel hold it to its own digest.
+    private void SeesAnotherObject(Sbox.Vm.Vm vm, string target)
+    {
+        vm.Run("systemctl stop sbox-watch").OrThrow(); // it would undo the mount
+        vm.Run($"unshare -m sh -ec 'mount -o remount,rw /sysroot; cp -p {target} {target}.x; printf x | dd of={target}.x conv=notrunc status=none; mv {target}.x {target}'").OrThrow();
+        Assert.Contains("Input/output error", vm.Run("sync; echo 3 >/proc/sys/vm/drop_caches; cat /usr/bin/less >/dev/null").Output, StringComparison.Ordinal);
+        CommandResult lacks = vm.Run("sbox verify", CheckLimit);
+        Assert.Contains("the content of 1 files was not looked at", lacks.Output, StringComparison.Ordinal);
+        Assert.Equal(3, lacks.ExitCode);
+        Assert.Contains("Sealed 1 files", vm.Run("sbox verity", CheckLimit).OrThrow(), StringComparison.Ordinal);
+        CommandResult other = vm.Run("sbox verify", CheckLimit), proof = vm.Run("sbox prove", CheckLimit);
+        output.WriteLine($"{other.Output}\n{proof.Output}");
+        Assert.Contains("and the commit's files give", other.Output, StringComparison.Ordinal);
+        Assert.Matches("wrong +root .*and the commit's files give", proof.Output);
+        Assert.Equal((1, 1), (other.ExitCode, proof.ExitCode));
+    }
+
+    // As an owner does it by hand: the box has the key and the signatures from its UKI.
+    private void EncryptsToTheOwnersKey(Sbox.Vm.Vm vm)
+    {
+        vm.GuestBootTimes(); // waits until everything was started
+        Assert.Equal(box.Measured().ToString(), vm.Run("cat /sys/class/tpm/tpm0/pcr-sha256/11").OrThrow().ToLowerInvariant());
+        Assert.Equal(File.ReadAllText(Path.Combine(box.Keys, "pcr.pub")).Trim(), vm.Run("cat /run/systemd/tpm2-pcr-public-key.pem").OrThrow().Trim());
+        // Exactly the file's bytes: cryptsetup took them all.
+        vm.Run("printf 'of a test\\n' >/run/passphrase").OrThrow();
+        output.WriteLine(vm.Run(
+            "systemd-cryptenroll --unlock-key-file=/run/passphrase --tpm2-device=auto --tpm2-public-key=/run/systemd/tpm2-pcr-public-key.pem --tpm2-public-key-pcrs=11 --tpm2-pcrs=7 /dev/vdb "
+            + "&& systemd-cryptenroll --unlock-key-file=/run/passphrase --recovery-key --wipe-slot=password /dev/vdb && systemd-cryptenroll /dev/vdb", ChangeLimit).OrThrow());
+        // Now, long after the moments for which there is a signature, the TPM keeps the key even from root.
+        Assert.NotEqual(0, vm.Run("systemd-cryptsetup attach data /dev/vdb - tpm2-device=auto,headless=true", ChangeLimit).ExitCode);
+        vm.Run("echo 'data /dev/vdb - tpm2-device=auto,headless=true' >>/etc/crypttab").OrThrow();
+    }
+
+    // The firmware judges whether the owner's KEK signed it.
+    private void LearnsANewKey(Sbox.Vm.Vm vm)
+    {
+        const string sizes = "stat -c %s /sys/firmware/efi/efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f";
+        string before = vm.Run(sizes).OrThrow(), text = Convert.ToBase64String(box.RotateKeys());
+        foreach (char[] part in text.Chunk(2000))
+            vm.Run($"printf %s '{new string(part)}' >>/run/update.base64").OrThrow();
+        vm.Run("base64 -d /run/update.base64 >/run/db.update.auth").OrThrow();
+        output.WriteLine(vm.Run("sbox keys apply db /run/db.update.auth").OrThrow());
+        Assert.True(int.Parse(vm.Run(sizes).OrThrow()) > int.Parse(before) + 700, before);
+        // One changed bit, and it is nobody's word.
+        vm.Run("printf '\\377' | dd of=/run/db.update.auth bs=1 seek=400 conv=notrunc 2>/dev/null").OrThrow();
+        output.WriteLine(vm.Run("sbox keys apply db /run/db.update.auth").Output);
+        Assert.NotEqual(0, vm.Run("sbox keys apply db /run/db.update.auth").ExitCode);
+    }
+
+    private void DiskIsOpen(Sbox.Vm.Vm vm)
+    {
+        output.WriteLine(vm.Run("journalctl -b -o cat -u systemd-cryptsetup@data.service | tail -n 5; findmnt -n -o OPTIONS /").Output);
+        vm.Run("test -b /dev/mapper/data").OrThrow();
+    }
+
+    private async Task Upgrades(Sbox.Vm.Vm vm, string second)
+    {
+        vm.Run("useradd --create-home --shell /bin/bash alice && echo letter >/home/alice/letter && echo changed >>/etc/profile").OrThrow();
+        await using FileServer server = await FileServer.Start(box.Repository, port: 0);
+        output.WriteLine(vm.Run($"sbox upgrade --url http://10.0.2.2:{server.Port}", ChangeLimit).OrThrow());
+        vm.Reboot(SealedBox.BootLimit);
+        RunsSealed(vm, second);
+        vm.Run("command -v tree").OrThrow();
+    }
+
+    // By the menu's entry, as a person chooses it: each entry's command line is signed, and its own.
+    private static void BootOnce(Sbox.Vm.Vm vm, string commit, string profile)
+    {
+        const string variable = "/sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        vm.Run($@"{{ printf '\a\0\0\0'; printf 'debian-{commit[..12]}.0.efi@{profile}\0' | LC_ALL=C sed -z 's/./&\x00/g; s/$/\x00/' ; }} | dd iflag=fullblock bs=4096 of={variable} && od -c {variable} | tail -n 3").OrThrow();
+        Assert.Contains("\"next-once\":{", vm.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);
+        vm.Reboot(SealedBox.BootLimit);
+    }
+
+    private static void KeepsNothingAsGhost(Sbox.Vm.Vm vm)
+    {
+        Assert.Contains("Ghost: this boot keeps nothing", vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
+        Assert.Contains("\"sealed\":true", vm.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);
+        Assert.Equal("letter", vm.Run("cat /home/alice/letter").OrThrow());
+        vm.Run("echo ghost >/var/ghost && echo ghost >/etc/ghost && rm /home/alice/letter && sync").OrThrow();
+        Assert.Contains("this boot is a ghost", vm.Run("sbox upgrade").Output, StringComparison.Ordinal);
+        Assert.Equal("", vm.Run("systemctl --failed --no-legend --plain").OrThrow());
+    }
+
+    private void BeginsAnew(Sbox.Vm.Vm vm)
+    {
+        output.WriteLine(string.Join('\n', vm.Console.Text.Split('\n').Where(static line => line.Contains("factory reset", StringComparison.Ordinal))));
+        Assert.Contains("factory reset in 5 s", vm.Console.Text, StringComparison.Ordinal);
+        // What the ghost did was gone with it, and all else went now.
+        vm.Run("test ! -e /home/alice && ! id alice && ! grep data /etc/crypttab && ! grep changed /etc/profile").OrThrow();
+        Assert.Equal("", vm.Run("systemctl --failed --no-legend --plain").OrThrow());
+    }
+
+    private static void RunsSealed(Sbox.Vm.Vm vm, string commit)
+    {
+        string status = vm.Run("sbox status --json").OrThrow();
+        Assert.Contains("\"seal\":{\"sealed\":true", status, StringComparison.Ordinal);
+        Assert.Contains("\"settled\":true", status, StringComparison.Ordinal);
+        Assert.Contains($"sbox.commit={commit}", vm.Run("cat /proc/cmdline").OrThrow(), StringComparison.Ordinal);
+        Assert.Contains("verity=require", vm.Run("grep ' / / ' /proc/self/mountinfo").OrThrow(), StringComparison.Ordinal);
+        vm.Run("cat /usr/bin/less >/dev/null").OrThrow();
     }
 
     [Fact, Trait("Category", "Slow")]

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using Sbox.Codecs;
+using Sbox.Codecs.Uki;
 using Sbox.Judges;
 using Sbox.Tour;
 using Sbox.Vm;
@@ -35,7 +37,17 @@ public sealed class SealedBox : IDisposable
         Tools.Sbox("keys", "init", Keys, "--owner", "Test", "--passphrase-file", Of("passphrase"));
         Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", image.First);
         CommandLine = Field(Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), "--json", image.Ref), "command-line");
-        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--output", Disk, image.Ref);
+        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--output", Disk, "--remote-url", "http://10.0.2.2", image.Ref);
+    }
+
+    /// <summary>Publishes version 2, sealed by the same keys.</summary>
+    /// <returns>Its commit.</returns>
+    public string PublishSecond()
+    {
+        Tools.Ostree($"--repo={Repository}", "pull-local", image.Builds, image.Second);
+        Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), image.Second);
+        Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", "--force", image.Second);
+        return image.Second;
     }
 
     public Tools Tools { get; }
@@ -53,6 +65,32 @@ public sealed class SealedBox : IDisposable
 
     public string Of(string name) => Path.Combine(directory, name);
 
+    /// <summary>Makes a new db key, after which nothing must be sealed by the old one alone.</summary>
+    /// <returns>What tells a box's firmware.</returns>
+    public byte[] RotateKeys()
+    {
+        Tools.Sbox("keys", "rotate", Keys, "--passphrase-file", Of("passphrase"));
+        return File.ReadAllBytes(Path.Combine(Keys, "db.update.auth"));
+    }
+
+    /// <summary>A LUKS2 volume with one passphrase, of a disk beside the box's.</summary>
+    public string EncryptedDisk()
+    {
+        string disk = Of("data.img");
+        using (FileStream file = File.Create(disk))
+            file.SetLength(64 << 20);
+        Judge.OnPath("cryptsetup").Run("luksFormat", "--batch-mode", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", disk, Of("passphrase"));
+        return disk;
+    }
+
+    /// <summary>What a TPM's register 11 holds when version 1 has booted by the menu's first entry, and all of its services run.</summary>
+    public Checksum Measured()
+    {
+        Judge.OnPath("mcopy").Run("-n", "-o", "-i", $"{Disk}@@1048576", $"::/EFI/Linux/debian-{Commit[..12]}.0.efi", Of("measured.efi"));
+        Checksum entry = BootMeasurement.OfEntries(UnifiedKernelImage.Read(File.ReadAllBytes(Of("measured.efi"))))[0];
+        return BootMeasurement.After(BootMeasurement.After(entry, "sysinit"), "ready");
+    }
+
     /// <summary>Where the root partition begins on the disk.</summary>
     public long RootOffset => long.Parse(Judge.OnPath("sfdisk").Run("--json", Disk).Split("\"start\": ")[2].Split(',')[0]) * 512;
 
@@ -60,12 +98,15 @@ public sealed class SealedBox : IDisposable
     /// <param name="name">Its directory.</param>
     /// <param name="enrolled">Whether its firmware has the owner's keys already.</param>
     /// <param name="more">More arguments for QEMU.</param>
-    public Sbox.Vm.Vm Start(string name, bool enrolled, params string[] more)
+    public Sbox.Vm.Vm Start(string name, bool enrolled, params string[] more) => Start(name, enrolled, dataDisk: null, more);
+
+    /// <summary>A machine of its own, with a second disk and a TPM.</summary>
+    public Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, params string[] more)
     {
         Directory.CreateDirectory(Of(name));
         if (enrolled)
             File.Copy(EnrolledVariables(), Of($"{name}/vars.qcow2"));
-        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), Disk) { SecureBoot = true, Patient = false, MoreArguments = more });
+        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), Disk) { SecureBoot = true, Patient = false, MoreArguments = more, Tpm = dataDisk is not null, DataDisk = dataDisk });
     }
 
     // Once for all tests: power-on in setup mode until the boot loader has enrolled and the firmware starts again.

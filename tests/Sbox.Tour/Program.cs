@@ -1,10 +1,11 @@
+using System.Globalization;
 using Sbox.Tour;
 using Sbox.Vm;
 
-// Sbox.Tour tour|console|boot|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
-if (args is not [("tour" or "console" or "boot" or "image") and var how, var root, var cache, .. var rest])
+// Sbox.Tour tour|console|boot|seal|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
+if (args is not [("tour" or "console" or "boot" or "seal" or "image") and var how, var root, var cache, .. var rest])
 {
-    Console.Error.WriteLine("Sbox.Tour tour|console|boot|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
+    Console.Error.WriteLine("Sbox.Tour tour|console|boot|seal|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
     return 2;
 }
 
@@ -23,6 +24,15 @@ try
     if (how == "boot")
     {
         string page = new BootComparison(image, new Tools(root), Path.Combine(cache, "bench", "boot"), rounds: 3).Run();
+        Console.Out.Write(page);
+        if (rest is [var file])
+            File.WriteAllText(file, page);
+        return 0;
+    }
+
+    if (how == "seal")
+    {
+        string page = new SealComparison(image, new Tools(root), Path.Combine(cache, "bench", "seal"), int.Parse(Environment.GetEnvironmentVariable("SBOX_ROUNDS") ?? "3", CultureInfo.InvariantCulture)).Run();
         Console.Out.Write(page);
         if (rest is [var file])
             File.WriteAllText(file, page);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 
 namespace Sbox.Vm;
@@ -17,10 +18,10 @@ internal static class QemuArguments
         var arguments = new List<string>
         {
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", options.SecureBoot ? "q35,smm=on" : "q35", "-m", $"{options.MemoryMiB}", "-smp", $"{ProcessorsOf(options)}",
+            "-machine", MachineOf(options), "-m", $"{options.MemoryMiB}", "-smp", $"{ProcessorsOf(options)}",
             "-device", "virtio-rng-pci",
         };
-        arguments.AddRange(Accelerator());
+        arguments.AddRange(Accelerator(options));
         arguments.AddRange(Disk(options));
         arguments.AddRange(options.Kernel is null ? Firmware(options) : DirectKernel(options, options.Kernel));
         if (options.Network)
@@ -34,18 +35,55 @@ internal static class QemuArguments
                 "-chardev", $"socket,id=serial0,path={sockets}/serial,server=on,wait=on", "-serial", "chardev:serial0",
                 "-qmp", $"unix:{sockets}/qmp,server=on,wait=off",
             ]);
+        if (options.Tpm)
+            arguments.AddRange(["-chardev", $"socket,id=tpm,path={sockets}/tpm", "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"]);
+        if (options.DataDisk is { } data)
+            arguments.AddRange(["-drive", $"if=virtio,format=raw,cache=writeback,file={data}"]);
         arguments.AddRange(options.MoreArguments);
         return arguments;
     }
 
     // Emulation (TCG): Haswell has all that Debian asks for; "max" made the guest's kernel oops now and then.
-    private static string[] Accelerator() => CanOpen("/dev/kvm")
-        ? ["-accel", "kvm", "-cpu", "host"]
+    private static string[] Accelerator(VmOptions options) => KvmProcessor(options) is { } processor
+        ? ["-accel", "kvm", "-cpu", processor]
         : ["-accel", "tcg,thread=multi", "-cpu", "Haswell-v4"];
+
+    private static string MachineOf(VmOptions options) => options.SecureBoot ? "q35,smm=on" : "q35";
+
+    // A hypervisor in a hypervisor may lend a part of the processor only: no system management mode, or registers that cannot be set.
+    private static string? KvmProcessor(VmOptions options) => KvmProcessors.GetOrAdd(MachineOf(options), static machine => !CanOpen("/dev/kvm") ? null
+        : ((string[])["host", "host,-arch-capabilities"]).FirstOrDefault(processor => Starts("-machine", machine, "-accel", "kvm", "-cpu", processor)));
+
+    private static readonly ConcurrentDictionary<string, string?> KvmProcessors = new();
+
+    private static bool Starts(params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Program, ["-S", "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "stdio", .. arguments])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using Process? qemu = Process.Start(start);
+        if (qemu is null)
+            return false;
+        try
+        {
+            qemu.StandardInput.WriteLine("quit");
+            qemu.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It has ended already: its exit code says so.
+        }
+
+        qemu.WaitForExit();
+        return qemu.ExitCode == 0;
+    }
 
     // Emulated processors that run on threads of their own now and then execute code that the guest's kernel has patched since (static keys,
     // function tracing): "Oops: int3" in about one boot of twelve where the sentinel runs. One processor has nobody to race with.
-    private static int ProcessorsOf(VmOptions options) => CanOpen("/dev/kvm") ? options.Processors : 1;
+    private static int ProcessorsOf(VmOptions options) => KvmProcessor(options) is not null ? options.Processors : 1;
 
     private static string[] Disk(VmOptions options)
     {

@@ -48,6 +48,8 @@ public sealed class Vm : IDisposable
         try
         {
             IReadOnlyList<string> arguments = QemuArguments.For(options, sockets);
+            if (options.Tpm)
+                SoftwareTpm.Start(options.Directory, $"{sockets}/tpm");
             var clock = Stopwatch.StartNew();
             Process qemu = Launch(arguments, options);
             if (options.Interactive)
@@ -57,10 +59,15 @@ public sealed class Vm : IDisposable
                 var console = new SerialConsole(Connect($"{sockets}/serial", qemu), Path.Combine(options.Directory, "console.log"), clock);
                 return new Vm(qemu, console, new Qmp(Connect($"{sockets}/qmp", qemu)), clock);
             }
-            catch
+            catch (Exception failure)
             {
+                // It makes its sockets first and looks at its disks next: what it says then would be lost.
+                bool ended = qemu.WaitForExit(TimeSpan.FromSeconds(1));
                 qemu.Kill();
+                string words = ended ? qemu.StandardError.ReadToEnd().Trim() : "";
                 qemu.Dispose();
+                if (failure is not VmException && words.Length > 0)
+                    throw new VmException($"{QemuArguments.Program} did not start: {words}");
                 throw;
             }
         }

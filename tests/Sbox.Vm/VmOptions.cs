@@ -38,6 +38,12 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>Whether the firmware is the one that checks signatures; its variables begin in setup mode, without keys.</summary>
     public bool SecureBoot { get; init; }
 
+    /// <summary>Whether a TPM is there (swtpm); its state lives in the machine's directory.</summary>
+    public bool Tpm { get; init; }
+
+    /// <summary>A second disk, written in place; null for none.</summary>
+    public string? DataDisk { get; init; }
+
     /// <summary>The format of <see cref="Disk"/>: raw, or qcow2 for the changes of another machine to be looked through.</summary>
     public string DiskFormat { get; init; } = "raw";
 

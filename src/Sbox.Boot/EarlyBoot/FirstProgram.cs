@@ -53,6 +53,7 @@ public static class FirstProgram
             throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
         }
 
+        StubFiles.Keep("/", "/run");
         string init = arguments.Get("init") ?? "/sbin/init";
         try
         {
@@ -74,7 +75,7 @@ public static class FirstProgram
         MountPhysicalRoot(disk, config);
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
-        RootMounter.Execute(plan);
+        RootMounter.Execute(plan, say);
     }
 
     private static ProbedDisk WaitFor(string root, Drivers drivers, Action<string> say)

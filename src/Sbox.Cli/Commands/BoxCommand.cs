@@ -21,6 +21,9 @@ internal sealed class Box : IDisposable
     /// <summary>What it accepts; null where it is not sealed. A machine answers for itself; a box in directories is what its EFI partition says.</summary>
     public SealPolicy? Seal => mounts is null ? SealPolicy.OfEsp(Esp) : SealPolicy.OfMachine(Sysroot.BootArguments, Esp);
 
+    /// <summary>Whether it is what this machine runs.</summary>
+    public bool IsThisMachine => mounts is not null;
+
     /// <summary>Where its ESP is; null where none is to be written or looked at.</summary>
     public string? Esp { get; }
 
@@ -35,9 +38,26 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, parsed.GetValue(esp));
         if (Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
             throw new Finding("only root may change what this box boots", "sudo sbox ...");
+        RefuseGhost();
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
         return new Box(OstreeSysroot.Open(path), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
+    }
+
+    /// <summary>
+    /// Opens a box to write to its physical root, and to nothing that boots it. The running box is opened in a mount namespace of this process's
+    /// own, so this may replace the process by itself, as <see cref="ToChange"/>.
+    /// </summary>
+    public static Box ToWrite(string path)
+    {
+        if (!IsRunning(path))
+            return new Box(OstreeSysroot.Open(path), null, null);
+        if (!Environment.IsPrivilegedProcess)
+            throw new Finding("only root may write to this box's disk", "sudo sbox ...");
+        RefuseGhost();
+        PrivateMounts.Enter();
+        PrivateMounts mounts = PrivateMounts.Open(path);
+        return new Box(OstreeSysroot.Open(path), mounts, null);
     }
 
     /// <summary>
@@ -76,10 +96,25 @@ internal sealed class Box : IDisposable
         mounts?.Dispose();
     }
 
-    private static bool IsRunning(string path)
+    private static void RefuseGhost()
+    {
+        if (RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
+            throw new Finding("this boot is a ghost: it keeps nothing, and the disk stays as it is", "Reboot into the menu's entry 'normal', and type the command there");
+    }
+
+    /// <summary>Refuses a directory that is no box's physical root.</summary>
+    /// <exception cref="Finding">It is none.</exception>
+    public static void RequireSysroot(string path)
     {
         if (!Directory.Exists($"{path}/ostree/deploy"))
             throw new Finding($"{path}: no ostree/deploy: this machine is no box", "Name the physical root of one with --sysroot=PATH, and its EFI partition with --esp=PATH");
+    }
+
+    /// <summary>Whether a physical root is that of the machine this runs on.</summary>
+    /// <exception cref="Finding">It is no box's.</exception>
+    public static bool IsRunning(string path)
+    {
+        RequireSysroot(path);
         return Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)) == "/sysroot";
     }
 }

@@ -17,33 +17,43 @@ internal static class KeysCommand
         var keys = new DocumentedCommand("keys", "Make and show the keys of a box's owner");
         keys.Subcommands.Add(Init());
         keys.Subcommands.Add(Show());
+        keys.Subcommands.Add(KeyChangeCommands.Rotate());
+        keys.Subcommands.Add(KeyChangeCommands.Revoke());
+        keys.Subcommands.Add(KeyChangeCommands.Apply());
         return keys;
     }
+
+    internal const string TokenWords =
+        "With --db-token, the key that signs what boots is an RSA key of 2048 bits on a PKCS#11 token (a smart card, an HSM), made there beforehand, which signs there and never leaves it. The token's PIN is the passphrase, "
+        + "unless the URI has pin-source=FILE. OpenSSL opens it by its provider pkcs11 (Debian: pkcs11-provider), else by the engine of that name (libengine-pkcs11-openssl).";
+
+    internal static Option<string?> Token() => new("--db-token") { Description = "The key on a PKCS#11 token that signs what boots, as RFC 7512 names it", HelpName = "URI" };
 
     private static Command Init()
     {
         var directory = new Argument<string>("DIR") { Description = "Where the keys go; made if missing" };
         var owner = new Option<string>("--owner") { Description = "The name in the certificates", HelpName = "NAME", DefaultValueFactory = static _ => "sbox" };
+        Option<string?> token = Token();
         Option<string?> passphrase = PassphraseReader.Option();
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("init", "Make an owner's keys")
         {
             Details =
             [
-                "PK, KEK and db are what a machine's firmware knows its owner by; db signs what boots. tree signs commits. Each is made here, and none is anyone else's.",
-                "Private keys (*.key) are PEM files encrypted with the passphrase; what a box needs of them (*.auth, *.crt, tree.pub) is public. Keep the directory off the box: "
+                "PK, KEK and db are what a machine's firmware knows its owner by; db signs what boots. tree signs commits; pcr signs what a TPM has measured when it may give out a disk's key. Each is made here, and none is anyone else's.",
+                "Private keys (*.key) are PEM files encrypted with the passphrase; what a box needs of them (*.auth, *.crt, tree.pub, pcr.pub) is public. Keep the directory off the box: "
                 + "nobody needs it there. Keys that are there already are never written over.",
-                "Keys on PKCS#11 tokens are not supported yet.",
+                TokenWords,
             ],
             Examples = [new Example("Keys in ~/box-keys", "sbox keys init ~/box-keys --owner 'Ada'")],
-        }.With(directory, owner, passphrase, json);
+        }.With(directory, owner, token, passphrase, json);
         command.SetAction(parsed =>
         {
             OwnerKeys keys;
             try
             {
                 keys = OwnerKeys.Create(
-                    parsed.GetValue(directory)!, parsed.GetValue(owner)!, PassphraseReader.Read(parsed.GetValue(passphrase), twice: true), TimeProvider.System);
+                    parsed.GetValue(directory)!, parsed.GetValue(owner)!, PassphraseReader.Read(parsed.GetValue(passphrase), twice: true), TimeProvider.System, parsed.GetValue(token));
             }
             catch (LinuxException taken) when (taken.Errno == Errno.EEXIST)
             {
@@ -94,7 +104,7 @@ internal static class KeysCommand
 
         var text = new StringBuilder();
         foreach (OwnerKey key in all)
-            text.Append(CultureInfo.InvariantCulture, $"{key.Name,-5} {key.Purpose,-17} {key.Id}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{key.Name,-5} {key.Purpose,-27} {key.Id}\n");
         speaker.Answer(text.ToString().TrimEnd(), static _ => { });
     }
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Security.Cryptography;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
@@ -26,6 +27,8 @@ internal static class SealCommand
                 "The boot files are assembled here as every box will assemble them from the same commit: the boot loader, and a unified kernel image whose command line names the commit and "
                 + "the fs-verity digest of its composefs image. They are signed with db, the commit with tree, and only the signatures are kept, in the commit's detached metadata "
                 + "(sbox.seal, ostree.sign.ed25519). The commit stays the same commit; whoever pulls it again gets the seal.",
+                "Where the owner has a pcr key, the UKI also carries that key and signatures of what a TPM will have measured (register 11) for each entry of the menu, so that a disk whose key is "
+                + "bound to the owner's pcr key (systemd-cryptenroll --tpm2-public-key=pcr.pub) opens under every sealed version, older or newer, and nothing is asked.",
                 "A sealed box deploys sealed commits only, and checks their signatures before anything leads to them. Sealing again with the same keys changes no byte.",
             ],
             Examples = [new Example("Build, seal, and make a disk image", "sbox build recipe.toml --repo R && sbox seal --repo R --keys keys debian/13 && sbox image --repo R --keys keys debian/13 -o disk.img")],
@@ -37,12 +40,13 @@ internal static class SealCommand
             Checksum commit = repository.Resolve(parsed.GetValue(branch)!);
             var owner = new OwnerKeys(parsed.GetValue(keys)!);
             Passphrase secret = PassphraseReader.Read(parsed.GetValue(passphrase), twice: false);
-            using Signer db = owner.OpenDb(secret);
+            IReadOnlyList<Signer> db = owner.OpenAllDb(secret);
             using Ed25519Key tree = owner.OpenTree(secret);
+            using RSA? pcr = owner.OpenPcr(secret);
             using var line = new ProgressLine(speaker);
-            SealResult result = new CommitSealer(repository, BuildCache.OfUser()).Seal(commit, db, tree, BuildSteps.On(line), cancel);
+            SealResult result = new CommitSealer(repository, BuildCache.OfUser()).Seal(commit, db, tree, pcr, BuildSteps.On(line), cancel);
             line.Dispose();
-            speaker.Note($"{commit.ToString()[..12]} is sealed by {db.Certificate.Subject}; signed for: UKI {result.UkiDigest}, boot loader {result.LoaderDigest}");
+            speaker.Note($"{commit.ToString()[..12]} is sealed by {string.Join(" and ", db.Select(static key => key.Certificate.Subject))}; signed for: UKI {result.UkiDigest}, boot loader {result.LoaderDigest}");
             speaker.Answer($"{commit}", writer =>
             {
                 writer.WriteString("commit", $"{commit}");

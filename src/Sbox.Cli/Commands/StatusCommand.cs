@@ -5,6 +5,7 @@ using System.Text.Json;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
+using Sbox.Store;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
@@ -24,7 +25,10 @@ internal static class StatusCommand
                 "Deployments are listed in the order of the boot menu. What boots next is what the boot loader will start: by loader.conf on the EFI partition, and by the "
                 + "firmware's variables LoaderEntryDefault (key d in the boot menu, bootctl set-default) and LoaderEntryOneShot (the next boot only), which come before it. "
                 + "Only root may look at the EFI partition; for others, and with --sysroot but no --esp, what boots next is not known.",
+                "A boot of the menu's entry 'ghost' says so: it keeps nothing, and the disk stays as it is.",
                 "Changes in /etc are counted against the deployment's own defaults.",
+                "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
+                + "after its first boot, seals the rest.",
                 "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
                 + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
             ],
@@ -36,13 +40,22 @@ internal static class StatusCommand
             using Box box = Box.ToLook(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp);
             StatusReport report = StatusReport.Of(box.Sysroot, deployer);
-            speaker.Answer(Text(box, report), writer => Write(writer, report));
+            VerityCoverage verity = box.Sysroot.Repository.CountVerity();
+            speaker.Answer(Text(box, report, verity), writer =>
+            {
+                Write(writer, report);
+                writer.WriteStartObject("verity");
+                writer.WriteBoolean("supported", verity.Supported);
+                writer.WriteNumber("sealed", verity.Sealed);
+                writer.WriteNumber("files", verity.Total);
+                writer.WriteEndObject();
+            });
             return 0;
         });
         return command;
     }
 
-    private static string Text(Box box, StatusReport report)
+    private static string Text(Box box, StatusReport report, VerityCoverage verity)
     {
         if (report.Deployments.Count == 0)
             return $"{box.Sysroot.Path}: nothing is deployed";
@@ -57,6 +70,9 @@ internal static class StatusCommand
 
         if (report.Seal is { } seal)
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
+        text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
+        if (report.IsGhost)
+            text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off; the disk stays as it is.\n");
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
         if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
@@ -130,6 +146,7 @@ internal static class StatusCommand
             writer.WriteEndObject();
         }
 
+        writer.WriteBoolean("ghost", report.IsGhost);
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
     }

@@ -17,6 +17,7 @@ internal static class UpgradeCommand
         var check = new Option<bool>("--check") { Description = "Fetch, say what would be done, and deploy nothing" };
         var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
         var unsealed = new Option<bool>("--unsealed") { Description = "On a sealed box, deploy a version that is not; with Secure Boot on, the firmware will not start it" };
+        var unapproved = new Option<bool>("--unapproved") { Description = "Take a version that too few have signed of those whom the running tree's approval policy names" };
         var url = new Option<string?>("--url") { Description = "Fetch from this address once, in place of the remote's", HelpName = "URL" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("upgrade", "Fetch the branch's newest version; it runs after a reboot")
@@ -25,12 +26,14 @@ internal static class UpgradeCommand
             [
                 "Only what this box lacks is fetched, and every byte is hashed before it is kept. The new version is deployed beside the one that runs: its own tree, "
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
+                "Where the running tree has an approval policy (sbox-approval.toml(5)), a new version needs enough signatures of those whom it names; the commit and its signatures are fetched "
+                + "first, and nothing else where they are too few.",
                 "What is changed in /etc after this command and before the reboot stays with the version that runs now; type sbox upgrade last, and reboot.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
             Examples = [new Example("Upgrade and run the new version", "sbox upgrade && reboot")],
-        }.With(path, esp, check, older, unsealed, url, json);
+        }.With(path, esp, check, older, unsealed, unapproved, url, json);
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
@@ -39,7 +42,10 @@ internal static class UpgradeCommand
             using var line = new ProgressLine(speaker);
             line.Step("fetch");
             UpgradeOffer offer = await new Upgrader(box.Sysroot, deployer).Fetch(
-                new UpgradeOptions { AllowOlder = parsed.GetValue(older), Pull = new PullOptions { Url = parsed.GetValue(url) } },
+                new UpgradeOptions
+                {
+                    AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = parsed.GetValue(url) },
+                },
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
             offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed) } };
             string version = offer.Version ?? offer.Request.Commit.ToString()[..12];

@@ -142,8 +142,14 @@ internal static class WatchQuestions
         MountEntry? mount = MountTree.Of(MountTable.Read()).Carrying(real);
         ProtectedPath? rule = policy.Protected.Where(each => each.Path == "/" ? real == "/" : MountTree.IsAtOrBelow(real, each.Path)).MaxBy(static each => each.Path.Length);
         string[] past = [.. Past(options).Where(line => line.Path == real || MountTree.IsAtOrBelow(line.Path, real) || MountTree.IsAtOrBelow(real, line.Path)).Select(static line => line.Text).TakeLast(5)];
+        Guard? guard = Guard.Of(policy, mount);
+        ReactionPlan? plan = rule is null ? null : policy.ReactionTo(policy.SeverityOf(FindingKind.Writable));
         string carried = mount is null ? "nothing known carries it" : $"{mount.Type} {mount.Source} at {mount.MountPoint} carries it, {(mount.IsReadOnly ? "read-only" : "writable")}";
-        string wanted = rule is null ? "the policy leaves it alone" : $"the policy protects it (protect {rule.Path})";
+        string wanted = rule is not null
+            ? $"the policy protects it (protect {rule.Path}); were it writable: {string.Join(", ", plan!.Do.Select(PolicyReader.NameOf))}"
+            : guard is null ? "the policy leaves it alone"
+            : guard.Pattern is { } pattern ? $"the policy lets it be written ({pattern} of the storage behind {guard.Mount})"
+            : $"it is part of the storage behind {guard.Mount}, of which nothing else may be writable";
         speaker.Answer(
             $"{real}: {carried}; {wanted}.\n{(past.Length == 0 ? "Nothing has happened there." : $"Last alarms there:\n  {string.Join("\n  ", past)}")}",
             json =>
@@ -153,12 +159,34 @@ internal static class WatchQuestions
                 json.WriteString("type", mount?.Type);
                 json.WriteBoolean("writable", mount is { IsReadOnly: false });
                 json.WriteString("protected-by", rule?.Path);
+                json.WriteString("guarded-storage", guard?.Mount);
+                json.WriteString("writable-by", guard?.Pattern);
+                json.WriteStartArray("reactions");
+                foreach (Reaction step in plan?.Do ?? [])
+                    json.WriteStringValue(PolicyReader.NameOf(step));
+                json.WriteEndArray();
                 json.WriteStartArray("alarms");
                 foreach (string line in past)
                     json.WriteStringValue(line);
                 json.WriteEndArray();
             });
         return 0;
+    }
+
+    // What the policy says of the storage that carries a path; the device tells which that is.
+    private sealed record Guard(string Mount, string? Pattern)
+    {
+        public static Guard? Of(SentinelPolicy policy, MountEntry? carrier)
+        {
+            IReadOnlyList<MountEntry> mounts = MountTable.Read();
+            foreach (IGrouping<string, GuardedStorage> rules in policy.Storage.GroupBy(static rule => rule.Mount))
+            {
+                if (carrier is not null && mounts.Any(mount => mount.MountPoint == rules.Key && mount.Device == carrier.Device))
+                    return new Guard(rules.Key, rules.SelectMany(static rule => rule.Writable).FirstOrDefault(pattern => pattern.Covers(carrier.Root))?.Text);
+            }
+
+            return null;
+        }
     }
 
     public static Command HistoryCommand()

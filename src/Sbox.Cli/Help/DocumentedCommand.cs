@@ -8,6 +8,9 @@ internal sealed class DocumentedCommand(string name, string description) : Comma
     /// <summary>Paragraphs of the manual's DESCRIPTION, after the one-line description.</summary>
     public IReadOnlyList<string> Details { get; init; } = [];
 
+    /// <summary>Exit codes beyond those that every command has, or with another meaning.</summary>
+    public IReadOnlyList<(int Code, string Meaning)> ExitCodes { get; init; } = [];
+
     /// <summary>What a person may type, with what it does.</summary>
     public IReadOnlyList<Example> Examples { get; init; } = [];
 }

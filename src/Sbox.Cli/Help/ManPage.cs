@@ -35,10 +35,19 @@ internal static class ManPage
         Rows(page, "OPTIONS", Synopsis.Options(command).Select(static each => (Synopsis.Of(each), each.Description ?? "")));
         Rows(page, "EXAMPLES", ((command as DocumentedCommand)?.Examples ?? []).Select(static each => (each.Typed, each.What)));
         bool ostree = path.Split(' ')[0] == "ostree";
-        page.Append(".SH EXIT STATUS\n.TP\n0\nDone.\n.TP\n1\nIt failed; the message names the path, the finding and the way out.\n");
-        page.Append(ostree ? "A wrong command line is a failure too.\n" : ".TP\n2\nThe command line was wrong; nothing was done.\n");
+        page.Append(ExitStatus((command as DocumentedCommand)?.ExitCodes ?? [], ostree));
         page.Append(".SH SEE ALSO\n").Append(Escape(SeeAlso(path))).Append('\n');
         return page.ToString();
+    }
+
+    private static string ExitStatus(IReadOnlyList<(int Code, string Meaning)> own, bool ostree)
+    {
+        var codes = new SortedDictionary<int, string> { [0] = "Done.", [1] = "It failed; the message names the path, the finding and the way out." };
+        if (!ostree)
+            codes[2] = "The command line was wrong; nothing was done.";
+        foreach ((int code, string meaning) in own)
+            codes[code] = Escape(meaning);
+        return $".SH EXIT STATUS\n{string.Concat(codes.Select(static each => $".TP\n{each.Key}\n{each.Value}\n"))}{(ostree ? "A wrong command line is a failure too.\n" : "")}";
     }
 
     private static void Rows(StringBuilder page, string title, IEnumerable<(string Left, string Right)> rows)
@@ -55,7 +64,7 @@ internal static class ManPage
 
     private static string SeeAlso(string path) => path switch
     {
-        "sbox" => "sbox-recipe(5), sbox-sentinel.d(5), sbox-root(8), ostree(1)",
+        "sbox" => "sbox-recipe(5), sbox-sentinel.d(5), sbox-approval.toml(5), sbox-root(8), ostree(1)",
         "ostree" => "sbox(1)",
         _ => $"{path.Split(' ')[0]}(1)",
     };

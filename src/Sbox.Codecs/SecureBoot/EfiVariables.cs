@@ -5,7 +5,7 @@ using System.Text;
 namespace Sbox.Codecs.SecureBoot;
 
 /// <summary>A Secure Boot variable of the firmware.</summary>
-/// <param name="Name">PK, KEK or db.</param>
+/// <param name="Name">PK, KEK, db or dbx.</param>
 /// <param name="Vendor">The namespace it is in.</param>
 public readonly record struct EfiVariable(string Name, Guid Vendor)
 {
@@ -20,6 +20,9 @@ public readonly record struct EfiVariable(string Name, Guid Vendor)
 
     /// <summary>Whose programs start.</summary>
     public static EfiVariable Db { get; } = new("db", ImageSecurity);
+
+    /// <summary>Whose programs do not start, whatever <see cref="Db"/> says.</summary>
+    public static EfiVariable Dbx { get; } = new("dbx", ImageSecurity);
 
     /// <summary>One byte: whether the firmware checks programs.</summary>
     public static EfiVariable SecureBoot { get; } = new("SecureBoot", Global);
@@ -86,6 +89,10 @@ public static class EfiAuthenticatedVariable
 
     // Non-volatile, for boot services and the running system, authenticated by time.
     private const uint Attributes = 0x27;
+
+    /// <summary>The attributes of a write that adds to what is there; efivarfs wants them in front of the file.</summary>
+    public const uint AppendAttributes = Attributes | 0x40;
+
     private static readonly Guid Pkcs7 = new("4aafd29d-68df-49ee-8aa9-347d375665a7");
 
     /// <summary>Signs a variable's value.</summary>
@@ -93,14 +100,15 @@ public static class EfiAuthenticatedVariable
     /// <param name="value">Its whole new value, an <see cref="EfiSignatureList"/>.</param>
     /// <param name="time">Firmware refuses a value that is not newer than the one it has.</param>
     /// <param name="signer">The holder of the key above it: PK for PK and KEK, KEK for db.</param>
-    public static byte[] Sign(EfiVariable variable, ReadOnlySpan<byte> value, DateTimeOffset time, Signer signer)
+    /// <param name="append">Whether the value is added to what the firmware has, in place of taking its place; that is signed too.</param>
+    public static byte[] Sign(EfiVariable variable, ReadOnlySpan<byte> value, DateTimeOffset time, Signer signer, bool append = false)
     {
         byte[] timestamp = Time(time.ToUniversalTime());
         var signed = new MemoryStream();
         signed.Write(Encoding.Unicode.GetBytes(variable.Name));
         signed.Write(variable.Vendor.ToByteArray());
         Span<byte> attributes = stackalloc byte[4];
-        BinaryPrimitives.WriteUInt32LittleEndian(attributes, Attributes);
+        BinaryPrimitives.WriteUInt32LittleEndian(attributes, append ? AppendAttributes : Attributes);
         signed.Write(attributes);
         signed.Write(timestamp);
         signed.Write(value);

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Codecs.SecureBoot;
@@ -22,19 +23,16 @@ public sealed record SealResult(Checksum Commit, CommitSeal Seal, Checksum UkiDi
 /// <param name="cache">Where it works meanwhile.</param>
 public sealed class CommitSealer(Repository repository, BuildCache cache)
 {
-    /// <summary>The menu entries that every sealed UKI gives.</summary>
-    public static IReadOnlyList<SealProfile> Profiles { get; } =
-        [new("main", "normal", ""), new("rescue", "rescue", "systemd.unit=rescue.target")];
-
     /// <summary>Seals a commit and signs it.</summary>
     /// <param name="commit">The commit.</param>
-    /// <param name="db">Signs the boot files.</param>
+    /// <param name="db">Each signs the boot files.</param>
     /// <param name="tree">Signs the commit.</param>
+    /// <param name="pcr">Signs the states in which a TPM may give a disk's key out; null: none is signed.</param>
     /// <param name="progress">Told of each step.</param>
     /// <param name="cancel">Looked at between steps; nothing is sealed by then.</param>
     /// <exception cref="NoKernelException">The tree cannot boot.</exception>
     /// <exception cref="NoBootLoaderException">The tree has no EFI stub or boot loader.</exception>
-    public SealResult Seal(Checksum commit, Signer db, Ed25519Key tree, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
+    public SealResult Seal(Checksum commit, IReadOnlyList<Signer> db, Ed25519Key tree, RSA? pcr = null, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
     {
         progress?.Report(new BuildStep("composefs image", ""));
         Checksum image = repository.WriteComposefs(commit, Stream.Null, cancel).Digest;
@@ -43,10 +41,17 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
         using Dir files = CheckOut(commit, work, cancel);
         SealableFiles sealable = SealableFiles.Of(repository, commit, files);
 
-        CommitSeal seal = sealable.Unsigned(image, Profiles);
+        CommitSeal seal = sealable.Unsigned(image, BootProfiles.Standard);
+        if (pcr is not null)
+        {
+            progress?.Report(new BuildStep("TPM policies", ""));
+            seal = seal with { Pcr = new PcrSignatures(PcrPolicy.PublicPem(pcr), "") };
+            seal = seal with { Pcr = seal.Pcr with { Signatures = PcrPolicy.Sign(sealable.Uki(seal), pcr) } };
+        }
+
         Checksum uki = sealable.UkiDigest(seal), loader = sealable.LoaderDigest();
         progress?.Report(new BuildStep("signatures", ""));
-        seal = seal with { UkiSignatures = [Authenticode.Sign(uki, db)], LoaderSignatures = [Authenticode.Sign(loader, db)] };
+        seal = seal with { UkiSignatures = [.. db.Select(key => Authenticode.Sign(uki, key))], LoaderSignatures = [.. db.Select(key => Authenticode.Sign(loader, key))] };
 
         byte[] bytes = repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit));
         VariantDictionary detached = CommitSignatures.Sign(seal.AddTo(repository.LoadDetachedMetadata(commit)), bytes, tree);

@@ -11,7 +11,10 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
 {
     private const string ModuleInTree = "usr/lib/dracut/modules.d/90sbox";
     private const string PolicyInTree = "usr/lib/sbox/sentinel.d";
-    private const string UnitInTree = "usr/lib/systemd/system/sbox-watch.service";
+    private const string ExamplesInTree = "usr/lib/sbox/examples";
+    private const string Units = "usr/lib/systemd/system";
+    private const string UnitInTree = $"{Units}/sbox-watch.service";
+    private const string VerityService = "sbox-verity.service";
 
     /// <summary>The directory of the sentinel's policy; null for a box without a sentinel.</summary>
     public string? SentinelPolicy { get; init; }
@@ -19,10 +22,13 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The sentinel's unit.</summary>
     public string? SentinelUnit { get; init; }
 
+    /// <summary>The unit that seals what is not sealed yet, after the first boot; null for a box without it.</summary>
+    public string? VerityUnit { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
-        .. new[] { Sbox, SboxRoot, SentinelUnit }.OfType<string>().Where(file => !File.Exists(file)),
+        .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit }.OfType<string>().Where(file => !File.Exists(file)),
         .. new[] { DracutModule, SentinelPolicy }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
@@ -40,6 +46,11 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         }
 
         InstallSentinel(tree);
+        if (VerityUnit is not null)
+        {
+            tree.Write($"{Units}/{VerityService}", File.ReadAllBytes(VerityUnit));
+            tree.Link($"{Units}/multi-user.target.wants/{VerityService}", $"../{VerityService}");
+        }
     }
 
     // Its start is asked for in /usr, which is sealed: nothing in /etc has to say so, and a change there that stops it is seen.
@@ -52,18 +63,28 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             tree.Write($"{PolicyInTree}/{name}", File.ReadAllBytes($"{SentinelPolicy}/{name}"));
         tree.Write(UnitInTree, File.ReadAllBytes(SentinelUnit));
         tree.Link("usr/lib/systemd/system/sysinit.target.wants/sbox-watch.service", "../sbox-watch.service");
+        foreach (string name in ExampleFiles())
+            tree.Write($"{ExamplesInTree}/{name}", File.ReadAllBytes($"{Examples}/{name}"), name.Contains('.', StringComparison.Ordinal) ? Permission.File : Permission.Program);
         tree.MakeDirs("usr/lib/sbox/watch-test");
         tree.MakeDirs("etc/sbox/sentinel.d"); // only what is there when the sentinel starts can be watched
     }
+
+    // Beside the policies: how an owner has alarms sent.
+    private string Examples => Path.Combine(Path.GetDirectoryName(SentinelPolicy) ?? "", "examples");
+
+    private IEnumerable<string> ExampleFiles() => SentinelPolicy is null || !Directory.Exists(Examples)
+        ? [] : Directory.GetFiles(Examples).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 
     internal Checksum Digest()
     {
         using var digest = new InputDigest("sbox programs 1");
         digest.AddFile(Sbox).Add(InitrdDigest().Span);
-        if (SentinelUnit is not null)
-            digest.AddFile(SentinelUnit);
+        foreach (string unit in new[] { SentinelUnit, VerityUnit }.OfType<string>())
+            digest.AddFile(unit);
         foreach (string name in PolicyFiles())
             digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
+        foreach (string name in ExampleFiles())
+            digest.Add(name).AddFile($"{Examples}/{name}");
         return digest.Finish();
     }
 

@@ -69,7 +69,7 @@ public enum Reaction
     Freeze,
     /// <summary>The program that did it is killed.</summary>
     Kill,
-    /// <summary>Every tomb is closed. Not there yet.</summary>
+    /// <summary>Every open tomb is slammed: its users are ended, its keys wiped.</summary>
     CloseTombs,
     /// <summary>The machine reboots at once.</summary>
     Reboot,

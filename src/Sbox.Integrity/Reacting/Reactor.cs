@@ -7,7 +7,7 @@ namespace Sbox.Integrity;
 /// Does what the policy says about an alarm. What stops the harm comes first, then what is written down, then what may take its time:
 /// walls and hooks run on a thread of their own.
 /// </summary>
-internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, History history, Metrics metrics, Action<string> complain)
+internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string sbox, History history, Metrics metrics, Action<string> complain)
 {
     private static readonly TimeSpan HookLimit = TimeSpan.FromSeconds(30);
     private readonly Lock gate = new();
@@ -55,6 +55,8 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, History 
             complain($"<3>the alarm is in the journal only: {full.Message}");
         }
 
+        if (plan.Do.Contains(Reaction.CloseTombs))
+            Later(() => Run(new ChildCommand(sbox, ["tomb", "slam", "--all"])));
         if (plan.Do.Contains(Reaction.Wall))
             Later(() => Run(new ChildCommand("wall", []) { Input = $"sbox: {PolicyReader.NameOf(alarm.Severity)}: {alarm}\n" }));
         if (plan.Do.Contains(Reaction.Hook) && plan.Hook is { } hook)
@@ -72,7 +74,7 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, History 
                 Reaction.Undo => Undo(alarm, call),
                 Reaction.Kill => Kill(alarm.Culprit),
                 Reaction.Freeze => Freeze(alarm.Culprit),
-                Reaction.CloseTombs => "tombs were not closed: there are none yet",
+                Reaction.CloseTombs => "open tombs are slammed",
                 Reaction.Reboot => "the machine reboots",
                 _ => null,
             };

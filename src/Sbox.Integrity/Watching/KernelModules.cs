@@ -9,12 +9,17 @@ internal static class KernelModules
     public static bool IsOfSystem(string name, string root)
     {
         string kernel = File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
-        return new[] { "modules.dep", "modules.builtin" }
-            .Select(list => $"{root}/usr/lib/modules/{kernel}/{list}")
-            .Where(File.Exists)
-            .SelectMany(File.ReadLines)
-            .Any(line => NameIn(line) == name);
+        return Lines(kernel, root).Any(line => NameIn(line) == name);
     }
+
+    /// <summary>The names of all modules that the system has for a kernel; null where it has none.</summary>
+    public static IReadOnlySet<string>? NamesOf(string kernel, string root) =>
+        Lines(kernel, root).Select(NameIn).ToHashSet(StringComparer.Ordinal) is { Count: > 0 } names ? names : null;
+
+    private static IEnumerable<string> Lines(string kernel, string root) => new[] { "modules.dep", "modules.builtin" }
+        .Select(list => $"{root}/usr/lib/modules/{kernel}/{list}")
+        .Where(File.Exists)
+        .SelectMany(File.ReadLines);
 
     private static string NameIn(string line)
     {

@@ -58,7 +58,7 @@ public sealed class Sentinel : IDisposable
         metrics = new Metrics(options.Metrics) { Eyes = (eyes?.OpenCount ?? 0, eyes?.Closed.Count ?? 0) };
         mounts = new MountLook(policy, facts, system, book, CulpritOf);
         judge = new SystemJudge(policy, facts, Visible, name => KernelModules.IsOfSystem(name, $"/proc/{options.SystemProcess}/root"));
-        reactor = new Reactor(policy, facts, new History(options.History), metrics, complain);
+        reactor = new Reactor(policy, facts, options.Sbox, new History(options.History), metrics, complain);
         mark = Path.Combine(options.RuntimeDirectory, "running");
         Outlook = new Outlook(loaded, eyes?.OpenCount ?? 0, eyes?.Closed ?? [new ClosedEye("BPF", blind!)], facts.Storage);
         poller.Add(system.Handle, Readiness.Changed, SystemMounts);

@@ -57,7 +57,8 @@ public static class FileName
         return bytes[..ToBytes(text, bytes)];
     }
 
-    internal static int ToBytes(string text, Span<byte> destination)
+    /// <summary>The same into memory of the caller's: three bytes a character are enough. Returns the bytes written.</summary>
+    public static int ToBytes(string text, Span<byte> destination)
     {
         int used = 0;
         for (int at = 0; at < text.Length;)

@@ -67,6 +67,10 @@ public sealed unsafe class Dir : IDisposable
     public SafeFileHandle? TryOpenFile(string name, out Errno errno) =>
         TryOpenAt(Handle, name, LibC.O_RDONLY | LibC.O_NOFOLLOW | LibC.O_NONBLOCK, 0, out errno);
 
+    /// <summary>Opens what is there for reading and writing: a device node, say.</summary>
+    /// <exception cref="LinuxException">There is none by that name, or it may not be written.</exception>
+    public SafeFileHandle OpenToWrite(string name) => OpenAt(Handle, name, LibC.O_RDWR | LibC.O_NOFOLLOW, 0, Of(name));
+
     /// <summary>Makes a new file; EEXIST when the name is taken. The umask applies.</summary>
     public SafeFileHandle CreateFile(string name, uint mode = FileMode) =>
         OpenAt(Handle, name, LibC.O_RDWR | LibC.O_CREAT | LibC.O_EXCL | LibC.O_NOFOLLOW, mode, Of(name));

@@ -37,6 +37,12 @@ public readonly record struct FileStat(
     ulong Device, ulong Inode, uint Mode, uint Links, uint Uid, uint Gid, long Size,
     long ModifiedSeconds, uint ModifiedNanoseconds, long Blocks, ulong RawDevice)
 {
+    /// <summary>Seconds since 1970 of the inode's last change, which nobody can set.</summary>
+    public long ChangedSeconds { get; init; }
+
+    /// <summary>0 to 999,999,999.</summary>
+    public uint ChangedNanoseconds { get; init; }
+
     /// <summary>The kind, from <see cref="Mode"/>.</summary>
     public FileKind Kind => (FileKind)(Mode & 0xF000);
 

@@ -181,13 +181,29 @@ public static unsafe class Files
         }
     }
 
+    /// <summary>
+    /// Asks the kernel to forget what it keeps of a file in memory, so that the next read comes from the disk. What programs have mapped, or
+    /// what is not written yet, it keeps.
+    /// </summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void ForgetCached(SafeFileHandle file, string path)
+    {
+        using var fd = new Borrowed(file);
+        int refused = LibC.posix_fadvise(fd.Number, 0, 0, LibC.POSIX_FADV_DONTNEED); // the error itself, and no errno
+        if (refused != 0)
+            throw new LinuxException((Errno)refused, "posix_fadvise", path);
+    }
+
     internal static Errno Statx(int dir, byte* path, int flags, out FileStat stat)
     {
         LibC.Statx raw = default;
         Errno errno = Answer.Of(LibC.statx(dir, path, flags, LibC.STATX_BASIC_STATS, &raw));
         stat = new FileStat(
             MakeDevice(raw.Major, raw.Minor), raw.Inode, raw.Mode, raw.Links, raw.Uid, raw.Gid, (long)raw.Size,
-            raw.Modified.Seconds, raw.Modified.Nanoseconds, (long)raw.Blocks, MakeDevice(raw.RawMajor, raw.RawMinor));
+            raw.Modified.Seconds, raw.Modified.Nanoseconds, (long)raw.Blocks, MakeDevice(raw.RawMajor, raw.RawMinor))
+        {
+            ChangedSeconds = raw.Changed.Seconds, ChangedNanoseconds = raw.Changed.Nanoseconds,
+        };
         return errno;
     }
 

@@ -27,6 +27,8 @@ internal static unsafe partial class LibC
     public const uint STATX_BASIC_STATS = 0x7ff;
     public const uint STATX_MNT_ID = 0x1000;
     public const ulong STATX_ATTR_MOUNT_ROOT = 0x2000;
+    public const ulong STATX_ATTR_VERITY = 0x100000;
+    public const int POSIX_FADV_DONTNEED = 4;
     public const uint RENAME_NOREPLACE = 1;
     public const uint RENAME_EXCHANGE = 2;
 
@@ -93,6 +95,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int utimensat(int dir, byte* path, Timespec* times, int flags);
+
+    [LibraryImport("libc")]
+    public static partial int posix_fadvise(int fd, long offset, long length, int advice);
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int fsync(int fd);

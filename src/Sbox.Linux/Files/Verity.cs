@@ -41,6 +41,30 @@ public static unsafe class Verity
         };
     }
 
+    /// <summary>Whether a name in a directory is a sealed file, without opening it; null where it is no regular file, or nothing is there.</summary>
+    /// <exception cref="LinuxException">It may not be looked at.</exception>
+    public static bool? IsEnabled(Dir dir, string name)
+    {
+        LibC.Statx raw = default;
+        using var fd = new Borrowed(dir.Handle);
+        fixed (byte* path = CString.Of(name))
+        {
+            Errno errno = Answer.Of(LibC.statx(fd.Number, path, LibC.AT_SYMLINK_NOFOLLOW, LibC.STATX_BASIC_STATS, &raw));
+            if (errno is not (Errno.None or Errno.ENOENT))
+                throw new LinuxException(errno, "statx", dir.Of(name));
+            return errno == Errno.None && (FileKind)(raw.Mode & 0xF000) == FileKind.Regular ? (raw.Attributes & LibC.STATX_ATTR_VERITY) != 0 : null;
+        }
+    }
+
+    /// <summary>Whether a file is sealed or could be: its kernel and file system know fs-verity.</summary>
+    public static bool IsKnown(SafeFileHandle file)
+    {
+        LibC.VerityDigest digest = default;
+        digest.Size = 64;
+        using var fd = new Borrowed(file);
+        return Answer.Of(LibC.ioctl(fd.Number, LibC.FS_IOC_MEASURE_VERITY, &digest)) is Errno.None or Errno.ENODATA or Errno.EOVERFLOW;
+    }
+
     /// <summary>The digest that the kernel holds a file to, 32 bytes; null where it is not sealed, or nothing here can be.</summary>
     /// <exception cref="LinuxException">Refused, or sealed by another hash than SHA-256 (EOVERFLOW).</exception>
     public static byte[]? Measure(SafeFileHandle file, string path)

@@ -71,6 +71,10 @@ public static unsafe class Mounts
     /// <exception cref="LinuxException">It is no mount point.</exception>
     public static void Detach(string mountPoint) => Unmount(mountPoint, LibC.UMOUNT_NOFOLLOW | LibC.MNT_DETACH);
 
+    /// <summary>As <see cref="Detach"/>, and whoever waits for an answer of its file system waits no more: FUSE's requests fail at once.</summary>
+    /// <exception cref="LinuxException">It is no mount point.</exception>
+    public static void DetachByForce(string mountPoint) => Unmount(mountPoint, LibC.UMOUNT_NOFOLLOW | LibC.MNT_DETACH | LibC.MNT_FORCE);
+
     /// <summary>Puts the calling thread, and what it executes, in a mount namespace of its own.</summary>
     /// <remarks>Other threads of the process stay behind: execute a program next, from this very thread.</remarks>
     /// <exception cref="LinuxException">The caller may not (EPERM).</exception>

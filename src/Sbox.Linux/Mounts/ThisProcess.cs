@@ -17,6 +17,14 @@ public static unsafe class ThisProcess
             Answer.Check(LibC.execve(program, argv.Pointer, envp.Pointer), "execve", path);
     }
 
+    /// <summary>No core dump of this process: it holds secrets from here on.</summary>
+    /// <remarks>Not by PR_SET_DUMPABLE: then a user's own /proc/self/fd is root's, and attributes of files are read through it.</remarks>
+    public static void ForbidDumps()
+    {
+        LibC.ResourceLimit none = default;
+        Answer.Check(LibC.setrlimit(LibC.RLIMIT_CORE, &none), "setrlimit", "RLIMIT_CORE");
+    }
+
     // execve(2) wants arrays of pointers that stay where they are: native memory, freed only when the exec failed.
     private readonly ref struct CStringArray
     {

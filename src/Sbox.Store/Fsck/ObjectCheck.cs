@@ -39,6 +39,31 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         ? FsckProblemKind.Corrupt
         : FsckProblemKind.Unreadable;
 
+    /// <summary>What a finding says of an object that a commit needs, and that could not be loaded.</summary>
+    public static FsckProblem ProblemOf(Repository repository, ObjectName name, Exception finding, Checksum commit) => finding switch
+    {
+        ObjectMissingException => new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there"),
+        // Rightly named, and yet no such object: someone made it so.
+        ObjectCorruptException { InnerException: MalformedException malformed } when HashOf(repository, name) == name.Checksum =>
+            new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, malformed.Found),
+        ObjectCorruptException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message) { Found = HashOf(repository, name) },
+        RepositoryException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message),
+        _ => new FsckProblem(KindOf(finding), name.ToString(), name, finding.Message),
+    };
+
+    // Null where even its bytes cannot be had.
+    private static Checksum? HashOf(Repository repository, ObjectName name)
+    {
+        try
+        {
+            return Checksum.Of(repository.LoadMetadata(name));
+        }
+        catch (Exception unread) when (unread is RepositoryException or IOException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Reads and hashes an object.</summary>
     /// <exception cref="ObjectMissingException">There is none.</exception>
     /// <exception cref="ObjectCorruptException">Its bytes are something else.</exception>

@@ -92,29 +92,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         }
     }
 
-    // Null where even its bytes cannot be had.
-    private Checksum? HashOf(ObjectName name)
-    {
-        try
-        {
-            return Checksum.Of(repository.LoadMetadata(name));
-        }
-        catch (Exception unread) when (unread is RepositoryException or IOException)
-        {
-            return null;
-        }
-    }
-
-    private void Note(ObjectName name, Exception finding, Checksum commit) => problems.Add(finding switch
-    {
-        ObjectMissingException => new FsckProblem(FsckProblemKind.Missing, name.ToString(), name, $"commit {commit} needs it and it is not there"),
-        // Rightly named, and yet no such object: someone made it so.
-        ObjectCorruptException { InnerException: MalformedException malformed } when HashOf(name) == name.Checksum =>
-            new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, malformed.Found),
-        ObjectCorruptException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message) { Found = HashOf(name) },
-        RepositoryException => new FsckProblem(FsckProblemKind.Corrupt, name.ToString(), name, finding.Message),
-        _ => new FsckProblem(ObjectCheck.KindOf(finding), name.ToString(), name, finding.Message),
-    });
+    private void Note(ObjectName name, Exception finding, Checksum commit) => problems.Add(ObjectCheck.ProblemOf(repository, name, finding, commit));
 
     // Says of each problem which commits it breaks, and marks those as partial whose objects are not there, or will not be.
     private List<Checksum> Blame(List<Checksum> commits)

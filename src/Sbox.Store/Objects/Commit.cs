@@ -27,6 +27,10 @@ public sealed record Commit(
     /// <summary>The <c>version</c> in the metadata, which releases carry; null where there is none.</summary>
     public string? Version => Metadata.GetString("version");
 
+    /// <summary>The fs-verity digest of its tree's composefs image, <c>ostree.composefs.digest.v0</c> in the metadata; null where that is missing.</summary>
+    public Checksum? ComposefsDigest =>
+        Metadata["ostree.composefs.digest.v0"] is { Type.Signature: "ay", Bytes.Length: Checksum.Size } named ? Checksum.FromBytes(named.Bytes) : null;
+
     /// <summary>Whether a branch may lead here: it is among those that the metadata names, or the metadata names none.</summary>
     public bool IsBoundTo(string branch) =>
         Metadata[RefBinding] is not { Type.Signature: "as" } bound || bound.Items.Any(item => item.Text == branch);

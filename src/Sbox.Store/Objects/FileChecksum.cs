@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
+using Sbox.Codecs.Verity;
 using Sbox.Linux;
 
 namespace Sbox.Store;
@@ -55,8 +56,12 @@ internal sealed class FileHasher : IDisposable
     }
 
     /// <summary>As the other, of an open file.</summary>
+    /// <param name="header">The file's header.</param>
+    /// <param name="file">Its content, read from the beginning.</param>
+    /// <param name="path">For the error.</param>
+    /// <param name="also">Takes the content as well, so that it is read once; null for nobody.</param>
     /// <exception cref="LinuxException">It cannot be read.</exception>
-    public Checksum Hash(FileHeader header, SafeFileHandle file, string path)
+    public Checksum Hash(FileHeader header, SafeFileHandle file, string path, VerityHasher? also = null)
     {
         Span<byte> result = stackalloc byte[Checksum.Size];
         try
@@ -64,7 +69,11 @@ internal sealed class FileHasher : IDisposable
             hash.AppendData(header.ToHashedBytes());
             long at = 0;
             for (int read; (read = Linux.Files.ReadAt(file, buffer, at, path)) > 0; at += read)
+            {
                 hash.AppendData(buffer, 0, read);
+                also?.Append(buffer.AsSpan(0, read));
+            }
+
             hash.GetHashAndReset(result);
             return Checksum.FromBytes(result);
         }

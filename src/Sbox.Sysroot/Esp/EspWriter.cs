@@ -162,8 +162,15 @@ public sealed partial class EspWriter
         foreach ((string path, string suffix) in (ReadOnlySpan<(string, string)>)[(Linux, ".efi"), ($"{Loader}/entries", ".conf")])
         {
             using Dir? dir = esp.TryOpenDir(path);
-            names.AddRange((dir?.Entries() ?? []).Select(static entry => entry.Name.ToLowerInvariant())
-                .Where(name => !name.StartsWith('.') && name.EndsWith(suffix, StringComparison.Ordinal)));
+            foreach (string file in (dir?.Entries() ?? []).Select(static entry => entry.Name))
+            {
+                string name = file.ToLowerInvariant();
+                if (name.StartsWith('.') || !name.EndsWith(suffix, StringComparison.Ordinal))
+                    continue;
+                names.Add(name);
+                if (suffix == ".efi")
+                    names.AddRange(BootProfiles.MoreOf(dir!, file).Select(profile => $"{name}@{profile.ToLowerInvariant()}"));
+            }
         }
 
         return names;

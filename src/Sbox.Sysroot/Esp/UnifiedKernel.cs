@@ -30,13 +30,24 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>An initrd behind the first, made here and not of the tree; empty for none.</summary>
     public byte[] MoreInitrd { get; init; } = [];
 
+    /// <summary>The TPM's part; null for none.</summary>
+    public PcrSignatures? Pcr { get; init; }
+
     private const string EfiDirectory = "usr/lib/systemd/boot/efi";
 
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
     public static string FileName(DeploymentName name) => $"{name.Os.ToLowerInvariant()}-{name.Commit.ToString()[..12]}.{name.Serial}.efi";
 
-    /// <summary>Whether a file on the ESP is a deployment's, systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name.</summary>
-    internal static bool IsOf(string file, DeploymentName name) => WithoutCounter(file) == FileName(name);
+    /// <summary>A deployment's UKI on an ESP, by its path there, whatever systemd-boot's counter of tries made of its name; null where it is missing.</summary>
+    public static string? FindOn(Dir esp, DeploymentName name)
+    {
+        const string directory = "EFI/Linux";
+        using Dir? linux = esp.TryOpenDir(directory);
+        return (linux?.Entries() ?? []).Select(static entry => entry.Name).FirstOrDefault(file => IsOf(file, name)) is { } found ? $"{directory}/{found}" : null;
+    }
+
+    /// <summary>Whether a menu entry is a deployment's: systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name, and a profile's behind it or none.</summary>
+    internal static bool IsOf(string entry, DeploymentName name) => WithoutCounter(BootChoice.FileOf(entry)) == FileName(name);
 
     /// <summary>The file's name as it is without systemd-boot's counter of tries: <c>NAME+LEFT.efi</c>, <c>NAME+LEFT-DONE.efi</c>.</summary>
     internal static string WithoutCounter(string file)
@@ -83,6 +94,8 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
                 .. parts.MoreInitrd.Length == 0 ? [] : new[] { new MemoryStream(parts.MoreInitrd) },
             ],
             Profiles = parts.Profiles,
+            PcrPublicKey = Encoding.ASCII.GetBytes(parts.Pcr?.PublicKey ?? ""),
+            Others = parts.Pcr is { Signatures.Length: > 0 } pcr ? [new UkiSection(".pcrsig", Encoding.ASCII.GetBytes(pcr.Signatures))] : [],
         },
         output);
 
@@ -94,8 +107,11 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
         byte[] stub = tree.ReadAll(StubPath(machine)), linux = tree.ReadAll($"{kernel.Directory}/vmlinuz");
         FileStream? initrd = kernel.Initrd is null ? null : new FileStream(tree.OpenFile($"{kernel.Directory}/{kernel.Initrd}"), FileAccess.Read);
         return target.Seal is { } seal
-            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd }
-            : new UnifiedKernel(stub, linux, initrd, Release(target).ToString(), Arguments(target, imageDigest).ToString(), kernel.Version);
+            ? new UnifiedKernel(stub, linux, initrd, seal.OsRelease, seal.CommandLine, kernel.Version) { Profiles = seal.UkiProfiles, MoreInitrd = seal.MoreInitrd, Pcr = seal.Pcr }
+            : Unsealed(target, Arguments(target, imageDigest).ToString());
+
+        UnifiedKernel Unsealed(BootTarget target, string arguments) =>
+            new(stub, linux, initrd, Release(target).ToString(), arguments, kernel.Version) { Profiles = BootProfiles.Of(BootProfiles.Standard, arguments) };
     }
 
     // root= first, then which deployment and its image, then all else in its order.

@@ -14,6 +14,12 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
     /// <summary>Whether this is the running machine's: then what is deployed must be sealed on its disk now, and not by whoever makes an image of it.</summary>
     public bool IsRunning { get; private init; }
 
+    /// <summary>The certificates of the firmware's dbx: a file that bears a signature of theirs is not started, whoever else signed it.</summary>
+    public IReadOnlyList<X509Certificate2> Revoked { get; init; } = [];
+
+    /// <summary>Whether a signature is by a certificate that was revoked.</summary>
+    public bool IsRevoked(byte[] signature) => Revoked.Any(certificate => signature.AsSpan().IndexOf(certificate.RawData) >= 0);
+
     /// <summary>Where on the ESP the boot loader finds keys to enroll.</summary>
     public const string KeyDirectory = "loader/keys/auto";
 
@@ -33,7 +39,14 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
         if (!enforced && !RootConfig.AsksForVerity(commandLine))
             return null;
         if (enforced && Variable(efiVariables, EfiVariable.Db) is { } db)
-            return new SealPolicy(EfiSignatureList.Certificates(db), "the firmware's db") { IsRunning = true };
+        {
+            return new SealPolicy(EfiSignatureList.Certificates(db), "the firmware's db")
+            {
+                IsRunning = true,
+                Revoked = Variable(efiVariables, EfiVariable.Dbx) is { } dbx ? EfiSignatureList.Certificates(dbx) : [],
+            };
+        }
+
         return (OfEsp(esp) ?? new SealPolicy([], "nowhere: the firmware checks nothing, and the EFI partition has no db.auth")) with { IsRunning = true };
     }
 

@@ -39,6 +39,15 @@ public sealed class SealableFiles
         return new CommitSeal(composefs, arguments.ToString(), UnifiedKernel.Release(target).ToString(), profiles, [], []);
     }
 
+    /// <summary>The UKI as a box will assemble it, in memory.</summary>
+    public byte[] Uki(CommitSeal seal)
+    {
+        using var image = new MemoryStream();
+        using (UnifiedKernel parts = UnifiedKernel.Of(tree, target with { Seal = seal }, seal.Composefs))
+            UnifiedKernel.Assemble(parts, image);
+        return image.ToArray();
+    }
+
     /// <summary>What a signature of the UKI has to cover.</summary>
     public Checksum UkiDigest(CommitSeal seal)
     {

@@ -54,8 +54,10 @@ internal sealed class SealedFiles(OstreeSysroot sysroot, SealPolicy? policy)
 
     private void Check(BootTarget target, string file, Checksum digest, IReadOnlyList<byte[]> signatures)
     {
-        if (!signatures.Any(each => Authenticode.Verify(each, digest, policy!.Certificates) is not null))
+        if (signatures.Any(policy!.IsRevoked))
+            throw new SealBrokenException(target.Name.Commit, file, "it bears the signature of a key that was revoked (the firmware's dbx), so the firmware does not start it");
+        if (!signatures.Any(each => Authenticode.Verify(each, digest, policy.Certificates) is not null))
             throw new SealBrokenException(
-                target.Name.Commit, file, $"none of its {signatures.Count} signatures is by a certificate of {policy!.Source} and for this file ({digest})");
+                target.Name.Commit, file, $"none of its {signatures.Count} signatures is by a certificate of {policy.Source} and for this file ({digest})");
     }
 }

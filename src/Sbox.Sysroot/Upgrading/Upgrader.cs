@@ -1,5 +1,6 @@
 using Sbox.Boot;
 using Sbox.Codecs;
+using Sbox.Linux;
 using Sbox.Store;
 
 namespace Sbox.Sysroot;
@@ -15,6 +16,12 @@ public sealed record UpgradeOptions
 
     /// <summary>Take a commit that is older than the current one.</summary>
     public bool AllowOlder { get; init; }
+
+    /// <summary>The tree whose approval policy decides: <c>/</c> on the running box. Null: the current deployment's own directory.</summary>
+    public string? PolicyTree { get; init; }
+
+    /// <summary>Take a commit that too few signed of those whom the tree trusts.</summary>
+    public bool AllowUnapproved { get; init; }
 
     /// <summary>How to pull; remote and refs are set here.</summary>
     public PullOptions Pull { get; init; } = new();
@@ -56,6 +63,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
     /// <summary>Pulls the branch and says what there is to do. Nothing is deployed.</summary>
     /// <exception cref="NoSuchDeploymentException">Nothing is deployed, or the deployment names no branch.</exception>
     /// <exception cref="OlderVersionException">The branch's commit is older than the current one.</exception>
+    /// <exception cref="UnapprovedCommitException">Too few signed it of those whom the tree trusts; at most its commit object was fetched.</exception>
     /// <exception cref="PullException">It could not be fetched.</exception>
     public async Task<UpgradeOffer> Fetch(UpgradeOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
@@ -63,10 +71,40 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         Deployment current = Current(options.Os);
         Refspec refspec = options.SwitchTo ?? current.Origin?.Refspec
             ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin: it is not known where upgrades come from");
+        ApprovalPolicy? policy = options.AllowUnapproved ? null : Policy(current, options);
         PullResult? pulled = null;
         if (refspec.Remote is { } remote)
-            pulled = await sysroot.Repository.Pull(options.Pull with { Remote = remote, Refs = [refspec.Ref] }, progress, cancel).ConfigureAwait(false);
+        {
+            PullOptions pull = options.Pull with { Remote = remote, Refs = [refspec.Ref] };
+            if (policy is not null)
+            {
+                // The commit and its signatures first: nothing that nobody approved fills this disk.
+                await sysroot.Repository.Pull(pull with { CommitMetadataOnly = true }, null, cancel).ConfigureAwait(false);
+                RequireApproved(policy, refspec);
+            }
+
+            pulled = await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false);
+        }
+
+        if (policy is not null)
+            RequireApproved(policy, refspec); // the branch may have moved since
         return Offer(current, refspec, options, pulled);
+    }
+
+    private ApprovalPolicy? Policy(Deployment current, UpgradeOptions options)
+    {
+        using Dir tree = options.PolicyTree is { } root ? Dir.Open(root) : sysroot.OpenDeployment(current);
+        return ApprovalPolicy.Of(tree);
+    }
+
+    private void RequireApproved(ApprovalPolicy policy, Refspec refspec)
+    {
+        Checksum offered = sysroot.Repository.Resolve(refspec.ToString());
+        // What is deployed already was approved by the tree that deployed it; signers may have changed since.
+        if (sysroot.Deployments.Any(each => each.Name.Commit == offered))
+            return;
+        if (policy.Judge(sysroot.Repository, offered) is { IsEnough: false } lacking)
+            throw new UnapprovedCommitException(offered, lacking);
     }
 
     private UpgradeOffer Offer(Deployment current, Refspec refspec, UpgradeOptions options, PullResult? pulled)

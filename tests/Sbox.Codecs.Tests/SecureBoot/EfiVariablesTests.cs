@@ -56,10 +56,10 @@ public sealed class EfiVariablesTests : IDisposable
         Assert.Equal(list, EfiAuthenticatedVariable.Value(theirs));
     }
 
-    [Fact]
-    public void Openssl_finds_the_variables_signature_good_and_one_changed_bit_bad()
+    [Theory, InlineData(false), InlineData(true)]
+    public void Openssl_finds_the_variables_signature_good_and_one_changed_bit_bad(bool append)
     {
-        byte[] list = EfiSignatureList.Of(key.Certificate, Owner), file = EfiAuthenticatedVariable.Sign(EfiVariable.Db, list, Time, key);
+        byte[] list = EfiSignatureList.Of(key.Certificate, Owner), file = EfiAuthenticatedVariable.Sign(EfiVariable.Db, list, Time, key, append);
         int length = BinaryPrimitives.ReadInt32LittleEndian(file.AsSpan(16)) - 24;
         // OpenSSL wants a ContentInfo around what firmware wants bare.
         var wrapped = new AsnWriter(AsnEncodingRules.DER);
@@ -70,7 +70,7 @@ public sealed class EfiVariablesTests : IDisposable
                 wrapped.WriteEncodedValue(file.AsSpan(40, length));
         }
 
-        byte[] content = [.. Encoding.Unicode.GetBytes("db"), .. EfiVariable.Db.Vendor.ToByteArray(), 0x27, 0, 0, 0, .. file[..16], .. list];
+        byte[] content = [.. Encoding.Unicode.GetBytes("db"), .. EfiVariable.Db.Vendor.ToByteArray(), append ? (byte)0x67 : (byte)0x27, 0, 0, 0, .. file[..16], .. list];
         Assert.True(Openssl(wrapped.Encode(), content));
         content[^1] ^= 1;
         Assert.False(Openssl(wrapped.Encode(), content));

@@ -1,6 +1,9 @@
+using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Sbox.Codecs;
 using Sbox.Codecs.SecureBoot;
+using Sbox.Codecs.Uki;
 using Sbox.Judges;
 using Sbox.Linux;
 using Sbox.Store;
@@ -47,7 +50,7 @@ public sealed class SealTests : IDisposable
     public void Private_keys_are_encrypted_their_owners_alone_and_openssl_opens_them()
     {
         string secret = directory.Write("pass", "correct horse\n");
-        foreach (string name in (string[])["PK", "KEK", "db", "tree"])
+        foreach (string name in (string[])["PK", "KEK", "db", "tree", "pcr"])
         {
             string key = Path.Combine(keys.Directory, $"{name}.key");
             Judge.OnPath("openssl").Run("pkey", "-in", key, "-passin", $"file:{secret}", "-noout");
@@ -184,6 +187,41 @@ public sealed class SealTests : IDisposable
     }
 
     [Fact]
+    public void The_image_carries_the_owners_pcr_key_and_a_signature_for_each_entry_of_the_menu_and_each_moment()
+    {
+        Seal();
+        string esp = $"{Of()}@@{Make().Esp.Offset}";
+        Judge.OnPath("mcopy").Run("-i", esp, $"::/EFI/Linux/debian-{commit.ToString()[..12]}.0.efi", directory.Of("uki.efi"));
+        IReadOnlyList<UkiSection> sections = UnifiedKernelImage.Read(File.ReadAllBytes(directory.Of("uki.efi")));
+        Assert.Equal(File.ReadAllText(Path.Combine(keys.Directory, "pcr.pub")), Encoding.ASCII.GetString(sections.Single(static section => section.Name == ".pcrpkey").Content.Span));
+        JsonElement[] signed = [.. JsonDocument.Parse(sections.Single(static section => section.Name == ".pcrsig").Content).RootElement.GetProperty("sha256").EnumerateArray()];
+        Assert.Equal(BootProfiles.Standard.Count * PcrPolicy.Moments.Count, signed.Length);
+        Assert.Equal(signed.Length, signed.Select(static each => each.GetProperty("pol").GetString()).Distinct().Count());
+        File.WriteAllBytes(directory.Of("policy"), Convert.FromHexString(signed[0].GetProperty("pol").GetString()!));
+        File.WriteAllBytes(directory.Of("signature"), Convert.FromBase64String(signed[0].GetProperty("sig").GetString()!));
+        Judge.OnPath("openssl").Run("dgst", "-sha256", "-verify", Path.Combine(keys.Directory, "pcr.pub"), "-signature", directory.Of("signature"), directory.Of("policy"));
+    }
+
+    [Fact]
+    public void Another_owners_pcr_key_in_the_seal_is_refused()
+    {
+        Seal();
+        Tamper(static seal => seal with { Pcr = seal.Pcr! with { PublicKey = seal.Pcr.PublicKey + "\n" } });
+        Assert.Equal("UKI", Assert.Throws<SealBrokenException>(() => Make()).File);
+    }
+
+    [Fact]
+    public void An_owner_of_before_there_was_a_pcr_key_seals_without_one()
+    {
+        File.Delete(Path.Combine(keys.Directory, "pcr.key"));
+        File.Delete(Path.Combine(keys.Directory, "pcr.pub"));
+        Seal();
+        Make();
+        Assert.Null(CommitSeal.Of(repository.LoadDetachedMetadata(commit))!.Pcr);
+        Assert.DoesNotContain("pcr", keys.List().Select(static key => key.Name));
+    }
+
+    [Fact]
     public void A_boot_loader_without_its_signature_is_refused()
     {
         Seal();
@@ -203,9 +241,10 @@ public sealed class SealTests : IDisposable
 
     private void Seal(OwnerKeys? by = null)
     {
-        using Signer db = (by ?? keys).OpenDb(passphrase);
+        IReadOnlyList<Signer> db = (by ?? keys).OpenAllDb(passphrase);
         using Ed25519Key tree = (by ?? keys).OpenTree(passphrase);
-        new CommitSealer(repository, cache).Seal(commit, db, tree);
+        using RSA? pcr = (by ?? keys).OpenPcr(passphrase);
+        new CommitSealer(repository, cache).Seal(commit, db, tree, pcr);
     }
 
     private void Tamper(Func<CommitSeal, CommitSeal> change)

@@ -61,6 +61,17 @@ public sealed class SentinelTests(ITestOutputHelper output)
         Assert.Contains("undone: unmounted", world.Next(FindingKind.Covered).Done);
     }
 
+    [Fact]
+    public void Open_tombs_are_slammed_when_the_policy_says_so()
+    {
+        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"close-tombs\"]");
+        File.WriteAllText($"{world.Directory}/sbox", $"#!/bin/sh\necho \"$@\" > {world.Directory}/called.new && mv {world.Directory}/called.new {world.Directory}/called\n");
+        world.InSystem("chmod 755 sbox; mount -o remount,bind,rw protected; sleep 0.3");
+        Assert.Contains("open tombs are slammed", world.Next(FindingKind.Writable).Done);
+        Assert.True(SpinWait.SpinUntil(() => File.Exists($"{world.Directory}/called"), TimeSpan.FromSeconds(60)));
+        Assert.Equal("tomb slam --all\n", File.ReadAllText($"{world.Directory}/called"));
+    }
+
     // open_tree(2) clones, move_mount(2) with MOVE_MOUNT_BENEATH (0x200) puts it under what is there; perl writes through its arguments.
     private const string Beneath = """
         mkdir -p /run/sbox-evil

@@ -58,6 +58,7 @@ public sealed class WatchedWorld : IDisposable
                 StateDirectory = $"{Directory}/state",
                 RuntimeDirectory = $"{Directory}/state",
                 SystemProcess = system.Id,
+                Sbox = $"{Directory}/sbox",
                 GuardedDirectories = [],
             },
             alarms.Add, line => TestContext.Current.TestOutputHelper?.WriteLine(line));

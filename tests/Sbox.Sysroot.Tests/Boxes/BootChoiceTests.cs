@@ -27,6 +27,16 @@ public sealed class BootChoiceTests
         Assert.Equal(new BootChoice("debian-1.efi", "debian-2.efi", null, "debian-2.efi"), Choice(configured: "debian-1.efi", oneShot: "debian-2.efi"));
 
     [Fact]
+    public void A_profile_is_an_entry_of_its_own_and_the_files_first_one_has_none()
+    {
+        string[] entries = ["debian-1.efi", "debian-1.efi@ghost", "debian-1.efi@rescue", "debian-2.efi", "debian-2.efi@ghost"];
+        Assert.Equal(new BootChoice("debian-1.efi", "debian-2.efi@ghost", null, "debian-2.efi@ghost"), BootChoice.Of(entries, "debian-1.efi", null, "debian-2.efi@ghost", null));
+        Assert.Equal("debian-1.efi", BootChoice.Of(entries, "debian-1*", null, null, null).Entry);
+        Assert.Null(BootChoice.Of(entries, "*@ghost", null, null, null).Entry); // of two files
+        Assert.Equal("debian-1.efi", BootChoice.Of(entries[..3], null, null, null, null).Entry);
+    }
+
+    [Fact]
     public void Where_nothing_is_named_only_a_lone_entry_is_known()
     {
         Assert.Null(Choice().Entry);

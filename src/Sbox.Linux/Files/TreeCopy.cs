@@ -1,12 +1,10 @@
 using Microsoft.Win32.SafeHandles;
-using Sbox.Linux;
-
-namespace Sbox.Sysroot;
+namespace Sbox.Linux;
 
 /// <summary>
-/// Copies names with their bytes, owner, mode, attributes and times. Nothing is synced: a deployment is made durable as a whole.
+/// Copies names with their bytes, owner, mode, attributes and times. Nothing is synced: whoever copies makes it durable as a whole.
 /// </summary>
-internal static class TreeCopy
+public static class TreeCopy
 {
     private const uint OwnerOnly = 0x180; // 0600
     private const uint OwnerOnlyDir = 0x1C0; // 0700

@@ -1,0 +1,135 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Sbox.Judges;
+
+namespace Sbox.Bench;
+
+/// <summary>
+/// Reading an opened tomb beside real <c>restic mount</c>: what the process that serves the mount costs, and how long the reader waits. Both
+/// mount the same repository; each round mounts anew, so that nothing is cached.
+/// </summary>
+internal sealed class MountComparison(string[] ours, string work, int rounds)
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    private readonly string password = Path.Combine(work, "password"), tomb = Path.Combine(work, "tomb"), home = Path.Combine(work, "home"), run = Path.Combine(work, "run");
+
+    /// <summary>What is read, and by which shell words, in the mounted home.</summary>
+    private static readonly (string Name, string Warm, string Script)[] Works =
+    [
+        ("find, cold", "", "find . > /dev/null"),
+        ("stat of all, warm", "find . -printf '%s' > /dev/null", "find . -printf '%s' > /dev/null"),
+        ("one file of 200 MB", "", "cat large > /dev/null"),
+        ("9,000 small files", "", "find small -type f -print0 | xargs -0 cat > /dev/null"),
+        ("2,000 random 4 KiB", "", "python3 -c 'import os, random; f = os.open(\"large\", os.O_RDONLY); random.seed(1); [os.pread(f, 4096, random.randrange(200_000_000 - 4096)) for _ in range(2000)]'"),
+    ];
+
+    public IEnumerable<Row> Run()
+    {
+        MakeHome();
+        File.WriteAllText(password, "bench\n");
+        Judge.Restic.Run("-r", tomb, "--password-file", password, "--no-cache", "init");
+        Judge.Restic.Run("-r", tomb, "--password-file", password, "--no-cache", "backup", "--quiet", home);
+        foreach ((string name, string warm, string script) in Works)
+        {
+            Console.Error.WriteLine(name);
+            List<Cost> ourCosts = [], theirCosts = [];
+            for (int round = 0; round < rounds; round++)
+            {
+                ourCosts.Add(Measure(mine: true, warm, script));
+                theirCosts.Add(Measure(mine: false, warm, script));
+            }
+
+            yield return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
+        }
+    }
+
+    /// <summary>The results as a page.</summary>
+    public static string Page(IEnumerable<Row> rows)
+    {
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"# An open tomb beside restic mount ({Judge.Restic.Run("version").Trim()})\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"Made by `./bench tomb-mount` on {DateTime.UtcNow:yyyy-MM-dd}: the same repository in a directory (9,000 small files, one of 200 MB), mounted anew for every run, medians of\n");
+        text.Append("interleaved runs. Wall: the reader's. CPU and memory: of the process that serves the mount, from the mount on; ours has overlayfs above it. A ratio above 1 means that ours needs less.\n\n");
+        text.Append(Table.Rows(rows));
+        return text.ToString();
+    }
+
+    private Cost Measure(bool mine, string warm, string script)
+    {
+        string at = Path.Combine(work, "at");
+        Directory.CreateDirectory(at);
+        string[] command = mine
+            ? [.. ours, "tomb", "--tomb", tomb, "--password-file", password, "open", "--at", at, "--name", "bench", "--save-every", "0", "--run-directory", run, "--foreground"]
+            : [.. Judge.Restic.Command, "-r", tomb, "--password-file", password, "--no-cache", "mount", at];
+        var start = new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        using Process server = Process.Start(start)!;
+        _ = server.StandardError.ReadToEndAsync();
+        _ = server.StandardOutput.ReadToEndAsync();
+        string inside = mine ? at : $"{at}/snapshots/latest{home}";
+        if (!SpinWait.SpinUntil(() => File.Exists($"{inside}/large"), Patience))
+            throw new InvalidOperationException($"{string.Join(' ', command)}: nothing is mounted");
+        try
+        {
+            if (warm.Length > 0)
+                Shell(warm, inside);
+            TimeSpan before = Cpu(server.Id);
+            long begun = Stopwatch.GetTimestamp();
+            Shell(script, inside);
+            double wall = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+            return new Cost(wall, (Cpu(server.Id) - before).TotalSeconds, Memory(server.Id));
+        }
+        finally
+        {
+            Shell(mine ? $"kill -TERM {server.Id}" : $"kill -INT {server.Id}", "/");
+            if (!server.WaitForExit(Patience))
+                server.Kill();
+            Shell($"umount -l '{at}' 2>/dev/null; true", "/");
+        }
+    }
+
+    private void MakeHome()
+    {
+        var random = new Random(1);
+        Directory.CreateDirectory(home);
+        var words = new byte[40_000];
+        for (int file = 0; file < 9000; file++)
+        {
+            string directory = $"{home}/small/{file / 100}";
+            Directory.CreateDirectory(directory);
+            int length = random.Next(200, 12_000);
+            for (int at = 0; at < length; at++)
+                words[at] = (byte)"etaoin shrdlu\n"[random.Next(14)];
+            File.WriteAllBytes($"{directory}/file{file}", words.AsSpan(0, length));
+        }
+
+        using FileStream large = File.Create($"{home}/large");
+        var block = new byte[1_000_000];
+        for (int at = 0; at < 200; at++)
+        {
+            random.NextBytes(block.AsSpan(0, 700_000)); // the rest repeats, so that it compresses a little
+            large.Write(block);
+        }
+    }
+
+    private static void Shell(string script, string directory)
+    {
+        using Process shell = Process.Start(new ProcessStartInfo("sh", ["-c", script]) { WorkingDirectory = directory })!;
+        shell.WaitForExit();
+        if (shell.ExitCode != 0)
+            throw new InvalidOperationException($"{script}: exit status {shell.ExitCode}");
+    }
+
+    // User and system time so far, fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
+    private static TimeSpan Cpu(int process)
+    {
+        string stat = File.ReadAllText($"/proc/{process}/stat");
+        string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+        return TimeSpan.FromSeconds((long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)) / 100.0);
+    }
+
+    private static double Memory(int process) => File.ReadLines($"/proc/{process}/status")
+        .Where(static line => line.StartsWith("VmHWM:", StringComparison.Ordinal))
+        .Select(static line => double.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) / 1024).FirstOrDefault();
+}

@@ -1,0 +1,109 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Boot;
+
+/// <summary>
+/// Gives a stateroot an empty /var, and its deployments the /etc that they came with. Cut at any moment, each of these directories is the old
+/// one or the new, whole; the next boot deletes what was left aside, and the same reset once more does all of it.
+/// </summary>
+internal static class FactoryReset
+{
+    private const string Var = "var";
+    private const int Step = 5;
+    private const uint OwnerOnly = 0x1C0; // 0700
+
+    public static void CountDown(RootStep.CountDown step, Action<string> say)
+    {
+        say($"factory reset: everything in /var of {step.Os}, home directories included, and every change in /etc will be deleted. To keep them, switch the machine off now");
+        for (int left = step.Seconds; left > 0; left -= Step)
+        {
+            say($"factory reset in {left} s");
+            Thread.Sleep(TimeSpan.FromSeconds(Math.Min(Step, left)));
+        }
+    }
+
+    public static void Prepare(RootStep.PrepareReset step)
+    {
+        using Dir parent = Dir.Open(Path.GetDirectoryName(step.Bin)!);
+        parent.MakeDir(Path.GetFileName(step.Bin), OwnerOnly);
+        using Dir bin = parent.OpenDir(Path.GetFileName(step.Bin));
+        bin.MakeDir(Var);
+        using (Dir old = Dir.Open(step.Var))
+        {
+            FileStat stat = old.Stat();
+            bin.ChangeOwner(Var, stat.Uid, stat.Gid);
+            bin.ChangeMode(Var, stat.Permissions);
+        }
+
+        foreach ((int number, EtcDefaults etc) in step.Defaults.Index())
+        {
+            using Dir from = Dir.Open(Path.GetDirectoryName(etc.From)!);
+            TreeCopy.Recursive(from, Path.GetFileName(etc.From), bin, $"etc-{number}");
+        }
+
+        // Whole before it takes a place: after a power cut, names without bytes would be a box without a password file.
+        Durable.SyncFileSystem(bin);
+    }
+
+    public static void Exchange(RootStep.Exchange step)
+    {
+        using Dir bin = Dir.Open(step.Bin);
+        Swap(bin, Var, step.Var);
+        foreach ((int number, EtcDefaults etc) in step.Defaults.Index())
+            Swap(bin, $"etc-{number}", etc.Etc);
+        Durable.SyncFileSystem(bin);
+    }
+
+    public static void Discard(RootStep.Discard step, Action<string> say)
+    {
+        string name = Path.GetFileName(step.Bin);
+        using Dir parent = Dir.Open(Path.GetDirectoryName(step.Bin)!);
+        try
+        {
+            Remove(parent, name);
+            Durable.Sync(parent);
+        }
+        catch (LinuxException refused) // a file system with errors: no reason to stand still in front of a box that boots
+        {
+            say($"not all of {step.Bin} could be deleted ({refused.Message}): what is left is no longer used, and the next boot tries again");
+        }
+    }
+
+    private static void Remove(Dir parent, string name)
+    {
+        try
+        {
+            parent.RemoveAll(name);
+        }
+        catch (LinuxException) // chattr +i, most likely
+        {
+            MakeMutable(parent, name);
+            parent.RemoveAll(name);
+        }
+    }
+
+    private static void MakeMutable(Dir parent, string name)
+    {
+        if (parent.TryStat(name) is not { } stat || !(stat.IsDirectory || stat.IsRegular))
+            return;
+        if (stat.IsRegular)
+        {
+            using SafeFileHandle file = parent.OpenFile(name);
+            InodeFlags.ClearImmutable(file, parent.Of(name));
+            return;
+        }
+
+        using Dir dir = parent.OpenDir(name);
+        InodeFlags.ClearImmutable(dir);
+        foreach (DirEntry entry in dir.Entries())
+            MakeMutable(dir, entry.Name);
+    }
+
+    private static void Swap(Dir bin, string name, string place)
+    {
+        using Dir parent = Dir.Open(Path.GetDirectoryName(place)!);
+        InodeFlags.ClearImmutable(parent); // libostree marks the directory of a deployment
+        bin.Exchange(name, parent, Path.GetFileName(place));
+    }
+}

@@ -1,0 +1,124 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Image;
+using Sbox.Linux;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox keys rotate</c>, <c>revoke</c>, <c>apply</c>: another key takes over, and boxes are told.</summary>
+internal static class KeyChangeCommands
+{
+    public static Command Rotate()
+    {
+        (Argument<string> directory, Option<string?> passphrase, Option<bool> json) = Shared();
+        Option<string?> token = KeysCommand.Token();
+        Command command = new DocumentedCommand("rotate", "Make a new key that signs what boots")
+        {
+            Details =
+            [
+                "The db key of until now becomes db-1 (db-2 ...) and goes on signing beside the new one, so what is sealed from now on starts on boxes that know the old key, the new one, or both. "
+                + $"{OwnerKeys.DbUpdate} adds the new one to a box's firmware: sbox keys apply db, on the box. db.auth, which new boxes enroll, has both.",
+                "When every box knows the new key and runs a version that only it has sealed: sbox keys revoke. Disks that are bound to the pcr key stay as they are; where they are bound to "
+                + "register 7 too, which holds what db is, they ask for the recovery key once after db was changed.",
+                "The directory is changed as a whole, or not at all. PK, KEK, pcr and tree stay.",
+                KeysCommand.TokenWords,
+            ],
+            Examples = [new Example("A new key, and what boxes need of it", "sbox keys rotate keys && scp keys/db.update.auth box:")],
+        }.With(directory, token, passphrase, json);
+        command.SetAction(parsed =>
+        {
+            var keys = new OwnerKeys(parsed.GetValue(directory)!);
+            Tell(keys.RotateDb(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false), TimeProvider.System, parsed.GetValue(token)), new Speaker(parsed.GetValue(json)));
+            return 0;
+        });
+        return command;
+    }
+
+    public static Command Revoke()
+    {
+        (Argument<string> directory, Option<string?> passphrase, Option<bool> json) = Shared();
+        var key = new Argument<string>("KEY") { Description = "The older key, as sbox keys show calls it: db-1" };
+        Command command = new DocumentedCommand("revoke", "Refuse what an older key has signed")
+        {
+            Details =
+            [
+                $"Nothing is sealed with the key any more, its private part is deleted, and {OwnerKeys.DbxUpdate} tells a box's firmware to start nothing that bears its signature: sbox keys apply dbx, on the box. "
+                + "That holds for versions that the new key has signed as well: seal and publish one without the old signature first, and let the boxes run it.",
+                "This is the one way to keep an older version, sealed once, from ever starting again.",
+            ],
+            Examples = [new Example("The key before this one", "sbox keys revoke keys db-1")],
+        }.With(directory, key, passphrase, json);
+        command.SetAction(parsed =>
+        {
+            var keys = new OwnerKeys(parsed.GetValue(directory)!);
+            try
+            {
+                Tell(keys.Revoke(parsed.GetValue(key)!, PassphraseReader.Read(parsed.GetValue(passphrase), twice: false), TimeProvider.System), new Speaker(parsed.GetValue(json)));
+            }
+            catch (LinuxException missing) when (missing.Errno == Errno.ENOENT && missing.Call == "revoke")
+            {
+                throw new Finding($"{keys.Directory}: there is no older key {parsed.GetValue(key)}", "sbox keys show lists them. The newest one, db, is revoked after sbox keys rotate made it an older one");
+            }
+
+            return 0;
+        });
+        return command;
+    }
+
+    public static Command Apply()
+    {
+        var variable = new Argument<string>("VARIABLE") { Description = "db or dbx" };
+        variable.AcceptOnlyFromAmong("db", "dbx");
+        var file = new Argument<string>("FILE") { Description = $"{OwnerKeys.DbUpdate} or {OwnerKeys.DbxUpdate} of the owner's keys" };
+        var force = new Option<bool>("--force") { Description = "Revoke also where this box would not start any more" };
+        Option<string> path = SharedOptions.Sysroot();
+        Option<string?> esp = SharedOptions.Esp();
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("apply", "Give a change of keys to this machine's firmware")
+        {
+            Details =
+            [
+                "The firmware itself checks that the owner's KEK signed the change, and adds it to what it has. No private key is needed on the box.",
+                "A revocation is refused where the version that boots next bears a signature of the revoked key, since the firmware would start it no more.",
+            ],
+            Examples = [new Example("Know the new key", "sbox keys apply db db.update.auth")],
+        }.With(variable, file, force, path, esp, json);
+        command.SetAction(parsed =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            using Box box = Box.ToLook(parsed, path, esp);
+            FirmwareKeys change = FirmwareKeys.Read(parsed.GetValue(variable)!, parsed.GetValue(file)!);
+            IReadOnlyList<Deployment> lost = change.Ends(box.Sysroot);
+            if (lost is [var first, ..] && first == box.Sysroot.Deployments[0] && !parsed.GetValue(force))
+                throw new Finding($"{first.Name.Short} boots next, and bears the signature of a key that {parsed.GetValue(file)} revokes", "sbox upgrade to a version that only the new key has signed, reboot, and apply this again; --force does it now");
+            change.Write();
+            foreach (Deployment each in lost)
+                speaker.Note($"{each.Name.Short} does not start any more: it bears the signature of a revoked key");
+            speaker.Answer($"{parsed.GetValue(variable)} has {change.Certificates} more", writer =>
+            {
+                writer.WriteString("variable", parsed.GetValue(variable));
+                writer.WriteNumber("certificates", change.Certificates);
+                writer.WriteNumber("lost", lost.Count);
+            });
+            return 0;
+        });
+        return command;
+    }
+
+    private static (Argument<string> Directory, Option<string?> Passphrase, Option<bool> Json) Shared() =>
+        (new Argument<string>("DIR") { Description = "Where the keys are" }, PassphraseReader.Option(), SharedOptions.Json());
+
+    private static void Tell(KeyChange change, Speaker speaker)
+    {
+        speaker.Note($"On each box: sbox keys apply {change.Variable.Name} {Path.GetFileName(change.Update)}");
+        speaker.Answer(change.Update, writer =>
+        {
+            writer.WriteString("key", change.Key);
+            writer.WriteString("update", change.Update);
+            writer.WriteString("variable", change.Variable.Name);
+        });
+    }
+}

@@ -1,0 +1,208 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Sbox.Cli.Commands;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Linux;
+using Sbox.Tomb;
+using Sbox.Tomb.Sessions;
+
+namespace Sbox.Cli.TombCommands;
+
+/// <summary><c>sbox tomb open</c>: mounts a tomb, and leaves a process behind that serves it.</summary>
+internal static class OpenCommand
+{
+    private static readonly Option<string?> At = new("--at") { Description = "Where it is seen: a directory. The user's home where --user is given", HelpName = "DIR" };
+    private static readonly Option<string?> Name = new("--name") { Description = "What it is called while it is open; the last part of --at where it is not said", HelpName = "NAME" };
+    private static readonly Option<string?> User = new("--user") { Description = "Open it at this user's home, and let this user save and close it", HelpName = "USER" };
+    private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest where it is not said", HelpName = "ID" };
+    private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
+    private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
+    private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };
+    private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb" };
+    private static readonly Option<bool> Foreground = new("--foreground") { Description = "Serve the tomb from this process, as a systemd service does" };
+    private static readonly Option<bool> Serve = new("--serve") { Hidden = true };
+    private static readonly Option<string> Run = SessionCommands.RunDirectory();
+
+    public static Command Make()
+    {
+        Command command = new DocumentedCommand("open", "Open a tomb: its newest snapshot becomes a home that can be written")
+        {
+            Details =
+            [
+                "The tomb is seen at once, however large it is: names come from its snapshot, and contents are fetched, decrypted and verified when they are read. "
+                + "What is written stays in memory (or in --scratch) until it is saved: every ten minutes, by sbox tomb save, and when it is closed. "
+                + "A power cut takes what was not saved, unless --scratch names a directory on a disk; fsync promises no more than that.",
+                "This needs root, for mounting. A tomb whose session was killed is opened by the same command again, and what was not saved is found.",
+            ],
+            Examples =
+            [
+                new Example("A home", "sbox tomb --tomb sftp:me@host:/srv/tomb open --user me"),
+                new Example("Beside the home", "sbox tomb --tomb /media/stick/tomb open --at /home/me/tomb"),
+            ],
+        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, NoHooks, Foreground, Serve, Run);
+        command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
+        return command;
+    }
+
+    private static SessionOptions Options(ParseResult parsed)
+    {
+        (string Home, uint Uid)? user = parsed.GetValue(User) is { } person ? Account(person) : null;
+        string at = parsed.GetValue(At) is { } named ? Path.GetFullPath(named)
+            : user?.Home
+            ?? throw new Finding("no place is named where the tomb is seen", "--at DIR, or --user USER for that user's home");
+        if (at.Length > 1)
+            at = at.TrimEnd('/');
+        string name = parsed.GetValue(Name) ?? Path.GetFileName(at);
+        if (name.Length == 0 || name.Contains('/', StringComparison.Ordinal) || name.StartsWith('.'))
+            throw new Finding($"'{name}' is no name for an open tomb", "--name NAME: a word without '/'");
+        return new SessionOptions
+        {
+            Name = name, MountPoint = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
+            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = !parsed.GetValue(NoHooks),
+            ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid,
+        };
+    }
+
+    private static (string Home, uint Uid) Account(string user)
+    {
+        string[] fields = File.ReadLines("/etc/passwd").Select(static line => line.Split(':')).FirstOrDefault(fields => fields.Length >= 7 && fields[0] == user)
+            ?? throw new Finding($"there is no user '{user}'", "--at DIR names the place itself");
+        return (fields[5].TrimEnd('/'), uint.Parse(fields[2], CultureInfo.InvariantCulture));
+    }
+
+    private static async Task<int> ServeHere(ParseResult parsed, CancellationToken cancel)
+    {
+        SessionOptions options = Options(parsed);
+        if (!Environment.IsPrivilegedProcess)
+            throw new Finding("only root may mount", "sudo sbox tomb open …");
+        if (!Directory.Exists(options.MountPoint))
+            throw new Finding($"{options.MountPoint}: there is no such directory", $"mkdir -p {options.MountPoint}");
+        if (await IsOpen(options, cancel))
+            throw new Finding($"{options.Name}: this tomb is open already, at {options.MountPoint}", $"sbox tomb status {options.Name}");
+        TombSession opened = await TombSession.Open(parsed, cancel);
+        await opened.Snapshots(cancel); // says when the remote was rolled back
+        TombRepository repository = opened.Repository;
+        options = options with { OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };
+
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using PosixSignalRegistration terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
+        {
+            signal.Cancel = true;
+            stop.Cancel();
+        });
+        await using Sbox.Tomb.Sessions.TombSession session = await Sbox.Tomb.Sessions.TombSession.Open(repository, options, cancel);
+        using var server = new SessionServer(session, options);
+        server.Listen();
+        Say(session, options, opened.Speaker);
+        if (parsed.GetValue(Serve))
+            LetGo();
+        ServiceManager.Notify("READY=1");
+        await server.Run(stop.Token);
+        return 0;
+    }
+
+    private static async Task<bool> IsOpen(SessionOptions options, CancellationToken cancel)
+    {
+        try
+        {
+            await new SessionClient(options.RunDirectory).Status(options.Name, cancel);
+            return true;
+        }
+        catch (TombNotOpenException)
+        {
+            return false;
+        }
+    }
+
+    private static void Say(Sbox.Tomb.Sessions.TombSession session, SessionOptions options, Speaker speaker)
+    {
+        string what = session.Opened is { } snapshot ? $"snapshot {snapshot.Id.ToString()[..8]} of {LookingCommands.Time(snapshot.Time)}" : "empty so far";
+        int failed = session.HookReports.Count(static report => report.Finding is not null);
+        string hooks = failed > 0 ? $"; {failed} of its hooks failed: sbox tomb hooks {options.Name}" : "";
+        speaker.Answer($"opened {options.Name} at {options.MountPoint}: {what}{(session.Recovered ? "; what was not saved the last time is there" : "")}{hooks}", json =>
+        {
+            json.WriteString("opened", options.Name);
+            json.WriteString("at", options.MountPoint);
+            if (session.Opened is { } known)
+                json.WriteString("snapshot", known.Id.ToString());
+            json.WriteBoolean("recovered", session.Recovered);
+            json.WriteNumber("hooks-failed", failed);
+        });
+    }
+
+    // Whoever started this waits for the end of its output; from here on nobody listens.
+    private static void LetGo()
+    {
+        Console.Out.Flush();
+        Console.Error.Flush();
+        StandardStreams.ToNull();
+    }
+
+    // The same command in a session of its own, the password by a pipe: no terminal's signal reaches it, and no argument shows the password.
+    private static async Task<int> Leave(ParseResult parsed, CancellationToken cancel)
+    {
+        Options(parsed);
+        await using TombSession place = TombSession.At(parsed);
+        using SecretMemory password = place.Password(parsed, "Password of the tomb: ", twice: false);
+        return await Leave([.. parsed.Tokens.Select(static token => token.Value)], password, cancel);
+    }
+
+    /// <summary>Starts the process that serves a tomb, and waits until it is open or has failed.</summary>
+    /// <param name="words">The command line, from <c>tomb</c> on.</param>
+    /// <param name="password">The password.</param>
+    /// <param name="cancel">Ends the waiting.</param>
+    /// <returns>0 when it is open.</returns>
+    public static async Task<int> Leave(IReadOnlyList<string> words, SecretMemory password, CancellationToken cancel)
+    {
+        string self = Environment.ProcessPath!;
+        var start = new ProcessStartInfo("/usr/bin/setsid") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Environment.CurrentDirectory };
+        start.ArgumentList.Add(self);
+        if (Path.GetFileName(self) == "dotnet")
+            start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
+        foreach (string word in WithoutPassword(words).Concat(["--serve", "--password-fd", "0"]))
+            start.ArgumentList.Add(word);
+        using Process server = Started(start);
+        server.StandardInput.BaseStream.Write(password.Span);
+        server.StandardInput.BaseStream.Write("\n"u8);
+        server.StandardInput.Close();
+        Task<string> complained = server.StandardError.ReadToEndAsync(cancel);
+        if (await server.StandardOutput.ReadLineAsync(cancel) is not { } said)
+        {
+            Console.Error.Write(await complained);
+            await server.WaitForExitAsync(cancel);
+            return server.ExitCode == 0 ? 1 : server.ExitCode;
+        }
+
+        // It is open, and its process keeps the other ends of these pipes for as long as it lives: nobody waits for their end.
+        Console.Out.WriteLine(said);
+        return 0;
+    }
+
+    private static Process Started(ProcessStartInfo start)
+    {
+        try
+        {
+            return Process.Start(start)!;
+        }
+        catch (Win32Exception missing)
+        {
+            throw new Finding($"setsid: {missing.Message}", "apt install util-linux");
+        }
+    }
+
+    private static IEnumerable<string> WithoutPassword(IReadOnlyList<string> words)
+    {
+        for (int at = 0; at < words.Count; at++)
+        {
+            if (words[at] is "--password-file" or "--password-fd")
+                at++;
+            else if (!words[at].StartsWith("--password-file=", StringComparison.Ordinal) && !words[at].StartsWith("--password-fd=", StringComparison.Ordinal))
+                yield return words[at];
+        }
+    }
+}

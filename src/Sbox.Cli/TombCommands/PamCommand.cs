@@ -1,0 +1,93 @@
+using System.CommandLine;
+using Sbox.Cli.Commands;
+using Sbox.Cli.Help;
+using Sbox.Linux;
+using Sbox.Tomb.Sessions;
+
+namespace Sbox.Cli.TombCommands;
+
+/// <summary><c>sbox tomb pam</c>: what pam_exec runs at login and logout.</summary>
+internal static class PamCommand
+{
+    private const string Settings = "/etc/sbox/tomb.toml";
+
+    public static Command Make()
+    {
+        Option<string> run = SessionCommands.RunDirectory();
+        var command = new DocumentedCommand("pam", "Open a user's tomb at login and close it at logout; pam_exec runs this")
+        {
+            Details =
+            [
+                "The user and the moment come from PAM's environment, the password from its standard input (expose_authtok). A user who has no table in /etc/sbox/tomb.toml is let through without a word, "
+                + "and so is one whose tomb cannot be opened: the login is not refused, and the home is then the one on this machine.",
+                "packaging/tomb/pam.example shows the lines for /etc/pam.d.",
+            ],
+        };
+        command.Options.Add(run);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            if (Environment.GetEnvironmentVariable("PATH") is null or "") // pam_exec passes none on, and ssh and setpriv are looked up
+                Environment.SetEnvironmentVariable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            if (Environment.GetEnvironmentVariable("PAM_USER") is not { Length: > 0 } user || user == "root" || !HasTable(user))
+                return 0;
+            var client = new SessionClient(parsed.GetValue(run)!);
+            return Environment.GetEnvironmentVariable("PAM_TYPE") switch
+            {
+                "auth" => client.Names.Contains(user) && await Answers(client, user, cancel) ? 0 : await Open(user, parsed.GetValue(run)!, cancel),
+                "close_session" => await Close(client, user, cancel),
+                _ => 0,
+            };
+        });
+        return command;
+    }
+
+    private static bool HasTable(string user) => File.Exists(Settings) && File.ReadLines(Settings).Any(line => line.Trim() == $"[{user}]");
+
+    private static async Task<bool> Answers(SessionClient client, string user, CancellationToken cancel)
+    {
+        try
+        {
+            await client.Status(user, cancel);
+            return true;
+        }
+        catch (IOException)
+        {
+            return false; // its session is dead: opening it again finds what it had
+        }
+    }
+
+    private static async Task<int> Open(string user, string run, CancellationToken cancel)
+    {
+        using SecretMemory password = FromPam();
+        return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, cancel);
+    }
+
+    // Still used by another login, or by what a user left running: it stays open, and the timer saves.
+    private static async Task<int> Close(SessionClient client, string user, CancellationToken cancel)
+    {
+        if (!client.Names.Contains(user))
+            return 0;
+        try
+        {
+            await client.Close(user, cancel);
+        }
+        catch (IOException refused)
+        {
+            Console.Error.WriteLine($"sbox: {refused.Message}");
+        }
+
+        return 0;
+    }
+
+    // pam_exec writes the password without a line feed, and some versions end it with a NUL.
+    private static SecretMemory FromPam()
+    {
+        using var typed = new SecretMemory(4096);
+        using FileStream input = File.OpenRead("/proc/self/fd/0");
+        int length = 0;
+        for (int read; length < typed.Span.Length && (read = input.Read(typed.Span[length..])) > 0;)
+            length += read;
+        int end = typed.Span[..length].IndexOfAny((byte)0, (byte)'\n');
+        return new SecretMemory(typed.Span[..(end < 0 ? length : end)]);
+    }
+}

@@ -1,0 +1,185 @@
+using System.CommandLine;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Linux;
+using Sbox.Tomb;
+
+namespace Sbox.Cli.TombCommands;
+
+/// <summary>What all commands on a tomb share: where it is, its password, and opening it for the length of the command.</summary>
+internal sealed class TombSession : IAsyncDisposable
+{
+    private TombSession(ParseResult parsed, IBackend backend, TombSettings settings) => (Backend, Settings, Speaker) = (backend, settings, new Speaker(parsed.GetValue(Json)));
+
+    public static Option<string?> Tomb { get; } = Shared<string?>("--tomb", "Where the tomb is: a directory, sftp:USER@HOST:/PATH, rest:http(s)://HOST/PATH, s3:http(s)://HOST/BUCKET/PATH, or @NAME for a table of the settings file", "URL");
+
+    public static Option<string?> PasswordFile { get; } = Shared<string?>("--password-file", "A file whose first line is the password; without it, the terminal is asked", "FILE");
+
+    public static Option<int?> PasswordDescriptor { get; } = Shared<int?>("--password-fd", "An open descriptor whose first line is the password", "N");
+
+    public static Option<string?> ConfigFile { get; } = Shared<string?>("--config", "The settings file (~/.config/sbox/tomb.toml, else /etc/sbox/tomb.toml)", "FILE");
+
+    public static Option<bool> Json { get; } = Shared<bool>("--json", "Answer with one JSON object a line", null);
+
+    /// <summary>Options that belong to <c>sbox tomb</c>, before the command's name or after it.</summary>
+    public static IReadOnlyList<Option> Options { get; } = [Tomb, PasswordFile, PasswordDescriptor, ConfigFile, Json];
+
+    public IBackend Backend { get; }
+
+    public TombSettings Settings { get; }
+
+    public Speaker Speaker { get; }
+
+    public TombRepository Repository { get; private set; } = null!;
+
+    /// <summary>Where this machine remembers what it has seen: the user's state directory.</summary>
+    public static TombMemory Memory => new(Path.Combine(Home("XDG_STATE_HOME", ".local/state"), "sbox", "tombs"));
+
+    /// <summary>The place and the settings, without opening the tomb.</summary>
+    public static TombSession At(ParseResult parsed)
+    {
+        ThisProcess.ForbidDumps();
+        string? wanted = parsed.GetValue(Tomb);
+        TombSettings settings = ReadSettings(parsed.GetValue(ConfigFile), wanted is ['@', .. var name] ? name : null);
+        string url = (wanted is ['@', ..] ? null : wanted) ?? settings.Tomb
+            ?? throw new Finding("no tomb is named", "Name one with --tomb URL, or with tomb = \"URL\" in ~/.config/sbox/tomb.toml");
+        settings = settings with { Backend = settings.Backend with { CacheDirectory = settings.Backend.CacheDirectory ?? Path.Combine(Home("XDG_CACHE_HOME", ".cache"), "sbox", "tombs") } };
+        try
+        {
+            return new TombSession(parsed, TombUrl.Parse(url).Open(settings.Backend, TimeProvider.System), settings);
+        }
+        catch (FormatException wrong)
+        {
+            throw new Finding(wrong.Message, "docs/tomb.md tells how each kind of place is written");
+        }
+    }
+
+    /// <summary>Opens the tomb and looks whether it was rolled back.</summary>
+    public static async Task<TombSession> Open(ParseResult parsed, CancellationToken cancel)
+    {
+        TombSession session = At(parsed);
+        try
+        {
+            using SecretMemory password = session.Password(parsed, "Password of the tomb: ", twice: false);
+            session.Repository = await TombRepository.Open(session.Backend, password, cancel);
+            return session;
+        }
+        catch
+        {
+            await session.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Makes a new tomb.</summary>
+    public static async Task<TombSession> Create(ParseResult parsed, CancellationToken cancel)
+    {
+        TombSession session = At(parsed);
+        try
+        {
+            using SecretMemory password = session.Password(parsed, "Password of the new tomb: ", twice: true);
+            session.Repository = await TombRepository.Create(session.Backend, password, TimeProvider.System, cancel);
+            return session;
+        }
+        catch
+        {
+            await session.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The snapshots, compared with what this machine remembers.</summary>
+    public async Task<IReadOnlyList<Snapshot>> Snapshots(CancellationToken cancel)
+    {
+        IReadOnlyList<Snapshot> snapshots = await Repository.Snapshots(cancel);
+        Memory.Check(Repository, snapshots);
+        return snapshots;
+    }
+
+    /// <summary>The password: from a file, a descriptor, the settings' file or the terminal, in this order.</summary>
+    public SecretMemory Password(ParseResult parsed, string question, bool twice) =>
+        parsed.GetValue(PasswordFile) is { } file ? Checked(SecretFile.FirstLine(file), file)
+        : parsed.GetValue(PasswordDescriptor) is { } descriptor ? Checked(SecretFile.FirstLine(descriptor), $"descriptor {descriptor}")
+        : Settings.PasswordFile is { } configured ? Checked(SecretFile.FirstLine(configured), configured)
+        : SecretPrompt.Ask(question, twice);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Repository is not null)
+            await Repository.DisposeAsync();
+        await Backend.DisposeAsync();
+    }
+
+    internal static SecretMemory Checked(SecretMemory password, string where) => password.Span.Length > 0
+        ? password
+        : throw new Finding($"{where}: the password is empty", "A tomb is not kept without one");
+
+    private static TombSettings ReadSettings(string? named, string? name)
+    {
+        string? path = named ?? new[] { Path.Combine(Home("XDG_CONFIG_HOME", ".config"), "sbox", "tomb.toml"), "/etc/sbox/tomb.toml" }.FirstOrDefault(File.Exists);
+        return path is not null ? TombSettings.Read(path, name)
+            : name is null ? new TombSettings()
+            : throw new Finding($"@{name}: there is no settings file", "Write ~/.config/sbox/tomb.toml; docs/tomb.md has an example");
+    }
+
+    private static string Home(string variable, string otherwise) =>
+        Environment.GetEnvironmentVariable(variable) is { Length: > 0 } told ? told : Path.Combine(Environment.GetEnvironmentVariable("HOME") ?? "/root", otherwise);
+
+    private static Option<T> Shared<T>(string name, string description, string? help)
+    {
+        var option = new Option<T>(name) { Description = description, Recursive = true };
+        if (help is not null)
+            option.HelpName = help;
+        return option;
+    }
+}
+
+/// <summary>Asks the terminal for a secret, which goes straight into secret memory.</summary>
+internal static class SecretPrompt
+{
+    public static SecretMemory Ask(string question, bool twice)
+    {
+        if (Console.IsInputRedirected)
+            throw new Finding("there is no terminal to ask for the password", "Name a file with it: --password-file FILE");
+        SecretMemory first = One(question);
+        if (!twice)
+            return TombSession.Checked(first, "the terminal");
+        using SecretMemory second = One("Once more: ");
+        if (!System.Security.Cryptography.CryptographicOperations.FixedTimeEquals(first.Span, second.Span))
+            throw new Finding("the two passwords differ", "Type the same command again; nothing was written");
+        return TombSession.Checked(first, "the terminal");
+    }
+
+    private static SecretMemory One(string question)
+    {
+        Console.Error.Write(question);
+        using var typed = new SecretMemory(4096);
+        int length = 0;
+        Span<byte> utf8 = stackalloc byte[4];
+        char high = '\0';
+        while (Console.ReadKey(intercept: true) is { Key: not ConsoleKey.Enter } key)
+        {
+            if (key.Key == ConsoleKey.Backspace)
+            {
+                do
+                    length = Math.Max(0, length - 1);
+                while (length > 0 && (typed.Span[length] & 0xC0) == 0x80);
+            }
+            else if (char.IsHighSurrogate(key.KeyChar))
+            {
+                high = key.KeyChar;
+            }
+            else if (key.KeyChar != '\0' && length < 4000)
+            {
+                System.Text.Rune rune = char.IsLowSurrogate(key.KeyChar) ? new System.Text.Rune(high, key.KeyChar) : new System.Text.Rune(key.KeyChar);
+                int used = rune.EncodeToUtf8(utf8);
+                utf8[..used].CopyTo(typed.Span[length..]);
+                length += used;
+            }
+        }
+
+        utf8.Clear();
+        Console.Error.WriteLine();
+        return new SecretMemory(typed.Span[..length]);
+    }
+}

@@ -1,0 +1,72 @@
+using System.Collections.Concurrent;
+using Sbox.Codecs;
+using ZstdSharp;
+
+namespace Sbox.Tomb;
+
+/// <summary>Zstandard, with contexts kept for reuse: each is some hundred kilobytes. Safe on several threads.</summary>
+internal static class Zstandard
+{
+    /// <summary>No document or blob is larger: what says it is was made to fill memory.</summary>
+    public const int MaximumSize = 1 << 30;
+
+    private const int Level = 3;
+    private static readonly ConcurrentBag<Compressor> Compressors = [];
+    private static readonly ConcurrentBag<Decompressor> Decompressors = [];
+
+    /// <summary>Room that compressing may need.</summary>
+    public static int Bound(int length) => Compressor.GetCompressBound(length);
+
+    /// <summary>Compresses; returns the bytes written.</summary>
+    public static int Compress(ReadOnlySpan<byte> plain, Span<byte> into)
+    {
+        if (!Compressors.TryTake(out Compressor? compressor))
+            compressor = new Compressor(Level);
+        int written = compressor.Wrap(plain, into);
+        Compressors.Add(compressor);
+        return written;
+    }
+
+    /// <summary>Fills <paramref name="into"/> exactly; false when the bytes are no such frame.</summary>
+    public static bool TryDecompress(ReadOnlySpan<byte> compressed, Span<byte> into)
+    {
+        if (!Decompressors.TryTake(out Decompressor? decompressor))
+            decompressor = new Decompressor();
+        try
+        {
+            bool whole = decompressor.Unwrap(compressed, into) == into.Length;
+            Decompressors.Add(decompressor);
+            return whole;
+        }
+        catch (ZstdException)
+        {
+            decompressor.Dispose();
+            return false;
+        }
+    }
+
+    /// <summary>Decompresses a document whose size is not known beforehand.</summary>
+    /// <exception cref="MalformedException">The bytes are no frame, or of more than a gigabyte.</exception>
+    public static byte[] Decompress(byte[] compressed, int start, string format)
+    {
+        try
+        {
+            using var source = new MemoryStream(compressed, start, compressed.Length - start, writable: false);
+            using var stream = new DecompressionStream(source);
+            using var plain = new MemoryStream();
+            var buffer = new byte[128 * 1024];
+            for (int read; (read = stream.Read(buffer)) > 0;)
+            {
+                plain.Write(buffer, 0, read);
+                if (plain.Length > MaximumSize)
+                    throw new MalformedException(format, "zstd", $"at most {MaximumSize} bytes", "more");
+            }
+
+            return plain.ToArray();
+        }
+        catch (Exception wrong) when (wrong is ZstdException or EndOfStreamException)
+        {
+            throw new MalformedException(format, "zstd", "a frame", wrong.Message);
+        }
+    }
+}

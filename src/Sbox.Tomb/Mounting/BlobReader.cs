@@ -1,0 +1,328 @@
+using System.Buffers;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>How blobs are fetched and kept for a mounted tomb.</summary>
+public sealed record BlobReaderOptions
+{
+    /// <summary>Bytes of packs that are kept sealed in memory.</summary>
+    public long SealedBytes { get; init; } = 24L << 20;
+
+    /// <summary>Bytes of opened blobs that are kept in memory.</summary>
+    public long PlainBytes { get; init; } = 48L << 20;
+
+    /// <summary>How long a reader waits for a remote that does not answer before it gets EIO.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>For waiting.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>What was fetched for a mounted tomb.</summary>
+/// <param name="Requests">Requests for pack data.</param>
+/// <param name="BytesFetched">Bytes that came.</param>
+/// <param name="BytesHeld">Bytes in memory, sealed and opened.</param>
+/// <param name="GoneSince">Since when the remote has not answered; null while it does.</param>
+public sealed record BlobStatistics(long Requests, long BytesFetched, long BytesHeld, DateTimeOffset? GoneSince);
+
+/// <summary>Reads verified blobs on demand, and keeps what was read within bounds. Safe on several threads.</summary>
+public sealed class BlobReader : IDisposable
+{
+    private readonly TombRepository tomb;
+    private readonly SealedRanges ranges;
+    private readonly RemotePatience patience;
+    private readonly long capacity;
+    private readonly Lock gate = new();
+    private readonly Dictionary<Checksum, PlainBlob> kept = [];
+    private readonly LinkedList<PlainBlob> recent = new();
+    private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
+    private long held;
+
+    /// <summary>A reader of an open tomb of which the index is loaded.</summary>
+    public BlobReader(TombRepository tomb, BlobReaderOptions options)
+    {
+        this.tomb = tomb;
+        capacity = options.PlainBytes;
+        patience = new RemotePatience(options.Patience, options.Clock);
+        ranges = new SealedRanges(tomb, patience, options.SealedBytes);
+    }
+
+    /// <summary>The tomb.</summary>
+    public TombRepository Tomb => tomb;
+
+    /// <summary>What was fetched so far.</summary>
+    public BlobStatistics Statistics => new(ranges.Requests, ranges.Fetched, ranges.Held + Interlocked.Read(ref held), patience.GoneSince);
+
+    /// <summary>Plain bytes of a data blob. Dispose the answer to let go of it.</summary>
+    /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
+    public ValueTask<PlainBlob> Data(Checksum id, CancellationToken cancel)
+    {
+        lock (gate)
+        {
+            if (kept.TryGetValue(id, out PlainBlob? blob))
+            {
+                recent.Remove(blob.Place!);
+                recent.AddFirst(blob.Place!);
+                blob.Users++;
+                return new(blob);
+            }
+        }
+
+        return Opened(id, cancel);
+    }
+
+    /// <summary>A directory's entries.</summary>
+    /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
+    public async ValueTask<Tree> Tree(Checksum id, CancellationToken cancel)
+    {
+        BlobLocation place = Find(BlobType.Tree, id);
+        byte[] plain = ArrayPool<byte>.Shared.Rent(place.PlainLength);
+        try
+        {
+            await Open(place, plain.AsMemory(0, place.PlainLength)).WaitAsync(cancel);
+            return Tomb_Tree(plain.AsSpan(0, place.PlainLength), id);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(plain);
+        }
+    }
+
+    /// <summary>Where a data blob ends in its file when it begins at 0: its plain length.</summary>
+    /// <exception cref="LinuxException">EIO: no pack of the index holds it.</exception>
+    public int LengthOf(Checksum id) => Find(BlobType.Data, id).PlainLength;
+
+    /// <summary>Has a blob fetched and opened that will be wanted soon; whoever wants it learns of failures.</summary>
+    public void Prepare(Checksum id)
+    {
+        lock (gate)
+        {
+            if (kept.ContainsKey(id) || opening.ContainsKey(id) || opening.Count >= 8)
+                return;
+        }
+
+        _ = Task.Run(async () =>
+        {
+            try
+            {
+                (await Opened(id, default)).Dispose();
+            }
+            catch (IOException)
+            {
+                return; // nobody has asked for it yet
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            foreach (PlainBlob blob in recent.ToList())
+                Evict(blob);
+        }
+
+        ranges.Dispose();
+    }
+
+    internal void Release(PlainBlob blob)
+    {
+        lock (gate)
+        {
+            blob.Users--;
+            if (blob.Users == 0 && blob.Place is null)
+                blob.Free();
+        }
+    }
+
+    private static Tree Tomb_Tree(ReadOnlySpan<byte> json, Checksum id)
+    {
+        try
+        {
+            return Sbox.Tomb.Tree.Parse(json);
+        }
+        catch (MalformedException wrong)
+        {
+            throw new LinuxException(Errno.EIO, "tree", $"tree {id}: {wrong.Message}");
+        }
+    }
+
+    // Readers of one blob wait for one opening of it; one that is interrupted leaves it to the others.
+    private async ValueTask<PlainBlob> Opened(Checksum id, CancellationToken cancel)
+    {
+        TaskCompletionSource<PlainBlob>? mine = null;
+        Task<PlainBlob>? others;
+        lock (gate)
+        {
+            if (kept.TryGetValue(id, out PlainBlob? there))
+            {
+                there.Users++;
+                return there;
+            }
+
+            if (!opening.TryGetValue(id, out others))
+            {
+                mine = new TaskCompletionSource<PlainBlob>(TaskCreationOptions.RunContinuationsAsynchronously);
+                opening[id] = others = mine.Task;
+            }
+        }
+
+        if (mine is not null)
+            await Complete(id, mine);
+        PlainBlob blob = await others.WaitAsync(cancel);
+        lock (gate)
+        {
+            if (!blob.IsFreed)
+            {
+                blob.Users++;
+                return blob;
+            }
+        }
+
+        return await Opened(id, cancel); // it was let go of in between
+    }
+
+    private async Task Complete(Checksum id, TaskCompletionSource<PlainBlob> mine)
+    {
+        try
+        {
+            BlobLocation place = Find(BlobType.Data, id);
+            var block = new NativeBlock(Math.Max(place.PlainLength, 1));
+            var blob = new PlainBlob(this, id, block, place.PlainLength);
+            try
+            {
+                await Open(place, blob.Memory);
+            }
+            catch
+            {
+                block.Free();
+                throw;
+            }
+
+            lock (gate)
+            {
+                opening.Remove(id);
+                Keep(blob);
+            }
+
+            mine.SetResult(blob);
+        }
+        catch (Exception failure)
+        {
+            lock (gate)
+                opening.Remove(id);
+            mine.SetException(failure); // to all who wait, this caller among them
+            _ = mine.Task.Exception;
+        }
+    }
+
+    private async Task Open(BlobLocation place, Memory<byte> into)
+    {
+        try
+        {
+            using RangeLease range = ranges.Take(place);
+            await range.Ready;
+            if (TryOpen(place, range.Of(place), into.Span))
+                return;
+        }
+        catch (BackendException gone) when (!gone.IsTransient)
+        {
+            Damage = gone.Message; // the pack is not there: another one may have the blob too
+        }
+
+        try
+        {
+            (await tomb.LoadBlob(place.Type, place.Id, default)).CopyTo(into);
+        }
+        catch (TombException lost)
+        {
+            Damage = lost.Message;
+            throw new LinuxException(Errno.EIO, "read", lost.Message);
+        }
+    }
+
+    /// <summary>What was last found missing or changed; null while all was whole.</summary>
+    public string? Damage { get; private set; }
+
+    private bool TryOpen(BlobLocation place, ReadOnlySpan<byte> sealedBytes, Span<byte> into)
+    {
+        byte[] copy = ArrayPool<byte>.Shared.Rent(sealedBytes.Length);
+        try
+        {
+            sealedBytes.CopyTo(copy);
+            tomb.OpenBlob(place, copy.AsSpan(0, sealedBytes.Length), into);
+            return true;
+        }
+        catch (TombDamagedException wrong)
+        {
+            Damage = wrong.Message;
+            return false;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(copy);
+        }
+    }
+
+    private BlobLocation Find(BlobType type, Checksum id) => tomb.Index.TryFind(type, id, out BlobLocation place)
+        ? place
+        : throw new LinuxException(Errno.EIO, "read", new BlobMissingException(tomb.Backend.Location, type, id).Message);
+
+    private void Keep(PlainBlob blob)
+    {
+        kept[blob.Id] = blob;
+        blob.Place = recent.AddFirst(blob);
+        held += blob.Length;
+        while (held > capacity && recent.Last is { } last && last.Value != blob)
+            Evict(last.Value);
+    }
+
+    private void Evict(PlainBlob blob)
+    {
+        recent.Remove(blob.Place!);
+        blob.Place = null;
+        kept.Remove(blob.Id);
+        held -= blob.Length;
+        if (blob.Users == 0)
+            blob.Free();
+    }
+}
+
+/// <summary>An opened blob, lent: it stays until whoever has it disposes it.</summary>
+public sealed class PlainBlob : IDisposable
+{
+    private readonly BlobReader owner;
+    private readonly NativeBlock block;
+
+    internal PlainBlob(BlobReader owner, Checksum id, NativeBlock block, int length) => (this.owner, Id, this.block, Length) = (owner, id, block, length);
+
+    /// <summary>Its id.</summary>
+    public Checksum Id { get; }
+
+    /// <summary>Bytes.</summary>
+    public int Length { get; }
+
+    /// <summary>The bytes, until it is disposed.</summary>
+    public ReadOnlySpan<byte> Span => block.GetSpan()[..Length];
+
+    internal Memory<byte> Memory => block.Memory[..Length];
+
+    internal int Users { get; set; }
+
+    internal bool IsFreed { get; private set; }
+
+    internal LinkedListNode<PlainBlob>? Place { get; set; }
+
+    /// <summary>Lets go of it once.</summary>
+    public void Dispose() => owner.Release(this);
+
+    internal void Free()
+    {
+        IsFreed = true;
+        block.GetSpan().Clear(); // what a home holds does not stay in freed memory
+        block.Free();
+    }
+}

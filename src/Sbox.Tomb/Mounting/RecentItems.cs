@@ -1,0 +1,51 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>The items that were used last, up to a weight in all; the newest stays whatever it weighs. Safe on several threads.</summary>
+internal sealed class RecentItems<TKey, TItem>(long capacity, Func<TItem, long> weight) where TKey : notnull
+{
+    private readonly Lock gate = new();
+    private readonly Dictionary<TKey, LinkedListNode<(TKey Key, TItem Item)>> places = [];
+    private readonly LinkedList<(TKey Key, TItem Item)> order = new();
+    private long held;
+
+    public bool TryGet(TKey key, [MaybeNullWhen(false)] out TItem item)
+    {
+        lock (gate)
+        {
+            if (!places.TryGetValue(key, out LinkedListNode<(TKey Key, TItem Item)>? place))
+            {
+                item = default;
+                return false;
+            }
+
+            if (place != order.First)
+            {
+                order.Remove(place);
+                order.AddFirst(place);
+            }
+
+            item = place.Value.Item;
+            return true;
+        }
+    }
+
+    public void Add(TKey key, TItem item)
+    {
+        lock (gate)
+        {
+            if (places.ContainsKey(key))
+                return;
+            places[key] = order.AddFirst((key, item));
+            held += weight(item);
+            while (held > capacity && order.Count > 1)
+            {
+                (TKey oldest, TItem old) = order.Last!.Value;
+                order.RemoveLast();
+                places.Remove(oldest);
+                held -= weight(old);
+            }
+        }
+    }
+}

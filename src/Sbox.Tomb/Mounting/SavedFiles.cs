@@ -1,0 +1,36 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>Which files of an upper layer have been saved, and as what: a file that has not changed since is not read again.</summary>
+internal sealed class SavedFiles
+{
+    private readonly Dictionary<ulong, Saved> files = [];
+    private readonly Lock gate = new();
+
+    /// <summary>Notes a file's content.</summary>
+    public void Add(in FileStat stat, IReadOnlyList<Checksum> content)
+    {
+        lock (gate)
+            files[stat.Inode] = new Saved(stat.Size, stat.ModifiedSeconds, stat.ModifiedNanoseconds, stat.ChangedSeconds, stat.ChangedNanoseconds, content);
+    }
+
+    /// <summary>Whether the file is as it was when it was saved.</summary>
+    public bool Has(in FileStat stat) => Content(stat) is not null;
+
+    /// <summary>Its blobs when it is as it was saved; null otherwise.</summary>
+    public IReadOnlyList<Checksum>? Content(in FileStat stat)
+    {
+        lock (gate)
+        {
+            return files.TryGetValue(stat.Inode, out Saved? saved) && saved.Size == stat.Size
+                && saved.ModifiedSeconds == stat.ModifiedSeconds && saved.ModifiedNanoseconds == stat.ModifiedNanoseconds
+                && saved.ChangedSeconds == stat.ChangedSeconds && saved.ChangedNanoseconds == stat.ChangedNanoseconds
+                ? saved.Content
+                : null;
+        }
+    }
+
+    private sealed record Saved(long Size, long ModifiedSeconds, uint ModifiedNanoseconds, long ChangedSeconds, uint ChangedNanoseconds, IReadOnlyList<Checksum> Content);
+}

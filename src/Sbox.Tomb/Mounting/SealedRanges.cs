@@ -1,0 +1,199 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>
+/// Ranges of packs as they were fetched, still sealed: what lies behind a wanted blob comes along with it, so that many small files cost
+/// few requests. How much comes along grows while it is used, and shrinks when it is not.
+/// </summary>
+internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience, long capacity) : IDisposable
+{
+    private const int FirstWindow = 1024 * 1024, LargestWindow = 8 * 1024 * 1024;
+
+    // Blobs below this are whole small files, read one after the other as programs start; larger ones are parts of files that may be read anywhere.
+    private const int Small = 128 * 1024;
+
+    private readonly Lock gate = new();
+    private readonly Dictionary<Checksum, PackRanges> packs = [];
+    private readonly LinkedList<SealedRange> recent = new();
+    private long held, requests, fetched;
+
+    /// <summary>Requests to where the tomb is kept.</summary>
+    public long Requests => Interlocked.Read(ref requests);
+
+    /// <summary>Bytes that came.</summary>
+    public long Fetched => Interlocked.Read(ref fetched);
+
+    /// <summary>Bytes in memory.</summary>
+    public long Held => Interlocked.Read(ref held);
+
+    /// <summary>The range that holds a blob, fetched or on its way. Disposing the answer lets go of it.</summary>
+    public RangeLease Take(BlobLocation place)
+    {
+        lock (gate)
+        {
+            if (!packs.TryGetValue(place.Pack, out PackRanges? pack))
+                packs[place.Pack] = pack = new PackRanges();
+            SealedRange range = pack.Find(place) ?? Begin(pack, place);
+            range.Users++;
+            range.Used += range.Opened.Add(place.Offset) ? place.Length : 0;
+            if (range.Place is { } at)
+            {
+                recent.Remove(at);
+                recent.AddFirst(at);
+            }
+
+            return new RangeLease(this, range);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            foreach (SealedRange range in recent.Where(static range => range.Users == 0 && range.Ready.IsCompleted).ToList())
+                Drop(range);
+        }
+    }
+
+    internal void Release(SealedRange range)
+    {
+        lock (gate)
+        {
+            range.Users--;
+            if (range.Ready.IsFaulted || range.Ready.IsCanceled)
+            {
+                if (range.Users == 0)
+                    Drop(range);
+                return;
+            }
+
+            for (LinkedListNode<SealedRange>? at = recent.Last; at is not null && held > capacity;)
+            {
+                LinkedListNode<SealedRange>? before = at.Previous;
+                if (at.Value.Users == 0 && at.Value.Ready.IsCompleted)
+                    Drop(at.Value);
+                at = before;
+            }
+        }
+    }
+
+    private SealedRange Begin(PackRanges pack, BlobLocation place)
+    {
+        pack.Adapt(FirstWindow, LargestWindow, grow: place.Length < Small);
+        var range = new SealedRange(place.Pack, place.Offset, (int)(WindowEnd(pack, place) - place.Offset));
+        pack.Ranges.Add(range);
+        range.Place = recent.AddFirst(range);
+        held += range.Length;
+        range.Ready = Fetch(range);
+        return range;
+    }
+
+    // As far as blobs follow each other in the pack, up to the window, and not into what is there already.
+    private long WindowEnd(PackRanges pack, BlobLocation place)
+    {
+        long end = place.End, limit = place.Offset + (long)pack.Window;
+        foreach (SealedRange other in pack.Ranges)
+        {
+            if (other.Offset >= place.End)
+                limit = Math.Min(limit, other.Offset);
+        }
+
+        int number = tomb.Index.NumberOf(place.Type, place.Id);
+        for (int next = number + 1; number >= 0 && next < tomb.Index.Count; next++)
+        {
+            BlobLocation follower = tomb.Index[next];
+            if (follower.Pack != place.Pack || follower.Offset != end || follower.End > limit)
+                break;
+            end = follower.End;
+        }
+
+        return end;
+    }
+
+    private async Task Fetch(SealedRange range)
+    {
+        await Task.Yield(); // never under the gate of whoever began it
+        await patience.Try(
+            cancel =>
+            {
+                Interlocked.Increment(ref requests);
+                return tomb.Backend.LoadRange(TombRepository.PackOf(range.Pack), range.Offset, range.Bytes.Memory[..range.Length], cancel);
+            });
+        Interlocked.Add(ref fetched, range.Length);
+    }
+
+    private void Drop(SealedRange range)
+    {
+        recent.Remove(range.Place!);
+        packs[range.Pack].Remove(range);
+        held -= range.Length;
+        range.Bytes.Free();
+    }
+
+    private sealed class PackRanges
+    {
+        private long droppedUsed, droppedLength;
+
+        public List<SealedRange> Ranges { get; } = [];
+
+        public int Window { get; private set; }
+
+        public SealedRange? Find(BlobLocation place) => Ranges.Find(range =>
+            place.Offset >= range.Offset && place.End <= range.Offset + range.Length && !range.Ready.IsFaulted && !range.Ready.IsCanceled);
+
+        public void Adapt(int first, int largest, bool grow)
+        {
+            if (Window == 0)
+            {
+                Window = first;
+                return;
+            }
+
+            long used = droppedUsed + Ranges.Sum(static range => range.Used), length = droppedLength + Ranges.Sum(static range => (long)range.Length);
+            Window = grow || used * 2 >= length ? Math.Clamp(Window * 4, first, largest) : Math.Max(Window / 4, 1);
+        }
+
+        public void Remove(SealedRange range)
+        {
+            Ranges.Remove(range);
+            (droppedUsed, droppedLength) = (droppedUsed + range.Used, droppedLength + range.Length);
+        }
+    }
+}
+
+/// <summary>One fetched range.</summary>
+internal sealed class SealedRange(Checksum pack, uint offset, int length)
+{
+    public Checksum Pack { get; } = pack;
+
+    public uint Offset { get; } = offset;
+
+    public int Length { get; } = length;
+
+    public NativeBlock Bytes { get; } = new(length);
+
+    /// <summary>Completes when the bytes are there.</summary>
+    public Task Ready { get; set; } = Task.CompletedTask;
+
+    public LinkedListNode<SealedRange>? Place { get; set; }
+
+    public int Users { get; set; }
+
+    public long Used { get; set; }
+
+    public HashSet<uint> Opened { get; } = [];
+}
+
+/// <summary>A range that cannot go away.</summary>
+internal readonly struct RangeLease(SealedRanges owner, SealedRange range) : IDisposable
+{
+    public Task Ready => range.Ready;
+
+    /// <summary>A blob's sealed bytes, once <see cref="Ready"/> has completed.</summary>
+    public ReadOnlySpan<byte> Of(BlobLocation place) => range.Bytes.GetSpan().Slice((int)(place.Offset - range.Offset), (int)place.Length);
+
+    public void Dispose() => owner.Release(range);
+}

@@ -1,0 +1,216 @@
+using System.Text;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>
+/// A directory of a snapshot as a file system: names and attributes out of its trees, contents fetched, opened and verified when they
+/// are read. Files with several names are one inode, as the snapshot says.
+/// </summary>
+public sealed class SnapshotTree : IFuseTree
+{
+    private const int BlobsAhead = 3;
+    private const long NodesKept = 60_000, BlobNamesKept = 200_000;
+
+    private readonly BlobReader blobs;
+    private readonly Node root;
+    private readonly KnownNodes known;
+    private readonly RecentItems<Checksum, Tree> trees = new(NodesKept, static tree => tree.Nodes.Count + 1);
+    private readonly RecentItems<ulong, FileLayout> layouts = new(BlobNamesKept, static layout => layout.Blobs.Count + 1);
+
+    /// <summary>The directory that a node is.</summary>
+    /// <param name="blobs">Reads the tomb.</param>
+    /// <param name="root">A directory's node: its attributes are the root's.</param>
+    /// <param name="space">How large all of it is, where that is known.</param>
+    public SnapshotTree(BlobReader blobs, Node root, FuseSpace space = default)
+    {
+        this.blobs = blobs;
+        this.root = root;
+        Space = space;
+        known = new KnownNodes(root.Subtree ?? throw new ArgumentException("no directory", nameof(root)));
+    }
+
+    /// <inheritdoc/>
+    public FuseSpace Space { get; }
+
+    /// <summary>Nodes that the kernel knows at the moment.</summary>
+    public int Known => known.Count;
+
+    /// <inheritdoc/>
+    public async ValueTask<FuseAttributes?> Lookup(ulong directory, ReadOnlyMemory<byte> name, CancellationToken cancel)
+    {
+        if (name.Span is [(byte)'.'] or [(byte)'.', (byte)'.'])
+        {
+            KnownNode there = Find(directory);
+            KnownNode wanted = name.Length == 2 ? there.Parent ?? there : there;
+            known.TellAgain(wanted);
+            return await Attributes(wanted.Number, cancel);
+        }
+
+        KnownDirectory parent = Directory(directory);
+        Tree tree = await TreeOf(parent, cancel);
+        int at = PlaceOf(tree, FileName.FromBytes(name.Span));
+        return at < 0 ? null : AttributesOf(tree.Nodes[at], known.Tell(parent, at, tree.Nodes[at]));
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<FuseAttributes> Attributes(ulong node, CancellationToken cancel) => AttributesOf(await NodeOf(Find(node), cancel), node);
+
+    /// <inheritdoc/>
+    public async ValueTask ReadDirectory(ulong directory, int from, FuseDirectoryPage page, CancellationToken cancel)
+    {
+        KnownDirectory parent = Directory(directory);
+        Tree tree = await TreeOf(parent, cancel);
+        for (int at = from; at < tree.Nodes.Count; at++)
+        {
+            Node node = tree.Nodes[at];
+            if (!page.TryAdd(at, FileName.ToBytes(node.Name), AttributesOf(node, known.NumberOf(parent, at, node))))
+                return;
+            if (page.WithAttributes)
+                known.Tell(parent, at, node);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<int> Read(ulong node, long offset, Memory<byte> into, CancellationToken cancel)
+    {
+        FileLayout layout = await LayoutOf(node, cancel);
+        int filled = 0;
+        for (int blob = layout.BlobAt(offset); filled < into.Length && blob < layout.Blobs.Count; blob++)
+        {
+            if (layout.Follows(blob))
+            {
+                for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count; ahead++)
+                    blobs.Prepare(layout.Blobs[ahead]);
+            }
+
+            using PlainBlob plain = await blobs.Data(layout.Blobs[blob], cancel);
+            ReadOnlySpan<byte> rest = plain.Span[(int)(offset + filled - layout.Begin(blob))..];
+            int taken = Math.Min(rest.Length, into.Length - filled);
+            rest[..taken].CopyTo(into.Span[filled..]);
+            filled += taken;
+        }
+
+        return filled;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<byte[]> ReadLink(ulong node, CancellationToken cancel) =>
+        await NodeOf(Find(node), cancel) is { Type: NodeType.Symlink } link ? FileName.ToBytes(link.LinkTarget) : throw new LinuxException(Errno.EINVAL, "readlink", $"node {node}");
+
+    /// <inheritdoc/>
+    public async ValueTask<byte[]?> Xattr(ulong node, ReadOnlyMemory<byte> name, CancellationToken cancel)
+    {
+        // overlayfs asks for these of every file that it looks at, and no snapshot has them.
+        if (name.Span.StartsWith("trusted.overlay."u8))
+            return null;
+        IReadOnlyList<Xattr> attributes = (await NodeOf(Find(node), cancel)).Xattrs;
+        if (attributes.Count == 0)
+            return null;
+        string wanted = FileName.FromBytes(name.Span);
+        foreach (Xattr attribute in attributes)
+        {
+            if (attribute.Name == wanted)
+                return attribute.Value;
+        }
+
+        return null;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<byte[]> XattrNames(ulong node, CancellationToken cancel)
+    {
+        IReadOnlyList<Xattr> attributes = (await NodeOf(Find(node), cancel)).Xattrs;
+        if (attributes.Count == 0)
+            return [];
+        var names = new StringBuilder();
+        foreach (Xattr attribute in attributes)
+            names.Append(attribute.Name).Append('\0');
+        return FileName.ToBytes(names.ToString());
+    }
+
+    /// <inheritdoc/>
+    public void Forget(ulong node, ulong times) => known.Forget(node, times);
+
+    /// <summary>A directory of a snapshot by its path.</summary>
+    /// <param name="blobs">Reads the tomb.</param>
+    /// <param name="snapshot">The snapshot.</param>
+    /// <param name="names">The path's names, from the snapshot's own root; none for that root.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <returns>The directory's node; for the snapshot's root one that is made up, owned by who saved it. Null where there is no such directory.</returns>
+    public static async Task<Node?> DirectoryAt(BlobReader blobs, Snapshot snapshot, IReadOnlyList<string> names, CancellationToken cancel)
+    {
+        var at = new Node
+        {
+            Name = "/", Type = NodeType.Directory, Mode = GoMode.FromStat((uint)FileKind.Directory | 0x1C0), Uid = snapshot.Uid, Gid = snapshot.Gid,
+            Modified = snapshot.Time, Accessed = snapshot.Time, Changed = snapshot.Time, Subtree = snapshot.Tree,
+        };
+        foreach (string name in names)
+        {
+            if ((await blobs.Tree(at.Subtree!.Value, cancel)).Find(name) is not { Type: NodeType.Directory, Subtree: not null } next)
+                return null;
+            at = next;
+        }
+
+        return at;
+    }
+
+    private static FuseAttributes AttributesOf(Node node, ulong number) => new(
+        number,
+        (uint)GoMode.Kind(node.Type) | node.Permissions,
+        node.Type == NodeType.Directory ? 1 : (uint)Math.Clamp(node.Links, 1, uint.MaxValue), // 1: nobody counted the subdirectories
+        node.Uid,
+        node.Gid,
+        node.Type switch { NodeType.File => (long)node.Size, NodeType.Symlink => FileName.ToBytes(node.LinkTarget).Length, _ => 0 },
+        TimeOf(node.Modified),
+        TimeOf(node.Accessed),
+        TimeOf(node.Changed),
+        node.Device);
+
+    private static FuseTime TimeOf(Moment moment) => new(moment.Seconds, moment.Nanoseconds);
+
+    private static int PlaceOf(Tree tree, string name)
+    {
+        int low = 0, high = tree.Nodes.Count - 1;
+        while (low <= high)
+        {
+            int middle = (low + high) / 2;
+            int order = Dir.CompareNames(tree.Nodes[middle].Name, name);
+            if (order == 0)
+                return middle;
+            (low, high) = order < 0 ? (middle + 1, high) : (low, middle - 1);
+        }
+
+        return -1;
+    }
+
+    private KnownNode Find(ulong node) => known.Find(node) ?? throw new LinuxException(Errno.ESTALE, "fuse", $"node {node}");
+
+    private KnownDirectory Directory(ulong node) => Find(node) as KnownDirectory ?? throw new LinuxException(Errno.ENOTDIR, "fuse", $"node {node}");
+
+    private async ValueTask<Node> NodeOf(KnownNode node, CancellationToken cancel) =>
+        node.Parent is { } parent ? (await TreeOf(parent, cancel)).Nodes[node.At] : root;
+
+    private ValueTask<Tree> TreeOf(KnownDirectory directory, CancellationToken cancel) =>
+        trees.TryGet(directory.Tree, out Tree? there) ? new(there) : Load(directory.Tree, cancel);
+
+    private async ValueTask<Tree> Load(Checksum id, CancellationToken cancel)
+    {
+        Tree tree = await blobs.Tree(id, cancel);
+        trees.Add(id, tree);
+        return tree;
+    }
+
+    private async ValueTask<FileLayout> LayoutOf(ulong number, CancellationToken cancel)
+    {
+        if (layouts.TryGet(number, out FileLayout? there))
+            return there;
+        Node node = await NodeOf(Find(number), cancel);
+        if (node.Type != NodeType.File)
+            throw new LinuxException(node.Type == NodeType.Directory ? Errno.EISDIR : Errno.EINVAL, "read", node.Name);
+        var layout = new FileLayout(node.Content ?? [], blobs.LengthOf);
+        layouts.Add(number, layout);
+        return layout;
+    }
+}

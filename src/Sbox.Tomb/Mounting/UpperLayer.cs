@@ -1,0 +1,80 @@
+using System.Text;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>What an entry of an overlay's upper layer says about what is below it.</summary>
+internal enum UpperKind
+{
+    /// <summary>It is there, with bytes of its own.</summary>
+    Present,
+    /// <summary>What is below by this name is deleted.</summary>
+    Deleted,
+    /// <summary>A file of which only attributes changed: its bytes are below.</summary>
+    AttributesOnly,
+    /// <summary>A directory that hides what is below by this name.</summary>
+    Replaced,
+    /// <summary>A directory that adds to one below.</summary>
+    Merged,
+}
+
+/// <summary>One name in the upper layer of an overlay.</summary>
+/// <param name="Name">The name.</param>
+/// <param name="Stat">What it is there.</param>
+/// <param name="Kind">What it says about what is below.</param>
+/// <param name="Redirect">Where it was below before it was renamed: a name in the same directory, or an absolute path from the lower layer's top; null where it has not moved.</param>
+internal sealed record UpperEntry(string Name, FileStat Stat, UpperKind Kind, string? Redirect)
+{
+    private const string Prefix = "trusted.overlay.";
+
+    /// <summary>All entries of a directory of an upper layer, in the order of their names' bytes.</summary>
+    /// <exception cref="LinuxException">It cannot be read.</exception>
+    public static IEnumerable<UpperEntry> In(Dir directory)
+    {
+        foreach (DirEntry entry in directory.Entries())
+        {
+            if (directory.TryStat(entry.Name) is { } stat && Of(directory, entry.Name, stat) is { } found)
+                yield return found;
+        }
+    }
+
+    /// <summary>Attributes that are the file's own, not the overlay's.</summary>
+    public static IReadOnlyList<Xattr> Own(IReadOnlyList<Xattr> attributes) =>
+        attributes.Any(static each => each.Name.StartsWith(Prefix, StringComparison.Ordinal))
+            ? [.. attributes.Where(static each => !each.Name.StartsWith(Prefix, StringComparison.Ordinal))]
+            : attributes;
+
+    // Null where it was deleted between the listing and the look.
+    private static UpperEntry? Of(Dir directory, string name, FileStat stat)
+    {
+        if (stat.Kind == FileKind.CharacterDevice && stat.RawDevice == 0)
+            return new UpperEntry(name, stat, UpperKind.Deleted, null);
+        if (!stat.IsDirectory && !stat.IsRegular)
+            return new UpperEntry(name, stat, UpperKind.Present, null);
+        IReadOnlyList<Xattr> attributes;
+        try
+        {
+            attributes = Xattrs.Read(directory, name);
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
+        {
+            return null;
+        }
+
+        string? redirect = Find(attributes, "redirect") is { } where ? FileName.FromBytes(where) : null;
+        if (stat.IsDirectory)
+            return new UpperEntry(name, stat, Find(attributes, "opaque") is [(byte)'y'] ? UpperKind.Replaced : UpperKind.Merged, redirect);
+        return new UpperEntry(name, stat, Find(attributes, "metacopy") is null ? UpperKind.Present : UpperKind.AttributesOnly, redirect);
+    }
+
+    private static byte[]? Find(IReadOnlyList<Xattr> attributes, string name)
+    {
+        foreach (Xattr attribute in attributes)
+        {
+            if (attribute.Name.StartsWith(Prefix, StringComparison.Ordinal) && attribute.Name.AsSpan(Prefix.Length).SequenceEqual(name))
+                return attribute.Value;
+        }
+
+        return null;
+    }
+}

@@ -1,0 +1,80 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>What an upper layer holds at one moment, without reading a file.</summary>
+/// <param name="Fingerprint">Changes with every change of any name, attribute or content.</param>
+/// <param name="Entries">Names in it.</param>
+/// <param name="Bytes">Bytes of its files.</param>
+/// <param name="Unsaved">Files with bytes that were not saved since they changed.</param>
+/// <param name="UnsavedBytes">Their bytes.</param>
+/// <param name="Newest">The latest change of any inode, in seconds since 1970.</param>
+internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes, long Unsaved, long UnsavedBytes, double Newest)
+{
+    /// <summary>Looks at an upper layer.</summary>
+    /// <param name="upper">Its top.</param>
+    /// <param name="saved">What was saved already.</param>
+    /// <param name="cancel">Ends it.</param>
+    public static UpperLook At(Dir upper, SavedFiles saved, CancellationToken cancel)
+    {
+        using var walk = new Walk(saved, cancel);
+        FileStat top = upper.Stat();
+        walk.Note(".", top);
+        walk.Directory(upper);
+        return walk.Result();
+    }
+
+    private sealed class Walk(SavedFiles saved, CancellationToken cancel) : IDisposable
+    {
+        private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        private long entries, bytes, unsaved, unsavedBytes;
+        private double newest;
+
+        public UpperLook Result() => new(Checksum.FromBytes(hash.GetHashAndReset()), entries, bytes, unsaved, unsavedBytes, newest);
+
+        public void Dispose() => hash.Dispose();
+
+        public void Directory(Dir directory)
+        {
+            cancel.ThrowIfCancellationRequested();
+            foreach (DirEntry entry in directory.Entries())
+            {
+                if (directory.TryStat(entry.Name) is not { } stat)
+                    continue;
+                Note(entry.Name, stat);
+                entries++;
+                if (stat.IsDirectory)
+                {
+                    using Dir? inner = directory.TryOpenDir(entry.Name);
+                    if (inner is not null)
+                        Directory(inner);
+                    hash.AppendData("\0/"u8); // where a directory ends
+                }
+                else if (stat.IsRegular)
+                {
+                    bytes += stat.Blocks * 512; // of a file of which only attributes changed there are none
+                    if (stat.Size > 0 && stat.Blocks > 0 && !saved.Has(stat))
+                    {
+                        unsaved++;
+                        unsavedBytes += stat.Size;
+                    }
+                }
+            }
+        }
+
+        public void Note(string name, in FileStat stat)
+        {
+            newest = Math.Max(newest, stat.ChangedSeconds + (stat.ChangedNanoseconds / 1e9));
+            hash.AppendData(MemoryMarshal.AsBytes(name.AsSpan()));
+            ReadOnlySpan<ulong> facts =
+            [
+                stat.Inode, stat.Mode, stat.Links, ((ulong)stat.Uid << 32) | stat.Gid, (ulong)stat.Size, (ulong)stat.ModifiedSeconds, stat.ModifiedNanoseconds,
+                (ulong)stat.ChangedSeconds, stat.ChangedNanoseconds, stat.RawDevice,
+            ];
+            hash.AppendData(MemoryMarshal.AsBytes(facts));
+        }
+    }
+}

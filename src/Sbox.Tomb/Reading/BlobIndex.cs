@@ -1,0 +1,187 @@
+using Sbox.Codecs;
+
+namespace Sbox.Tomb;
+
+/// <summary>
+/// Which blob is where, for all of a tomb: 48 bytes a blob and about 6 for finding it, in arrays that never move, so that a million
+/// files' worth stays small and nothing of it is walked by the collector. Safe on several threads.
+/// </summary>
+public sealed class BlobIndex
+{
+    private const int SegmentSize = 1 << 14;
+    private readonly ReaderWriterLockSlim sync = new();
+    private readonly List<Entry[]> segments = [];
+    private readonly List<Checksum> packs = [];
+    private readonly Dictionary<Checksum, int> packNumbers = [];
+    private int[] table = new int[1 << 12]; // entry's number plus one; 0 is free
+    private int count;
+
+    private struct Entry
+    {
+        public Checksum Id;
+        public int PackAndType; // pack's number twice, plus one for a tree
+        public uint Offset, Length, UncompressedLength;
+    }
+
+    /// <summary>Entries; a blob that is in two packs counts twice.</summary>
+    public int Count => count;
+
+    /// <summary>Packs that are known.</summary>
+    public IReadOnlyList<Checksum> Packs
+    {
+        get
+        {
+            sync.EnterReadLock();
+            try
+            {
+                return [.. packs];
+            }
+            finally
+            {
+                sync.ExitReadLock();
+            }
+        }
+    }
+
+    /// <summary>Where a blob is; false when no pack that is known holds it.</summary>
+    public bool TryFind(BlobType type, Checksum id, out BlobLocation location)
+    {
+        sync.EnterReadLock();
+        try
+        {
+            int found = Find(type, id, 0);
+            location = found >= 0 ? At(found) : default;
+            return found >= 0;
+        }
+        finally
+        {
+            sync.ExitReadLock();
+        }
+    }
+
+    /// <summary>Whether a blob is in some pack.</summary>
+    public bool Contains(BlobType type, Checksum id) => TryFind(type, id, out _);
+
+    /// <summary>All places where a blob is: a second one helps when the first is damaged.</summary>
+    public IReadOnlyList<BlobLocation> FindAll(BlobType type, Checksum id)
+    {
+        sync.EnterReadLock();
+        try
+        {
+            var places = new List<BlobLocation>(1);
+            for (int probe = 0, found; (found = Find(type, id, probe, out int next)) >= 0; probe = next)
+                places.Add(At(found));
+            return places;
+        }
+        finally
+        {
+            sync.ExitReadLock();
+        }
+    }
+
+    /// <summary>Adds a pack; one that is known already is left as it is.</summary>
+    public bool Add(Checksum pack, IReadOnlyList<PackEntry> blobs)
+    {
+        sync.EnterWriteLock();
+        try
+        {
+            if (!packNumbers.TryAdd(pack, packs.Count))
+                return false;
+            packs.Add(pack);
+            foreach (PackEntry blob in blobs)
+                Add(blob, packs.Count - 1);
+            return true;
+        }
+        finally
+        {
+            sync.ExitWriteLock();
+        }
+    }
+
+    /// <summary>An entry by its number, 0 to <see cref="Count"/> - 1; packs' entries lie together, in their order.</summary>
+    public BlobLocation this[int number]
+    {
+        get
+        {
+            sync.EnterReadLock();
+            try
+            {
+                ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)number, (uint)count, nameof(number));
+                return At(number);
+            }
+            finally
+            {
+                sync.ExitReadLock();
+            }
+        }
+    }
+
+    /// <summary>The number of a blob's entry; -1 when there is none.</summary>
+    public int NumberOf(BlobType type, Checksum id)
+    {
+        sync.EnterReadLock();
+        try
+        {
+            return Find(type, id, 0);
+        }
+        finally
+        {
+            sync.ExitReadLock();
+        }
+    }
+
+    private int Find(BlobType type, Checksum id, int probe) => Find(type, id, probe, out _);
+
+    // Linear probing from the id's own bits; `next` goes on behind what was found.
+    private int Find(BlobType type, Checksum id, int probe, out int next)
+    {
+        int mask = table.Length - 1;
+        for (; ; probe++)
+        {
+            int number = table[(id.GetHashCode() + probe) & mask] - 1;
+            next = probe + 1;
+            if (number < 0)
+                return -1;
+            ref Entry entry = ref segments[number / SegmentSize][number % SegmentSize];
+            if ((entry.PackAndType & 1) == (int)type && entry.Id == id)
+                return number;
+        }
+    }
+
+    private BlobLocation At(int number)
+    {
+        ref Entry entry = ref segments[number / SegmentSize][number % SegmentSize];
+        return new BlobLocation((BlobType)(entry.PackAndType & 1), entry.Id, packs[entry.PackAndType >> 1], entry.Offset, entry.Length, entry.UncompressedLength);
+    }
+
+    private void Add(PackEntry blob, int pack)
+    {
+        if (count / SegmentSize == segments.Count)
+            segments.Add(new Entry[SegmentSize]);
+        segments[count / SegmentSize][count % SegmentSize] = new Entry
+        {
+            Id = blob.Id, PackAndType = (pack << 1) | (int)blob.Type, Offset = blob.Offset, Length = blob.Length, UncompressedLength = blob.UncompressedLength,
+        };
+        count++;
+        if (count > table.Length / 4 * 3)
+            Grow();
+        else
+            Enter(count - 1, blob.Id);
+    }
+
+    private void Enter(int number, Checksum id)
+    {
+        int mask = table.Length - 1;
+        int at = id.GetHashCode() & mask;
+        while (table[at] != 0)
+            at = (at + 1) & mask;
+        table[at] = number + 1;
+    }
+
+    private void Grow()
+    {
+        table = new int[table.Length * 2];
+        for (int number = 0; number < count; number++)
+            Enter(number, segments[number / SegmentSize][number % SegmentSize].Id);
+    }
+}

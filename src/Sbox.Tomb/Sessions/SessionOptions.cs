@@ -1,0 +1,50 @@
+namespace Sbox.Tomb.Sessions;
+
+/// <summary>How a tomb is opened.</summary>
+public sealed record SessionOptions
+{
+    /// <summary>What it is called while it is open: a word without <c>/</c>.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Where it is seen: an absolute path of a directory.</summary>
+    public required string MountPoint { get; init; }
+
+    /// <summary>Where sessions keep their mounts and sockets.</summary>
+    public string RunDirectory { get; init; } = DefaultRunDirectory;
+
+    /// <summary>A directory that keeps what is not saved yet; null keeps it in memory, and a power cut takes what was not saved.</summary>
+    public string? Scratch { get; init; }
+
+    /// <summary>How much memory what is not saved may take, as tmpfs(5) has it; only without <see cref="Scratch"/>.</summary>
+    public string MemoryLimit { get; init; } = "50%";
+
+    /// <summary>The snapshot to open, by its id or its beginning; null for the newest.</summary>
+    public string? Snapshot { get; init; }
+
+    /// <summary>The machine's name in snapshots.</summary>
+    public string Hostname { get; init; } = Environment.MachineName;
+
+    /// <summary>What wrote the snapshots.</summary>
+    public string ProgramVersion { get; init; } = "sbox";
+
+    /// <summary>How often to save by itself; zero for never.</summary>
+    public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>Whether the hooks inside the tomb are followed.</summary>
+    public bool Hooks { get; init; } = true;
+
+    /// <summary>The user who may ask the session, beside root; null for whoever owns the tomb's top.</summary>
+    public uint? Owner { get; init; }
+
+    /// <summary>Told each snapshot that is saved, before anything else happens; null when nobody wants to know.</summary>
+    public Action<Snapshot>? OnSaved { get; init; }
+
+    /// <summary>For waiting, and for a snapshot's time.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Where sessions keep their mounts and sockets unless told otherwise.</summary>
+    public const string DefaultRunDirectory = "/run/sbox/tombs";
+
+    /// <summary>This session's own directory.</summary>
+    public string Directory => $"{RunDirectory}/{Name}";
+}

@@ -1,0 +1,199 @@
+using System.Net.Sockets;
+using System.Text.Json;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Sessions;
+
+/// <summary>
+/// Serves an open tomb until it is closed: answers on the session's socket, which is its owner's and root's, and saves now and then.
+/// </summary>
+/// <param name="session">The tomb; closed by a request, not by this.</param>
+/// <param name="options">As it was opened.</param>
+public sealed class SessionServer(TombSession session, SessionOptions options) : IDisposable
+{
+    private readonly CancellationTokenSource over = new();
+    private Socket? listener;
+
+    /// <summary>Listens; from here on clients are answered once <see cref="Run"/> runs.</summary>
+    /// <exception cref="LinuxException">The socket cannot be made.</exception>
+    public void Listen()
+    {
+        using Dir directory = Dir.Open(options.Directory);
+        directory.TryUnlink(SessionMessage.SocketName);
+        listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint($"{options.Directory}/{SessionMessage.SocketName}"));
+        using Dir place = Dir.Open(options.MountPoint);
+        FileStat owner = place.Stat();
+        directory.ChangeOwner(SessionMessage.SocketName, options.Owner ?? owner.Uid, owner.Gid);
+        directory.ChangeMode(SessionMessage.SocketName, 0x180 /* 0600 */);
+        listener.Listen(8);
+    }
+
+    /// <summary>Serves until the tomb is closed or slammed.</summary>
+    /// <param name="cancel">The machine goes down: saves, and closes whoever uses it.</param>
+    public async Task Run(CancellationToken cancel)
+    {
+        Task saving = SaveNowAndThen();
+        var serving = new List<Task>();
+        using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
+        {
+            while (!over.IsCancellationRequested)
+            {
+                try
+                {
+                    Socket client = await listener!.AcceptAsync(over.Token);
+                    Task served = Task.Run(() => Serve(client), CancellationToken.None);
+                    serving.RemoveAll(static each => each.IsCompleted);
+                    serving.Add(served);
+                }
+                catch (OperationCanceledException)
+                {
+                    break;
+                }
+            }
+        }
+
+        await saving;
+        await Task.WhenAll(serving);
+        if (cancel.IsCancellationRequested)
+            await CloseForShutdown();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        listener?.Dispose();
+        over.Dispose();
+    }
+
+    private async Task SaveNowAndThen()
+    {
+        while (options.SaveEvery > TimeSpan.Zero && !over.IsCancellationRequested)
+        {
+            try
+            {
+                await Task.Delay(options.SaveEvery, options.Clock, over.Token);
+                await session.Save(over.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            catch (IOException)
+            {
+                continue; // status says so; the next round tries again
+            }
+        }
+    }
+
+    private async Task CloseForShutdown()
+    {
+        try
+        {
+            await session.Save(CancellationToken.None);
+        }
+        catch (IOException)
+        {
+            await session.DisposeAsync(); // what is not saved stays where it is, for the next opening
+            return;
+        }
+
+        await session.Slam();
+    }
+
+    private async Task Serve(Socket client)
+    {
+        using (client)
+        {
+            try
+            {
+                using JsonDocument? asked = await SessionMessage.Read(client, over.Token);
+                if (asked is null)
+                    return;
+                (byte[] answer, bool ends) = await Answer(asked.RootElement);
+                await client.SendAsync(answer, SocketFlags.None);
+                client.Shutdown(SocketShutdown.Both);
+                if (ends)
+                    await over.CancelAsync();
+            }
+            catch (Exception gone) when (gone is SocketException or JsonException or InvalidDataException or OperationCanceledException)
+            {
+                return; // whoever asked is gone, or is no client of ours
+            }
+        }
+    }
+
+    private async Task<(byte[] Answer, bool Ends)> Answer(JsonElement asked)
+    {
+        try
+        {
+            switch (Enum.TryParse(SessionMessage.Text(asked, "do"), ignoreCase: true, out SessionRequest request) ? request : (SessionRequest?)null)
+            {
+                case SessionRequest.Status:
+                    SessionStatus status = session.Status(over.Token);
+                    return (SessionMessage.Line(json => SessionMessage.Write(json, status)), false);
+                case SessionRequest.Save:
+                    SessionSave save = await session.Save(over.Token);
+                    return (SessionMessage.Line(json => SessionMessage.Write(json, save)), false);
+                case SessionRequest.Close:
+                    SessionSave last = await session.Close(over.Token);
+                    return (SessionMessage.Line(json => SessionMessage.Write(json, last)), true);
+                case SessionRequest.Slam:
+                    IReadOnlyList<MountUser> ended = await session.Slam();
+                    return (SessionMessage.Line(json => Users(json, ended)), true);
+                case SessionRequest.Hooks:
+                    return (SessionMessage.Line(Hooks), false);
+                default:
+                    return (SessionMessage.Line(static json => json.WriteString("error", "no such request")), false);
+            }
+        }
+        catch (TombInUseException used)
+        {
+            return (SessionMessage.Line(json =>
+            {
+                json.WriteString("error", used.Message);
+                json.WriteString("kind", nameof(TombInUseException));
+                Users(json, used.Users);
+            }), false);
+        }
+        catch (IOException failed)
+        {
+            return (SessionMessage.Line(json =>
+            {
+                json.WriteString("error", failed.Message);
+                json.WriteString("kind", failed.GetType().Name);
+            }), false);
+        }
+    }
+
+    private void Hooks(Utf8JsonWriter json)
+    {
+        json.WriteStartArray("hooks");
+        foreach (HookReport report in session.HookReports)
+        {
+            json.WriteStartObject();
+            json.WriteString("hook", report.Hook);
+            if (report.Finding is { } finding)
+                json.WriteString("finding", finding);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+
+    private static void Users(Utf8JsonWriter json, IReadOnlyList<MountUser> users)
+    {
+        json.WriteStartArray("users");
+        foreach (MountUser user in users)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("pid", user.Process);
+            json.WriteString("program", user.Program);
+            json.WriteNumber("uid", user.Uid);
+            json.WriteString("use", user.Use);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+}

@@ -1,0 +1,83 @@
+namespace Sbox.Tomb.Sessions;
+
+/// <summary>How an open tomb stands.</summary>
+public sealed record SessionStatus
+{
+    /// <summary>What it is called.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Where it is seen.</summary>
+    public required string MountPoint { get; init; }
+
+    /// <summary>Where it is kept.</summary>
+    public required string Location { get; init; }
+
+    /// <summary>The snapshot that is mounted; null for a tomb that was empty.</summary>
+    public string? Opened { get; init; }
+
+    /// <summary>The snapshot of the last save; null when there was none.</summary>
+    public string? Saved { get; init; }
+
+    /// <summary>When that was, or when what is mounted was saved.</summary>
+    public DateTimeOffset? SavedAt { get; init; }
+
+    /// <summary>Files of which the bytes are not offsite yet.</summary>
+    public long UnsavedFiles { get; init; }
+
+    /// <summary>Their bytes.</summary>
+    public long UnsavedBytes { get; init; }
+
+    /// <summary>Whether anything at all changed since the last save: names and attributes too.</summary>
+    public bool Changed { get; init; }
+
+    /// <summary>How long a save will take by the rate of those before; null while no rate is known.</summary>
+    public TimeSpan? Expected { get; init; }
+
+    /// <summary>Bytes that the upper layer holds, saved or not.</summary>
+    public long UpperBytes { get; init; }
+
+    /// <summary>Where they are: <c>memory</c> or a directory.</summary>
+    public required string UpperPlace { get; init; }
+
+    /// <summary>Requests for contents so far.</summary>
+    public long Requests { get; init; }
+
+    /// <summary>Bytes fetched so far.</summary>
+    public long Fetched { get; init; }
+
+    /// <summary>Since when the remote does not answer; null while it does.</summary>
+    public DateTimeOffset? OfflineSince { get; init; }
+
+    /// <summary>Why the last save failed; null when it did not.</summary>
+    public string? SaveFailure { get; init; }
+
+    /// <summary>What of the tomb was found missing or changed; null while all was whole.</summary>
+    public string? Damage { get; init; }
+
+    /// <summary>Writes its properties into an object that is begun.</summary>
+    public void WriteTo(System.Text.Json.Utf8JsonWriter json) => SessionMessage.Write(json, this);
+}
+
+/// <summary>What a save of an open tomb did.</summary>
+/// <param name="Snapshot">The snapshot; null when nothing had changed.</param>
+/// <param name="Files">Files read.</param>
+/// <param name="BytesRead">Their bytes.</param>
+/// <param name="BytesStored">Bytes that travelled.</param>
+/// <param name="Seconds">How long it took.</param>
+/// <param name="Conflict">A snapshot of another box that does not know what was saved here; null where there is none.</param>
+public sealed record SessionSave(string? Snapshot, long Files, long BytesRead, long BytesStored, double Seconds, string? Conflict)
+{
+    /// <summary>Writes its properties into an object that is begun.</summary>
+    public void WriteTo(System.Text.Json.Utf8JsonWriter json) => SessionMessage.Write(json, this);
+}
+
+/// <summary>The tomb is in use, and was not closed.</summary>
+/// <param name="mountPoint">Where it is seen.</param>
+/// <param name="users">By whom.</param>
+public sealed class TombInUseException(string mountPoint, IReadOnlyList<Linux.MountUser> users)
+    : TombException($"{mountPoint}: in use by {(users.Count == 0 ? "somebody who ended meanwhile" : string.Join(", ", users.Take(5).Select(static each => $"{each.Program} ({each.Process}: {each.Use})")))}"
+        + (users.Count > 5 ? $" and {users.Count - 5} more" : ""))
+{
+    /// <summary>By whom.</summary>
+    public IReadOnlyList<Linux.MountUser> Users { get; } = users;
+}

@@ -1,0 +1,189 @@
+using System.Diagnostics;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Tomb.Mounting;
+
+namespace Sbox.Tomb.Sessions;
+
+public sealed partial class TombSession
+{
+    private const string Empty = "empty";
+
+    private readonly SavedFiles saved = new();
+    private readonly HashSet<Checksum> known = [];
+    private IReadOnlyList<string> names = [];
+    private Checksum? lowerTree, savedFingerprint;
+    private DateTimeOffset? checkedAt;
+    private double bytesPerSecond;
+    private string? saveFailure;
+
+    /// <summary>
+    /// Saves what changed: reads only that, uploads packs, then the index, then the snapshot. Whatever moment it is interrupted at, every
+    /// earlier snapshot is whole; what was uploaded is found again by the next save.
+    /// </summary>
+    /// <exception cref="TombException">The tomb did not take it. What was written stays where it is.</exception>
+    public async Task<SessionSave> Save(CancellationToken cancel)
+    {
+        await gate.WaitAsync(cancel);
+        try
+        {
+            SessionSave done = await Task.Run(() => SaveNow(cancel), cancel);
+            saveFailure = null;
+            checkedAt = options.Clock.GetUtcNow();
+            return done;
+        }
+        catch (IOException failed)
+        {
+            saveFailure = failed.Message;
+            throw;
+        }
+        finally
+        {
+            gate.Release();
+        }
+    }
+
+    // Within one tick of the kernel's clock a second change leaves no trace: what is that new is looked at again the next time.
+    private static Checksum? FingerprintOf(UpperLook look, DateTimeOffset at) =>
+        look.Newest < (at.ToUnixTimeMilliseconds() / 1000.0) - 0.05 ? look.Fingerprint : null;
+
+    private void NoteAsSaved()
+    {
+        using Dir upper = Dir.Open(overlay.Upper);
+        savedFingerprint = UpperLook.At(upper, saved, CancellationToken.None).Fingerprint;
+    }
+
+    private async Task<SessionSave> SaveNow(CancellationToken cancel)
+    {
+        long begun = Stopwatch.GetTimestamp();
+        using Dir upper = Dir.Open(overlay.Upper);
+        DateTimeOffset now = DateTimeOffset.UtcNow; // the kernel's clock, by which files are stamped
+        UpperLook look = UpperLook.At(upper, saved, cancel);
+        if (look.Fingerprint == savedFingerprint)
+            return new SessionSave(null, 0, 0, 0, Stopwatch.GetElapsedTime(begun).TotalSeconds, null);
+
+        await HoldLock(cancel);
+        await using var packs = new PackWriter(tomb, options.Clock, cancel);
+        var merge = new UpperMerge(tomb, packs, saved, lowerTree, LoadTree, device, cancel);
+        Checksum top = Wrap(merge, packs, merge.Merge(upper));
+        await packs.Finish();
+        Snapshot? snapshot = null;
+        if (Latest is null || top != Latest.Tree)
+        {
+            snapshot = await WriteSnapshot(top, cancel);
+            known.Add(snapshot.Id);
+            Latest = snapshot;
+            options.OnSaved?.Invoke(snapshot);
+        }
+
+        savedFingerprint = FingerprintOf(look, now);
+        double seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+        if (merge.Counts.BytesRead > 1 << 20)
+            bytesPerSecond = merge.Counts.BytesRead / seconds;
+        return new SessionSave(
+            snapshot?.Id.ToString(), merge.Counts.Files, merge.Counts.BytesRead, packs.SealedBytes, seconds,
+            snapshot is null ? null : (await Diverged(cancel))?.Id.ToString());
+    }
+
+    // A machine that slept has lost its lock, and others may have pruned since: what the index says is read anew, and nothing is taken for saved that is not.
+    private async Task HoldLock(CancellationToken cancel)
+    {
+        try
+        {
+            if (tombLock is null)
+                throw new TombLockLostException(tomb.Backend.Location); // taking it anew failed the last time
+            await tombLock.Verify(cancel);
+        }
+        catch (TombLockLostException)
+        {
+            if (tombLock is { } old)
+            {
+                tombLock = null;
+                await old.DisposeAsync();
+            }
+
+            tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+            await tomb.LoadIndex(cancel);
+        }
+    }
+
+    private async Task<Snapshot> WriteSnapshot(Checksum tree, CancellationToken cancel)
+    {
+        (uint uid, uint gid) = Accounts.Own();
+        Moment time = Moment.Of(options.Clock.GetUtcNow());
+        if (Latest is { } before && time.CompareTo(before.Time) <= 0)
+            time = before.Time with { Seconds = before.Time.Seconds + 1 }; // a clock that stands back must not hide what is newest
+        var snapshot = new Snapshot
+        {
+            Time = time, Parent = Latest?.Id, Tree = tree, Paths = Opened?.Paths ?? [options.MountPoint], Hostname = options.Hostname, Username = Environment.UserName,
+            Uid = uid, Gid = gid, Tags = Opened?.Tags.Where(static tag => !tag.StartsWith(SnapshotHistory.MergedTag, StringComparison.Ordinal)).ToList() ?? [],
+            ProgramVersion = options.ProgramVersion,
+        };
+        return snapshot with { Id = await tomb.SaveDocument(StoredFileType.Snapshot, snapshot.ToBytes(), cancel) };
+    }
+
+    // The merged home goes where it was in the snapshot, below its parents, which stay as they are; the first one where it is seen.
+    private Checksum Wrap(UpperMerge merge, PackWriter packs, Checksum home)
+    {
+        if (names.Count == 0)
+            return home;
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        Node top = merge.Describe(scratch, "upper", scratch.Stat("upper")) with { Name = names[^1] };
+        IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents();
+        Checksum below = home;
+        for (int depth = names.Count - 1; depth >= 0; depth--)
+        {
+            string name = names[depth];
+            Node node = depth == names.Count - 1 ? top : parents[depth].Find(name)!;
+            var tree = new Tree([.. parents[depth].Nodes.Select(each => each.Name == name ? node with { Subtree = below } : each)]);
+            byte[] json = tree.ToBytes();
+            below = Checksum.Of(json);
+            packs.Add(BlobType.Tree, below, json);
+        }
+
+        return below;
+    }
+
+    private List<Tree> Parents()
+    {
+        var parents = new List<Tree>();
+        Checksum at = Opened!.Tree;
+        foreach (string name in names)
+        {
+            parents.Add(LoadTree(at));
+            at = parents[^1].Find(name)!.Subtree!.Value;
+        }
+
+        return parents;
+    }
+
+    // As restic saves a path: each directory on the way, with nothing but what leads on.
+    private List<Tree> OnTheWay(UpperMerge merge, Node top)
+    {
+        var parents = new List<Tree>();
+        Dir at = Dir.Open("/");
+        foreach (string name in names.SkipLast(1))
+        {
+            parents.Add(new Tree([merge.Describe(at, name, at.Stat(name))]));
+            Dir inner = at.OpenDir(name);
+            at.Dispose();
+            at = inner;
+        }
+
+        at.Dispose();
+        parents.Add(new Tree([top]));
+        return parents;
+    }
+
+    private Tree LoadTree(Checksum id) => blobs.Tree(id, CancellationToken.None).AsTask().GetAwaiter().GetResult();
+
+    // Another box may have saved meanwhile. Both snapshots are kept; whoever opens next is told.
+    private async Task<Snapshot?> Diverged(CancellationToken cancel)
+    {
+        IReadOnlyList<ListedFile> files = await tomb.Backend.List(StoredFileType.Snapshot, cancel);
+        if (files.All(file => Checksum.TryParse(file.Name, out Checksum id) && known.Contains(id)))
+            return null;
+        IReadOnlyList<Snapshot> all = await tomb.Snapshots(cancel);
+        return Latest is { } latest ? new SnapshotHistory(all).Diverged(latest).LastOrDefault() : null;
+    }
+}

@@ -1,0 +1,318 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Tomb.Mounting;
+
+namespace Sbox.Tomb.Sessions;
+
+/// <summary>
+/// A tomb that is open: its newest snapshot mounted, what is written kept above it, saved when asked, until it is closed. Needs root.
+/// </summary>
+public sealed partial class TombSession : IAsyncDisposable
+{
+    private static readonly TimeSpan PatienceOfSlam = TimeSpan.FromMilliseconds(350);
+
+    private readonly TombRepository tomb;
+    private readonly SessionOptions options;
+    private readonly HomeOverlay overlay;
+    private readonly BlobReader blobs;
+    private readonly SemaphoreSlim gate = new(1);
+    private readonly ulong device = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) >> 2;
+    private TombLock? tombLock;
+    private FuseMount? lower;
+    private TombHooks? hooks;
+    private bool mounted;
+
+    private TombSession(TombRepository tomb, SessionOptions options, HomeOverlay overlay)
+    {
+        (this.tomb, this.options, this.overlay) = (tomb, options, overlay);
+        blobs = new BlobReader(tomb, new BlobReaderOptions { Clock = options.Clock });
+    }
+
+    /// <summary>The snapshot that is mounted; null for a tomb that was empty.</summary>
+    public Snapshot? Opened { get; private set; }
+
+    /// <summary>The snapshot of the last save, or <see cref="Opened"/>.</summary>
+    public Snapshot? Latest { get; private set; }
+
+    /// <summary>Whether what a killed session had not saved was found again.</summary>
+    public bool Recovered => overlay.Recovered;
+
+    /// <summary>What the hooks did when it was opened.</summary>
+    public IReadOnlyList<HookReport> HookReports { get; private set; } = [];
+
+    /// <summary>Opens a tomb: from here on it is seen at the mount point.</summary>
+    /// <param name="tomb">The tomb; it belongs to the session from here on, also when this fails.</param>
+    /// <param name="options">How.</param>
+    /// <param name="cancel">Ends it, with nothing mounted.</param>
+    /// <exception cref="TombException">The tomb does not answer, is locked, or has no such snapshot.</exception>
+    /// <exception cref="LinuxException">It cannot be mounted there.</exception>
+    public static async Task<TombSession> Open(TombRepository tomb, SessionOptions options, CancellationToken cancel)
+    {
+        TombSession? session = null;
+        try
+        {
+            session = new TombSession(tomb, options, HomeOverlay.Prepare(options));
+            await session.Start(cancel);
+            return session;
+        }
+        catch
+        {
+            if (session is null)
+            {
+                await tomb.DisposeAsync();
+                throw;
+            }
+
+            await session.DisposeAsync();
+            if (!session.Recovered)
+                session.overlay.Remove(static () => { });
+            throw;
+        }
+    }
+
+    /// <summary>How it stands.</summary>
+    public SessionStatus Status(CancellationToken cancel)
+    {
+        using Dir upper = Dir.Open(overlay.Upper);
+        UpperLook look = UpperLook.At(upper, saved, cancel);
+        BlobStatistics fetched = blobs.Statistics;
+        return new SessionStatus
+        {
+            Name = options.Name, MountPoint = options.MountPoint, Location = tomb.Backend.Location, Opened = Opened?.Id.ToString(),
+            Saved = Latest is { } latest && latest.Id != Opened?.Id ? latest.Id.ToString() : null, SavedAt = checkedAt ?? Latest?.Time.ToDateTimeOffset(),
+            UnsavedFiles = look.Unsaved, UnsavedBytes = look.UnsavedBytes, Changed = look.Fingerprint != savedFingerprint,
+            Expected = bytesPerSecond > 0 ? TimeSpan.FromSeconds((look.UnsavedBytes / bytesPerSecond) + 0.5) : null,
+            UpperBytes = look.Bytes, UpperPlace = options.Scratch ?? "memory", Requests = fetched.Requests, Fetched = fetched.BytesFetched,
+            OfflineSince = fetched.GoneSince, SaveFailure = saveFailure, Damage = blobs.Damage,
+        };
+    }
+
+    /// <summary>Saves, and takes everything away. While somebody uses the tomb nothing is done.</summary>
+    /// <exception cref="TombInUseException">It is in use; it stays open.</exception>
+    /// <exception cref="TombException">It could not be saved; it stays open, and nothing is lost.</exception>
+    public async Task<SessionSave> Close(CancellationToken cancel)
+    {
+        RefuseWhileUsed();
+        SessionSave done = await Save(cancel);
+        if (hooks is not null)
+        {
+            hooks.Close(byForce: false);
+            if (hooks.Bound.Count > 0)
+                throw Reopened();
+        }
+
+        try
+        {
+            Mounts.Unmount(options.MountPoint);
+        }
+        catch (LinuxException busy) when (busy.Errno == Errno.EBUSY)
+        {
+            throw Reopened();
+        }
+
+        mounted = false;
+        try
+        {
+            SessionSave late = await Save(cancel); // what was written between the save and the unmounting
+            done = late.Snapshot is null ? done : late;
+        }
+        catch
+        {
+            overlay.MountAt(options.MountPoint);
+            mounted = true;
+            throw;
+        }
+
+        overlay.Remove(Take(lower));
+        lower = null;
+        await DisposeAsync();
+        return done;
+    }
+
+    /// <summary>
+    /// Takes the tomb away at once, whoever uses it: they are told to end (SIGTERM, SIGHUP), killed, and the keys are wiped; two seconds
+    /// at most. What was not saved is lost unless it is in a scratch directory, where the next opening finds it.
+    /// </summary>
+    /// <returns>Whom it ended.</returns>
+    public async Task<IReadOnlyList<MountUser>> Slam()
+    {
+        var ended = new List<MountUser>();
+        foreach (int signal in (int[])[Signals.Terminate, Signals.HangUp, Signals.Kill])
+        {
+            IReadOnlyList<MountUser> users = MountUsers.Of(Places());
+            if (users.Count == 0)
+                break;
+            foreach (MountUser user in users.Where(user => Signals.TrySend(user.Process, signal) && ended.TrueForAll(known => known.Process != user.Process)))
+                ended.Add(user);
+            long since = Stopwatch.GetTimestamp();
+            while (Stopwatch.GetElapsedTime(since) < PatienceOfSlam && users.Any(static user => Directory.Exists($"/proc/{user.Process}")))
+                await Task.Delay(20);
+        }
+
+        hooks?.Close(byForce: true);
+        if (mounted)
+            Mounts.Detach(options.MountPoint);
+        mounted = false;
+        FuseMount? taken = lower;
+        lower = null;
+        if (options.Scratch is null)
+            overlay.Remove(() => taken?.Dispose());
+        else
+            taken?.Dispose();
+        await DisposeAsync();
+        return ended;
+    }
+
+    /// <summary>Lets go of everything but what was not saved: the next opening finds it. <see cref="Close"/> is the way to end.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (mounted)
+        {
+            hooks?.Close(byForce: true);
+            Mounts.Detach(options.MountPoint);
+        }
+
+        mounted = false;
+        lower?.Dispose();
+        lower = null;
+        blobs.Dispose();
+        if (tombLock is { } held)
+        {
+            tombLock = null;
+            await held.DisposeAsync();
+        }
+
+        await tomb.DisposeAsync();
+        await tomb.Backend.DisposeAsync();
+    }
+
+    private static Action Take(FuseMount? mount) => () =>
+    {
+        try
+        {
+            mount?.Unmount();
+        }
+        catch (LinuxException refused) when (refused.Errno is Errno.EBUSY or Errno.EINVAL)
+        {
+            Debug.Assert(mount is not null);
+        }
+        finally
+        {
+            mount?.Dispose();
+        }
+    };
+
+    private async Task Start(CancellationToken cancel)
+    {
+        tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+        Task loading = tomb.LoadIndex(cancel);
+        IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
+        await loading;
+        Opened = Latest = Choose(snapshots);
+        known.UnionWith(snapshots.Select(static each => each.Id));
+        Node? root = await FindRoot(cancel);
+        if (root is null)
+            PrepareEmpty();
+        else
+            Mount(root);
+        overlay.MountAt(options.MountPoint);
+        mounted = true;
+        if (!overlay.Recovered)
+            NoteAsSaved();
+        if (options.Hooks)
+        {
+            hooks = TombHooks.Of(options.MountPoint);
+            HookReports = hooks.Open();
+        }
+    }
+
+    // The one that a killed session had open, since what it wrote belongs above that one and no other.
+    private Snapshot? Choose(IReadOnlyList<Snapshot> snapshots)
+    {
+        if (overlay.Recovered)
+        {
+            using Dir scratch = Dir.Open(overlay.Scratch);
+            string id = Encoding.ASCII.GetString(scratch.ReadAll("base")).Trim();
+            return id == Empty ? null : snapshots.FirstOrDefault(each => each.Id.ToString() == id)
+                ?? throw new SnapshotNotFoundException(tomb.Backend.Location, id, $"what was not saved in {overlay.Scratch} belongs to it, and it was forgotten");
+        }
+
+        if (options.Snapshot is not { } wanted || wanted == "latest")
+            return new SnapshotHistory(snapshots).Newest;
+        Snapshot[] found = [.. snapshots.Where(each => each.Id.ToString().StartsWith(wanted, StringComparison.Ordinal))];
+        return found.Length == 1 ? found[0] : throw new SnapshotNotFoundException(tomb.Backend.Location, wanted, found.Length == 0 ? "there is none" : $"{found.Length} begin so");
+    }
+
+    // restic keeps the saved path with all its parents, or the home at the very top when it was saved as ".".
+    private async Task<Node?> FindRoot(CancellationToken cancel)
+    {
+        if (Opened is null)
+        {
+            names = options.MountPoint.Split('/', StringSplitOptions.RemoveEmptyEntries);
+            return null;
+        }
+
+        if (Opened.Paths is [var only])
+        {
+            names = only.Split('/', StringSplitOptions.RemoveEmptyEntries);
+            if (await SnapshotTree.DirectoryAt(blobs, Opened, names, cancel) is { } nested)
+                return nested;
+        }
+
+        names = [];
+        return await SnapshotTree.DirectoryAt(blobs, Opened, names, cancel);
+    }
+
+    private void Mount(Node root)
+    {
+        lowerTree = root.Subtree;
+        lower = FuseMount.Mount(new SnapshotTree(blobs, root), overlay.Lower, new FuseOptions { Source = $"tomb-{options.Name}" });
+        if (!overlay.Recovered)
+            Prepare(root);
+    }
+
+    // The merged top has the upper layer's attributes: they are the snapshot's.
+    private void Prepare(Node root)
+    {
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        using Dir upper = scratch.OpenDir("upper");
+        foreach (Xattr attribute in root.Xattrs.Where(static each => !each.Name.StartsWith("trusted.overlay.", StringComparison.Ordinal)))
+            Xattrs.Set(upper.Handle, attribute, upper.Path);
+        scratch.ChangeOwner("upper", root.Uid, root.Gid);
+        scratch.ChangeMode("upper", root.Permissions);
+        scratch.SetTimes("upper", root.Modified.Seconds, root.Modified.Nanoseconds);
+        Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Opened!.Id.ToString()));
+    }
+
+    private void PrepareEmpty()
+    {
+        using Dir place = Dir.Open(options.MountPoint);
+        FileStat stat = place.Stat();
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        if (!overlay.Recovered)
+        {
+            scratch.ChangeOwner("upper", stat.Uid, stat.Gid);
+            scratch.ChangeMode("upper", stat.Permissions);
+            Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Empty));
+        }
+    }
+
+    private void RefuseWhileUsed()
+    {
+        IReadOnlyList<MountUser> users = MountUsers.Of(Places());
+        if (users.Count > 0)
+            throw new TombInUseException(options.MountPoint, users);
+    }
+
+    private TombInUseException Reopened()
+    {
+        if (hooks is not null)
+            HookReports = hooks.Open();
+        return new TombInUseException(options.MountPoint, MountUsers.Of(Places()));
+    }
+
+    private string[] Places() => [options.MountPoint, .. hooks?.Bound ?? []];
+}

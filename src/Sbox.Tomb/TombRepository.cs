@@ -1,0 +1,284 @@
+using System.Buffers;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Tomb.Chunking;
+using Sbox.Tomb.Crypto;
+
+namespace Sbox.Tomb;
+
+/// <summary>
+/// An open tomb: a restic repository with its key. The order to read in is snapshots first, then <see cref="LoadIndex"/>, then trees and
+/// blobs. Everything that is returned has been authenticated and hashed. Safe on several threads once opened.
+/// </summary>
+/// <example>
+/// <code>
+/// await using IBackend backend = new DirectoryBackend("/media/stick/tomb");
+/// await using TombRepository tomb = await TombRepository.Open(backend, password, cancel);
+/// Snapshot newest = (await tomb.Snapshots(cancel))[^1];
+/// await tomb.LoadIndex(cancel);
+/// Tree root = await tomb.LoadTree(newest.Tree, cancel);
+/// </code>
+/// </example>
+public sealed partial class TombRepository : IAsyncDisposable
+{
+    private const byte CompressedDocument = 2;
+
+    private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
+    {
+        Backend = backend;
+        Config = config;
+        Key = key;
+        OpenedBy = openedBy;
+        Chunker = new Chunker(config.ChunkerPolynomial);
+    }
+
+    /// <summary>Where it is kept; belongs to the caller of <see cref="Open"/>.</summary>
+    public IBackend Backend { get; }
+
+    /// <summary>What it is.</summary>
+    public RepositoryConfig Config { get; }
+
+    /// <summary>The key file that the password opened.</summary>
+    public KeyRecord? OpenedBy { get; private set; }
+
+    /// <summary>Which blob is where; empty before <see cref="LoadIndex"/>.</summary>
+    public BlobIndex Index { get; private set; } = new();
+
+    /// <summary>Cuts files as this tomb's are cut.</summary>
+    public Chunker Chunker { get; }
+
+    internal SealingKey Key { get; }
+
+    /// <summary>The lock that work on this tomb is done under; null for none.</summary>
+    internal TombLock? Held { get; set; }
+
+    /// <summary>Opens a tomb.</summary>
+    /// <param name="backend">Where it is.</param>
+    /// <param name="password">The password, UTF-8 without a line feed; borrowed for the call.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <exception cref="NotATombException">There is none.</exception>
+    /// <exception cref="WrongPasswordException">No key opens with this password.</exception>
+    public static async Task<TombRepository> Open(IBackend backend, SecretMemory password, CancellationToken cancel)
+    {
+        byte[] sealedConfig;
+        try
+        {
+            sealedConfig = await backend.Load(StoredFile.Config, cancel);
+        }
+        catch (StoredFileMissingException)
+        {
+            throw new NotATombException(backend.Location, "it has no file 'config'");
+        }
+
+        IReadOnlyList<ListedFile> keys = await backend.List(StoredFileType.Key, cancel);
+        int tried = 0;
+        foreach (ListedFile file in keys)
+        {
+            if (!Checksum.TryParse(file.Name, out Checksum id))
+                continue;
+            KeyRecord record = KeyRecord.Parse(await LoadNamed(backend, new StoredFile(StoredFileType.Key, file.Name), id, cancel), id);
+            tried++;
+            if (record.Open(password) is not { } key)
+                continue;
+            byte[] config = Unseal(key, sealedConfig, backend.Location, StoredFile.Config);
+            return new TombRepository(backend, RepositoryConfig.Parse(config), key, record);
+        }
+
+        throw new WrongPasswordException(backend.Location, tried);
+    }
+
+    /// <summary>Makes a new tomb.</summary>
+    /// <exception cref="TombExistsException">There is one already; nothing was changed.</exception>
+    public static async Task<TombRepository> Create(IBackend backend, SecretMemory password, TimeProvider clock, CancellationToken cancel)
+    {
+        await backend.Create(cancel);
+        if (await backend.Size(StoredFile.Config, cancel) is not null || (await backend.List(StoredFileType.Key, cancel)).Count > 0)
+            throw new TombExistsException(backend.Location);
+        var key = SealingKey.Random();
+        var config = new RepositoryConfig(2, Checksum.FromBytes(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32)), Polynomial.Random());
+        var tomb = new TombRepository(backend, config, key, null);
+        tomb.OpenedBy = await tomb.AddKey(password, clock, cancel);
+        await backend.Save(StoredFile.Config, key.Seal(config.ToBytes()), cancel);
+        return tomb;
+    }
+
+    /// <summary>All snapshots, oldest first.</summary>
+    /// <exception cref="TombDamagedException">One of them is not what was written.</exception>
+    public async Task<IReadOnlyList<Snapshot>> Snapshots(CancellationToken cancel)
+    {
+        var snapshots = new List<Snapshot>();
+        await ForEachFile(StoredFileType.Snapshot, (id, json) =>
+        {
+            var snapshot = Snapshot.Parse(json, id);
+            lock (snapshots)
+                snapshots.Add(snapshot);
+        }, cancel);
+        snapshots.Sort(static (a, b) => a.Time.CompareTo(b.Time) is var order && order != 0 ? order : a.Id.CompareTo(b.Id));
+        return snapshots;
+    }
+
+    /// <summary>Reads all index files; call it again to learn what others have written since.</summary>
+    /// <exception cref="TombDamagedException">One of them is not what was written: <c>check --repair</c> makes it anew.</exception>
+    public async Task LoadIndex(CancellationToken cancel)
+    {
+        var index = new BlobIndex();
+        var files = new List<Checksum>();
+        await ForEachFile(StoredFileType.Index, (id, json) =>
+        {
+            lock (files)
+            {
+                files.Add(id);
+                IndexFile.Parse(json, (pack, blobs) => index.Add(pack, blobs));
+            }
+        }, cancel);
+        Index = index;
+        IndexFiles = files;
+    }
+
+    /// <summary>Takes an index that was read file by file.</summary>
+    internal void Adopt(BlobIndex index, IReadOnlyList<Checksum> files) => (Index, IndexFiles) = (index, files);
+
+    /// <summary>The index files that <see cref="LoadIndex"/> read.</summary>
+    internal IReadOnlyList<Checksum> IndexFiles { get; private set; } = [];
+
+    /// <summary>A directory's entries.</summary>
+    /// <exception cref="BlobMissingException">The index knows no such tree.</exception>
+    /// <exception cref="TombDamagedException">Its bytes are not what was written.</exception>
+    public async Task<Tree> LoadTree(Checksum id, CancellationToken cancel) => Tree.Parse(await LoadBlob(BlobType.Tree, id, cancel));
+
+    /// <summary>A blob's plain bytes, verified.</summary>
+    /// <exception cref="BlobMissingException">The index knows no such blob.</exception>
+    /// <exception cref="TombDamagedException">Its bytes are not what was written, in no pack that should hold it.</exception>
+    public async Task<byte[]> LoadBlob(BlobType type, Checksum id, CancellationToken cancel)
+    {
+        IReadOnlyList<BlobLocation> places = Index.FindAll(type, id);
+        TombException failure = new BlobMissingException(Backend.Location, type, id);
+        foreach (BlobLocation place in places)
+        {
+            byte[] sealedBytes = ArrayPool<byte>.Shared.Rent((int)place.Length);
+            try
+            {
+                await Backend.LoadRange(PackOf(place.Pack), place.Offset, sealedBytes.AsMemory(0, (int)place.Length), cancel);
+                var plain = new byte[place.PlainLength];
+                OpenBlob(place, sealedBytes.AsSpan(0, (int)place.Length), plain);
+                return plain;
+            }
+            catch (TombException bad) when (bad is TombDamagedException or BackendException { IsTransient: false })
+            {
+                failure = bad; // the same blob may be whole in another pack
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(sealedBytes);
+            }
+        }
+
+        throw failure;
+    }
+
+    /// <summary>Opens one blob of a range that was fetched: authenticates, decrypts, decompresses, hashes.</summary>
+    /// <param name="place">The blob.</param>
+    /// <param name="sealedBytes">Its <see cref="BlobLocation.Length"/> bytes of the pack; overwritten.</param>
+    /// <param name="plain">Room for <see cref="BlobLocation.PlainLength"/> bytes.</param>
+    /// <exception cref="TombDamagedException">The bytes are not what was written.</exception>
+    public void OpenBlob(BlobLocation place, Span<byte> sealedBytes, Span<byte> plain)
+    {
+        Span<byte> opened = sealedBytes.Slice(AesCounter.BlockSize, sealedBytes.Length - SealingKey.Overhead);
+        if (!Key.TryOpen(sealedBytes, opened))
+            throw Damaged(place, "its tag is not right: the bytes were changed");
+        if (place.UncompressedLength == 0)
+            opened.CopyTo(plain);
+        else if (!Zstandard.TryDecompress(opened, plain))
+            throw Damaged(place, $"it does not decompress to {plain.Length} bytes");
+        Checksum found = Checksum.Of(plain);
+        if (found != place.Id)
+            throw Damaged(place, $"it hashes to {found}");
+    }
+
+    /// <summary>The file of a pack.</summary>
+    public static StoredFile PackOf(Checksum pack) => new(StoredFileType.Pack, pack.ToString());
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        Key.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Writes a document under the checksum of its file: a snapshot, an index, a lock.</summary>
+    internal async Task<Checksum> SaveDocument(StoredFileType type, byte[] json, CancellationToken cancel)
+    {
+        if (type != StoredFileType.Lock && Held is { } held)
+            await held.Verify(cancel);
+        byte[] plain = json;
+        if (Config.Version >= 2)
+        {
+            var compressed = new byte[Zstandard.Bound(json.Length) + 1];
+            compressed[0] = CompressedDocument;
+            plain = compressed[..(Zstandard.Compress(json, compressed.AsSpan(1)) + 1)];
+        }
+
+        byte[] file = Key.Seal(plain);
+        Checksum id = Checksum.Of(file);
+        await Backend.Save(new StoredFile(type, id.ToString()), file, cancel);
+        return id;
+    }
+
+    /// <summary>A document's JSON.</summary>
+    internal async Task<byte[]> LoadDocument(StoredFileType type, Checksum id, CancellationToken cancel)
+    {
+        var file = new StoredFile(type, id.ToString());
+        byte[] plain = Unseal(Key, await LoadNamed(Backend, file, id, cancel), Backend.Location, file);
+        return plain switch
+        {
+            [(byte)'{' or (byte)'[', ..] => plain,
+            [CompressedDocument, ..] => Zstandard.Decompress(plain, 1, $"restic {type}"),
+            _ => throw new TombDamagedException(Backend.Location, file.Path, "its encoding is not known"),
+        };
+    }
+
+    private async Task ForEachFile(StoredFileType type, Action<Checksum, byte[]> read, CancellationToken cancel)
+    {
+        IReadOnlyList<ListedFile> files = await Backend.List(type, cancel);
+        await Parallel.ForEachAsync(
+            files, new ParallelOptions { MaxDegreeOfParallelism = Math.Max(2, Backend.Connections), CancellationToken = cancel },
+            async (file, stop) =>
+            {
+                if (Checksum.TryParse(file.Name, out Checksum id))
+                    await ReadOne(type, id, read, stop);
+            });
+    }
+
+    private async Task ReadOne(StoredFileType type, Checksum id, Action<Checksum, byte[]> read, CancellationToken cancel)
+    {
+        try
+        {
+            read(id, await LoadDocument(type, id, cancel));
+        }
+        catch (StoredFileMissingException)
+        {
+            // Deleted by someone since the listing: then it is no longer part of the tomb.
+            return;
+        }
+        catch (MalformedException wrong)
+        {
+            throw new TombDamagedException(Backend.Location, new StoredFile(type, id.ToString()).Path, wrong.Message);
+        }
+    }
+
+    private static async Task<byte[]> LoadNamed(IBackend backend, StoredFile file, Checksum id, CancellationToken cancel)
+    {
+        byte[] bytes = await backend.Load(file, cancel);
+        Checksum found = Checksum.Of(bytes);
+        return found == id ? bytes : throw new TombDamagedException(backend.Location, file.Path, $"it hashes to {found}, which is not its name");
+    }
+
+    private static byte[] Unseal(SealingKey key, byte[] bytes, string location, StoredFile file)
+    {
+        var plain = new byte[Math.Max(0, bytes.Length - SealingKey.Overhead)];
+        return key.TryOpen(bytes, plain) ? plain : throw new TombDamagedException(location, file.Path, "its tag is not right: the bytes were changed");
+    }
+
+    private TombDamagedException Damaged(BlobLocation place, string finding) =>
+        new(Backend.Location, $"{PackOf(place.Pack).Path}: {(place.Type == BlobType.Tree ? "tree" : "data")} blob {place.Id}", finding);
+}

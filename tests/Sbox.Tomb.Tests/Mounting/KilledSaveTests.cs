@@ -1,0 +1,52 @@
+using System.Diagnostics;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Tests.Mounting;
+
+public sealed class KilledSaveTests
+{
+    [Fact]
+    public async Task Killed_at_any_moment_of_a_save_the_tomb_is_whole_and_nothing_is_lost_that_was_saved_or_written()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        Directory.CreateDirectory(place["mounted"]);
+        int seed = int.TryParse(Environment.GetEnvironmentVariable("SBOX_SEED"), out int told) ? told : Random.Shared.Next();
+        TestContext.Current.TestOutputHelper?.WriteLine($"SBOX_SEED={seed}");
+        var random = new Random(seed);
+        try
+        {
+            for (int round = 0; round < 6; round++)
+            {
+                using Process victim = Start(place);
+                Assert.Equal(round == 0 ? "open anew" : "open again", await victim.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken));
+                string? saved = await victim.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken);
+                Assert.StartsWith("saved ", saved, StringComparison.Ordinal);
+                await Task.Delay(random.Next(1500), TestContext.Current.CancellationToken);
+                victim.Kill();
+                await victim.WaitForExitAsync(TestContext.Current.CancellationToken);
+                string last = (saved + "\n" + await victim.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken)).Trim().Split('\n')[^1]["saved ".Length..];
+                Assert.Contains("not connected", string.Join('\n', Listing.Sh(place.Path, "ls mounted/a/b 2>&1; ls run/victim/lower 2>&1")), StringComparison.Ordinal);
+                place.Restic("unlock");
+                place.Restic("check", "--read-data");
+                Assert.Contains(last, place.Restic("snapshots", "--json"), StringComparison.Ordinal);
+            }
+        }
+        finally
+        {
+            foreach (string mount in (string[])["mounted", "run/victim/lower", "run/victim/scratch"])
+            {
+                while (MountTable.At(place[mount]) is not null)
+                    Mounts.Detach(place[mount]);
+            }
+        }
+    }
+
+    private static Process Start(Place place)
+    {
+        string program = Path.Combine(AppContext.BaseDirectory, "..", "..", "Sbox.Tomb.Victim", "release", "Sbox.Tomb.Victim.dll");
+        return Process.Start(new ProcessStartInfo("dotnet", [program, place.TombPath, Place.Password, place["mounted"], place["run"]]) { RedirectStandardOutput = true })!;
+    }
+}

@@ -1,0 +1,66 @@
+using System.Text.Json;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Tests.Mounting;
+
+/// <summary>The commands as a person types them.</summary>
+public sealed class SessionCommandTests
+{
+    [Fact]
+    public void A_tomb_is_opened_used_saved_refused_while_in_use_and_closed()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        Directory.CreateDirectory(place["at"]);
+        Assert.Contains("opened t at ", Sbox(place, 0, $"--tomb {place.TombPath} --password-file {place.PasswordFile} open --at {place["at"]} --name t"), StringComparison.Ordinal);
+        try
+        {
+            Assert.Equal(["hello"], Listing.Sh(place["at"], "cat plain; echo written > written; sleep 0.2"));
+            Assert.Contains("already", Sbox(place, 1, $"--tomb {place.TombPath} --password-file {place.PasswordFile} open --at {place["at"]} --name t"), StringComparison.Ordinal);
+            JsonElement status = JsonDocument.Parse(Sbox(place, 0, "status --json")).RootElement;
+            Assert.Equal((1, true, place["at"]), (status.GetProperty("unsaved-files").GetInt32(), status.GetProperty("changed").GetBoolean(), status.GetProperty("at").GetString()));
+            Assert.Contains("saved t: ", Sbox(place, 0, "save"), StringComparison.Ordinal);
+            Assert.Contains("all is offsite", Sbox(place, 0, "status t"), StringComparison.Ordinal);
+            using (System.Diagnostics.Process user = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sleep", ["300"]) { WorkingDirectory = place["at"] })!)
+            {
+                Assert.Contains($"sleep ({user.Id}", Sbox(place, 4, "close"), StringComparison.Ordinal);
+                user.Kill();
+                user.WaitForExit();
+            }
+
+            Assert.Contains("closed t", Sbox(place, 0, "close"), StringComparison.Ordinal);
+            Assert.Contains("no tomb is open", Sbox(place, 1, "close"), StringComparison.Ordinal);
+        }
+        finally
+        {
+            if (MountTable.At(place["at"]) is not null)
+                Sbox(place, 0, "slam --all");
+        }
+
+        Assert.DoesNotContain(MountTable.Read(), mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal));
+        Assert.Contains("/written", place.Restic("ls", "latest"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_wrong_password_opens_nothing_and_leaves_nothing()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        Directory.CreateDirectory(place["at"]);
+        File.WriteAllText(place["wrong"], "no\n");
+        Assert.Contains("wrong password", Sbox(place, 1, $"--tomb {place.TombPath} --password-file {place["wrong"]} open --at {place["at"]}"), StringComparison.Ordinal);
+        Assert.DoesNotContain(MountTable.Read(), mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal));
+        Assert.False(Directory.Exists(place["run"]));
+    }
+
+    private static string Sbox(Place place, int expected, string words)
+    {
+        string program = Path.Combine(AppContext.BaseDirectory, "sbox.dll");
+        IReadOnlyList<string> said = Listing.Sh(place.Path, $"XDG_STATE_HOME={place["state"]} XDG_CACHE_HOME={place["cache"]} dotnet {program} tomb {words} --run-directory {place["run"]} 2>&1 < /dev/null; echo \"exit status $?\"");
+        string text = string.Join('\n', said);
+        Assert.True(said[^1] == $"exit status {expected}", text);
+        return string.Join('\n', said.SkipLast(1));
+    }
+}

@@ -1,0 +1,165 @@
+using System.Diagnostics;
+using Sbox.Linux;
+using Sbox.Tomb.Sessions;
+
+namespace Sbox.Tomb.Tests.Mounting;
+
+public sealed class TombSessionTests
+{
+    // One of everything that a person's programs do to files.
+    private const string Work = """
+        set -e
+        echo new > new; echo more >> text; printf x | dd of=big bs=1 seek=1000000 conv=notrunc status=none
+        chmod 600 empty; touch -d 2001-02-03 'ümlaut ☃'; setfattr -n user.added -v yes big; setfattr -x user.note text
+        rm '<&>'; rm -r hollow; mv a/b moved; mv moved/c/file1 moved/c/renamed; mkdir -p a/b; echo fresh > a/b/file
+        ln big 'big too'; ln new new2; ln -s nowhere dangling; mkfifo pipe2; rm link; mkdir link; echo in > link/in
+        mv moved/c/file2 over; mv over moved/c/file3; rm -r moved/c/file4; mkdir gone && rmdir gone
+        mkdir -p deep/er; mv moved deep/er/still; mv deep/er/still/c again; echo x > again/x; chown 77:88 again
+        truncate -s 70000 sparse2; : > plain2; chmod 4711 plain2
+        """;
+
+    [Fact]
+    public async Task Whatever_is_done_in_the_open_home_real_restic_restores_it_just_so()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place);
+        Assert.Equal(Listing.Of(place["home"]), Listing.Of(open.Path));
+        Assert.Empty(open.Sh(Work));
+        SessionSave save = await open.Save();
+        Assert.NotNull(save.Snapshot);
+        string seen = Listing.Of(open.Path);
+        Assert.Equal(seen, OpenTomb.Restored(place, place["home"]));
+        place.Restic("check", "--read-data", "--no-lock");
+
+        Assert.Empty(open.Sh("echo again >> again/x; rm new2; mv deep/er deep/est"));
+        Assert.NotNull((await open.Save()).Snapshot);
+        Assert.Equal(Listing.Of(open.Path), OpenTomb.Restored(place, place["home"]));
+        await open.Close();
+        Assert.Null(MountTable.At(open.Path));
+        Assert.False(Directory.Exists(place["run/home"]));
+        place.Restic("check", "--read-data");
+
+        await using OpenTomb later = await OpenTomb.Of(place);
+        Assert.Equal(OpenTomb.Restored(place, place["home"]), Listing.Of(later.Path));
+    }
+
+    [Fact]
+    public async Task A_save_without_changes_reads_and_writes_nothing_and_one_of_a_change_reads_only_that()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
+        open.Sh("find . -type f -exec cat {} + > /dev/null; ls -lR > /dev/null; sleep 0.2");
+        int before = backend.Loads;
+        Assert.Null((await open.Save()).Snapshot);
+        Assert.Equal(before, backend.Loads);
+        open.Sh("echo small > a/b/new; sleep 0.2");
+        SessionStatus status = open.Session.Status(default);
+        Assert.Equal((true, 1, 6), (status.Changed, status.UnsavedFiles, status.UnsavedBytes));
+        Assert.Equal(1, (await open.Save()).Files);
+        status = open.Session.Status(default);
+        Assert.Equal((false, 0), (status.Changed, status.UnsavedFiles));
+        Assert.Null((await open.Save()).Snapshot);
+        open.Sh("echo other > a/b/newer; sleep 0.2");
+        SessionSave second = await open.Save();
+        Assert.Equal((1, 6), (second.Files, second.BytesRead)); // not what was saved before
+    }
+
+    [Fact]
+    public async Task An_empty_tomb_becomes_a_home()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        await using (OpenTomb open = await OpenTomb.Of(place))
+        {
+            Assert.Equal(["."], open.Sh("find"));
+            Assert.Empty(open.Sh("mkdir d; echo one > d/f"));
+            Assert.NotNull((await open.Close()).Snapshot);
+        }
+
+        await using OpenTomb again = await OpenTomb.Of(place);
+        Assert.Equal(["one"], again.Sh("cat d/f"));
+        Assert.Equal(Listing.Of(again.Path), OpenTomb.Restored(place, again.Path));
+    }
+
+    [Fact]
+    public async Task In_use_it_is_not_closed_and_whoever_uses_it_is_named()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place);
+        using Process user = Process.Start(new ProcessStartInfo("sleep", ["300"]) { WorkingDirectory = open.Path })!;
+        TombInUseException refused = await Assert.ThrowsAsync<TombInUseException>(open.Close);
+        Assert.Contains($"sleep ({user.Id}: cwd {open.Path})", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(["hello"], open.Sh("cat plain"));
+        user.Kill();
+        await user.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await open.Close();
+        Assert.Null(MountTable.At(open.Path));
+    }
+
+    [Fact]
+    public async Task Slammed_it_is_gone_at_once_and_its_users_with_it()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place);
+        using Process stubborn = Process.Start(new ProcessStartInfo("bash", ["-c", "trap '' TERM HUP; exec 3< plain; while :; do sleep 0.1; done"]) { WorkingDirectory = open.Path })!;
+        Assert.True(SpinWait.SpinUntil(() => MountUsers.Of([open.Path]).Count > 0, TimeSpan.FromSeconds(30)));
+        IReadOnlyList<MountUser> ended = await open.Session.Slam();
+        Assert.Contains(ended, user => user.Process == stubborn.Id);
+        Assert.True(stubborn.WaitForExit(TimeSpan.FromSeconds(30)));
+        Assert.Null(MountTable.At(open.Path));
+        Assert.DoesNotContain(MountTable.Read(), mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal));
+        Assert.Empty(Directory.GetFileSystemEntries(open.Path));
+    }
+
+    [Fact]
+    public async Task What_a_dead_session_had_not_saved_is_found_by_the_next()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        TombSession dead = (await OpenTomb.Of(place)).Session;
+        Listing.Sh(place["mounted"], "echo kept > kept; chmod 640 text; mv a moved");
+        string seen = Listing.Of(place["mounted"]);
+        await dead.DisposeAsync();
+        place.Restic("backup", "--tag", "other", place["password"]); // another snapshot: what was not saved does not belong above it
+
+        await using OpenTomb open = await OpenTomb.Of(place);
+        Assert.True(open.Session.Recovered);
+        Assert.Equal(seen, Listing.Of(open.Path));
+        Assert.NotNull((await open.Close()).Snapshot);
+        Assert.Equal(seen, OpenTomb.Restored(place, place["home"]));
+    }
+
+    [Fact]
+    public async Task Two_boxes_that_save_keep_both_histories_and_the_later_one_is_told()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb one = await OpenTomb.Of(place);
+        Directory.CreateDirectory(place["mounted two"]);
+        await using OpenTomb two = await OpenTomb.Of(place, options => options with { Name = "two", MountPoint = place["mounted two"], Hostname = "other" });
+        one.Sh("echo one > from-one");
+        Listing.Sh(place["mounted two"], "echo two > from-two");
+        Assert.Null((await one.Save()).Conflict);
+        SessionSave second = await two.Save();
+        Assert.Equal(one.Session.Latest!.Id.ToString(), second.Conflict);
+        Assert.Equal(3, place.Restic("snapshots", "--json").Split("\"short_id\"").Length - 1);
+        await two.Close();
+    }
+}

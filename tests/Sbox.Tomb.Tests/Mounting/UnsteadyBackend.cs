@@ -1,0 +1,66 @@
+namespace Sbox.Tomb.Tests.Mounting;
+
+/// <summary>A remote that is far away, counted, and sometimes gone.</summary>
+internal sealed class UnsteadyBackend(IBackend real) : IBackend
+{
+    private int loads;
+
+    public TimeSpan Delay { get; set; }
+
+    public volatile bool Gone;
+
+    public volatile bool Silent;
+
+    public int Loads => loads;
+
+    public string Location => real.Location;
+
+    public int Connections => real.Connections;
+
+    public Task Create(CancellationToken cancel) => real.Create(cancel);
+
+    public async Task Save(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    {
+        await Answer(cancel);
+        await real.Save(file, bytes, cancel);
+    }
+
+    public async Task<byte[]> Load(StoredFile file, CancellationToken cancel)
+    {
+        await Answer(cancel);
+        return await real.Load(file, cancel);
+    }
+
+    public async Task LoadRange(StoredFile file, long offset, Memory<byte> into, CancellationToken cancel)
+    {
+        await Answer(cancel);
+        await real.LoadRange(file, offset, into, cancel);
+    }
+
+    public async Task<long?> Size(StoredFile file, CancellationToken cancel)
+    {
+        await Answer(cancel);
+        return await real.Size(file, cancel);
+    }
+
+    public async Task<IReadOnlyList<ListedFile>> List(StoredFileType type, CancellationToken cancel)
+    {
+        await Answer(cancel);
+        return await real.List(type, cancel);
+    }
+
+    public Task Delete(StoredFile file, CancellationToken cancel) => real.Delete(file, cancel);
+
+    public ValueTask DisposeAsync() => real.DisposeAsync();
+
+    private async Task Answer(CancellationToken cancel)
+    {
+        Interlocked.Increment(ref loads);
+        if (Silent)
+            await Task.Delay(Timeout.Infinite, cancel);
+        if (Gone)
+            throw new BackendException(Location, "connection refused", isTransient: true);
+        if (Delay > TimeSpan.Zero)
+            await Task.Delay(Delay, cancel);
+    }
+}
