@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
 
 namespace Sbox.Vm;
@@ -50,36 +49,8 @@ internal static class QemuArguments
 
     private static string MachineOf(VmOptions options) => options.SecureBoot ? "q35,smm=on" : "q35";
 
-    // A hypervisor in a hypervisor may lend a part of the processor only: no system management mode, or registers that cannot be set.
-    private static string? KvmProcessor(VmOptions options) => KvmProcessors.GetOrAdd(MachineOf(options), static machine => !CanOpen("/dev/kvm") ? null
-        : ((string[])["host", "host,-arch-capabilities"]).FirstOrDefault(processor => Starts("-machine", machine, "-accel", "kvm", "-cpu", processor)));
-
-    private static readonly ConcurrentDictionary<string, string?> KvmProcessors = new();
-
-    private static bool Starts(params string[] arguments)
-    {
-        var start = new ProcessStartInfo(Program, ["-S", "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "stdio", .. arguments])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        using Process? qemu = Process.Start(start);
-        if (qemu is null)
-            return false;
-        try
-        {
-            qemu.StandardInput.WriteLine("quit");
-            qemu.StandardInput.Close();
-        }
-        catch (IOException)
-        {
-            // It has ended already: its exit code says so.
-        }
-
-        qemu.WaitForExit();
-        return qemu.ExitCode == 0;
-    }
+    private static string? KvmProcessor(VmOptions options) => KvmProbe.ProcessorFor(MachineOf(options),
+        [.. Flash(options), "-drive", $"if=pflash,unit=1,format=raw,snapshot=on,file={FirmwareVariables}"]);
 
     // Emulated processors that run on threads of their own now and then execute code that the guest's kernel has patched since (static keys,
     // function tracing): "Oops: int3" in about one boot of twelve where the sentinel runs. One processor has nobody to race with.
@@ -101,13 +72,18 @@ internal static class QemuArguments
             QemuImg("convert", "-q", "-f", "raw", "-O", "qcow2", FirmwareVariables, variables); // qcow2: savevm asks for it
         return
         [
-            // Only code in system management mode may write the flash, so the guest's kernel cannot.
-            .. options.SecureBoot ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : Array.Empty<string>(),
-            "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={(options.SecureBoot ? SecureFirmwareCode : FirmwareCode)}",
+            .. Flash(options),
             "-drive", $"if=pflash,unit=1,format=qcow2,file={variables}",
             .. options.Patient ? ["-smbios", $"type=11,value=io.systemd.stub.kernel-cmdline-extra={PatientArguments}"] : Array.Empty<string>(),
         ];
     }
+
+    private static string[] Flash(VmOptions options) =>
+    [
+        // Only code in system management mode may write the flash, so the guest's kernel cannot.
+        .. options.SecureBoot ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : Array.Empty<string>(),
+        "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={(options.SecureBoot ? SecureFirmwareCode : FirmwareCode)}",
+    ];
 
     private static List<string> DirectKernel(VmOptions options, string kernel)
     {
@@ -119,19 +95,6 @@ internal static class QemuArguments
     }
 
     private static string[] Credential(string name, string value) => ["-smbios", $"type=11,value=io.systemd.credential:{name}={value}"];
-
-    private static bool CanOpen(string device)
-    {
-        try
-        {
-            using FileStream stream = new(device, FileMode.Open, FileAccess.ReadWrite);
-            return true;
-        }
-        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
 
     private static void QemuImg(params string[] arguments)
     {
