@@ -89,6 +89,14 @@ public sealed partial class EspWriter
         throw new NoSpaceException(esp.Path, needed, free, [.. there.Select(static each => new Freeable(each.Key, each.Value))]);
     }
 
+    /// <summary>Refuses before anything is written where a UKI is missing that could only be written without a signature.</summary>
+    /// <exception cref="UnsealedCommitException">Firmware would not start it.</exception>
+    internal void RequireSeals(IReadOnlyList<BootTarget> targets)
+    {
+        foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
+            sealing.RequireSeal(target);
+    }
+
     /// <summary>Makes all of these bootable, the first by default; removes nothing.</summary>
     /// <param name="targets">In boot order.</param>
     /// <param name="digestOf">The fs-verity digest of a deployment's composefs image.</param>
@@ -251,7 +259,7 @@ public sealed partial class EspWriter
         foreach ((string directory, string name) in places)
         {
             byte[]? there = esp.TryReadAll($"{directory}/{name}");
-            if (there is null || (update && !there.AsSpan().SequenceEqual(loader)))
+            if (there is null || (update && sealing.MayReplaceLoader(target) && !there.AsSpan().SequenceEqual(loader)))
                 Replace(directory, name, output => output.Write(loader));
         }
     }
