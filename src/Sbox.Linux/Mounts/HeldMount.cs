@@ -24,7 +24,8 @@ public sealed unsafe class HeldMount : IDisposable
             var handle = new SafeFileHandle(fd, ownsHandle: true);
             byte empty = 0;
             LibC.Statx stat = default;
-            Errno errno = Answer.Of(LibC.statx(fd, &empty, LibC.AT_EMPTY_PATH, LibC.STATX_MNT_ID, &stat));
+            // The kernel alone is asked, not the file system: one that nobody answers for is a mount like any other.
+            Errno errno = Answer.Of(LibC.statx(fd, &empty, LibC.AT_EMPTY_PATH | LibC.AT_STATX_DONT_SYNC, LibC.STATX_MNT_ID, &stat));
             if (errno == Errno.None)
                 return new HeldMount(handle, path, (int)stat.MountId);
             handle.Dispose();

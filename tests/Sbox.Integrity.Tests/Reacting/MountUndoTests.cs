@@ -8,6 +8,7 @@ public sealed class MountUndoTests : IDisposable
 {
     private readonly string directory = Directory.CreateTempSubdirectory("sbox-undo-").FullName;
     private readonly Process system;
+    private readonly List<Process> servers = [];
 
     public MountUndoTests()
     {
@@ -25,6 +26,7 @@ public sealed class MountUndoTests : IDisposable
 
     public void Dispose()
     {
+        servers.ForEach(End);
         system.Kill();
         system.WaitForExit();
         system.Dispose();
@@ -80,6 +82,54 @@ public sealed class MountUndoTests : IDisposable
         gate.Set();
     }
 
+    [Theory, InlineData(FindingKind.Covered, "undone: unmounted"), InlineData(FindingKind.Writable, "undone: read-only again")]
+    public void A_file_system_that_answers_nobody_holds_up_no_undo(FindingKind kind, string says)
+    {
+        Silent("over/place");
+        IReadOnlyList<MountEntry> mounts = Mounts();
+        Assert.Equal(says, Undo(kind, kind == FindingKind.Covered ? mounts[^1] : mounts[0]));
+    }
+
+    [Fact]
+    public void An_undo_that_hangs_is_told_and_holds_back_nothing_after_it()
+    {
+        MountEntry found = Assert.Single(Mounts());
+        Process server = Silent("over"); // whatever goes by a path through it waits
+        uint number = Namespaces.MountNamespaceOf(system.Id)!.Value;
+        var reactor = new Reactor(
+            BoxTable.Policy with { Reactions = new Dictionary<Severity, ReactionPlan> { [Severity.Critical] = new ReactionPlan([Reaction.Undo], null) } },
+            BoxTable.Facts with { Namespace = number, Process = system.Id }, "/nowhere", new History($"{directory}/history"), new Metrics($"{directory}/metrics"), static _ => { });
+        Assert.Equal($"not undone: it hangs in mount namespace {number}, after 10 s", React());
+        const string still = "not undone: what was begun in its namespace before still hangs";
+        Assert.Equal(still, React());
+        End(server);
+        // The kernel fails what waits for a server that is gone, and the next undo has its turn.
+        Assert.True(SpinWait.SpinUntil(() => React() != still, TimeSpan.FromMinutes(1)));
+
+        string React() => Assert.Single(reactor.React(
+            new Alarm(new Finding(FindingKind.Writable, Place, "") { Mount = found }, Severity.Critical, null, DateTimeOffset.UtcNow, number, null), null).Done);
+    }
+
+    // FUSE with nobody behind it: whatever asks it anything waits until the descriptor is closed.
+    private Process Silent(string place)
+    {
+        Process server = Process.Start(new ProcessStartInfo("nsenter", ["-t", $"{system.Id}", "-m", "bash", "-ec", $"""
+            exec 3<>/dev/fuse
+            mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 silent {directory}/{place}
+            echo ready
+            exec sleep 1000
+            """]) { RedirectStandardOutput = true })!;
+        servers.Add(server);
+        Assert.Equal("ready", server.StandardOutput.ReadLine());
+        return server;
+    }
+
+    private static void End(Process server)
+    {
+        server.Kill();
+        server.WaitForExit();
+    }
+
     private MountNamespace Namespace() => MountNamespace.Find(Namespaces.MountNamespaceOf(system.Id)!.Value, [system.Id])!;
 
     private IReadOnlyList<MountEntry> Mounts()
@@ -103,7 +153,7 @@ public sealed class MountUndoTests : IDisposable
     {
         string says = "";
         using MountNamespace place = Namespace();
-        place.Run(table => says = MountUndo.Of(new Finding(kind, Place, "") { Mount = mount })!.Do(table), TimeSpan.FromMinutes(1));
+        place.Run(table => says = MountUndo.Of(new Finding(kind, Place, "") { Mount = mount })!.Do(table), TimeSpan.FromSeconds(20));
         return says;
     }
 
