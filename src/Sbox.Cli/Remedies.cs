@@ -76,6 +76,8 @@ internal static class Remedies
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",
         UnapprovedCommitException => "Nothing was deployed. Ask the missing signers to sign it where the branch is published. To take it all the same: sbox upgrade --unapproved",
+        ApprovalPolicyException revoked when revoked.File.StartsWith("etc/", StringComparison.Ordinal) =>
+            $"Nothing is approved until /{revoked.File} can be read: a regular file, one key in base64 a line, notes on lines of their own that begin with #",
         ApprovalPolicyException => "sbox-approval.toml(5) tells what a policy may hold. It is part of the tree that runs: a new version mends it, and sbox upgrade --unapproved brings one",
         SealBrokenException => "Nothing leads to this deployment. It was signed for another machine's owner, or its files are not those that were signed: ask who publishes the branch",
         Sbox.Image.TokenException => "Is the token there, is the key's name right (pkcs11-tool --list-objects), and is OpenSSL's pkcs11 provider or engine installed? Nothing was changed",

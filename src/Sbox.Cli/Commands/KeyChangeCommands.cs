@@ -82,7 +82,8 @@ internal static class KeyChangeCommands
             Details =
             [
                 "The firmware itself checks that the owner's KEK signed the change, and adds it to what it has. No private key is needed on the box.",
-                "A revocation is refused where the version that boots next bears a signature of the revoked key, since the firmware would start it no more.",
+                "A revocation is refused where a boot loader or the version that boots next bears a signature of the revoked key, since the firmware would start it no more. The files on the EFI "
+                + "partition are asked, and where it cannot be seen, a revocation is refused too.",
             ],
             Examples = [new Example("Know the new key", "sbox keys apply db db.update.auth")],
         }.With(variable, file, force, path, esp, json);
@@ -91,12 +92,10 @@ internal static class KeyChangeCommands
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToLook(parsed, path, esp);
             FirmwareKeys change = FirmwareKeys.Read(parsed.GetValue(variable)!, parsed.GetValue(file)!);
-            IReadOnlyList<Deployment> lost = change.Ends(box.Sysroot);
-            if (lost is [var first, ..] && first == box.Sysroot.Deployments[0] && !parsed.GetValue(force))
-                throw new Finding($"{first.Name.Short} boots next, and bears the signature of a key that {parsed.GetValue(file)} revokes", "sbox upgrade to a version that only the new key has signed, reboot, and apply this again; --force does it now");
+            IReadOnlyList<BootProgram> lost = parsed.GetValue(variable) == "dbx" ? Lost(change, box, parsed.GetValue(file)!, parsed.GetValue(force)) : [];
             change.Write();
-            foreach (Deployment each in lost)
-                speaker.Note($"{each.Name.Short} does not start any more: it bears the signature of a revoked key");
+            foreach (BootProgram each in lost)
+                speaker.Note($"{each.Path} does not start any more: {each.Trouble}");
             speaker.Answer($"{parsed.GetValue(variable)} has {change.Certificates} more", writer =>
             {
                 writer.WriteString("variable", parsed.GetValue(variable));
@@ -106,6 +105,26 @@ internal static class KeyChangeCommands
             return 0;
         });
         return command;
+    }
+
+    // What the firmware will be asked to start is on the EFI partition. A seal in the repository may be newer than the files that it was for.
+    private static IReadOnlyList<BootProgram> Lost(FirmwareKeys change, Box box, string file, bool force)
+    {
+        if (box.Esp is null)
+        {
+            return force ? [] : throw new Finding(
+                $"what boots next cannot be seen, so it is not known whether {file} revokes it: {box.EspUnseen}", "Mount or name the EFI partition; --force revokes all the same");
+        }
+
+        using var deployer = new Deployer(box.Sysroot, box.Esp);
+        IReadOnlyList<BootProgram> programs = deployer.Esp!.Programs(), lost = change.Ends(deployer.Esp);
+        if (force)
+            return lost;
+        if (!programs.Any(static each => each.IsLoader) || !programs.Any(static each => each is { IsLoader: false, StartsNext: true }))
+            throw new Finding($"{box.Esp}: no boot loader or no version of this box is there, so it is not known what {file} revokes", "Is it this box's EFI partition? --force revokes all the same");
+        return lost.FirstOrDefault(static each => each.StartsNext) is not { } first ? lost : throw new Finding(
+            $"{box.Esp}/{first.Path}: it is needed for the next boot, and {(first.Signatures is null ? first.Trouble : $"bears the signature of a key that {file} revokes")}",
+            "sbox upgrade to a new version that only the new key has signed (one that is deployed already is not written again), reboot, and apply this again; --force does it now");
     }
 
     private static (Argument<string> Directory, Option<string?> Passphrase, Option<bool> Json) Shared() =>

@@ -75,8 +75,38 @@ public static class PeSignatures
         uint size = BinaryPrimitives.ReadUInt32LittleEndian(file[(header.SecurityDirectoryAt + 4)..]);
         if ((long)at + size != file.Length)
             throw new MalformedException("PE image", "security directory", $"a table that ends with the file, at {file.Length}", $"{size} bytes at {at}");
+        byte[] program = file[..(int)at].ToArray();
+        program.AsSpan(header.SecurityDirectoryAt, 8).Clear();
+        return (program, Read(file[(int)at..]));
+    }
+
+    /// <summary>The signatures of a program; of its content only the headers are read.</summary>
+    /// <param name="file">The whole file; it can seek.</param>
+    /// <returns>None where it has none.</returns>
+    /// <exception cref="MalformedException">It is no PE32+ program, or its table is not at the file's end, or larger than 1 MiB.</exception>
+    public static IReadOnlyList<byte[]> Of(Stream file)
+    {
+        const int most = 1 << 20;
+        var start = new byte[4096];
+        file.Position = 0;
+        Span<byte> headers = start.AsSpan(0, file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false));
+        PeHeader header = PeHeader.Read(headers);
+        if (!header.IsSigned)
+            return [];
+        uint at = BinaryPrimitives.ReadUInt32LittleEndian(headers[header.SecurityDirectoryAt..]);
+        uint size = BinaryPrimitives.ReadUInt32LittleEndian(headers[(header.SecurityDirectoryAt + 4)..]);
+        if ((long)at + size != file.Length || size > most)
+            throw new MalformedException("PE image", "security directory", $"a table of at most {most} bytes that ends with the file, at {file.Length}", $"{size} bytes at {at}");
+        var table = new byte[size];
+        file.Position = at;
+        file.ReadExactly(table);
+        return Read(table);
+    }
+
+    private static List<byte[]> Read(ReadOnlySpan<byte> table)
+    {
         var signatures = new List<byte[]>();
-        var reader = new SpanReader(file[(int)at..], "table of signatures");
+        var reader = new SpanReader(table, "table of signatures");
         while (reader.Remaining >= 8)
         {
             int length = (int)Math.Min(reader.ReadUInt32LittleEndian("length"), int.MaxValue) - 8;
@@ -88,8 +118,6 @@ public static class PeSignatures
                 signatures.Add(content);
         }
 
-        byte[] program = file[..(int)at].ToArray();
-        program.AsSpan(header.SecurityDirectoryAt, 8).Clear();
-        return (program, signatures);
+        return signatures;
     }
 }

@@ -17,22 +17,29 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
     };
 
     private const string Unmounted = "unmounted";
+    private const int Attempts = 3;
 
-    /// <summary>Takes it back, by a thread that is in its mount namespace.</summary>
+    private bool Unmounts => Says == Unmounted;
+
+    /// <summary>Takes it back, by a thread that is in its mount namespace, and looks whether it is so.</summary>
     /// <param name="table">The mounts of that namespace.</param>
+    /// <returns>What came of it: <c>undone: …</c>, or why not.</returns>
     /// <exception cref="IOException">The kernel refused.</exception>
-    public void Do(MountInfoFile table)
+    public string Do(MountInfoFile table)
     {
-        if (Says != Unmounted)
+        for (int attempt = 0; ; attempt++)
         {
-            Mounts.SetAttributes(Mount.MountPoint, set: MountAttributes.ReadOnly);
-            return;
+            // By its number: another mount may be at its place by now, and whoever made it may have taken it away again.
+            IReadOnlyList<MountEntry> mounts = table.Read();
+            MountEntry? still = mounts.FirstOrDefault(each => each.Id == Mount.Id && each.Device == Mount.Device);
+            if (still is null ? Unmounts && attempt > 0 : !Unmounts && still.IsMarkedReadOnly)
+                return $"undone: {Says}";
+            if (still is null)
+                return $"{(Unmounts ? "nothing to undo" : "not undone")}: the mount is not seen there any more";
+            if (attempt == Attempts)
+                return $"not undone: the path {still.MountPoint} does not lead to it, something is mounted over it";
+            Reach(still.MountPoint, Above(mounts, still));
         }
-
-        // Whoever made it may have taken it away again: unmounting now would hit the rightful one.
-        IReadOnlyList<MountEntry> mounts = table.Read();
-        if (mounts.FirstOrDefault(each => each.Id == Mount.Id && each.Device == Mount.Device) is { } still)
-            TakeOut(still.MountPoint, Above(mounts, still));
     }
 
     /// <summary>How many mounts lie on a mount at its very place: it was put beneath the rightful one, or was covered since.</summary>
@@ -44,19 +51,25 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
         return above - 1;
     }
 
-    // A path leads to the topmost mount, and umount(2) goes by path. What lies above is taken off, and put back with all below it.
-    private static void TakeOut(string place, int above)
+    // A path leads to the topmost mount. What lies above is taken off, and put back with all below it.
+    private void Reach(string place, int above)
     {
         var rightful = new Stack<DetachedMount>();
         try
         {
             for (int i = 0; i < above; i++)
             {
-                rightful.Push(DetachedMount.CloneOf(place, recursive: true));
+                rightful.Push(CloneOf(place));
                 Mounts.Detach(place);
             }
 
-            Mounts.Detach(place);
+            using HeldMount top = HeldMount.At(place);
+            if (top.Id != Mount.Id)
+                return; // somebody mounts at the same time, or over a directory above
+            if (Unmounts)
+                Mounts.Detach(place);
+            else
+                top.SetAttributes(MountAttributes.ReadOnly);
         }
         finally
         {
@@ -65,6 +78,20 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
                 using (mount)
                     mount.AttachAt(place);
             }
+        }
+    }
+
+    private static DetachedMount CloneOf(string place)
+    {
+        try
+        {
+            return DetachedMount.CloneOf(place, recursive: true);
+        }
+        catch (LinuxException unbindable) when (unbindable.Errno == Errno.EINVAL)
+        {
+            // A mark by which a mount protects itself from being copied, and so what is below it from being reached.
+            Mounts.SetPropagation(place, Propagation.Private, recursive: false);
+            return DetachedMount.CloneOf(place, recursive: true);
         }
     }
 }

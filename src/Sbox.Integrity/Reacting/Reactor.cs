@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Sbox.Linux;
 
@@ -9,7 +10,8 @@ namespace Sbox.Integrity;
 /// </summary>
 internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string sbox, History history, Metrics metrics, Action<string> complain)
 {
-    private static readonly TimeSpan HookLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan HookLimit = TimeSpan.FromSeconds(30), UndoLimit = TimeSpan.FromSeconds(10);
+    private readonly ConcurrentDictionary<uint, bool> hanging = new();
     private readonly Lock gate = new();
     private readonly Queue<Action> waiting = new();
     private bool working;
@@ -93,8 +95,35 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
         using MountNamespace? place = MountNamespace.Find(alarm.Namespace, likely);
         if (place is null)
             return "not undone: its namespace has no process any more";
-        place.Run(undo.Do);
-        return $"undone: {undo.Says}";
+        // Who makes one undo hang could make all of them wait, one after the other.
+        if (!hanging.TryAdd(place.Number, true))
+            return "not undone: what was begun in its namespace before still hangs";
+        string says = "";
+        try
+        {
+            place.Run(
+                mounts =>
+                {
+                    try
+                    {
+                        says = undo.Do(mounts);
+                    }
+                    finally
+                    {
+                        hanging.TryRemove(place.Number, out _);
+                    }
+                }, UndoLimit);
+            return says;
+        }
+        catch (HangingException hangs)
+        {
+            return $"not undone: {hangs.Message}";
+        }
+        catch (IOException)
+        {
+            hanging.TryRemove(place.Number, out _); // it did not even come in
+            throw;
+        }
     }
 
     // Process 1 and what belongs to the sealed system's systemd are never killed: the machine would go down with them.

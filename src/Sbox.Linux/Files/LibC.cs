@@ -10,6 +10,7 @@ internal static unsafe partial class LibC
     public const int AT_REMOVEDIR = 0x200;
     public const int AT_SYMLINK_FOLLOW = 0x400;
     public const int AT_EMPTY_PATH = 0x1000;
+    public const int AT_STATX_DONT_SYNC = 0x4000;
 
     public const int O_RDONLY = 0;
     public const int O_WRONLY = 1;

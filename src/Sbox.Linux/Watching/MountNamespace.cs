@@ -33,8 +33,10 @@ public sealed unsafe class MountNamespace : IDisposable
 
     /// <summary>Runs something in it, on a thread that ends with it.</summary>
     /// <param name="action">What to do there, given its mounts; paths are those of that namespace.</param>
+    /// <param name="limit">How long to wait: a path may lead through a file system whose server does not answer.</param>
+    /// <exception cref="HangingException">It goes on, on its thread, which ends when it does.</exception>
     /// <exception cref="IOException">What was done there failed, or the kernel refuses the way in.</exception>
-    public void Run(Action<MountInfoFile> action)
+    public void Run(Action<MountInfoFile> action, TimeSpan limit)
     {
         Exception? failure = null;
         var thread = new Thread(() =>
@@ -47,13 +49,14 @@ public sealed unsafe class MountNamespace : IDisposable
                 using MountInfoFile mounts = MountInfoFile.OfThread(proc);
                 action(mounts);
             }
-            catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+            catch (Exception refused) when (refused is IOException or UnauthorizedAccessException or ObjectDisposedException)
             {
-                failure = refused;
+                failure = refused; // disposed: nobody waits any more
             }
-        }, maxStackSize: 256 * 1024);
+        }, maxStackSize: 256 * 1024) { IsBackground = true };
         thread.Start();
-        thread.Join();
+        if (!thread.Join(limit))
+            throw new HangingException(Number, limit);
         if (failure is not null)
             throw new IOException(failure.Message, failure);
     }
@@ -86,4 +89,13 @@ public sealed unsafe class MountNamespace : IDisposable
             return Answer.Of(fd) == Errno.None ? new SafeFileHandle(fd, ownsHandle: true) : null;
         }
     }
+}
+
+/// <summary>What was to be done in a mount namespace is not done yet, and is no longer waited for.</summary>
+/// <param name="number">The namespace's number.</param>
+/// <param name="limit">How long it was waited for.</param>
+public sealed class HangingException(uint number, TimeSpan limit) : IOException($"it hangs in mount namespace {number}, after {limit.TotalSeconds:0.#} s")
+{
+    /// <summary>The namespace's number.</summary>
+    public uint Number { get; } = number;
 }

@@ -23,6 +23,8 @@ public sealed record ApprovalPolicy(int Threshold, IReadOnlyList<Approver> Appro
     /// <summary>Where a tree has the keys, a file a signer.</summary>
     public const string KeyDirectory = "usr/share/ostree/trusted.ed25519.d";
 
+    private const string Revocation = "revoked";
+
     // The owner's own, in /etc, can only take trust away.
     private static readonly string[] RevocationFiles = ["usr/share/ostree/revoked.ed25519", "etc/ostree/revoked.ed25519"];
 
@@ -42,7 +44,7 @@ public sealed record ApprovalPolicy(int Threshold, IReadOnlyList<Approver> Appro
                 throw new ApprovalPolicyException(FileName, "signers", "a key of its own for each", $"{string.Join(" and ", shared.Distinct())} sharing {shared.Key}");
         }
 
-        return new ApprovalPolicy(threshold, approvers, RevocationFiles.SelectMany(file => Lines(tree, file).Concat(LinesIn(tree, $"{file}.d"))).ToHashSet(StringComparer.Ordinal));
+        return new ApprovalPolicy(threshold, approvers, RevocationFiles.SelectMany(file => RevokedBy(tree, file)).ToHashSet(StringComparer.Ordinal));
     }
 
     /// <summary>Who of them signed a commit.</summary>
@@ -69,29 +71,47 @@ public sealed record ApprovalPolicy(int Threshold, IReadOnlyList<Approver> Appro
     public Approval Judge(Repository repository, Checksum commit) =>
         Judge(repository.LoadDetachedMetadata(commit), repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit)));
 
-    private static List<Ed25519PublicKey> KeysOf(Dir tree, string name)
+    private static IReadOnlyList<Ed25519PublicKey> KeysOf(Dir tree, string name)
     {
         string file = $"{KeyDirectory}/{name}";
-        var keys = new List<Ed25519PublicKey>();
-        foreach (string line in Lines(tree, file))
-        {
-            byte[] bytes = new byte[64];
-            keys.Add(Convert.TryFromBase64String(line, bytes, out int length) && length == 32
-                ? new Ed25519PublicKey(bytes.AsSpan(0, length))
-                : throw new ApprovalPolicyException(file, name, "an Ed25519 key of 32 bytes in base64, one a line", $"'{(line.Length > 60 ? line[..60] + "…" : line)}'"));
-        }
-
+        IReadOnlyList<Ed25519PublicKey> keys = KeysIn(tree, file, name);
         return keys.Count > 0 ? keys : throw new ApprovalPolicyException(file, name, "a key", tree.Exists(file) ? "none in it" : "no such file");
     }
 
-    private static IEnumerable<string> LinesIn(Dir tree, string directory)
+    // A revocation that is passed over trusts a stolen key: what is there is understood whole, or nothing is approved.
+    private static IEnumerable<string> RevokedBy(Dir tree, string file)
     {
-        using Dir? dir = tree.TryStat(directory) is { IsDirectory: true } ? tree.OpenDir(directory) : null;
-        return [.. (dir?.Entries() ?? []).SelectMany(entry => Lines(dir!, entry.Name))];
+        string directory = $"{file}.d";
+        IReadOnlyList<string> names = [];
+        if (tree.TryStat(directory) is { } stat)
+        {
+            if (!stat.IsDirectory)
+                throw new ApprovalPolicyException(directory, Revocation, "a directory", "something else (links are not followed)");
+            using Dir dir = tree.OpenDir(directory);
+            names = [.. dir.Entries().Select(static entry => entry.Name)];
+        }
+
+        return [.. names.Select(name => $"{directory}/{name}").Prepend(file).SelectMany(each => KeysIn(tree, each, Revocation)).Select(static key => key.ToString())];
     }
 
-    private static IEnumerable<string> Lines(Dir dir, string file) => dir.TryStat(file) is { IsRegular: true }
-        ? Encoding.UTF8.GetString(dir.ReadAll(file)).Split('\n').Select(static line => line.Trim()).Where(static line => line.Length > 0 && line[0] != '#') : [];
+    // None where nothing is there. A key is compared as what it is, not as it is written: base64 has more than one spelling.
+    private static IReadOnlyList<Ed25519PublicKey> KeysIn(Dir tree, string file, string whose)
+    {
+        if (tree.TryStat(file) is not { } stat)
+            return [];
+        if (!stat.IsRegular)
+            throw new ApprovalPolicyException(file, whose, "a regular file", "something else (links are not followed)");
+        return [.. Encoding.UTF8.GetString(tree.ReadAll(file)).Split('\n').Select(static line => line.Trim()).Where(static line => line.Length > 0 && line[0] != '#')
+            .Select(line => KeyOf(file, whose, line))];
+    }
+
+    private static Ed25519PublicKey KeyOf(string file, string whose, string line)
+    {
+        byte[] bytes = new byte[64];
+        return Convert.TryFromBase64String(line, bytes, out int length) && length == 32
+            ? new Ed25519PublicKey(bytes.AsSpan(0, length))
+            : throw new ApprovalPolicyException(file, whose, "an Ed25519 key of 32 bytes in base64, one a line", $"'{(line.Length > 60 ? line[..60] + "…" : line)}'");
+    }
 }
 
 /// <summary>Whose signatures a commit has.</summary>
@@ -111,9 +131,9 @@ public sealed record Approval(int Threshold, IReadOnlyList<string> Signers, IRea
     }
 }
 
-/// <summary>An approval policy, or a key file that it names, says what nobody can go by. Nothing is approved then.</summary>
+/// <summary>An approval policy, a key file that it names, or a list of revoked keys says what nobody can go by. Nothing is approved then.</summary>
 /// <param name="file">The file, from the tree's root.</param>
-/// <param name="key">The key of the policy, or the signer.</param>
+/// <param name="key">The key of the policy, the signer, or <c>revoked</c>.</param>
 /// <param name="expected">What belongs there.</param>
 /// <param name="found">What is there.</param>
 public sealed class ApprovalPolicyException(string file, string key, string expected, string found) : SysrootException($"{file}: {key}: expected {expected}, found {found}")
@@ -121,7 +141,7 @@ public sealed class ApprovalPolicyException(string file, string key, string expe
     /// <summary>The file, from the tree's root.</summary>
     public string File { get; } = file;
 
-    /// <summary>The key of the policy, or the signer.</summary>
+    /// <summary>The key of the policy, the signer, or <c>revoked</c>.</summary>
     public string Key { get; } = key;
 }
 

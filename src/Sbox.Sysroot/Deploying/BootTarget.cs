@@ -35,6 +35,9 @@ internal sealed record BootTarget(
     /// <summary>Its seal, where the box is sealed and the commit is; then the UKI is made of it.</summary>
     public CommitSeal? Seal { get; init; }
 
+    /// <summary>Whether its owner said that it may go without a seal, also where firmware will not start it then.</summary>
+    public bool MayBeUnsealed { get; init; }
+
     /// <summary>The tree's name with the version, where no word of the name is it already.</summary>
     public string Title => Version is { Length: > 0 } && !Release.PrettyName.Split(' ').Contains(Version)
         ? $"{Release.PrettyName} {Version}"

@@ -62,7 +62,7 @@ public sealed class Deployer : IDisposable
         using IDisposable held = Begin();
         DeployPlan plan = Plan(request);
         if (plan.DropsFirst)
-            Offer([.. plan.Kept.Select(Existing)], ImageDigest, updateLoader: false, progress);
+            Offer([.. plan.Kept.Select(Kept)], ImageDigest, updateLoader: false, progress);
         new Cleaner(sysroot, planner).RemoveUnreferenced();
 
         progress?.Report("Checking out");
@@ -80,9 +80,11 @@ public sealed class Deployer : IDisposable
             SealDeployment(plan, progress, cancel);
         }
 
-        List<BootTarget> targets = [added, .. plan.Kept.Select(Existing)];
+        List<BootTarget> targets = [added with { MayBeUnsealed = request.AllowUnsealed }, .. plan.Kept.Select(Kept)];
         CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
         return new DeployResult(plan, digest, report);
+
+        BootTarget Kept(DeploymentName name) => Existing(name) with { MayBeUnsealed = request.AllowUnsealed };
     }
 
     /// <summary>The deployment that <see cref="Rollback"/> would make the default: the first of the stateroot that is not the default now.</summary>
@@ -198,6 +200,7 @@ public sealed class Deployer : IDisposable
     // Boot entries, then the ESP; what is dropped from both is still there. Returns the bytes freed on the ESP.
     private long Offer(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
     {
+        esp?.RequireSeals(targets);
         new BootLinksWriter(sysroot).Write(targets);
         if (esp is null)
             return 0;

@@ -16,7 +16,8 @@ public static class BootProfiles
     public static IReadOnlyList<SealProfile> Standard { get; } =
     [
         new("main", "normal", ""),
-        new("ghost", "ghost: keeps nothing", RootConfig.GhostArgument),
+        // What programs hold in memory would go to a swap partition, which is a disk.
+        new("ghost", "ghost: keeps nothing", $"{RootConfig.GhostArgument} systemd.swap=0"),
         new("factory-reset", "factory reset: deletes /var and every change in /etc", RootConfig.ResetArgument),
         new("rescue", "rescue", "systemd.unit=rescue.target"),
     ];

@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Boot;
 using Sbox.Codecs;
+using Sbox.Codecs.SecureBoot;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot;
@@ -37,6 +38,31 @@ public sealed partial class EspWriter
     public BootChoice Choice => BootChoice.Of(
         Entries(), ReadConf()?.Default, sysroot.Firmware?.EntryDefault, sysroot.Firmware?.EntryOneShot, sysroot.Firmware?.EntryLastBooted);
 
+    /// <summary>What firmware and boot loader start from it, with the signatures that the files bear: our boot loaders and the UKIs of deployments.</summary>
+    /// <exception cref="LinuxException">A file, or what the firmware was told to boot, cannot be read.</exception>
+    public IReadOnlyList<BootProgram> Programs()
+    {
+        var programs = new List<BootProgram>();
+        foreach ((string directory, string prefix) in (ReadOnlySpan<(string, string)>)[(Systemd, "systemd-boot"), (Fallback, "BOOT")])
+        {
+            using Dir? dir = esp.TryOpenDir(directory);
+            foreach (DirEntry entry in dir?.Entries() ?? [])
+            {
+                if (entry.Name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase) && entry.Name.EndsWith(".efi", StringComparison.OrdinalIgnoreCase))
+                    programs.Add(new BootProgram($"{directory}/{entry.Name}", SignaturesOf(dir!, entry.Name), IsLoader: true, StartsNext: true));
+            }
+        }
+
+        BootChoice choice = Choice;
+        HashSet<string> next = new(
+            ((string?[])[Default, choice.Entry, choice.Once]).OfType<string>().Select(static entry => entry.Split('@')[0]), StringComparer.OrdinalIgnoreCase);
+        using Dir? linux = esp.TryOpenDir(Linux);
+        programs.AddRange(UnifiedKernels().Keys.Order(StringComparer.Ordinal).Select(name => new BootProgram(
+            $"{Linux}/{name}", SignaturesOf(linux!, name), IsLoader: false,
+            StartsNext: next.Contains(name) || (sysroot.Deployments is [var first, ..] && UnifiedKernel.IsOf(name, first.Name)))));
+        return programs;
+    }
+
     /// <summary>How full it is.</summary>
     public FileSystemSpace Space => FileSystemSpace.Of(esp);
 
@@ -61,6 +87,14 @@ public sealed partial class EspWriter
         if (needed <= free + there.Where(each => going.Contains(UnifiedKernel.WithoutCounter(each.Key))).Sum(static each => each.Value))
             return true;
         throw new NoSpaceException(esp.Path, needed, free, [.. there.Select(static each => new Freeable(each.Key, each.Value))]);
+    }
+
+    /// <summary>Refuses before anything is written where a UKI is missing that could only be written without a signature.</summary>
+    /// <exception cref="UnsealedCommitException">Firmware would not start it.</exception>
+    internal void RequireSeals(IReadOnlyList<BootTarget> targets)
+    {
+        foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
+            sealing.RequireSeal(target);
     }
 
     /// <summary>Makes all of these bootable, the first by default; removes nothing.</summary>
@@ -176,6 +210,19 @@ public sealed partial class EspWriter
         return names;
     }
 
+    private static IReadOnlyList<byte[]>? SignaturesOf(Dir dir, string name)
+    {
+        try
+        {
+            using var file = new FileStream(dir.OpenFile(name), FileAccess.Read, bufferSize: 0);
+            return PeSignatures.Of(file);
+        }
+        catch (MalformedException)
+        {
+            return null;
+        }
+    }
+
     private LoaderConf? ReadConf() => esp.TryReadAll($"{Loader}/{ConfName}") is { } bytes ? new LoaderConf(Encoding.UTF8.GetString(bytes)) : null;
 
     private void MakeDirectories()
@@ -212,7 +259,7 @@ public sealed partial class EspWriter
         foreach ((string directory, string name) in places)
         {
             byte[]? there = esp.TryReadAll($"{directory}/{name}");
-            if (there is null || (update && !there.AsSpan().SequenceEqual(loader)))
+            if (there is null || (update && sealing.MayReplaceLoader(target) && !there.AsSpan().SequenceEqual(loader)))
                 Replace(directory, name, output => output.Write(loader));
         }
     }
@@ -240,4 +287,15 @@ public sealed partial class EspWriter
 
     [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+(\+[0-9]+(-[0-9]+)?)?\.efi$")]
     private static partial Regex OurName();
+}
+
+/// <summary>A program on an ESP that starts a box, or helps to.</summary>
+/// <param name="Path">Where, from the ESP's root.</param>
+/// <param name="Signatures">Those that it bears, none where it is not signed; null where it is no program, or its table of them is broken.</param>
+/// <param name="IsLoader">Whether it is a boot loader; a deployment's UKI otherwise.</param>
+/// <param name="StartsNext">Whether the next boot, when nobody chooses, needs it.</param>
+public sealed record BootProgram(string Path, IReadOnlyList<byte[]>? Signatures, bool IsLoader, bool StartsNext)
+{
+    /// <summary>What keeps firmware from starting it where a key that signed it is revoked, for people.</summary>
+    public string Trouble => Signatures is null ? "its signatures cannot be read" : "it bears the signature of a revoked key";
 }

@@ -30,14 +30,14 @@ public sealed class FirmwareKeys
         return new FirmwareKeys(variable == EfiVariable.Dbx.Name ? EfiVariable.Dbx : EfiVariable.Db, directory.ReadAll(Path.GetFileName(path)));
     }
 
-    /// <summary>The deployments that firmware would not start any more, in boot order: they bear a signature of what is revoked.</summary>
-    public IReadOnlyList<Deployment> Ends(OstreeSysroot sysroot)
+    /// <summary>The programs on an ESP that firmware would not start any more: they bear a signature of what is revoked, or nobody can tell.</summary>
+    /// <param name="esp">Its files are asked, and not the seals in the repository: those may have been replaced since the files were written.</param>
+    public IReadOnlyList<BootProgram> Ends(EspWriter esp)
     {
         if (variable != EfiVariable.Dbx)
             return [];
         var policy = new SealPolicy([], "") { Revoked = certificates };
-        return [.. sysroot.Deployments.Where(each => CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(each.Name.Commit)) is { } seal
-            && seal.UkiSignatures.Concat(seal.LoaderSignatures).Any(policy.IsRevoked))];
+        return [.. esp.Programs().Where(each => each.Signatures?.Any(policy.IsRevoked) ?? true)];
     }
 
     /// <summary>Gives it to the firmware.</summary>

@@ -14,6 +14,9 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
     /// <summary>Whether this is the running machine's: then what is deployed must be sealed on its disk now, and not by whoever makes an image of it.</summary>
     public bool IsRunning { get; private init; }
 
+    /// <summary>Whether the firmware checks signatures now: an unsigned file would be there and never start.</summary>
+    public bool FirmwareChecks { get; init; }
+
     /// <summary>The certificates of the firmware's dbx: a file that bears a signature of theirs is not started, whoever else signed it.</summary>
     public IReadOnlyList<X509Certificate2> Revoked { get; init; } = [];
 
@@ -43,11 +46,12 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
             return new SealPolicy(EfiSignatureList.Certificates(db), "the firmware's db")
             {
                 IsRunning = true,
+                FirmwareChecks = true,
                 Revoked = Variable(efiVariables, EfiVariable.Dbx) is { } dbx ? EfiSignatureList.Certificates(dbx) : [],
             };
         }
 
-        return (OfEsp(esp) ?? new SealPolicy([], "nowhere: the firmware checks nothing, and the EFI partition has no db.auth")) with { IsRunning = true };
+        return (OfEsp(esp) ?? new SealPolicy([], "nowhere: the firmware checks nothing, and the EFI partition has no db.auth")) with { IsRunning = true, FirmwareChecks = enforced };
     }
 
     /// <summary>Of the keys that an ESP in a directory brings along; null where it brings none.</summary>

@@ -32,13 +32,26 @@ internal sealed class SealedFiles(OstreeSysroot sysroot, SealPolicy? policy)
         Check(target, loader, PeDigest.Of(program), seal.LoaderSignatures);
     }
 
+    /// <summary>Refuses a UKI that would have to be written without a signature where firmware checks: its seal may have been lost since it was deployed.</summary>
+    /// <exception cref="UnsealedCommitException">It has no seal, and nobody said that this is well.</exception>
+    public void RequireSeal(BootTarget target)
+    {
+        if (policy is { FirmwareChecks: true } && !target.MayBeUnsealed && target.Seal is not { UkiSignatures.Count: > 0 })
+            throw new UnsealedCommitException(target.Name.Commit);
+    }
+
+    /// <summary>Whether the boot loader of a deployment may take another one's place: where firmware checks, an unsigned one would leave nothing that starts.</summary>
+    public bool MayReplaceLoader(BootTarget target) => policy is not { FirmwareChecks: true } || target.Seal is { LoaderSignatures.Count: > 0 };
+
     /// <summary>A boot loader's bytes as they go on the ESP.</summary>
     public byte[] SignedLoader(BootTarget target, byte[] loader) =>
         policy is not null && target.Seal is { LoaderSignatures.Count: > 0 } seal ? PeSignatures.Attach(loader, seal.LoaderSignatures) : loader;
 
     /// <summary>Puts the signatures behind a UKI that was just written, unsigned, into a stream that can seek.</summary>
+    /// <exception cref="UnsealedCommitException">As <see cref="RequireSeal"/>.</exception>
     public void Sign(BootTarget target, Stream uki)
     {
+        RequireSeal(target);
         if (policy is null || target.Seal is not { UkiSignatures.Count: > 0 } seal)
             return;
         var headers = new byte[4096];

@@ -91,6 +91,56 @@ public sealed class ApprovalTests : IDisposable
         Approval Signed(Ed25519Key key) => policy.Judge(CommitSignatures.Sign(VariantDictionary.Empty, "c"u8, key), "c"u8);
     }
 
+    [Theory]
+    [InlineData("usr/share/ostree/revoked.ed25519")]
+    [InlineData("usr/share/ostree/revoked.ed25519.d/lost")]
+    [InlineData("etc/ostree/revoked.ed25519")]
+    [InlineData("etc/ostree/revoked.ed25519.d/lost")]
+    public void A_revocation_that_nobody_can_read_approves_nothing(string file)
+    {
+        string key = bob.Public.ToString();
+        // The last has a bit set that base64 leaves over: another spelling of the same key.
+        string spelled = $"{key[..42]}{(char)(key[42] + 1)}=";
+        Assert.Equal(Convert.FromBase64String(key), Convert.FromBase64String(spelled));
+        foreach (string line in (string[])[$"{key} # stolen", $"ed25519 {key}", key[..^2], "\u00ff\u0000", $"\ufeff{key}"])
+            Assert.Equal((file, "revoked"), Broken(tree => tree.Write(file, $"{line}\n")));
+        Assert.Equal((file, "revoked"), Broken(tree => Link(tree, file, "elsewhere")));
+        Assert.Equal((file, "revoked"), Broken(tree => Directory.CreateDirectory($"{tree.Path}/{file}")));
+        using TempDir good = Tree(tree => tree.Write(file, $"# stolen\r\n  {spelled}\r\n"));
+        using Dir root = good.Open();
+        Assert.Equal([key], ApprovalPolicy.Of(root)!.Revoked);
+    }
+
+    [Theory, InlineData("usr/share/ostree/revoked.ed25519.d"), InlineData("etc/ostree/revoked.ed25519.d")]
+    public void A_directory_of_revocations_that_is_none_approves_nothing(string directory)
+    {
+        Assert.Equal((directory, "revoked"), Broken(tree => tree.Write(directory, $"{bob.Public}\n")));
+        Assert.Equal((directory, "revoked"), Broken(tree => Link(tree, directory, "/etc/keys")));
+    }
+
+    private (string File, string Key) Broken(Action<TempDir> breaking)
+    {
+        using TempDir tree = Tree(breaking);
+        using Dir root = tree.Open();
+        ApprovalPolicyException refusal = Assert.Throws<ApprovalPolicyException>(() => ApprovalPolicy.Of(root));
+        return (refusal.File, refusal.Key);
+    }
+
+    private TempDir Tree(Action<TempDir> change)
+    {
+        var tree = new TempDir(inMemory: true);
+        WriteKeys((path, text) => tree.Write(path, text));
+        tree.Write(ApprovalPolicy.FileName, "threshold = 1\nsigners = ['alice', 'bob']");
+        change(tree);
+        return tree;
+    }
+
+    private static void Link(TempDir tree, string path, string target)
+    {
+        Directory.CreateDirectory($"{tree.Path}/{Path.GetDirectoryName(path)}");
+        File.CreateSymbolicLink($"{tree.Path}/{path}", target);
+    }
+
     [Fact]
     public async Task An_upgrade_that_too_few_signed_is_refused_before_its_files_are_fetched_and_taken_when_enough_did()
     {

@@ -24,18 +24,48 @@ public sealed class FirmwareKeysTests : IDisposable
     }
 
     [Fact]
-    public void A_revocation_names_the_deployments_that_would_not_start_any_more_whoever_else_signed_them()
+    public void A_revocation_names_the_files_that_would_not_start_any_more_whoever_else_signed_them_and_whatever_their_seals_say_now()
     {
         Checksum one = box.Publish(1), two = box.Publish(2);
         using InstalledBox installed = box.Installed(one, two);
-        Seal(installed.Sysroot, one, old);
-        Seal(installed.Sysroot, two, now);
+        string[] ukis = [.. installed.Sysroot.Deployments.Select(static each => $"EFI/Linux/{UnifiedKernel.FileName(each.Name)}")];
+        const string loader = "EFI/systemd/systemd-bootx64.efi", fallback = "EFI/BOOT/BOOTX64.EFI";
+        foreach (string file in (string[])[.. ukis, loader, fallback])
+            Write(file, now);
         FirmwareKeys revocation = Read("dbx", EfiVariable.Dbx);
-        Assert.Equal([one], revocation.Ends(installed.Sysroot).Select(static each => each.Name.Commit));
-        Seal(installed.Sysroot, two, old, now);
-        Assert.Equal([two, one], revocation.Ends(installed.Sysroot).Select(static each => each.Name.Commit));
+        Assert.Empty(Ends());
+
+        // Sealed again by the new key alone: the files on the EFI partition are still those that both signed.
+        Write(ukis[0], old, now);
+        Seal(installed.Sysroot, two, now);
+        Assert.Equal([(ukis[0], true)], Ends());
+        Write(ukis[0], now);
+        Write(ukis[1], now, old);
+        Assert.Equal([(ukis[1], false)], Ends());
+
+        // No seal knows of a boot loader that an older version left there.
+        Write(loader, old);
+        Write(fallback, old);
+        Assert.Equal([(loader, true), (fallback, true), (ukis[1], false)], Ends());
+
+        // Nobody can tell.
+        File.WriteAllText($"{box.EspPath}/{ukis[0]}", "no program");
+        Assert.Contains((ukis[0], true), Ends());
+        Assert.Equal("its signatures cannot be read", revocation.Ends(installed.Deployer.Esp!).Single(each => each.Path == ukis[0]).Trouble);
+
         // One key more ends nothing.
-        Assert.Empty(Read("db", EfiVariable.Db).Ends(installed.Sysroot));
+        Assert.Empty(Read("db", EfiVariable.Db).Ends(installed.Deployer.Esp!));
+
+        (string, bool)[] Ends() => [.. revocation.Ends(installed.Deployer.Esp!).Select(static each => (each.Path, each.StartsNext))];
+    }
+
+    [Fact]
+    public void What_the_firmware_was_told_to_boot_instead_boots_next_as_well()
+    {
+        using InstalledBox installed = box.Installed(box.Publish(1), box.Publish(2));
+        Assert.Equal([false, true], installed.Deployer.Esp!.Programs().Where(static each => !each.IsLoader).OrderBy(static each => each.StartsNext).Select(static each => each.StartsNext));
+        File.WriteAllText($"{box.EspPath}/loader/loader.conf", $"default {UnifiedKernel.FileName(installed.Sysroot.Deployments[1].Name)}\n");
+        Assert.All(installed.Deployer.Esp!.Programs(), static each => Assert.True(each.StartsNext));
     }
 
     [Fact]
@@ -72,6 +102,13 @@ public sealed class FirmwareKeysTests : IDisposable
         string file = Path.Combine(box.Path, $"{name}.auth");
         File.WriteAllBytes(file, EfiAuthenticatedVariable.Sign(variable, EfiSignatureList.Of(old.Certificate, Owner), DateTimeOffset.UnixEpoch.AddDays(20000), kek, append: true));
         return FirmwareKeys.Read(name, file);
+    }
+
+    private void Write(string file, params Signer[] by)
+    {
+        byte[] program = File.ReadAllBytes(Directory.GetFiles(Path.Combine(Judge.Root, "usr/lib/systemd/boot/efi"), "linuxx64.efi.stub").Single());
+        Checksum digest = PeDigest.Of(program);
+        File.WriteAllBytes($"{box.EspPath}/{file}", PeSignatures.Attach(program, [.. by.Select(key => Authenticode.Sign(digest, key))]));
     }
 
     private static void Seal(OstreeSysroot sysroot, Checksum commit, params Signer[] by)

@@ -1,0 +1,166 @@
+using System.Diagnostics;
+using Sbox.Linux;
+
+namespace Sbox.Integrity.Tests;
+
+/// <summary>What is undone is undone to the mount that was found, whatever is mounted at its place since. Needs root.</summary>
+public sealed class MountUndoTests : IDisposable
+{
+    private readonly string directory = Directory.CreateTempSubdirectory("sbox-undo-").FullName;
+    private readonly Process system;
+    private readonly List<Process> servers = [];
+
+    public MountUndoTests()
+    {
+        system = Process.Start(new ProcessStartInfo("unshare", ["-m", "--propagation", "private", "sh", "-ec", $"""
+            cd {directory}
+            mkdir -p over/place evil
+            mount -t tmpfs rightful over/place
+            echo ready
+            exec sleep 1000
+            """]) { RedirectStandardOutput = true })!;
+        Assert.Equal("ready", system.StandardOutput.ReadLine());
+    }
+
+    private string Place => $"{directory}/over/place";
+
+    public void Dispose()
+    {
+        servers.ForEach(End);
+        system.Kill();
+        system.WaitForExit();
+        system.Dispose();
+        Directory.Delete(directory, recursive: true);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("mount --bind -o ro evil over/place")]
+    [InlineData("mount --bind evil over/place; mount -t tmpfs evil over/place")]
+    [InlineData("mount --bind evil over/place; mount --make-unbindable over/place")]
+    public void A_mount_is_read_only_again_also_under_what_was_mounted_over_it_since(string cover)
+    {
+        MountEntry found = Assert.Single(Mounts());
+        InSystem(cover);
+        string[] above = Above(found);
+        Assert.Equal("undone: read-only again", Undo(FindingKind.Writable, found));
+        Assert.Single(Mounts(), each => each.Id == found.Id && each.IsMarkedReadOnly);
+        // What lay above has alarms of its own: it is there as it was.
+        Assert.Equal(above, Above(found));
+    }
+
+    [Fact]
+    public void A_mount_that_no_path_leads_to_is_not_called_undone()
+    {
+        MountEntry found = Assert.Single(Mounts());
+        InSystem("mkdir -p evil/place; mount --bind evil over");
+        Assert.StartsWith($"not undone: the path {Place} does not lead to it", Undo(FindingKind.Writable, found), StringComparison.Ordinal);
+        InSystem("umount over; umount over/place");
+        Assert.Equal("not undone: the mount is not seen there any more", Undo(FindingKind.Writable, found));
+    }
+
+    [Fact]
+    public void A_cover_that_is_gone_already_is_left_alone_with_what_it_covered()
+    {
+        InSystem("mount --bind evil over/place");
+        MountEntry cover = Mounts()[^1];
+        InSystem("umount over/place");
+        Assert.Equal("nothing to undo: the mount is not seen there any more", Undo(FindingKind.Covered, cover));
+        Assert.Single(Mounts());
+        InSystem("mount --bind evil over/place");
+        Assert.Equal("undone: unmounted", Undo(FindingKind.Covered, Mounts()[^1]));
+        Assert.Single(Mounts());
+    }
+
+    [Fact]
+    public void What_hangs_in_a_namespace_is_not_waited_for()
+    {
+        using var gate = new ManualResetEventSlim();
+        using MountNamespace place = Namespace();
+        HangingException hangs = Assert.Throws<HangingException>(() => place.Run(_ => gate.Wait(TimeSpan.FromMinutes(10)), TimeSpan.FromMilliseconds(100)));
+        Assert.Contains($"it hangs in mount namespace {place.Number}, after 0.1 s", hangs.Message, StringComparison.Ordinal);
+        gate.Set();
+    }
+
+    [Theory, InlineData(FindingKind.Covered, "undone: unmounted"), InlineData(FindingKind.Writable, "undone: read-only again")]
+    public void A_file_system_that_answers_nobody_holds_up_no_undo(FindingKind kind, string says)
+    {
+        Silent("over/place");
+        IReadOnlyList<MountEntry> mounts = Mounts();
+        Assert.Equal(says, Undo(kind, kind == FindingKind.Covered ? mounts[^1] : mounts[0]));
+    }
+
+    [Fact]
+    public void An_undo_that_hangs_is_told_and_holds_back_nothing_after_it()
+    {
+        MountEntry found = Assert.Single(Mounts());
+        Process server = Silent("over"); // whatever goes by a path through it waits
+        uint number = Namespaces.MountNamespaceOf(system.Id)!.Value;
+        var reactor = new Reactor(
+            BoxTable.Policy with { Reactions = new Dictionary<Severity, ReactionPlan> { [Severity.Critical] = new ReactionPlan([Reaction.Undo], null) } },
+            BoxTable.Facts with { Namespace = number, Process = system.Id }, "/nowhere", new History($"{directory}/history"), new Metrics($"{directory}/metrics"), static _ => { });
+        Assert.Equal($"not undone: it hangs in mount namespace {number}, after 10 s", React());
+        const string still = "not undone: what was begun in its namespace before still hangs";
+        Assert.Equal(still, React());
+        End(server);
+        // The kernel fails what waits for a server that is gone, and the next undo has its turn.
+        Assert.True(SpinWait.SpinUntil(() => React() != still, TimeSpan.FromMinutes(1)));
+
+        string React() => Assert.Single(reactor.React(
+            new Alarm(new Finding(FindingKind.Writable, Place, "") { Mount = found }, Severity.Critical, null, DateTimeOffset.UtcNow, number, null), null).Done);
+    }
+
+    // FUSE with nobody behind it: whatever asks it anything waits until the descriptor is closed.
+    private Process Silent(string place)
+    {
+        Process server = Process.Start(new ProcessStartInfo("nsenter", ["-t", $"{system.Id}", "-m", "bash", "-ec", $"""
+            exec 3<>/dev/fuse
+            mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 silent {directory}/{place}
+            echo ready
+            exec sleep 1000
+            """]) { RedirectStandardOutput = true })!;
+        servers.Add(server);
+        Assert.Equal("ready", server.StandardOutput.ReadLine());
+        return server;
+    }
+
+    private static void End(Process server)
+    {
+        server.Kill();
+        server.WaitForExit();
+    }
+
+    private MountNamespace Namespace() => MountNamespace.Find(Namespaces.MountNamespaceOf(system.Id)!.Value, [system.Id])!;
+
+    private IReadOnlyList<MountEntry> Mounts()
+    {
+        using MountInfoFile table = MountInfoFile.TryOpen(system.Id)!;
+        return [.. table.Read().Where(each => each.MountPoint == Place)];
+    }
+
+    // From below to the top; the table itself is in the order of the mounts' numbers.
+    private string[] Above(MountEntry mount)
+    {
+        IReadOnlyList<MountEntry> all = Mounts();
+        var types = new List<string>();
+        for (MountEntry? at = mount; at is not null; at = all.FirstOrDefault(each => each.ParentId == at.Id))
+            types.Add(at.Type);
+        Assert.Equal(all.Count, types.Count);
+        return [.. types];
+    }
+
+    private string Undo(FindingKind kind, MountEntry mount)
+    {
+        string says = "";
+        using MountNamespace place = Namespace();
+        place.Run(table => says = MountUndo.Of(new Finding(kind, Place, "") { Mount = mount })!.Do(table), TimeSpan.FromSeconds(20));
+        return says;
+    }
+
+    private void InSystem(string script)
+    {
+        using Process process = Process.Start("nsenter", ["-t", $"{system.Id}", "-m", "sh", "-ec", $"cd {directory}\n{script}"]);
+        process.WaitForExit();
+        Assert.Equal(0, process.ExitCode);
+    }
+}
