@@ -72,6 +72,24 @@ public sealed class TombSessionTests
     }
 
     [Fact]
+    public async Task A_save_that_the_line_lets_down_before_its_index_is_made_good_by_the_next()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
+        Assert.Empty(open.Sh("head -c 20000000 /dev/urandom > large; sleep 0.2"));
+        backend.Refuses = static file => file.Type == StoredFileType.Index;
+        await Assert.ThrowsAsync<BackendException>(open.Save);
+        backend.Refuses = static _ => false;
+        Assert.NotNull((await open.Save()).Snapshot);
+        place.Restic("check", "--read-data", "--no-lock");
+        Assert.Equal(Listing.Of(open.Path), OpenTomb.Restored(place, place["home"]));
+    }
+
+    [Fact]
     public async Task An_empty_tomb_becomes_a_home()
     {
         using var place = new Place();
