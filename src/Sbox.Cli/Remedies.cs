@@ -95,6 +95,7 @@ internal static class Remedies
         RolledBackException => "Ask whoever keeps the tomb. If you know why (a forget on another machine, a copy brought back), delete what this machine remembers: the file in ~/.local/state/sbox/tombs",
         SnapshotNotFoundException => "The snapshots that there are: sbox tomb snapshots",
         TombDamagedException or BlobMissingException => "What else is damaged: sbox tomb check --read-data. What can be saved: sbox tomb check --repair",
+        StoredFileUnreadableException => "Copy the tomb to another disk while that can be read. What can be saved: sbox tomb check --repair",
         StoredFileMissingException => "What else is missing: sbox tomb check. What can be saved: sbox tomb check --repair",
         TombSettingsException => "docs/tomb.md tells what the settings file may hold",
         BackendException { IsTransient: true } => "The place does not answer as it should. What was uploaded is kept: the same command goes on from there",

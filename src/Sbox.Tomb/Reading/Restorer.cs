@@ -128,7 +128,7 @@ public sealed class Restorer
                 else
                     Other(node, name);
             }
-            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException)
+            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException or StoredFileUnreadableException)
             {
                 failed.Enqueue(new Unsaved(inside, refused.Message));
             }
@@ -358,7 +358,7 @@ public sealed class Restorer
                 await Directories(await tomb.LoadTree(subtree, cancel), name, inside);
                 Metadata(node, name);
             }
-            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException)
+            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException or StoredFileUnreadableException)
             {
                 failed.Enqueue(new Unsaved(inside, refused.Message));
             }
