@@ -178,10 +178,6 @@ public sealed class SavingTests
         }
 
         Assert.Empty(await TombLock.All(tomb, Cancel));
-        var dead = new LockRecord { Time = Moment.Of(DateTimeOffset.UtcNow), Exclusive = true, Hostname = Environment.MachineName, Username = "x", Pid = int.MaxValue };
-        await tomb.SaveDocument(StoredFileType.Lock, dead.ToBytes(), Cancel);
-        await using (await TombLock.Take(tomb, exclusive: true, TimeProvider.System, Cancel))
-            Assert.Single(await TombLock.All(tomb, Cancel));
     }
 
     [Fact]
