@@ -90,6 +90,36 @@ public sealed class TombSessionTests
     }
 
     [Fact]
+    public async Task After_a_sleep_in_which_the_snapshot_below_was_pruned_nothing_is_saved_over_what_is_gone()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        var clock = new SleepingClock();
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Clock = clock }, backend);
+        Assert.Empty(open.Sh("echo new > new; sleep 0.2"));
+        clock.Slept = TimeSpan.FromHours(1);
+        place.Restic("unlock", "--remove-all");
+        backend.Meets = static (file, _, _) => file.Type == StoredFileType.Index ? new BackendException("there", "connection reset", isTransient: true) : null;
+        await Assert.ThrowsAsync<BackendException>(open.Save);
+        backend.Meets = static (_, _, _) => null;
+        place.Restic("unlock", "--remove-all");
+        place.Restic("forget", open.Session.Opened!.Id.ToString(), "--prune");
+        for (int again = 0; again < 2; again++)
+            await Assert.ThrowsAsync<BlobMissingException>(open.Save);
+        Assert.Empty(await place.Backend().List(StoredFileType.Snapshot, TestContext.Current.CancellationToken));
+    }
+
+    private sealed class SleepingClock : TimeProvider
+    {
+        public TimeSpan Slept { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Slept;
+    }
+
+    [Fact]
     public async Task An_empty_tomb_becomes_a_home()
     {
         using var place = new Place();
