@@ -60,6 +60,17 @@ public sealed class StoredFileMissingException(string location, StoredFile file)
     public StoredFile File { get; } = file;
 }
 
+/// <summary>The disk that a file of the tomb lies on cannot read it, or the part that was asked for.</summary>
+/// <param name="location">The tomb.</param>
+/// <param name="file">The file.</param>
+/// <param name="cause">What the disk said.</param>
+public sealed class StoredFileUnreadableException(string location, StoredFile file, Exception? cause = null)
+    : BackendException($"{location}: {file.Path}", "the disk cannot read it: it may be failing", isTransient: false, cause)
+{
+    /// <summary>The file.</summary>
+    public StoredFile File { get; } = file;
+}
+
 /// <summary>Bytes of the tomb are not what was written.</summary>
 /// <param name="location">The tomb.</param>
 /// <param name="what">The file in it, and the blob where it is one.</param>

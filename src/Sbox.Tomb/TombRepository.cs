@@ -23,6 +23,9 @@ public sealed partial class TombRepository : IAsyncDisposable
 {
     private const byte CompressedDocument = 2;
 
+    // Packs that were stored, and are in Index, while no index file lists them yet.
+    private IReadOnlyList<IndexedPack> unlisted = [];
+
     private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
     {
         Backend = backend;
@@ -131,12 +134,17 @@ public sealed partial class TombRepository : IAsyncDisposable
                 IndexFile.Parse(json, (pack, blobs) => index.Add(pack, blobs));
             }
         }, cancel);
-        Index = index;
-        IndexFiles = files;
+        Adopt(index, files);
     }
 
-    /// <summary>Takes an index that was read file by file.</summary>
-    internal void Adopt(BlobIndex index, IReadOnlyList<Checksum> files) => (Index, IndexFiles) = (index, files);
+    /// <summary>Takes an index that was read file by file. Packs that no file lists are no longer counted on: whoever deletes such may have been there.</summary>
+    internal void Adopt(BlobIndex index, IReadOnlyList<Checksum> files) => (Index, IndexFiles, unlisted) = (index, files, []);
+
+    /// <summary>Leaves packs that could not be listed to the next writer, which lists them before anything can be saved over them.</summary>
+    internal void LeaveUnlisted(IEnumerable<IndexedPack> packs) => unlisted = [.. unlisted, .. packs];
+
+    /// <summary>The packs that are still to be listed: who takes them lists them.</summary>
+    internal IReadOnlyList<IndexedPack> TakeUnlisted() => Interlocked.Exchange(ref unlisted, []);
 
     /// <summary>The index files that <see cref="LoadIndex"/> read.</summary>
     internal IReadOnlyList<Checksum> IndexFiles { get; private set; } = [];

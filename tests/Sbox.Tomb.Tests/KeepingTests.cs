@@ -1,5 +1,7 @@
 using System.Text.Json;
 using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Tomb.Tests.Mounting;
 
 namespace Sbox.Tomb.Tests;
 
@@ -110,6 +112,79 @@ public sealed class KeepingTests
         place.Restic("check", "--read-data");
         place.Restic("restore", again.Snapshot!.Id.ToString(), "--target", place["back"]);
         TreeCompare.Same(place["home"], place["back"] + place["home"]);
+    }
+
+    [Fact]
+    public async Task A_line_that_fails_during_a_repair_costs_no_snapshot_and_one_that_failed_before_it_costs_none_either()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        SaveReport saved = await Saving.Save(tomb, place["home"]);
+        CheckReport found = await TombCheck.Run(tomb, new CheckOptions { ReadData = true }, null, Cancel);
+        Assert.True(found.IsWhole);
+        backend.Meets = static (file, _, _) => file.Type == StoredFileType.Pack ? new BackendException("there", "connection reset", isTransient: true) : null;
+        await Assert.ThrowsAsync<BackendException>(() => TombRepair.Run(tomb, found, TimeProvider.System, Cancel));
+        backend.Meets = static (file, _, _) => file.Type == StoredFileType.Pack ? new BackendException("there", "forbidden", isTransient: false) : null;
+        await Assert.ThrowsAsync<BackendException>(() => TombRepair.Run(tomb, found, TimeProvider.System, Cancel));
+        Assert.Equal(saved.Snapshot!.Id, Assert.Single(await tomb.Snapshots(Cancel)).Id);
+
+        // A check that met a bad download says so; the repair looks for itself.
+        backend.Meets = static (_, _, _) => null;
+        Checksum index = Assert.Single(tomb.IndexFiles);
+        RepairReport repaired = await TombRepair.Run(tomb, found with { BadSnapshots = [saved.Snapshot.Id], BadIndexes = [index] }, TimeProvider.System, Cancel);
+        Assert.Empty(repaired.Gone);
+        Assert.Equal(saved.Snapshot.Id, Assert.Single(await tomb.Snapshots(Cancel)).Id);
+        place.Restic("check", "--read-data");
+    }
+
+    [Fact]
+    public async Task Where_the_disk_cannot_read_a_pack_only_what_lies_there_is_lost()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        SaveReport saved = await Saving.Save(tomb, place["home"]);
+        byte[] big = File.ReadAllBytes(place["home/big"]);
+        Assert.True(tomb.Index.TryFind(BlobType.Data, Checksum.Of(big.AsSpan(0, tomb.Chunker.Length(big))), out BlobLocation victim));
+        long sector = (victim.Offset + (victim.Length / 2)) / 4096 * 4096;
+        backend.Meets = (file, offset, length) =>
+            file == TombRepository.PackOf(victim.Pack) && offset < sector + 4096 && offset + length > sector ? new StoredFileUnreadableException("there", file) : null;
+        RestoreReport rest = await Restorer.Restore(tomb, saved.Snapshot!, new RestoreOptions { Target = place["out"] }, null, Cancel);
+        Assert.EndsWith("/big", Assert.Single(rest.Failed, static each => each.Path.Contains("big", StringComparison.Ordinal)).Path, StringComparison.Ordinal);
+        Assert.Equal("hello\n", File.ReadAllText(place["out"] + place["home/plain"]));
+
+        CheckReport found = await TombCheck.Run(tomb, new CheckOptions { ReadData = true }, null, Cancel);
+        Assert.EndsWith("/big", Assert.Single(found.LostFiles).What, StringComparison.Ordinal);
+        RepairReport repaired = await TombRepair.Run(tomb, found, TimeProvider.System, Cancel);
+        Assert.Equal((1, 1), (repaired.Dropped, repaired.Rewritten.Count));
+        place.Restic("check", "--read-data");
+        await Saving.Save(tomb, place["home"]);
+        place.Restic("check", "--read-data");
+        place.Restic("restore", "latest", "--target", place["back"]);
+        TreeCompare.Same(place["home"], place["back"] + place["home"]);
+    }
+
+    [Fact]
+    public async Task A_read_that_the_kernel_answers_with_an_input_error_is_an_error_of_the_tomb()
+    {
+        using var place = new Place();
+        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        var file = TombRepository.PackOf(Checksum.Of("x"u8));
+        await tomb.Backend.Save(file, "x"u8.ToArray(), Cancel);
+        string path = place[$"tomb/{file.Path}"];
+        Mounts.Bind($"/proc/{Environment.ProcessId}/mem", path); // nothing is at address 0: reading there is EIO
+        try
+        {
+            StoredFileUnreadableException bad = await Assert.ThrowsAsync<StoredFileUnreadableException>(() => tomb.Backend.LoadRange(file, 0, new byte[16], Cancel));
+            Assert.Equal((file, false), (bad.File, bad.IsTransient));
+        }
+        finally
+        {
+            Mounts.Detach(path);
+        }
     }
 
     [Fact]

@@ -27,7 +27,8 @@ internal static class KeepingCommands
         }.With(ids, last, hourly, daily, weekly, monthly, yearly, within, tags, prune, dryRun).OnTomb(async (parsed, session, cancel) =>
         {
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: true, TimeProvider.System, cancel);
-            IReadOnlyList<Snapshot> snapshots = await session.Snapshots(cancel);
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
+            IReadOnlyList<Snapshot> snapshots = await session.Snapshots(stop.Token);
             var policy = new ForgetPolicy
             {
                 Last = parsed.GetValue(last), Hourly = parsed.GetValue(hourly), Daily = parsed.GetValue(daily), Weekly = parsed.GetValue(weekly), Monthly = parsed.GetValue(monthly),
@@ -41,9 +42,9 @@ internal static class KeepingCommands
                 session.Speaker.Answer($"{(parsed.GetValue(dryRun) ? "would forget" : "forget")} {each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {string.Join(' ', each.Paths)}", writer => writer.WriteString("forget", each.Id.ToString()));
             if (parsed.GetValue(dryRun))
                 return 0;
-            await plan.Execute(session.Repository, cancel);
-            TombSession.Memory.Remember(session.Repository, await session.Repository.Snapshots(cancel));
-            return parsed.GetValue(prune) ? await Prune(session, dryRun: false, cancel) : 0;
+            await plan.Execute(session.Repository, stop.Token);
+            TombSession.Memory.Remember(session.Repository, await session.Repository.Snapshots(stop.Token));
+            return parsed.GetValue(prune) ? await Prune(session, dryRun: false, stop.Token) : 0;
         });
     }
 
@@ -92,9 +93,10 @@ internal static class KeepingCommands
         {
             bool mend = parsed.GetValue(repair);
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: mend, TimeProvider.System, cancel);
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
             using var line = new ProgressLine(session.Speaker);
             var progress = new Reporter<CheckProgress>(at => line.Update(at.Total > 0 ? $"{at.Step}: {at.Done} of {at.Total}" : at.Step));
-            CheckReport report = await TombCheck.Run(session.Repository, new CheckOptions { ReadData = parsed.GetValue(readData) || mend }, progress, cancel);
+            CheckReport report = await TombCheck.Run(session.Repository, new CheckOptions { ReadData = parsed.GetValue(readData) || mend }, progress, stop.Token);
             line.Dispose();
             foreach (CheckProblem problem in report.Problems)
                 Console.Error.WriteLine($"sbox: {session.Backend.Location}: {problem.What}: {problem.Finding}");
@@ -112,7 +114,7 @@ internal static class KeepingCommands
             });
             if (!mend || report is { IsWhole: true, UnlistedPacks.Count: 0 })
                 return report.IsWhole ? 0 : 1;
-            Say(session, await TombRepair.Run(session.Repository, report, TimeProvider.System, cancel));
+            Say(session, await TombRepair.Run(session.Repository, report, TimeProvider.System, stop.Token));
             return 0;
         });
     }
@@ -155,12 +157,19 @@ internal static class KeepingCommands
         return 0;
     });
 
-    public static Command Unlock() => new DocumentedCommand("unlock", "Delete locks that nobody holds any more").OnTomb(static async (_, session, cancel) =>
+    public static Command Unlock()
     {
-        foreach (LockRecord removed in await TombLock.RemoveStale(session.Repository, TimeProvider.System, cancel))
-            session.Speaker.Answer($"deleted the lock of {removed}", writer => writer.WriteString("lock", removed.ToString()));
-        return 0;
-    });
+        var all = new Option<bool>("--all") { Description = "Every lock, also those that look as if someone held them: only when nobody is at work on the tomb" };
+        return new DocumentedCommand("unlock", "Delete locks that nobody holds any more")
+        {
+            Details = ["Those that processes of this machine left behind, and those that nobody has renewed for 30 minutes by this machine's clock."],
+        }.With(all).OnTomb(async (parsed, session, cancel) =>
+        {
+            foreach (LockRecord removed in await TombLock.RemoveStale(session.Repository, parsed.GetValue(all), TimeProvider.System, cancel))
+                session.Speaker.Answer($"deleted the lock of {removed}", writer => writer.WriteString("lock", removed.ToString()));
+            return 0;
+        });
+    }
 
     private static Option<int> Keep(string name, string description) => new(name) { Description = $"Keep: {char.ToLowerInvariant(description[0])}{description[1..]} (-1 for all)", HelpName = "N" };
 

@@ -267,6 +267,14 @@ public sealed unsafe class Dir : IDisposable
             Answer.Check(LibC.fchmodat(dir.Number, path, mode, 0), "fchmodat", Of(name));
     }
 
+    /// <summary>Sets permission bits of what the name itself is; a symbolic link is refused, so that none put in its place is followed.</summary>
+    public void ChangeOwnMode(string name, uint mode)
+    {
+        using var dir = new Borrowed(Handle);
+        fixed (byte* path = CString.Of(name))
+            Answer.Check(LibC.fchmodat(dir.Number, path, mode, LibC.AT_SYMLINK_NOFOLLOW), "fchmodat", Of(name));
+    }
+
     /// <summary>Sets owner and group, of a symbolic link itself too. Clears setuid bits, so set the mode after.</summary>
     public void ChangeOwner(string name, uint uid, uint gid)
     {

@@ -91,18 +91,32 @@ public sealed class DirectoryBackend : IBackend
     /// <inheritdoc/>
     public Task<byte[]> Load(StoredFile file, CancellationToken cancel)
     {
-        using SafeFileHandle handle = Open(file);
-        var bytes = new byte[Files.Stat(handle, file.Path).Size];
-        Fill(handle, file, bytes, 0);
-        return Task.FromResult(bytes);
+        try
+        {
+            using SafeFileHandle handle = Open(file);
+            var bytes = new byte[Files.Stat(handle, file.Path).Size];
+            Fill(handle, file, bytes, 0);
+            return Task.FromResult(bytes);
+        }
+        catch (LinuxException bad) when (bad.Errno == Errno.EIO)
+        {
+            throw new StoredFileUnreadableException(path, file, bad);
+        }
     }
 
     /// <inheritdoc/>
     public Task LoadRange(StoredFile file, long offset, Memory<byte> into, CancellationToken cancel)
     {
-        using SafeFileHandle handle = Open(file);
-        Fill(handle, file, into.Span, offset);
-        return Task.CompletedTask;
+        try
+        {
+            using SafeFileHandle handle = Open(file);
+            Fill(handle, file, into.Span, offset);
+            return Task.CompletedTask;
+        }
+        catch (LinuxException bad) when (bad.Errno == Errno.EIO)
+        {
+            throw new StoredFileUnreadableException(path, file, bad);
+        }
     }
 
     /// <inheritdoc/>

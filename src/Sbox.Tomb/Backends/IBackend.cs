@@ -75,10 +75,12 @@ public interface IBackend : IAsyncDisposable
 
     /// <summary>All of a file.</summary>
     /// <exception cref="StoredFileMissingException">There is none.</exception>
+    /// <exception cref="StoredFileUnreadableException">A disk of ours cannot read it.</exception>
     Task<byte[]> Load(StoredFile file, CancellationToken cancel);
 
     /// <summary>Fills <paramref name="into"/> with a file's bytes from <paramref name="offset"/> on.</summary>
     /// <exception cref="StoredFileMissingException">There is none.</exception>
+    /// <exception cref="StoredFileUnreadableException">A disk of ours cannot read these bytes; others of the file it may.</exception>
     /// <exception cref="BackendException">It is shorter than that, or cannot be read.</exception>
     Task LoadRange(StoredFile file, long offset, Memory<byte> into, CancellationToken cancel);
 

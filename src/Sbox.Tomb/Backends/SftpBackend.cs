@@ -77,18 +77,38 @@ public sealed class SftpBackend : IBackend
             throw new StoredFileMissingException(Location, file);
         }
 
-        await Pieces(into.Length, async (at, length) =>
+        // When one piece fails the others are still on their way, and the caller takes the buffer back: they must not land in it then.
+        var landing = new Lock();
+        bool over = false;
+        try
+        {
+            await Pieces(into.Length, Fetch);
+        }
+        finally
+        {
+            lock (landing)
+                over = true;
+        }
+
+        await sftp.Close(handle, stop);
+        return true;
+
+        async Task Fetch(long at, int length)
         {
             for (int done = 0; done < length;)
             {
                 byte[] piece = await sftp.Read(handle, offset + at + done, length - done, stop)
                     ?? throw new BackendException($"{Location}/{file.Path}", $"it ends before {offset + into.Length} bytes", isTransient: false);
-                piece.CopyTo(into.Slice((int)at + done, piece.Length));
+                lock (landing)
+                {
+                    if (over)
+                        return;
+                    piece.CopyTo(into.Slice((int)at + done, piece.Length));
+                }
+
                 done += piece.Length;
             }
-        });
-        await sftp.Close(handle, stop);
-        return true;
+        }
     }, cancel);
 
     /// <inheritdoc/>

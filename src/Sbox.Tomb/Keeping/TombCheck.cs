@@ -141,7 +141,7 @@ public sealed class TombCheck
         {
             return await tomb.LoadDocument(type, id, cancel);
         }
-        catch (Exception wrong) when (wrong is TombDamagedException or MalformedException)
+        catch (Exception wrong) when (wrong is TombDamagedException or StoredFileUnreadableException or MalformedException)
         {
             bad.Add(id);
             problems.Enqueue(new CheckProblem(new StoredFile(type, id.ToString()).Path, Finding(wrong)));
@@ -201,7 +201,7 @@ public sealed class TombCheck
         byte[] bytes;
         try
         {
-            bytes = await tomb.Backend.Load(TombRepository.PackOf(pack), stop);
+            bytes = await PackReader.Load(tomb, pack, stop);
         }
         catch (BackendException gone) when (!gone.IsTransient)
         {
@@ -274,12 +274,54 @@ public sealed class TombCheck
         }
     }
 
-    private static string Finding(Exception wrong) => wrong is TombDamagedException damaged ? damaged.Finding : wrong.Message;
+    private static string Finding(Exception wrong) => wrong switch
+    {
+        TombDamagedException damaged => damaged.Finding,
+        StoredFileUnreadableException unreadable => unreadable.Finding,
+        _ => wrong.Message,
+    };
 }
 
 /// <summary>Looks into a pack that is in memory.</summary>
 internal static class PackReader
 {
+    private const int Piece = 64 * 1024, Sector = 4096;
+
+    /// <summary>A pack's bytes, zeros where the disk cannot read them: a blob that lies there does not open then, and the others do.</summary>
+    public static async Task<byte[]> Load(TombRepository tomb, Checksum pack, CancellationToken cancel)
+    {
+        StoredFile file = TombRepository.PackOf(pack);
+        try
+        {
+            return await tomb.Backend.Load(file, cancel);
+        }
+        catch (StoredFileUnreadableException)
+        {
+            var bytes = new byte[await tomb.Backend.Size(file, cancel) ?? throw new StoredFileMissingException(tomb.Backend.Location, file)];
+            await Fill(tomb.Backend, file, bytes, 0, Piece, cancel);
+            return bytes;
+        }
+    }
+
+    private static async Task Fill(IBackend backend, StoredFile file, Memory<byte> into, long offset, int piece, CancellationToken cancel)
+    {
+        for (int at = 0; at < into.Length; at += piece)
+        {
+            Memory<byte> part = into.Slice(at, Math.Min(piece, into.Length - at));
+            try
+            {
+                await backend.LoadRange(file, offset + at, part, cancel);
+            }
+            catch (StoredFileUnreadableException)
+            {
+                if (piece > Sector)
+                    await Fill(backend, file, part, offset + at, Sector, cancel);
+                else
+                    part.Span.Clear();
+            }
+        }
+    }
+
     /// <summary>Opens one blob of it; null when it is what was written, else what is wrong.</summary>
     public static string? TryOpen(TombRepository tomb, Checksum pack, PackEntry blob, byte[] bytes)
     {

@@ -10,6 +10,9 @@ public sealed class TombLock : IAsyncDisposable
 {
     private static readonly TimeSpan RefreshEvery = TimeSpan.FromMinutes(5), LostAfter = TimeSpan.FromMinutes(22), LookEvery = TimeSpan.FromSeconds(30);
 
+    // Whoever holds a lock writes it anew every five minutes, restic too.
+    private static readonly TimeSpan RefreshedWithin = TimeSpan.FromMinutes(7);
+
     // Two that lock at the same moment see each other at the second look, also where listings lag a little.
     private static readonly TimeSpan SecondLook = TimeSpan.FromMilliseconds(200);
 
@@ -98,26 +101,39 @@ public sealed class TombLock : IAsyncDisposable
         return locks;
     }
 
-    /// <summary>Deletes locks that are nobody's.</summary>
+    /// <summary>Deletes locks that are nobody's, by the word of whoever asks for it: those that are old by this machine's clock too.</summary>
+    /// <param name="tomb">The tomb.</param>
+    /// <param name="all">Whether every lock goes: nobody is at work, whatever it looks like.</param>
+    /// <param name="clock">Tells their age.</param>
+    /// <param name="cancel">Ends it.</param>
     /// <returns>Those deleted.</returns>
-    public static async Task<IReadOnlyList<LockRecord>> RemoveStale(TombRepository tomb, TimeProvider clock, CancellationToken cancel)
+    public static async Task<IReadOnlyList<LockRecord>> RemoveStale(TombRepository tomb, bool all, TimeProvider clock, CancellationToken cancel)
     {
         var removed = new List<LockRecord>();
         foreach ((Checksum id, LockRecord record) in await All(tomb, cancel))
         {
-            if (!IsStale(record, clock))
+            bool old = LockMemory.IsAlive(id) is null && IsOld(record, clock);
+            if (!all && !old && !IsStale(id, record, clock))
                 continue;
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, id.ToString()), cancel);
+            LockMemory.Forget(id);
             removed.Add(record);
         }
 
         return removed;
     }
 
-    /// <summary>Whether a lock is nobody's: old, or of a process of this machine that is gone.</summary>
-    public static bool IsStale(LockRecord record, TimeProvider clock) =>
-        clock.GetUtcNow() - record.Time.ToDateTimeOffset() > LockRecord.StaleAfter
-        || (record.Hostname == Environment.MachineName && !Directory.Exists($"/proc/{record.Pid}"));
+    // Nobody's: made by a process of this very machine that is gone, or seen here unchanged for longer than its holder would leave it.
+    // Neither its host name nor its age proves that: boxes of one image share a name, and a clock may be wrong.
+    private static bool IsStale(Checksum id, LockRecord record, TimeProvider clock)
+    {
+        if (LockMemory.IsAlive(id) is { } alive)
+            return !alive;
+        TimeSpan unchanged = LockMemory.Unchanged(id, clock);
+        return unchanged > LockRecord.StaleAfter || (unchanged > RefreshedWithin && IsOld(record, clock));
+    }
+
+    private static bool IsOld(LockRecord record, TimeProvider clock) => clock.GetUtcNow() - record.Time.ToDateTimeOffset() > LockRecord.StaleAfter;
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -137,14 +153,14 @@ public sealed class TombLock : IAsyncDisposable
         {
             if (other == own || !(exclusive || record.Exclusive))
                 continue;
-            if (IsStale(record, clock))
-                await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, other.ToString()), cancel);
-            else
+            if (!IsStale(other, record, clock))
                 throw new TombLockedException(tomb.Backend.Location, record);
+            await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, other.ToString()), cancel);
+            LockMemory.Forget(other);
         }
     }
 
-    private Task<Checksum> Write(CancellationToken cancel)
+    private async Task<Checksum> Write(CancellationToken cancel)
     {
         (uint uid, uint gid) = Accounts.Own();
         var record = new LockRecord
@@ -152,7 +168,9 @@ public sealed class TombLock : IAsyncDisposable
             Time = Moment.Of(clock.GetUtcNow()), Exclusive = exclusive, Hostname = Environment.MachineName, Username = Environment.UserName, Pid = Environment.ProcessId,
             Uid = uid, Gid = gid,
         };
-        return tomb.SaveDocument(StoredFileType.Lock, record.ToBytes(), cancel);
+        Checksum written = await tomb.SaveDocument(StoredFileType.Lock, record.ToBytes(), cancel);
+        LockMemory.NoteHeld(written);
+        return written;
     }
 
     private async Task Refresh()
@@ -192,11 +210,12 @@ public sealed class TombLock : IAsyncDisposable
         {
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, which.ToString()), limit.Token);
+            LockMemory.Forget(which);
         }
         catch (Exception gone) when (gone is IOException or OperationCanceledException)
         {
-            // A lock that cannot be deleted is stale in half an hour, and at once for this machine.
-            return;
+            // A lock that cannot be deleted is waited for elsewhere, and is known here for what it is.
+            LockMemory.NoteAbandoned(which);
         }
     }
 }

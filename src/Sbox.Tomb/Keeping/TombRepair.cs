@@ -23,16 +23,21 @@ public sealed record RepairReport
 
 /// <summary>
 /// Makes a damaged tomb consistent again: what can be read of damaged packs is put into new ones, the index is made to say what there
-/// is, and snapshots are written anew without the files that are lost. A save afterwards brings back what the home still has.
+/// is, and snapshots are written anew without the files that are lost. A save afterwards brings back what the home still has. Lost is
+/// what is not there or not what was written, and that is looked at again here; a place that does not answer ends the repair instead.
 /// </summary>
 public static class TombRepair
 {
     /// <summary>Repairs what a check found. An exclusive lock is held by the caller; the index is as the check left it.</summary>
+    /// <exception cref="BackendException">The place did not answer as it should. The tomb is no worse than it was: the same again goes on.</exception>
     public static async Task<RepairReport> Run(TombRepository tomb, CheckReport check, TimeProvider clock, CancellationToken cancel)
     {
         var before = tomb.Index;
         int salvaged = 0;
         var adopted = new List<IndexedPack>();
+        var listed = new HashSet<Checksum>();
+        IReadOnlyList<Checksum> badIndexes = await StillBad(tomb, StoredFileType.Index, check.BadIndexes, (_, json) => IndexFile.Parse(json, (pack, _) => listed.Add(pack)), cancel);
+        IReadOnlyList<Checksum> badSnapshots = await StillBad(tomb, StoredFileType.Snapshot, check.BadSnapshots, static (id, json) => Snapshot.Parse(json, id), cancel);
         await using (var writer = new PackWriter(tomb, clock, cancel))
         {
             foreach (Checksum pack in check.BadPacks)
@@ -40,27 +45,46 @@ public static class TombRepair
             foreach (string name in check.UnlistedPacks)
             {
                 var pack = Checksum.Parse(name);
-                if (await Whole(tomb, pack, cancel) is { } entries)
+                if (!listed.Contains(pack) && await Whole(tomb, pack, cancel) is { } entries)
                     adopted.Add(new IndexedPack(pack, entries));
             }
 
             await writer.Finish();
         }
 
-        if (check.BadPacks.Count > 0 || check.BadIndexes.Count > 0)
-        {
-            await IndexRewriter.Without(tomb, tomb.IndexFiles, check.BadPacks, cancel);
-            foreach (Checksum bad in check.BadIndexes)
-                await tomb.Backend.Delete(new StoredFile(StoredFileType.Index, bad.ToString()), cancel);
-        }
-
         await IndexRewriter.Replace(tomb, adopted, [], cancel);
+        if (check.BadPacks.Count > 0)
+            await IndexRewriter.Without(tomb, [.. tomb.IndexFiles, .. check.BadIndexes.Except(badIndexes)], check.BadPacks, cancel);
+        foreach (Checksum bad in badIndexes)
+            await tomb.Backend.Delete(new StoredFile(StoredFileType.Index, bad.ToString()), cancel);
         foreach (Checksum pack in check.BadPacks)
             await tomb.Backend.Delete(TombRepository.PackOf(pack), cancel);
         await tomb.LoadIndex(cancel);
-        foreach (Checksum snapshot in check.BadSnapshots)
+        foreach (Checksum snapshot in badSnapshots)
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Snapshot, snapshot.ToString()), cancel);
         return await RewriteSnapshots(tomb, clock, cancel) with { Salvaged = salvaged, Adopted = adopted.Count, Dropped = check.BadPacks.Count };
+    }
+
+    private static bool IsLost(Exception failure) =>
+        failure is BlobMissingException or TombDamagedException or StoredFileMissingException or StoredFileUnreadableException or MalformedException;
+
+    // One bad download is no damage: what is deleted has been read twice.
+    private static async Task<IReadOnlyList<Checksum>> StillBad(TombRepository tomb, StoredFileType type, IReadOnlyList<Checksum> found, Action<Checksum, byte[]> parse, CancellationToken cancel)
+    {
+        var bad = new List<Checksum>();
+        foreach (Checksum id in found)
+        {
+            try
+            {
+                parse(id, await tomb.LoadDocument(type, id, cancel));
+            }
+            catch (Exception lost) when (IsLost(lost))
+            {
+                bad.Add(id);
+            }
+        }
+
+        return bad;
     }
 
     private static IEnumerable<PackEntry> Entries(BlobIndex index, Checksum pack)
@@ -77,7 +101,7 @@ public static class TombRepair
         byte[] bytes;
         try
         {
-            bytes = await tomb.Backend.Load(TombRepository.PackOf(pack), cancel);
+            bytes = await PackReader.Load(tomb, pack, cancel);
         }
         catch (StoredFileMissingException)
         {
@@ -101,7 +125,7 @@ public static class TombRepair
 
     private static async Task<IReadOnlyList<PackEntry>?> Whole(TombRepository tomb, Checksum pack, CancellationToken cancel)
     {
-        byte[] bytes = await tomb.Backend.Load(TombRepository.PackOf(pack), cancel);
+        byte[] bytes = await PackReader.Load(tomb, pack, cancel);
         return Checksum.Of(bytes) == pack && PackReader.TryHeader(tomb, bytes, out _) is { Count: > 0 } entries ? entries : null;
     }
 
@@ -121,16 +145,43 @@ public static class TombRepair
 
         foreach ((Snapshot old, Checksum? tree) in trees)
         {
-            if (tree == old.Tree)
-                continue;
-            if (tree is { } mended)
-                rewritten.Add((old.Id, await tomb.SaveDocument(StoredFileType.Snapshot, (old with { Tree = mended, Original = old.Original ?? old.Id, Summary = null }).ToBytes(), cancel)));
-            else
+            if (tree is null)
                 gone.Add(old.Id);
-            await tomb.Backend.Delete(new StoredFile(StoredFileType.Snapshot, old.Id.ToString()), cancel);
+            else if (tree is { } mended && mended != old.Tree)
+                rewritten.Add((old.Id, await tomb.SaveDocument(StoredFileType.Snapshot, (old with { Tree = mended, Original = old.Original ?? old.Id, Summary = null }).ToBytes(), cancel)));
         }
 
+        await ReadBack(tomb, rewritten.Select(static each => each.Item2), cancel);
+        foreach (Checksum old in rewritten.Select(static each => each.Item1).Concat(gone))
+            await tomb.Backend.Delete(new StoredFile(StoredFileType.Snapshot, old.ToString()), cancel);
         return new RepairReport { Rewritten = rewritten, Gone = gone };
+    }
+
+    // The old snapshots go when every directory of the new ones has been read, and not before.
+    private static async Task ReadBack(TombRepository tomb, IEnumerable<Checksum> snapshots, CancellationToken cancel)
+    {
+        var walk = new TreeWalk(tomb, cancel) { OnTree = static (_, _, _) => { }, OnLost = static (_, _, lost) => throw lost };
+        foreach (Checksum id in snapshots)
+            await walk.Walk(Snapshot.Parse(await tomb.LoadDocument(StoredFileType.Snapshot, id, cancel), id).Tree);
+    }
+
+    private static async Task<Tree?> TryLoad(TombRepository tomb, Checksum id, CancellationToken cancel)
+    {
+        for (int tries = 1; ; tries++)
+        {
+            try
+            {
+                return await tomb.LoadTree(id, cancel);
+            }
+            catch (TombDamagedException) when (tries == 1)
+            {
+                continue; // it may have been the download
+            }
+            catch (Exception lost) when (IsLost(lost))
+            {
+                return null;
+            }
+        }
     }
 
     // The same tree without what is lost; null when the tree itself is.
@@ -138,15 +189,8 @@ public static class TombRepair
     {
         if (known.TryGetValue(id, out Checksum? done))
             return done;
-        Tree tree;
-        try
-        {
-            tree = await tomb.LoadTree(id, cancel);
-        }
-        catch (Exception lost) when (lost is TombException or MalformedException)
-        {
+        if (await TryLoad(tomb, id, cancel) is not { } tree)
             return known[id] = null;
-        }
 
         var nodes = new List<Node>();
         foreach (Node node in tree.Nodes)

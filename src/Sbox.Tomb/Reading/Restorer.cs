@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -8,6 +7,8 @@ namespace Sbox.Tomb;
 /// <summary>
 /// Restores a snapshot, or a part of it, into a directory. Directories are made on the way down; files are gathered by the handful, their
 /// blobs fetched by pack ranges and written where they belong as they come, holes left out; times and modes of directories come last.
+/// A file gets its name when it is whole. Every step goes through a handle of the directory and one name in it, so that a link put in a
+/// directory's place meanwhile leads nowhere.
 /// </summary>
 public sealed class Restorer
 {
@@ -20,8 +21,8 @@ public sealed class Restorer
     private readonly IProgress<RestoreProgress>? progress;
     private readonly CancellationToken cancel;
     private readonly List<PendingFile> gathered = [];
-    private readonly Dictionary<(ulong Device, ulong Inode), string> firstNames = [];
-    private readonly List<(string Path, Node Node)> linked = [];
+    private readonly Dictionary<(ulong Device, ulong Inode), FirstName> firstNames = [];
+    private readonly List<(string Below, Node Node)> linked = [];
     private readonly ConcurrentQueue<Unsaved> failed = new();
     private readonly List<string> kept = [];
     private long gatheredBytes, files, others, bytes, filesTotal;
@@ -61,11 +62,19 @@ public sealed class Restorer
 
             using (target = Dir.Open(path))
             {
-                await Directory(tree, "", below);
-                await FetchGathered();
-                foreach ((string name, Node node) in linked)
-                    Link(name, node);
-                await Directories(tree, "", below);
+                try
+                {
+                    await Directory(tree, target, "", below);
+                    await FetchGathered();
+                }
+                finally
+                {
+                    Discard();
+                }
+
+                foreach ((string directory, Node node) in linked)
+                    Link(directory, node);
+                await Directories(tree, target, "", below);
                 Durable.SyncFileSystem(target);
             }
         }
@@ -111,36 +120,51 @@ public sealed class Restorer
         }
     }
 
-    private async Task Directory(Tree tree, string below, string path)
+    private static string Join(string below, string name) => below.Length == 0 ? name : $"{below}/{name}";
+
+    // No name on the way may be a link: whoever owns a directory that is restored into must not choose where else root writes.
+    private Dir At(string below)
+    {
+        Dir at = target.OpenDir(".");
+        foreach (string name in below.Split('/', StringSplitOptions.RemoveEmptyEntries))
+        {
+            using Dir outer = at;
+            at = outer.OpenDir(name);
+        }
+
+        return at;
+    }
+
+    private async Task Directory(Tree tree, Dir here, string below, string path)
     {
         foreach (Node node in tree.Nodes)
         {
             cancel.ThrowIfCancellationRequested();
-            string inside = $"{path}/{node.Name}", name = below.Length == 0 ? node.Name : $"{below}/{node.Name}";
+            string inside = $"{path}/{node.Name}";
             if (options.Excludes.Match(inside))
                 continue;
             try
             {
                 if (node.Type == NodeType.Directory)
-                    await Enter(node, name, inside);
+                    await Enter(node, here, Join(below, node.Name), inside);
                 else if (node.Type == NodeType.File)
-                    await Gather(node, name);
+                    await Gather(node, here, below);
                 else
-                    Other(node, name);
+                    Other(node, here, Join(below, node.Name));
             }
-            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException)
+            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException or StoredFileUnreadableException)
             {
                 failed.Enqueue(new Unsaved(inside, refused.Message));
             }
         }
     }
 
-    private async Task Enter(Node node, string name, string inside)
+    private async Task Enter(Node node, Dir here, string name, string inside)
     {
         Tree tree = await tomb.LoadTree(node.Subtree!.Value, cancel);
-        if (target.TryStat(name) is not { } there)
+        if (here.TryStat(node.Name) is not { } there)
         {
-            target.MakeDir(name, 0x1C0); // until its own mode is set nobody else looks in
+            here.MakeDir(node.Name, 0x1C0); // until its own mode is set nobody else looks in
             others++;
         }
         else if (!there.IsDirectory)
@@ -149,37 +173,45 @@ public sealed class Restorer
             return;
         }
 
-        await Directory(tree, name, inside);
+        using Dir inner = here.OpenDir(node.Name);
+        await Directory(tree, inner, name, inside);
     }
 
-    private async Task Gather(Node node, string name)
+    private async Task Gather(Node node, Dir here, string below)
     {
-        if (node.IsHardlinked && !firstNames.TryAdd((node.DeviceId, node.Inode), name))
+        if (node.IsHardlinked && !firstNames.TryAdd((node.DeviceId, node.Inode), new FirstName(below, node.Name)))
         {
-            linked.Add((name, node));
+            linked.Add((below, node));
             return;
         }
 
-        if (target.TryStat(name) is { } there && !MayReplace(name, node, there))
+        FileStat? there = here.TryStat(node.Name);
+        if (there is { } known && !MayReplace(Join(below, node.Name), node, known))
+        {
+            // Restored by an earlier run the other names may be links to it; a file that is not ours must not get them.
+            if (node.IsHardlinked && IsSame(node, known))
+                firstNames[(node.DeviceId, node.Inode)].Stat = known;
+            else
+                firstNames.Remove((node.DeviceId, node.Inode));
             return;
+        }
+
         filesTotal++;
-        gathered.Add(new PendingFile(node, name));
+        gathered.Add(new PendingFile(node, below, replaces: there is not null));
         gatheredBytes += (long)node.Size;
         if (gathered.Count >= FilesAtOnce || gatheredBytes >= BytesAtOnce)
             await FetchGathered();
     }
 
+    private static bool IsSame(Node node, FileStat there) =>
+        there.IsRegular && (ulong)there.Size == node.Size && there.ModifiedSeconds == node.Modified.Seconds && there.ModifiedNanoseconds == node.Modified.Nanoseconds;
+
     private bool MayReplace(string name, Node node, FileStat there)
     {
-        bool same = there.IsRegular && (ulong)there.Size == node.Size && there.ModifiedSeconds == node.Modified.Seconds && there.ModifiedNanoseconds == node.Modified.Nanoseconds;
-        if (same)
+        if (IsSame(node, there))
             return false; // restored by an earlier run
         if (options.Existing == Existing.Overwrite && !there.IsDirectory)
-        {
-            target.Unlink(name);
             return true;
-        }
-
         kept.Add(name);
         return false;
     }
@@ -199,17 +231,46 @@ public sealed class Restorer
                 (place, plain) => Write(wanted[place.Id], plain),
                 (place, lost) => wanted[place.Id].ForEach(each => each.File.Fail(lost.Message)), stop));
         foreach (PendingFile file in gathered)
-            Close(file);
+            Complete(file);
+
+        // Bytes before names, one barrier for the handful: a power cut must not leave a name that looks restored and holds nothing.
+        Durable.SyncFileSystem(target);
+        foreach (PendingFile file in gathered)
+            Appear(file);
+        Discard();
+        progress?.Report(new RestoreProgress(files, filesTotal, bytes));
+    }
+
+    private void Discard()
+    {
+        foreach (PendingFile file in gathered)
+        {
+            using (file)
+            {
+                if (!file.HasTemporaryName)
+                    continue;
+                try
+                {
+                    using Dir dir = At(file.Below);
+                    file.Discard(dir);
+                }
+                catch (LinuxException refused)
+                {
+                    failed.Enqueue(new Unsaved(file.Name, refused.Message));
+                }
+            }
+        }
+
         gathered.Clear();
         gatheredBytes = 0;
-        progress?.Report(new RestoreProgress(files, filesTotal, bytes));
     }
 
     private void Open(PendingFile file, Dictionary<Checksum, List<(PendingFile File, long Offset)>> wanted, List<BlobLocation> places)
     {
         try
         {
-            file.Handle = target.CreateFile(file.Name, 0x180 /* 0600 */);
+            using Dir dir = At(file.Below);
+            file.Create(dir);
         }
         catch (LinuxException refused)
         {
@@ -257,37 +318,48 @@ public sealed class Restorer
         }
     }
 
-    private void Close(PendingFile file)
+    // All but the name.
+    private void Complete(PendingFile file)
     {
+        if (file.Handle is not { } handle || file.Failure is not null)
+            return;
         try
         {
-            if (file.Handle is not { } handle)
+            if (RandomAccess.GetLength(handle) < file.Length)
+                RandomAccess.SetLength(handle, file.Length); // it ends with a hole
+            foreach (Xattr attribute in file.Node.Xattrs)
+                Quietly(file.Name, () => Xattrs.Set(handle, attribute, file.Name));
+            if (options.Owners)
+                Files.ChangeOwner(handle, file.Node.Uid, file.Node.Gid, file.Name);
+            Files.ChangeMode(handle, file.Node.Permissions, file.Name);
+            Files.SetModified(handle, file.Node.Modified.Seconds, file.Node.Modified.Nanoseconds, file.Name);
+        }
+        catch (IOException refused)
+        {
+            file.Fail(refused.Message);
+        }
+    }
+
+    private void Appear(PendingFile file)
+    {
+        if (file.Handle is not { } handle || file.Failure is not null)
+        {
+            failed.Enqueue(new Unsaved(file.Name, file.Failure ?? "it could not be made"));
+            return;
+        }
+
+        try
+        {
+            using Dir dir = At(file.Below);
+            if (!file.Appear(dir))
             {
-                failed.Enqueue(new Unsaved(file.Name, file.Failure ?? "it could not be made"));
+                kept.Add(file.Name); // someone made it meanwhile
                 return;
             }
 
-            using (handle)
-            {
-                if (RandomAccess.GetLength(handle) < file.Length)
-                    RandomAccess.SetLength(handle, file.Length); // it ends with a hole
-                foreach (Xattr attribute in file.Node.Xattrs)
-                    Quietly(file.Name, () => Xattrs.Set(handle, attribute, file.Name));
-                if (options.Owners)
-                    Files.ChangeOwner(handle, file.Node.Uid, file.Node.Gid, file.Name);
-                Files.ChangeMode(handle, file.Node.Permissions, file.Name);
-                Files.SetModified(handle, file.Node.Modified.Seconds, file.Node.Modified.Nanoseconds, file.Name);
-            }
-
-            if (file.Failure is { } failure)
-            {
-                target.Unlink(file.Name); // half a file must not pass for the file
-                failed.Enqueue(new Unsaved(file.Name, failure));
-            }
-            else
-            {
-                files++;
-            }
+            files++;
+            if (file.Node.IsHardlinked)
+                firstNames[(file.Node.DeviceId, file.Node.Inode)].Stat = Files.Stat(handle, file.Name);
         }
         catch (LinuxException refused)
         {
@@ -295,20 +367,29 @@ public sealed class Restorer
         }
     }
 
-    private void Link(string name, Node node)
+    private void Link(string below, Node node)
     {
+        string name = Join(below, node.Name);
         try
         {
-            if (target.TryStat(name) is { } there)
+            if (!firstNames.TryGetValue((node.DeviceId, node.Inode), out FirstName? first) || first.Stat is not { } file)
             {
-                if (target.TryStat(firstNames[(node.DeviceId, node.Inode)]) is { } first && first.Inode == there.Inode && first.Device == there.Device)
-                    return;
-                if (!MayReplace(name, node, there))
-                    return;
+                failed.Enqueue(new Unsaved(name, "the file that it is another name of was not restored"));
+                return;
             }
 
-            if (target.TryLink(firstNames[(node.DeviceId, node.Inode)], target, name))
-                others++;
+            using Dir from = At(first.Below), dir = At(below);
+            FileStat? there = dir.TryStat(node.Name);
+            if (there is { } known && known.Inode == file.Inode && known.Device == file.Device)
+                return;
+            if (there is { } other && !MayReplace(name, node, other))
+                return;
+            string made = there is null ? node.Name : PendingFile.TemporaryName();
+            if (!from.TryLink(first.Name, dir, made))
+                return;
+            if (there is not null)
+                dir.Rename(made, dir, node.Name);
+            others++;
         }
         catch (LinuxException refused)
         {
@@ -316,64 +397,81 @@ public sealed class Restorer
         }
     }
 
-    private void Other(Node node, string name)
+    private void Other(Node node, Dir here, string name)
     {
         if (node.Type is NodeType.Socket or NodeType.Irregular)
             return; // a socket is nothing without who listens
-        if (target.TryStat(name) is { } there && !MayReplaceOther(name, node, there))
+        FileStat? there = here.TryStat(node.Name);
+        if (there is { } known && !MayReplaceOther(name, node, here, known))
             return;
+        string made = there is null ? node.Name : PendingFile.TemporaryName();
         if (node.Type == NodeType.Symlink)
-            target.Symlink(node.LinkTarget, name);
+            here.Symlink(node.LinkTarget, made);
         else
-            target.MakeNode(name, (uint)GoMode.Kind(node.Type) | 0x180, node.Device);
+            here.MakeNode(made, (uint)GoMode.Kind(node.Type) | 0x180, node.Device);
+        try
+        {
+            Metadata(node, here, made, name);
+            if (there is not null)
+                here.Rename(made, here, node.Name);
+        }
+        catch when (there is not null)
+        {
+            here.TryUnlink(made);
+            throw;
+        }
+
         others++;
-        Metadata(node, name);
     }
 
-    private bool MayReplaceOther(string name, Node node, FileStat there)
+    private bool MayReplaceOther(string name, Node node, Dir here, FileStat there)
     {
-        bool same = there.Kind == GoMode.Kind(node.Type) && (node.Type == NodeType.Symlink ? target.ReadLink(name) == node.LinkTarget : there.RawDevice == node.Device);
+        bool same = there.Kind == GoMode.Kind(node.Type) && (node.Type == NodeType.Symlink ? here.ReadLink(node.Name) == node.LinkTarget : there.RawDevice == node.Device);
         if (same)
             return false;
         if (options.Existing == Existing.Overwrite && !there.IsDirectory)
-        {
-            target.Unlink(name);
             return true;
-        }
-
         kept.Add(name);
         return false;
     }
 
     // Directories last, and the deepest first: making a file in one changes its time, and its mode may forbid it.
-    private async Task Directories(Tree tree, string below, string path)
+    private async Task Directories(Tree tree, Dir here, string below, string path)
     {
         foreach (Node node in tree.Nodes)
         {
-            string inside = $"{path}/{node.Name}", name = below.Length == 0 ? node.Name : $"{below}/{node.Name}";
-            if (node.Subtree is not { } subtree || options.Excludes.Match(inside) || target.TryStat(name) is not { IsDirectory: true })
+            string inside = $"{path}/{node.Name}", name = Join(below, node.Name);
+            if (node.Subtree is not { } subtree || options.Excludes.Match(inside))
                 continue;
             try
             {
-                await Directories(await tomb.LoadTree(subtree, cancel), name, inside);
-                Metadata(node, name);
+                if (here.TryStat(node.Name) is not { IsDirectory: true })
+                    continue;
+                using Dir inner = here.OpenDir(node.Name);
+                await Directories(await tomb.LoadTree(subtree, cancel), inner, name, inside);
+                foreach (Xattr attribute in node.Xattrs)
+                    Quietly(name, () => Xattrs.Set(inner.Handle, attribute, name));
+                if (options.Owners)
+                    Files.ChangeOwner(inner.Handle, node.Uid, node.Gid, name);
+                Files.ChangeMode(inner.Handle, node.Permissions, name);
+                Files.SetModified(inner.Handle, node.Modified.Seconds, node.Modified.Nanoseconds, name);
             }
-            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException)
+            catch (Exception refused) when (refused is LinuxException or TombDamagedException or BlobMissingException or StoredFileUnreadableException)
             {
                 failed.Enqueue(new Unsaved(inside, refused.Message));
             }
         }
     }
 
-    private void Metadata(Node node, string name)
+    private void Metadata(Node node, Dir here, string made, string name)
     {
         foreach (Xattr attribute in node.Xattrs)
-            Quietly(name, () => Xattrs.Set(target, name, attribute));
+            Quietly(name, () => Xattrs.Set(here, made, attribute));
         if (options.Owners)
-            target.ChangeOwner(name, node.Uid, node.Gid);
+            here.ChangeOwner(made, node.Uid, node.Gid);
         if (node.Type != NodeType.Symlink)
-            target.ChangeMode(name, node.Permissions);
-        target.SetTimes(name, node.Modified.Seconds, node.Modified.Nanoseconds);
+            here.ChangeOwnMode(made, node.Permissions);
+        here.SetTimes(made, node.Modified.Seconds, node.Modified.Nanoseconds);
     }
 
     // Attributes that the file system or the kernel refuses (security.*, trusted.* without root) are told of, and no more.
@@ -389,18 +487,8 @@ public sealed class Restorer
         }
     }
 
-    private sealed class PendingFile(Node node, string name)
+    private sealed record FirstName(string Below, string Name)
     {
-        public Node Node { get; } = node;
-
-        public string Name { get; } = name;
-
-        public SafeFileHandle? Handle { get; set; }
-
-        public long Length { get; set; }
-
-        public string? Failure { get; private set; }
-
-        public void Fail(string reason) => Failure ??= reason;
+        public FileStat? Stat { get; set; } // known when the file is there and whole
     }
 }

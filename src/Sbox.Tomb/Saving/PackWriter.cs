@@ -40,6 +40,8 @@ internal sealed class PackWriter : IAsyncDisposable
         this.cancel = cancel;
         slots = new SemaphoreSlim(2); // each pack under way is 16 MiB
         lastIndex = clock.GetTimestamp();
+        unlisted.AddRange(tomb.TakeUnlisted());
+        unlistedBlobs = unlisted.Sum(static pack => pack.Blobs.Count);
         open = [NewPack(BlobType.Data), NewPack(BlobType.Tree)];
     }
 
@@ -120,7 +122,10 @@ internal sealed class PackWriter : IAsyncDisposable
         await WriteIndex(all: true);
     }
 
-    /// <summary>Waits for packs that are under way, and lists them even when the work ended early: what has travelled need not travel again.</summary>
+    /// <summary>
+    /// Waits for packs that are under way, and lists them even when the work ended early: what has travelled need not travel again. Those
+    /// that could not be listed are left to the tomb's next writer, since its index has them already.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
         await Uploads();
@@ -132,8 +137,8 @@ internal sealed class PackWriter : IAsyncDisposable
             }
             catch (Exception late) when (late is IOException or OperationCanceledException)
             {
-                // The packs are garbage then, which prune takes; what made the work end is being reported already.
-                unlisted.Clear();
+                // What made the work end is being reported already; without a next writer the packs are garbage, which prune takes.
+                tomb.LeaveUnlisted(unlisted);
             }
         }
 

@@ -102,8 +102,7 @@ public sealed partial class TombSession
                 await old.DisposeAsync();
             }
 
-            tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
-            await tomb.LoadIndex(cancel);
+            tombLock = await Retake(cancel);
         }
     }
 

@@ -72,6 +72,54 @@ public sealed class TombSessionTests
     }
 
     [Fact]
+    public async Task A_save_that_the_line_lets_down_before_its_index_is_made_good_by_the_next()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
+        Assert.Empty(open.Sh("head -c 20000000 /dev/urandom > large; sleep 0.2"));
+        backend.Refuses = static file => file.Type == StoredFileType.Index;
+        await Assert.ThrowsAsync<BackendException>(open.Save);
+        backend.Refuses = static _ => false;
+        Assert.NotNull((await open.Save()).Snapshot);
+        place.Restic("check", "--read-data", "--no-lock");
+        Assert.Equal(Listing.Of(open.Path), OpenTomb.Restored(place, place["home"]));
+    }
+
+    [Fact]
+    public async Task After_a_sleep_in_which_the_snapshot_below_was_pruned_nothing_is_saved_over_what_is_gone()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        var clock = new SleepingClock();
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Clock = clock }, backend);
+        Assert.Empty(open.Sh("echo new > new; sleep 0.2"));
+        clock.Slept = TimeSpan.FromHours(1);
+        place.Restic("unlock", "--remove-all");
+        backend.Meets = static (file, _, _) => file.Type == StoredFileType.Index ? new BackendException("there", "connection reset", isTransient: true) : null;
+        await Assert.ThrowsAsync<BackendException>(open.Save);
+        backend.Meets = static (_, _, _) => null;
+        place.Restic("unlock", "--remove-all");
+        place.Restic("forget", open.Session.Opened!.Id.ToString(), "--prune");
+        for (int again = 0; again < 2; again++)
+            await Assert.ThrowsAsync<BlobMissingException>(open.Save);
+        Assert.Empty(await place.Backend().List(StoredFileType.Snapshot, TestContext.Current.CancellationToken));
+    }
+
+    private sealed class SleepingClock : TimeProvider
+    {
+        public TimeSpan Slept { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Slept;
+    }
+
+    [Fact]
     public async Task An_empty_tomb_becomes_a_home()
     {
         using var place = new Place();

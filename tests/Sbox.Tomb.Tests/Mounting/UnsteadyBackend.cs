@@ -11,6 +11,12 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
 
     public volatile bool Silent;
 
+    /// <summary>Which files cannot be written: the line goes down before them.</summary>
+    public Predicate<StoredFile> Refuses { get; set; } = static _ => false;
+
+    /// <summary>What reading so many bytes of a file from an offset on meets; null when they are read.</summary>
+    public Func<StoredFile, long, long, TombException?> Meets { get; set; } = static (_, _, _) => null;
+
     public int Loads => loads;
 
     public string Location => real.Location;
@@ -22,18 +28,24 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
     public async Task Save(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
     {
         await Answer(cancel);
+        if (Refuses(file))
+            throw new BackendException($"{Location}/{file.Path}", "connection reset", isTransient: true);
         await real.Save(file, bytes, cancel);
     }
 
     public async Task<byte[]> Load(StoredFile file, CancellationToken cancel)
     {
         await Answer(cancel);
+        if (Meets(file, 0, await real.Size(file, cancel) ?? 0) is { } failure)
+            throw failure;
         return await real.Load(file, cancel);
     }
 
     public async Task LoadRange(StoredFile file, long offset, Memory<byte> into, CancellationToken cancel)
     {
         await Answer(cancel);
+        if (Meets(file, offset, into.Length) is { } failure)
+            throw failure;
         await real.LoadRange(file, offset, into, cancel);
     }
 

@@ -1,0 +1,48 @@
+namespace Sbox.Tomb.Sessions;
+
+public sealed partial class TombSession
+{
+    // Meanwhile others may have pruned. The lock counts only when the index was read anew under it: else the next save would believe the old one.
+    private async Task<TombLock> Retake(CancellationToken cancel)
+    {
+        TombLock taken = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+        try
+        {
+            await tomb.LoadIndex(cancel);
+            await RefuseIfPruned(cancel);
+            return taken;
+        }
+        catch
+        {
+            await taken.DisposeAsync();
+            throw;
+        }
+    }
+
+    // What a save leaves untouched it takes from the snapshot below. While that one, or what was saved above it, is there, no prune has touched it;
+    // else every directory and every file of it is looked for, so that nothing is saved over what is gone.
+    private async Task RefuseIfPruned(CancellationToken cancel)
+    {
+        foreach (Snapshot? each in (Snapshot?[])[Latest, Opened])
+        {
+            if (each is { } snapshot && await tomb.Backend.Size(new StoredFile(StoredFileType.Snapshot, snapshot.Id.ToString()), cancel) is not null)
+                return;
+        }
+
+        if (lowerTree is not { } below)
+            return;
+        var walk = new TreeWalk(tomb, cancel)
+        {
+            OnTree = (_, _, tree) =>
+            {
+                foreach (Codecs.Checksum id in tree.Nodes.SelectMany(static node => node.Content ?? []))
+                {
+                    if (!tomb.Index.Contains(BlobType.Data, id))
+                        throw new BlobMissingException(tomb.Backend.Location, BlobType.Data, id);
+                }
+            },
+            OnLost = static (_, _, lost) => throw lost,
+        };
+        await walk.Walk(below);
+    }
+}
