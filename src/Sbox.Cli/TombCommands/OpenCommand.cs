@@ -23,7 +23,8 @@ internal static class OpenCommand
     private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
     private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
     private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };
-    private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb" };
+    private static readonly Option<string?> HooksAs = new("--hooks-as") { Description = "Follow the hooks inside the tomb as this user, who owns its top; without --user they are followed only so", HelpName = "USER" };
+    private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb, although --user is given" };
     private static readonly Option<bool> Foreground = new("--foreground") { Description = "Serve the tomb from this process, as a systemd service does" };
     private static readonly Option<bool> Serve = new("--serve") { Hidden = true };
     private static readonly Option<string> Run = SessionCommands.RunDirectory();
@@ -44,14 +45,17 @@ internal static class OpenCommand
                 new Example("A home", "sbox tomb --tomb sftp:me@host:/srv/tomb open --user me"),
                 new Example("Beside the home", "sbox tomb --tomb /media/stick/tomb open --at /home/me/tomb"),
             ],
-        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, NoHooks, Foreground, Serve, Run);
+        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, Foreground, Serve, Run);
         command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
         return command;
     }
 
     private static SessionOptions Options(ParseResult parsed)
     {
-        (string Home, uint Uid)? user = parsed.GetValue(User) is { } person ? Account(person) : null;
+        HookOwner? user = parsed.GetValue(User) is { } person ? Account(person) : null;
+        HookOwner? hooks = parsed.GetValue(NoHooks) ? null : parsed.GetValue(HooksAs) is { } follower ? Account(follower) : user;
+        if (hooks is { Uid: 0 } && parsed.GetValue(HooksAs) is not null)
+            throw new Finding("hooks are not followed for root", "--hooks-as USER: whoever owns the tomb");
         string at = parsed.GetValue(At) is { } named ? Path.GetFullPath(named)
             : user?.Home
             ?? throw new Finding("no place is named where the tomb is seen", "--at DIR, or --user USER for that user's home");
@@ -63,16 +67,16 @@ internal static class OpenCommand
         return new SessionOptions
         {
             Name = name, MountPoint = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
-            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = !parsed.GetValue(NoHooks),
+            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is { Uid: 0 } ? null : hooks,
             ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid,
         };
     }
 
-    private static (string Home, uint Uid) Account(string user)
+    private static HookOwner Account(string user)
     {
         string[] fields = File.ReadLines("/etc/passwd").Select(static line => line.Split(':')).FirstOrDefault(fields => fields.Length >= 7 && fields[0] == user)
             ?? throw new Finding($"there is no user '{user}'", "--at DIR names the place itself");
-        return (fields[5].TrimEnd('/'), uint.Parse(fields[2], CultureInfo.InvariantCulture));
+        return new HookOwner(user, uint.Parse(fields[2], CultureInfo.InvariantCulture), uint.Parse(fields[3], CultureInfo.InvariantCulture), fields[5].TrimEnd('/'));
     }
 
     private static async Task<int> ServeHere(ParseResult parsed, CancellationToken cancel)

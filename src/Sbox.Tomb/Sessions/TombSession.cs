@@ -222,9 +222,9 @@ public sealed partial class TombSession : IAsyncDisposable
         mounted = true;
         if (!overlay.Recovered)
             NoteAsSaved();
-        if (options.Hooks)
+        if (options.Hooks is { } owner)
         {
-            hooks = TombHooks.Of(options.MountPoint);
+            hooks = TombHooks.Of(options.MountPoint, owner);
             HookReports = hooks.Open();
         }
     }
