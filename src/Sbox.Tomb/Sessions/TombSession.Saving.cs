@@ -24,10 +24,23 @@ public sealed partial class TombSession
     /// <exception cref="TombException">The tomb did not take it. What was written stays where it is.</exception>
     public async Task<SessionSave> Save(CancellationToken cancel)
     {
-        await gate.WaitAsync(cancel);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancel, ending.Token);
+        await Enter(both.Token);
         try
         {
-            SessionSave done = await Task.Run(() => SaveNow(cancel), cancel);
+            return await SaveHeld(both.Token);
+        }
+        finally
+        {
+            await Leave();
+        }
+    }
+
+    private async Task<SessionSave> SaveHeld(CancellationToken cancel)
+    {
+        try
+        {
+            SessionSave done = await Task.Run(() => SaveNow(cancel), CancellationToken.None); // whoever lets go of the gate knows that nothing runs any more
             saveFailure = null;
             checkedAt = options.Clock.GetUtcNow();
             return done;
@@ -36,10 +49,6 @@ public sealed partial class TombSession
         {
             saveFailure = failed.Message;
             throw;
-        }
-        finally
-        {
-            gate.Release();
         }
     }
 
@@ -64,8 +73,8 @@ public sealed partial class TombSession
 
         await HoldLock(cancel);
         await using var packs = new PackWriter(tomb, options.Clock, cancel);
-        var merge = new UpperMerge(tomb, packs, saved, lowerTree, LoadTree, device, cancel);
-        Checksum top = Wrap(merge, packs, merge.Merge(upper));
+        var merge = new UpperMerge(tomb, packs, saved, lowerTree, id => LoadTree(id, cancel), device, cancel);
+        Checksum top = Wrap(merge, packs, merge.Merge(upper), cancel);
         await packs.Finish();
         Snapshot? snapshot = null;
         if (Latest is null || top != Latest.Tree)
@@ -123,13 +132,13 @@ public sealed partial class TombSession
     }
 
     // The merged home goes where it was in the snapshot, below its parents, which stay as they are; the first one where it is seen.
-    private Checksum Wrap(UpperMerge merge, PackWriter packs, Checksum home)
+    private Checksum Wrap(UpperMerge merge, PackWriter packs, Checksum home, CancellationToken cancel)
     {
         if (names.Count == 0)
             return home;
         using Dir scratch = Dir.Open(overlay.Scratch);
         Node top = merge.Describe(scratch, "upper", scratch.Stat("upper")) with { Name = names[^1] };
-        IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents();
+        IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents(cancel);
         Checksum below = home;
         for (int depth = names.Count - 1; depth >= 0; depth--)
         {
@@ -144,13 +153,13 @@ public sealed partial class TombSession
         return below;
     }
 
-    private List<Tree> Parents()
+    private List<Tree> Parents(CancellationToken cancel)
     {
         var parents = new List<Tree>();
         Checksum at = Opened!.Tree;
         foreach (string name in names)
         {
-            parents.Add(LoadTree(at));
+            parents.Add(LoadTree(at, cancel));
             at = parents[^1].Find(name)!.Subtree!.Value;
         }
 
@@ -175,7 +184,7 @@ public sealed partial class TombSession
         return parents;
     }
 
-    private Tree LoadTree(Checksum id) => blobs.Tree(id, CancellationToken.None).AsTask().GetAwaiter().GetResult();
+    private Tree LoadTree(Checksum id, CancellationToken cancel) => blobs.Tree(id, cancel).AsTask().GetAwaiter().GetResult();
 
     // Another box may have saved meanwhile. Both snapshots are kept; whoever opens next is told.
     private async Task<Snapshot?> Diverged(CancellationToken cancel)

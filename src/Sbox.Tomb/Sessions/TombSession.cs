@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using Sbox.Codecs;
@@ -12,13 +11,10 @@ namespace Sbox.Tomb.Sessions;
 /// </summary>
 public sealed partial class TombSession : IAsyncDisposable
 {
-    private static readonly TimeSpan PatienceOfSlam = TimeSpan.FromMilliseconds(350);
-
     private readonly TombRepository tomb;
     private readonly SessionOptions options;
     private readonly HomeOverlay overlay;
     private readonly BlobReader blobs;
-    private readonly SemaphoreSlim gate = new(1);
     private readonly ulong device = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) >> 2;
     private TombLock? tombLock;
     private FuseMount? lower;
@@ -89,121 +85,6 @@ public sealed partial class TombSession : IAsyncDisposable
             OfflineSince = fetched.GoneSince, SaveFailure = saveFailure, Damage = blobs.Damage,
         };
     }
-
-    /// <summary>Saves, and takes everything away. While somebody uses the tomb nothing is done.</summary>
-    /// <exception cref="TombInUseException">It is in use; it stays open.</exception>
-    /// <exception cref="TombException">It could not be saved; it stays open, and nothing is lost.</exception>
-    public async Task<SessionSave> Close(CancellationToken cancel)
-    {
-        RefuseWhileUsed();
-        SessionSave done = await Save(cancel);
-        if (hooks is not null)
-        {
-            hooks.Close(byForce: false);
-            if (hooks.Bound.Count > 0)
-                throw Reopened();
-        }
-
-        try
-        {
-            Mounts.Unmount(options.MountPoint);
-        }
-        catch (LinuxException busy) when (busy.Errno == Errno.EBUSY)
-        {
-            throw Reopened();
-        }
-
-        mounted = false;
-        try
-        {
-            SessionSave late = await Save(cancel); // what was written between the save and the unmounting
-            done = late.Snapshot is null ? done : late;
-        }
-        catch
-        {
-            overlay.MountAt(options.MountPoint);
-            mounted = true;
-            throw;
-        }
-
-        overlay.Remove(Take(lower));
-        lower = null;
-        await DisposeAsync();
-        return done;
-    }
-
-    /// <summary>
-    /// Takes the tomb away at once, whoever uses it: they are told to end (SIGTERM, SIGHUP), killed, and the keys are wiped; two seconds
-    /// at most. What was not saved is lost unless it is in a scratch directory, where the next opening finds it.
-    /// </summary>
-    /// <returns>Whom it ended.</returns>
-    public async Task<IReadOnlyList<MountUser>> Slam()
-    {
-        var ended = new List<MountUser>();
-        foreach (int signal in (int[])[Signals.Terminate, Signals.HangUp, Signals.Kill])
-        {
-            IReadOnlyList<MountUser> users = MountUsers.Of(Places());
-            if (users.Count == 0)
-                break;
-            foreach (MountUser user in users.Where(user => Signals.TrySend(user.Process, signal) && ended.TrueForAll(known => known.Process != user.Process)))
-                ended.Add(user);
-            long since = Stopwatch.GetTimestamp();
-            while (Stopwatch.GetElapsedTime(since) < PatienceOfSlam && users.Any(static user => Directory.Exists($"/proc/{user.Process}")))
-                await Task.Delay(20);
-        }
-
-        hooks?.Close(byForce: true);
-        if (mounted)
-            Mounts.Detach(options.MountPoint);
-        mounted = false;
-        FuseMount? taken = lower;
-        lower = null;
-        if (options.Scratch is null)
-            overlay.Remove(() => taken?.Dispose());
-        else
-            taken?.Dispose();
-        await DisposeAsync();
-        return ended;
-    }
-
-    /// <summary>Lets go of everything but what was not saved: the next opening finds it. <see cref="Close"/> is the way to end.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        if (mounted)
-        {
-            hooks?.Close(byForce: true);
-            Mounts.Detach(options.MountPoint);
-        }
-
-        mounted = false;
-        lower?.Dispose();
-        lower = null;
-        blobs.Dispose();
-        if (tombLock is { } held)
-        {
-            tombLock = null;
-            await held.DisposeAsync();
-        }
-
-        await tomb.DisposeAsync();
-        await tomb.Backend.DisposeAsync();
-    }
-
-    private static Action Take(FuseMount? mount) => () =>
-    {
-        try
-        {
-            mount?.Unmount();
-        }
-        catch (LinuxException refused) when (refused.Errno is Errno.EBUSY or Errno.EINVAL)
-        {
-            Debug.Assert(mount is not null);
-        }
-        finally
-        {
-            mount?.Dispose();
-        }
-    };
 
     private async Task Start(CancellationToken cancel)
     {
@@ -299,20 +180,4 @@ public sealed partial class TombSession : IAsyncDisposable
             Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Empty));
         }
     }
-
-    private void RefuseWhileUsed()
-    {
-        IReadOnlyList<MountUser> users = MountUsers.Of(Places());
-        if (users.Count > 0)
-            throw new TombInUseException(options.MountPoint, users);
-    }
-
-    private TombInUseException Reopened()
-    {
-        if (hooks is not null)
-            HookReports = hooks.Open();
-        return new TombInUseException(options.MountPoint, MountUsers.Of(Places()));
-    }
-
-    private string[] Places() => [options.MountPoint, .. hooks?.Bound ?? []];
 }

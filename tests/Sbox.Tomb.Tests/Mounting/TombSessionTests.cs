@@ -125,6 +125,56 @@ public sealed class TombSessionTests
     }
 
     [Fact]
+    public async Task A_slam_cuts_a_running_save_short_and_wipes_the_keys_only_then()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
+        open.Sh("head -c 3000000 /dev/urandom > random");
+        int before = backend.Loads;
+        backend.Silent = true; // whoever asks waits for ever
+        Task<SessionSave> save = open.Save();
+        Assert.True(SpinWait.SpinUntil(() => backend.Loads > before, TimeSpan.FromSeconds(60)));
+        Assert.Empty(await open.Session.Slam());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => save.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken));
+        Assert.Null(MountTable.At(open.Path));
+        await Assert.ThrowsAsync<TombNotOpenException>(open.Save);
+    }
+
+    [Fact]
+    public async Task A_save_that_runs_beside_the_closing_never_writes_a_snapshot_of_what_is_being_taken_away()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Scratch = place["scratch"] });
+        open.Sh("mkdir -p work/a work/b; for i in $(seq 3000); do echo $i > work/a/$i; : > work/b/$i; done; sleep 0.2");
+        string seen = Listing.Of(open.Path);
+        Task saving = Task.Run(async () =>
+        {
+            while (true)
+            {
+                try
+                {
+                    await open.Save();
+                }
+                catch (IOException)
+                {
+                    return; // it is closed
+                }
+            }
+        }, TestContext.Current.CancellationToken);
+        await open.Close();
+        await saving;
+        Assert.Equal(seen, OpenTomb.Restored(place, place["home"]));
+        Assert.Empty(Directory.GetFileSystemEntries(place["scratch"]));
+    }
+
+    [Fact]
     public async Task What_a_dead_session_had_not_saved_is_found_by_the_next()
     {
         using var place = new Place();
