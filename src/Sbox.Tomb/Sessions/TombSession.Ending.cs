@@ -100,7 +100,7 @@ public sealed partial class TombSession
         SessionSave late;
         try
         {
-            late = await SaveHeld(cancel); // what was written between the save and the unmounting
+            late = await SaveHeld(cancel, isLast: true); // what was written between the save and the unmounting
         }
         catch when (!ending.IsCancellationRequested)
         {

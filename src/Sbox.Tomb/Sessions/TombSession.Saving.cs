@@ -10,6 +10,7 @@ public sealed partial class TombSession
     private const string Empty = "empty";
 
     private readonly SavedFiles saved = new();
+    private readonly MappedFiles mapped;
     private readonly HashSet<Checksum> known = [];
     private IReadOnlyList<string> names = [];
     private Checksum? lowerTree, savedFingerprint;
@@ -36,11 +37,12 @@ public sealed partial class TombSession
         }
     }
 
-    private async Task<SessionSave> SaveHeld(CancellationToken cancel)
+    // The last save of a home in memory reads all of it: what was mapped, written and unmapped since the save before left no trace.
+    private async Task<SessionSave> SaveHeld(CancellationToken cancel, bool isLast = false)
     {
         try
         {
-            SessionSave done = await Task.Run(() => SaveNow(cancel), CancellationToken.None); // whoever lets go of the gate knows that nothing runs any more
+            SessionSave done = await Task.Run(() => SaveNow(isLast, cancel), CancellationToken.None); // whoever lets go of the gate knows that nothing runs any more
             saveFailure = null;
             checkedAt = options.Clock.GetUtcNow();
             return done;
@@ -59,18 +61,23 @@ public sealed partial class TombSession
     private void NoteAsSaved()
     {
         using Dir upper = Dir.Open(overlay.Upper);
-        savedFingerprint = UpperLook.At(upper, saved, CancellationToken.None).Fingerprint;
+        savedFingerprint = UpperLook.At(upper, saved, new HashSet<ulong>(), CancellationToken.None).Fingerprint;
     }
 
-    private async Task<SessionSave> SaveNow(CancellationToken cancel)
+    private async Task<SessionSave> SaveNow(bool isLast, CancellationToken cancel)
     {
         long begun = Stopwatch.GetTimestamp();
         using Dir upper = Dir.Open(overlay.Upper);
         DateTimeOffset now = DateTimeOffset.UtcNow; // the kernel's clock, by which files are stamped
-        UpperLook look = UpperLook.At(upper, saved, cancel);
-        if (look.Fingerprint == savedFingerprint)
+        mapped.Look();
+        UpperLook look = UpperLook.At(upper, saved, mapped.Suspects, cancel);
+        bool readsAll = isLast && options.Scratch is null && look.Bytes > 0;
+        if (look.Fingerprint == savedFingerprint && !mapped.Any && !readsAll)
             return new SessionSave(null, 0, 0, 0, Stopwatch.GetElapsedTime(begun).TotalSeconds, null);
 
+        mapped.Forget(look, saved);
+        if (readsAll)
+            saved.Clear();
         await HoldLock(cancel);
         await using var packs = new PackWriter(tomb, options.Clock, cancel);
         var merge = new UpperMerge(tomb, packs, saved, lowerTree, id => LoadTree(id, cancel), device, cancel);
@@ -85,6 +92,7 @@ public sealed partial class TombSession
             options.OnSaved?.Invoke(snapshot);
         }
 
+        mapped.Saved();
         savedFingerprint = FingerprintOf(look, now);
         double seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
         if (merge.Counts.BytesRead > 1 << 20)

@@ -24,6 +24,7 @@ public sealed partial class TombSession : IAsyncDisposable
     private TombSession(TombRepository tomb, SessionOptions options, HomeOverlay overlay)
     {
         (this.tomb, this.options, this.overlay) = (tomb, options, overlay);
+        mapped = new MappedFiles(overlay.Upper, options.MountPoint);
         blobs = new BlobReader(tomb, new BlobReaderOptions { Clock = options.Clock });
     }
 
@@ -73,13 +74,15 @@ public sealed partial class TombSession : IAsyncDisposable
     public SessionStatus Status(CancellationToken cancel)
     {
         using Dir upper = Dir.Open(overlay.Upper);
-        UpperLook look = UpperLook.At(upper, saved, cancel);
+        var maps = new MappedFiles(overlay.Upper, options.MountPoint);
+        maps.Look();
+        UpperLook look = UpperLook.At(upper, saved, maps.Suspects, cancel);
         BlobStatistics fetched = blobs.Statistics;
         return new SessionStatus
         {
             Name = options.Name, MountPoint = options.MountPoint, Location = tomb.Backend.Location, Opened = Opened?.Id.ToString(),
             Saved = Latest is { } latest && latest.Id != Opened?.Id ? latest.Id.ToString() : null, SavedAt = checkedAt ?? Latest?.Time.ToDateTimeOffset(),
-            UnsavedFiles = look.Unsaved, UnsavedBytes = look.UnsavedBytes, Changed = look.Fingerprint != savedFingerprint,
+            UnsavedFiles = look.Unsaved, UnsavedBytes = look.UnsavedBytes, Changed = look.Fingerprint != savedFingerprint || maps.Any || mapped.Any,
             Expected = bytesPerSecond > 0 ? TimeSpan.FromSeconds((look.UnsavedBytes / bytesPerSecond) + 0.5) : null,
             UpperBytes = look.Bytes, UpperPlace = options.Scratch ?? "memory", Requests = fetched.Requests, Fetched = fetched.BytesFetched,
             OfflineSince = fetched.GoneSince, SaveFailure = saveFailure, Damage = blobs.Damage,

@@ -174,6 +174,57 @@ public sealed class TombSessionTests
         Assert.Empty(Directory.GetFileSystemEntries(place["scratch"]));
     }
 
+    // Each line that it is given goes through the mapping of a file.
+    private const string Mapper = """
+        import mmap, sys
+        with open("mapped", "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+            for line in sys.stdin:
+                view[0:5] = line.strip().encode()
+                print("done", flush=True)
+        """;
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_a_program_writes_through_a_mapping_is_saved_though_no_time_tells_of_it(bool onDisk)
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Scratch = onDisk ? place["scratch"] : null });
+        open.Sh("head -c 8192 /dev/zero > mapped; sleep 0.2");
+        using Process mapper = Process.Start(new ProcessStartInfo("python3", ["-c", Mapper]) { WorkingDirectory = open.Path, RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        void Through(string word)
+        {
+            mapper.StandardInput.WriteLine(word);
+            mapper.StandardInput.Flush();
+            Assert.Equal("done", mapper.StandardOutput.ReadLine());
+        }
+
+        Through("first");
+        await open.Save();
+        Through("again");
+        Assert.True(open.Session.Status(default).Changed);
+        SessionSave second = await open.Save();
+        Assert.Equal(1, second.Files); // that one alone
+        Assert.Equal("again", place.Restic("dump", "latest", $"{place["home"]}/mapped")[..5]);
+        Through("third"); // and then it is unmapped
+        mapper.StandardInput.Close();
+        await mapper.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.True(open.Session.Status(default).Changed);
+        await open.Save();
+        Assert.Equal("third", place.Restic("dump", "latest", $"{place["home"]}/mapped")[..5]);
+        for (int saves = 0; saves < 5 && open.Session.Status(default).Changed; saves++) // a disk's times may follow late
+        {
+            await Task.Delay(200, TestContext.Current.CancellationToken);
+            await open.Save();
+        }
+
+        Assert.False(open.Session.Status(default).Changed);
+        Listing.Sh(open.Path, $"echo fifth | python3 -c '{Mapper}'"); // mapped and unmapped between two saves
+        await open.Close();
+        Assert.Equal("fifth", place.Restic("dump", "latest", $"{place["home"]}/mapped")[..5]);
+    }
+
     [Fact]
     public async Task What_a_dead_session_had_not_saved_is_found_by_the_next()
     {
