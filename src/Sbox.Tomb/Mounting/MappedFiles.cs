@@ -19,18 +19,15 @@ internal sealed class MappedFiles(string upper, string mountPoint)
     /// <summary>Looks who maps what now.</summary>
     public void Look()
     {
-        var devices = new HashSet<string>();
         IReadOnlyList<MountEntry> mounts = MountTable.Read();
-        foreach (string place in (string[])[upper, mountPoint])
-        {
-            // The one that holds it: the longest mount point, the last of those.
-            MountEntry? holds = mounts.Where(mount => place == mount.MountPoint || place.StartsWith($"{mount.MountPoint.TrimEnd('/')}/", StringComparison.Ordinal))
-                .OrderBy(static mount => mount.MountPoint.Length).LastOrDefault();
-            if (holds is not null && (place == upper || holds.MountPoint == mountPoint))
-                devices.Add(holds.Device);
-        }
+        string? overlay = mounts.LastOrDefault(mount => mount.MountPoint == mountPoint && mount.Type == "overlay")?.Device;
+        MountEntry? holds = mounts.Where(mount => upper.StartsWith($"{mount.MountPoint.TrimEnd('/')}/", StringComparison.Ordinal)).OrderBy(static mount => mount.MountPoint.Length).LastOrDefault();
+        bool isOwn = holds?.MountPoint == Path.GetDirectoryName(upper); // memory of the session's: nothing else is on it
 
-        mapped = [.. SharedMap.On(devices).Where(static map => !map.IsDeleted).Select(static map => map.Inode)];
+        // Kernels from 6.8 on show the overlay's device and number, those before the upper layer's, both with the overlay's path.
+        bool Is(SharedMap map) => map.Device == overlay || isOwn || map.Path.StartsWith($"{mountPoint}/", StringComparison.Ordinal);
+        string[] devices = [.. new[] { overlay, holds?.Device }.OfType<string>()];
+        mapped = [.. SharedMap.On(devices).Where(map => !map.IsDeleted && Is(map)).Select(static map => map.Inode)];
         Suspects = new HashSet<ulong>(mapped.Concat(before));
     }
 
