@@ -7,7 +7,7 @@ namespace Sbox.Tomb.Sessions;
 // taken away, and no key is wiped under a hand that seals with it.
 public sealed partial class TombSession
 {
-    private static readonly TimeSpan PatienceOfSlam = TimeSpan.FromMilliseconds(350), PatienceWithSaves = TimeSpan.FromMilliseconds(700);
+    private static readonly TimeSpan PatienceOfSlam = TimeSpan.FromMilliseconds(350), PatienceAtShutdown = TimeSpan.FromSeconds(5), PatienceWithSaves = TimeSpan.FromMilliseconds(700);
 
     private readonly SemaphoreSlim gate = new(1);
     private readonly CancellationTokenSource ending = new();
@@ -64,6 +64,42 @@ public sealed partial class TombSession
         }
 
         return users;
+    }
+
+    /// <summary>
+    /// The machine goes down: whoever uses the tomb is told to end and ended, so that what they write last is there; then it is saved and taken away.
+    /// </summary>
+    /// <exception cref="Exception">What the save ended with. It is taken away all the same, and what was not saved stays where it is, for the next opening.</exception>
+    public async Task CloseForShutdown()
+    {
+        if (ended)
+            return;
+        try
+        {
+            for (int attempt = 1; ; attempt++)
+            {
+                await EndUsers(PatienceAtShutdown);
+                try
+                {
+                    await Close(CancellationToken.None);
+                    return;
+                }
+                catch (TombInUseException) when (attempt < 3)
+                {
+                    continue; // somebody came meanwhile
+                }
+                catch (TombInUseException)
+                {
+                    await Save(CancellationToken.None);
+                    await Slam();
+                    return;
+                }
+            }
+        }
+        finally
+        {
+            await DisposeAsync();
+        }
     }
 
     /// <summary>Lets go of everything but what was not saved: the next opening finds it. <see cref="Close"/> is the way to end.</summary>

@@ -47,7 +47,7 @@ public sealed partial class TombSession
             checkedAt = options.Clock.GetUtcNow();
             return done;
         }
-        catch (IOException failed)
+        catch (Exception failed) when (failed is not OperationCanceledException || !cancel.IsCancellationRequested)
         {
             saveFailure = failed.Message;
             throw;

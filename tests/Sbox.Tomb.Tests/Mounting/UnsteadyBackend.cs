@@ -11,6 +11,9 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
 
     public volatile bool Silent;
 
+    /// <summary>What it answers with, where that is no exception of ours.</summary>
+    public Exception? Strange { get; set; }
+
     public int Loads => loads;
 
     public string Location => real.Location;
@@ -58,6 +61,8 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
         Interlocked.Increment(ref loads);
         if (Silent)
             await Task.Delay(Timeout.Infinite, cancel);
+        if (Strange is { } strange)
+            throw strange;
         if (Gone)
             throw new BackendException(Location, "connection refused", isTransient: true);
         if (Delay > TimeSpan.Zero)
