@@ -19,7 +19,7 @@ internal static class OpenCommand
     private static readonly Option<string?> At = new("--at") { Description = "Where it is seen: a directory. The user's home where --user is given", HelpName = "DIR" };
     private static readonly Option<string?> Name = new("--name") { Description = "What it is called while it is open; the last part of --at where it is not said", HelpName = "NAME" };
     private static readonly Option<string?> User = new("--user") { Description = "Open it at this user's home, and let this user save and close it", HelpName = "USER" };
-    private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest where it is not said", HelpName = "ID" };
+    private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest of the place where it is seen, where it is not said", HelpName = "ID" };
     private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
     private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
     private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using Sbox.Codecs;
 using Sbox.Linux;
 using Sbox.Tomb.Mounting;
@@ -89,6 +90,7 @@ public sealed partial class TombSession
             snapshot = await WriteSnapshot(top, cancel);
             known.Add(snapshot.Id);
             Latest = snapshot;
+            NoteAsLatest(snapshot);
             options.OnSaved?.Invoke(snapshot);
         }
 
@@ -100,6 +102,12 @@ public sealed partial class TombSession
         return new SessionSave(
             snapshot?.Id.ToString(), merge.Counts.Files, merge.Counts.BytesRead, packs.SealedBytes, seconds,
             snapshot is null ? null : (await Diverged(cancel))?.Id.ToString());
+    }
+
+    private void NoteAsLatest(Snapshot snapshot)
+    {
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        Durable.Replace(scratch, HomeOverlay.SavedFile, Encoding.ASCII.GetBytes(snapshot.Id.ToString()));
     }
 
     // A machine that slept has lost its lock, and others may have pruned since: what the index says is read anew, and nothing is taken for saved that is not.

@@ -95,7 +95,8 @@ public sealed partial class TombSession : IAsyncDisposable
         Task loading = tomb.LoadIndex(cancel);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
         await loading;
-        Opened = Latest = Choose(snapshots);
+        Opened = Choose(snapshots);
+        Latest = LastSaved(snapshots) ?? Opened;
         known.UnionWith(snapshots.Select(static each => each.Id));
         Node? root = await FindRoot(cancel);
         if (root is null)
@@ -125,9 +126,24 @@ public sealed partial class TombSession : IAsyncDisposable
         }
 
         if (options.Snapshot is not { } wanted || wanted == "latest")
-            return new SnapshotHistory(snapshots).Newest;
+        {
+            var history = new SnapshotHistory(snapshots);
+            return history.NewestOf(options.MountPoint) ?? (snapshots.Count == 0 ? null : throw new SnapshotNotFoundException(
+                tomb.Backend.Location, "latest", $"none is of {options.MountPoint}, and which of the others is meant is not clear: they are of {string.Join(" and ", history.Places)}"));
+        }
+
         Snapshot[] found = [.. snapshots.Where(each => each.Id.ToString().StartsWith(wanted, StringComparison.Ordinal))];
         return found.Length == 1 ? found[0] : throw new SnapshotNotFoundException(tomb.Backend.Location, wanted, found.Length == 0 ? "there is none" : $"{found.Length} begin so");
+    }
+
+    // What a killed session had saved itself: the next save comes out of that, and not a second time out of the one that it had open.
+    private Snapshot? LastSaved(IReadOnlyList<Snapshot> snapshots)
+    {
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        if (!overlay.Recovered || !scratch.Exists(HomeOverlay.SavedFile))
+            return null;
+        string id = Encoding.ASCII.GetString(scratch.ReadAll(HomeOverlay.SavedFile)).Trim();
+        return snapshots.FirstOrDefault(each => each.Id.ToString() == id);
     }
 
     // restic keeps the saved path with all its parents, or the home at the very top when it was saved as ".".

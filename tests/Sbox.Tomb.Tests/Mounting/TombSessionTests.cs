@@ -246,6 +246,59 @@ public sealed class TombSessionTests
     }
 
     [Fact]
+    public async Task A_dead_sessions_own_saves_are_no_other_boxs()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        SessionSave first;
+        TombSession dead = (await OpenTomb.Of(place)).Session;
+        Listing.Sh(place["mounted"], "echo one > one; rm text; sleep 0.2");
+        first = await dead.Save(TestContext.Current.CancellationToken);
+        Listing.Sh(place["mounted"], "rm one; echo two > two");
+        await dead.DisposeAsync();
+
+        await using OpenTomb open = await OpenTomb.Of(place);
+        Assert.True(open.Session.Recovered);
+        Assert.Equal(first.Snapshot, open.Session.Latest!.Id.ToString());
+        Assert.Null((await open.Close()).Conflict);
+        Assert.Equal(first.Snapshot, open.Session.Latest.Parent.ToString());
+        await using TombRepository tomb = await place.Open();
+        Assert.Null(new SnapshotHistory(await tomb.Snapshots(TestContext.Current.CancellationToken)).NewestParted);
+    }
+
+    [Fact]
+    public async Task Whatever_else_is_saved_into_the_tomb_the_newest_snapshot_of_the_home_is_opened()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        await using (OpenTomb first = await OpenTomb.Of(place))
+        {
+            first.Sh("echo mine > mine");
+            await first.Close();
+        }
+
+        place.Restic("backup", place["home"]); // newer, and of another place
+        await using (OpenTomb open = await OpenTomb.Of(place))
+        {
+            Assert.Equal(["./mine"], open.Sh("find . -type f"));
+            open.Sh("echo more > more");
+            await open.Close();
+        }
+
+        place.Restic("backup", place["home"]);
+        await using (OpenTomb open = await OpenTomb.Of(place))
+            Assert.Equal(["./mine", "./more"], open.Sh("find . -type f | sort"));
+
+        Directory.CreateDirectory(place["elsewhere"]);
+        SnapshotNotFoundException unclear = await Assert.ThrowsAsync<SnapshotNotFoundException>(() => OpenTomb.Of(place, options => options with { MountPoint = place["elsewhere"] }));
+        Assert.Contains(place["home"], unclear.Message, StringComparison.Ordinal);
+        Assert.Null(MountTable.At(place["elsewhere"]));
+    }
+
+    [Fact]
     public async Task Two_boxes_that_save_keep_both_histories_and_the_later_one_is_told()
     {
         using var place = new Place();
