@@ -99,7 +99,7 @@ internal static class OpenCommand
             signal.Cancel = true;
             stop.Cancel();
         });
-        await using Sbox.Tomb.Sessions.TombSession session = await Sbox.Tomb.Sessions.TombSession.Open(repository, options, cancel);
+        await using Sbox.Tomb.Sessions.TombSession session = await Sbox.Tomb.Sessions.TombSession.Open(repository, options, stop.Token);
         using var server = new SessionServer(session, options);
         server.Listen();
         Say(session, options, opened.Speaker);
@@ -159,7 +159,7 @@ internal static class OpenCommand
     /// <summary>Starts the process that serves a tomb, and waits until it is open or has failed.</summary>
     /// <param name="words">The command line, from <c>tomb</c> on.</param>
     /// <param name="password">The password.</param>
-    /// <param name="cancel">Ends the waiting.</param>
+    /// <param name="cancel">Ends the waiting, and the process.</param>
     /// <returns>0 when it is open.</returns>
     public static async Task<int> Leave(IReadOnlyList<string> words, SecretMemory password, CancellationToken cancel)
     {
@@ -174,17 +174,39 @@ internal static class OpenCommand
         server.StandardInput.BaseStream.Write(password.Span);
         server.StandardInput.BaseStream.Write("\n"u8);
         server.StandardInput.Close();
-        Task<string> complained = server.StandardError.ReadToEndAsync(cancel);
-        if (await server.StandardOutput.ReadLineAsync(cancel) is not { } said)
+        try
         {
-            Console.Error.Write(await complained);
-            await server.WaitForExitAsync(cancel);
-            return server.ExitCode == 0 ? 1 : server.ExitCode;
-        }
+            Task<string> complained = server.StandardError.ReadToEndAsync(CancellationToken.None);
+            if (await server.StandardOutput.ReadLineAsync(CancellationToken.None).AsTask().WaitAsync(cancel) is not { } said)
+            {
+                Console.Error.Write(await complained.WaitAsync(cancel));
+                await server.WaitForExitAsync(cancel);
+                return server.ExitCode == 0 ? 1 : server.ExitCode;
+            }
 
-        // It is open, and its process keeps the other ends of these pipes for as long as it lives: nobody waits for their end.
-        Console.Out.WriteLine(said);
-        return 0;
+            // It is open, and its process keeps the other ends of these pipes for as long as it lives: nobody waits for their end.
+            Console.Out.WriteLine(said);
+            return 0;
+        }
+        catch (OperationCanceledException)
+        {
+            await End(server);
+            throw;
+        }
+    }
+
+    // Nobody waits for it any more, and it must not mount anything over a home that is in use by then. Told to end, it takes away what it has mounted.
+    private static async Task End(Process server)
+    {
+        Signals.TrySend(server.Id, Signals.Terminate);
+        try
+        {
+            await server.WaitForExitAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(5));
+        }
+        catch (TimeoutException)
+        {
+            server.Kill(entireProcessTree: true);
+        }
     }
 
     private static Process Started(ProcessStartInfo start)

@@ -85,7 +85,8 @@ public sealed class TombHooks
     }
 
     /// <summary>Binds, then executes.</summary>
-    public IReadOnlyList<HookReport> Open()
+    /// <param name="cancel">Ends the program.</param>
+    public IReadOnlyList<HookReport> Open(CancellationToken cancel = default)
     {
         if (Refusal() is { } refused)
             return Binds(mountPoint).Count > 0 || HasExec(mountPoint) ? [new HookReport($"{BindFile}, {ExecFile}", refused)] : [];
@@ -93,7 +94,7 @@ public sealed class TombHooks
         foreach (BindHook hook in Binds(mountPoint))
             reports.Add(new HookReport($"{hook.From} {hook.To}", Attempt(() => bound.Add(Bind(hook)))));
         if (HasExec(mountPoint))
-            reports.Add(new HookReport($"{ExecFile} open", Attempt(() => Execute("open"))));
+            reports.Add(new HookReport($"{ExecFile} open", Attempt(() => Execute("open", cancel))));
         return reports;
     }
 
@@ -103,7 +104,7 @@ public sealed class TombHooks
     {
         var reports = new List<HookReport>();
         if (!byForce && Refusal() is null && HasExec(mountPoint))
-            reports.Add(new HookReport($"{ExecFile} close", Attempt(() => Execute("close"))));
+            reports.Add(new HookReport($"{ExecFile} close", Attempt(() => Execute("close", default))));
         for (int at = bound.Count - 1; at >= 0; at--)
         {
             string place = bound[at];
@@ -190,13 +191,15 @@ public sealed class TombHooks
 
     private static string Held(SafeFileHandle handle) => $"/proc/self/fd/{(int)handle.DangerousGetHandle()}";
 
-    private void Execute(string word)
+    private void Execute(string word, CancellationToken cancel)
     {
-        using var limit = new CancellationTokenSource(ExecLimit);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(ExecLimit);
         string uid = owner.Uid.ToString(CultureInfo.InvariantCulture), gid = owner.Gid.ToString(CultureInfo.InvariantCulture);
         List<string> arguments = ["--reuid", uid, "--regid", gid, owner.Name.Length > 0 ? "--init-groups" : "--clear-groups", "--no-new-privs", "--", $"{mountPoint}/{ExecFile}", word, mountPoint];
+        // Its output goes nowhere: a program that it leaves behind would keep a pipe open, and whoever reads that waits as long.
         ChildProcess.Check(
-            new ChildCommand("setpriv", arguments)
+            new ChildCommand("/bin/sh", ["-c", "exec \"$@\" < /dev/null > /dev/null 2>&1", "sh", "setpriv", .. arguments])
             {
                 Title = $"{ExecFile} {word}", WorkingDirectory = "/", Environment = new Dictionary<string, string> { ["HOME"] = owner.Home, ["USER"] = owner.Name, ["LOGNAME"] = owner.Name },
             },

@@ -110,7 +110,8 @@ public sealed partial class TombSession : IAsyncDisposable
         if (options.Hooks is { } owner)
         {
             hooks = TombHooks.Of(options.MountPoint, owner);
-            HookReports = hooks.Open();
+            HookReports = hooks.Open(cancel);
+            cancel.ThrowIfCancellationRequested();
         }
     }
 

@@ -100,4 +100,30 @@ public sealed class TombHooksTests
         Assert.Contains("belongs to user 0", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
         Assert.Equal("root's\n", File.ReadAllText(place["root home/keys"]));
     }
+
+    [Fact]
+    public async Task A_program_that_leaves_another_behind_holds_nothing_up()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        Directory.CreateDirectory(place["mounted"]);
+        Listing.Sh(place.Path, "chmod 755 .; chown 54321:54321 mounted");
+        var owner = new HookOwner("", 54321, 54321, place["mounted"]);
+        await using (OpenTomb first = await OpenTomb.Of(place))
+        {
+            // It writes to what it was started with; it works elsewhere, so that nobody uses the tomb.
+            Assert.Empty(first.Sh("""
+                printf '#!/bin/sh\ncd /; [ "$1" = open ] || exit 0; (exec sleep 300) &\necho $! > "$2/left"\necho said; exit 3\n' > exec-hooks; chmod 755 exec-hooks
+                chown -hR 54321:54321 .
+                """));
+            await first.Close();
+        }
+
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Hooks = owner });
+        int left = int.Parse(open.Sh("cat left")[0], System.Globalization.CultureInfo.InvariantCulture);
+        Assert.True(Directory.Exists($"/proc/{left}")); // it still runs, and the tomb is open
+        Assert.Contains("ended with 3", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
+        Assert.True(Signals.TrySend(left, Signals.Kill));
+        await open.Close();
+    }
 }
