@@ -12,7 +12,7 @@ internal sealed class LocalPull
     private readonly RemoteTrust? trust;
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
-    private readonly bool linkable;
+    private readonly bool sameDevice, linkable;
     private long bytes;
     private long outstanding;
 
@@ -20,7 +20,8 @@ internal sealed class LocalPull
     {
         (this.source, this.target, this.options, this.trust, this.progress, this.cancel) = (source, target, options, trust, progress, cancel);
         // Between two archives as well: their objects are files like any other.
-        linkable = !options.Copy && source.Mode == target.Mode && source.Dir.Stat().Device == target.Dir.Stat().Device;
+        sameDevice = !options.Copy && source.Dir.Stat().Device == target.Dir.Stat().Device;
+        linkable = sameDevice && source.Mode == target.Mode;
     }
 
     public PullResult Run()
@@ -103,9 +104,21 @@ internal sealed class LocalPull
         Checksum found = Checksum.Of(content);
         if (found != name.Checksum)
             throw new ObjectCorruptException(source.Objects.PathOf(name), name, found);
-        transaction.WriteMetadata(name.Type, content);
+        if (!(sameDevice && TryLinkMetadata(transaction, name)))
+            transaction.WriteMetadata(name.Type, content);
         Interlocked.Add(ref bytes, content.Length);
         return content;
+    }
+
+    // Metadata is the same file in every mode.
+    private bool TryLinkMetadata(Transaction transaction, ObjectName name)
+    {
+        string path = name.LoosePath(target.Mode);
+        transaction.Staging.MakeSubdirectory(path);
+        if (source.Objects.Dir.LinkInto(path, transaction.Staging.Dir, path) != Errno.None)
+            return false;
+        transaction.CountMetadata(name, added: true);
+        return true;
     }
 
     private void QueueFile(ParallelWork<Checksum> work, Checksum checksum)
