@@ -7,12 +7,12 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
 
     public TimeSpan Delay { get; set; }
 
+    /// <summary>What it answers with, where that is no exception of ours.</summary>
+    public Exception? Strange { get; set; }
+
     public volatile bool Gone;
 
     public volatile bool Silent;
-
-    /// <summary>What it answers with, where that is no exception of ours.</summary>
-    public Exception? Strange { get; set; }
 
     public int Loads => loads;
 
