@@ -27,6 +27,17 @@ need() {
   rm -f "$log"
 }
 
+# need_idle PACKAGE UNIT: a server's package, whose service starts neither now nor at the next boot.
+need_idle() {
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] && return
+  local policy=/usr/sbin/policy-rc.d made='' status=0
+  [ "$(id -u)" != 0 ] || [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; made=1; }
+  (need "$1") || status=$?
+  [ -z "$made" ] || rm -f "$policy"
+  [ "$status" = 0 ] || exit "$status"
+  systemctl disable --quiet "$2" 2>/dev/null || rm -f "/etc/systemd/system/multi-user.target.wants/$2.service"
+}
+
 need_dotnet() {
   command -v dotnet >/dev/null || die "the .NET SDK 10 is missing: install dotnet-sdk-10.0, or put it on PATH"
   case "$(dotnet --version 2>/dev/null)" in
