@@ -24,7 +24,7 @@ internal static class ConflictsCommand
         }.With(merge).OnTomb(async (parsed, session, cancel) =>
         {
             var history = new SnapshotHistory(await session.Snapshots(cancel));
-            IReadOnlyList<Snapshot> others = history.Newest is { } newest ? history.Diverged(newest) : [];
+            IReadOnlyList<Snapshot> others = history.NewestParted is { } newest ? history.Diverged(newest) : [];
             if (others.Count == 0)
             {
                 session.Speaker.Note("Nothing has parted.");
@@ -39,7 +39,7 @@ internal static class ConflictsCommand
 
             await session.Repository.LoadIndex(cancel);
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
-            Snapshot first = history.Newest!;
+            Snapshot first = history.NewestParted!;
             foreach (Snapshot other in others)
             {
                 HistoryMerged done = await HistoryMerge.Run(session.Repository, history, first, other, $"sbox {ProgramVersion.Text}", TimeProvider.System, cancel);
@@ -55,7 +55,7 @@ internal static class ConflictsCommand
 
     private static void Say(TombSession session, SnapshotHistory history, IReadOnlyList<Snapshot> others)
     {
-        foreach (Snapshot each in others.Prepend(history.Newest!))
+        foreach (Snapshot each in others.Prepend(history.NewestParted!))
         {
             session.Speaker.Answer($"{each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {each.Hostname}", json =>
             {

@@ -19,11 +19,12 @@ internal static class OpenCommand
     private static readonly Option<string?> At = new("--at") { Description = "Where it is seen: a directory. The user's home where --user is given", HelpName = "DIR" };
     private static readonly Option<string?> Name = new("--name") { Description = "What it is called while it is open; the last part of --at where it is not said", HelpName = "NAME" };
     private static readonly Option<string?> User = new("--user") { Description = "Open it at this user's home, and let this user save and close it", HelpName = "USER" };
-    private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest where it is not said", HelpName = "ID" };
+    private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest of the place where it is seen, where it is not said", HelpName = "ID" };
     private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
     private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
     private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };
-    private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb" };
+    private static readonly Option<string?> HooksAs = new("--hooks-as") { Description = "Follow the hooks inside the tomb as this user, who owns its top; without --user they are followed only so", HelpName = "USER" };
+    private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb, although --user is given" };
     private static readonly Option<bool> Foreground = new("--foreground") { Description = "Serve the tomb from this process, as a systemd service does" };
     private static readonly Option<bool> Serve = new("--serve") { Hidden = true };
     private static readonly Option<string> Run = SessionCommands.RunDirectory();
@@ -44,14 +45,17 @@ internal static class OpenCommand
                 new Example("A home", "sbox tomb --tomb sftp:me@host:/srv/tomb open --user me"),
                 new Example("Beside the home", "sbox tomb --tomb /media/stick/tomb open --at /home/me/tomb"),
             ],
-        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, NoHooks, Foreground, Serve, Run);
+        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, Foreground, Serve, Run);
         command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
         return command;
     }
 
     private static SessionOptions Options(ParseResult parsed)
     {
-        (string Home, uint Uid)? user = parsed.GetValue(User) is { } person ? Account(person) : null;
+        HookOwner? user = parsed.GetValue(User) is { } person ? Account(person) : null;
+        HookOwner? hooks = parsed.GetValue(NoHooks) ? null : parsed.GetValue(HooksAs) is { } follower ? Account(follower) : user;
+        if (hooks is { Uid: 0 } && parsed.GetValue(HooksAs) is not null)
+            throw new Finding("hooks are not followed for root", "--hooks-as USER: whoever owns the tomb");
         string at = parsed.GetValue(At) is { } named ? Path.GetFullPath(named)
             : user?.Home
             ?? throw new Finding("no place is named where the tomb is seen", "--at DIR, or --user USER for that user's home");
@@ -63,16 +67,16 @@ internal static class OpenCommand
         return new SessionOptions
         {
             Name = name, MountPoint = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
-            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = !parsed.GetValue(NoHooks),
+            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is { Uid: 0 } ? null : hooks,
             ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid,
         };
     }
 
-    private static (string Home, uint Uid) Account(string user)
+    private static HookOwner Account(string user)
     {
         string[] fields = File.ReadLines("/etc/passwd").Select(static line => line.Split(':')).FirstOrDefault(fields => fields.Length >= 7 && fields[0] == user)
             ?? throw new Finding($"there is no user '{user}'", "--at DIR names the place itself");
-        return (fields[5].TrimEnd('/'), uint.Parse(fields[2], CultureInfo.InvariantCulture));
+        return new HookOwner(user, uint.Parse(fields[2], CultureInfo.InvariantCulture), uint.Parse(fields[3], CultureInfo.InvariantCulture), fields[5].TrimEnd('/'));
     }
 
     private static async Task<int> ServeHere(ParseResult parsed, CancellationToken cancel)
@@ -95,7 +99,7 @@ internal static class OpenCommand
             signal.Cancel = true;
             stop.Cancel();
         });
-        await using Sbox.Tomb.Sessions.TombSession session = await Sbox.Tomb.Sessions.TombSession.Open(repository, options, cancel);
+        await using Sbox.Tomb.Sessions.TombSession session = await Sbox.Tomb.Sessions.TombSession.Open(repository, options, stop.Token);
         using var server = new SessionServer(session, options);
         server.Listen();
         Say(session, options, opened.Speaker);
@@ -155,7 +159,7 @@ internal static class OpenCommand
     /// <summary>Starts the process that serves a tomb, and waits until it is open or has failed.</summary>
     /// <param name="words">The command line, from <c>tomb</c> on.</param>
     /// <param name="password">The password.</param>
-    /// <param name="cancel">Ends the waiting.</param>
+    /// <param name="cancel">Ends the waiting, and the process.</param>
     /// <returns>0 when it is open.</returns>
     public static async Task<int> Leave(IReadOnlyList<string> words, SecretMemory password, CancellationToken cancel)
     {
@@ -170,17 +174,39 @@ internal static class OpenCommand
         server.StandardInput.BaseStream.Write(password.Span);
         server.StandardInput.BaseStream.Write("\n"u8);
         server.StandardInput.Close();
-        Task<string> complained = server.StandardError.ReadToEndAsync(cancel);
-        if (await server.StandardOutput.ReadLineAsync(cancel) is not { } said)
+        try
         {
-            Console.Error.Write(await complained);
-            await server.WaitForExitAsync(cancel);
-            return server.ExitCode == 0 ? 1 : server.ExitCode;
-        }
+            Task<string> complained = server.StandardError.ReadToEndAsync(CancellationToken.None);
+            if (await server.StandardOutput.ReadLineAsync(CancellationToken.None).AsTask().WaitAsync(cancel) is not { } said)
+            {
+                Console.Error.Write(await complained.WaitAsync(cancel));
+                await server.WaitForExitAsync(cancel);
+                return server.ExitCode == 0 ? 1 : server.ExitCode;
+            }
 
-        // It is open, and its process keeps the other ends of these pipes for as long as it lives: nobody waits for their end.
-        Console.Out.WriteLine(said);
-        return 0;
+            // It is open, and its process keeps the other ends of these pipes for as long as it lives: nobody waits for their end.
+            Console.Out.WriteLine(said);
+            return 0;
+        }
+        catch (OperationCanceledException)
+        {
+            await End(server);
+            throw;
+        }
+    }
+
+    // Nobody waits for it any more, and it must not mount anything over a home that is in use by then. Told to end, it takes away what it has mounted.
+    private static async Task End(Process server)
+    {
+        Signals.TrySend(server.Id, Signals.Terminate);
+        try
+        {
+            await server.WaitForExitAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(5));
+        }
+        catch (TimeoutException)
+        {
+            server.Kill(entireProcessTree: true);
+        }
     }
 
     private static Process Started(ProcessStartInfo start)

@@ -11,6 +11,9 @@ internal static class PamCommand
 {
     private const string Settings = "/etc/sbox/tomb.toml";
 
+    // login(1) gives up after 60 s, and an unreachable remote is not answered for longer than that.
+    private static readonly TimeSpan LoginLimit = TimeSpan.FromSeconds(20);
+
     public static Command Make()
     {
         Option<string> run = SessionCommands.RunDirectory();
@@ -19,7 +22,7 @@ internal static class PamCommand
             Details =
             [
                 "The user and the moment come from PAM's environment, the password from its standard input (expose_authtok). A user who has no table in /etc/sbox/tomb.toml is let through without a word, "
-                + "and so is one whose tomb cannot be opened: the login is not refused, and the home is then the one on this machine.",
+                + "and so is one whose tomb cannot be opened: the login is not refused, and the home is then the one on this machine. It waits for 20 seconds at most.",
                 "packaging/tomb/pam.example shows the lines for /etc/pam.d.",
             ],
         };
@@ -59,7 +62,17 @@ internal static class PamCommand
     private static async Task<int> Open(string user, string run, CancellationToken cancel)
     {
         using SecretMemory password = FromPam();
-        return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, cancel);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(LoginLimit);
+        try
+        {
+            return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            Console.Error.WriteLine($"sbox: the tomb of {user} was not open after {LoginLimit.TotalSeconds:0} s; the login goes on without it. Later: sbox tomb open --user {user}");
+            return 1;
+        }
     }
 
     // Still used by another login, or by what a user left running: it stays open, and the timer saves.

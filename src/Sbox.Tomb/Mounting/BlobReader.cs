@@ -38,6 +38,8 @@ public sealed class BlobReader : IDisposable
     private readonly Dictionary<Checksum, PlainBlob> kept = [];
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
+    private readonly ReaderWriterLockSlim use = new();
+    private bool disposed;
     private long held;
 
     /// <summary>A reader of an open tomb of which the index is loaded.</summary>
@@ -77,12 +79,17 @@ public sealed class BlobReader : IDisposable
     /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
     public async ValueTask<Tree> Tree(Checksum id, CancellationToken cancel)
     {
-        BlobLocation place = Find(BlobType.Tree, id);
+        // Whoever gives up waiting does not take the buffer along: the opening goes on, and only it knows when nothing writes there any more.
+        return await OpenTree(Find(BlobType.Tree, id)).WaitAsync(cancel);
+    }
+
+    private async Task<Tree> OpenTree(BlobLocation place)
+    {
         byte[] plain = ArrayPool<byte>.Shared.Rent(place.PlainLength);
         try
         {
-            await Open(place, plain.AsMemory(0, place.PlainLength)).WaitAsync(cancel);
-            return Tomb_Tree(plain.AsSpan(0, place.PlainLength), id);
+            await Open(place, plain.AsMemory(0, place.PlainLength));
+            return Tomb_Tree(plain.AsSpan(0, place.PlainLength), place.Id);
         }
         finally
         {
@@ -116,9 +123,12 @@ public sealed class BlobReader : IDisposable
         });
     }
 
-    /// <inheritdoc/>
+    /// <summary>Lets go of all blobs, once nobody opens one: whoever owns the tomb may dispose of its key after this.</summary>
     public void Dispose()
     {
+        use.EnterWriteLock();
+        disposed = true; // an opening that still waits for its bytes ends with an error
+        use.ExitWriteLock();
         lock (gate)
         {
             foreach (PlainBlob blob in recent.ToList())
@@ -233,6 +243,7 @@ public sealed class BlobReader : IDisposable
             Damage = gone.Message; // the pack is not there: another one may have the blob too
         }
 
+        RefuseWhenDisposed();
         try
         {
             (await tomb.LoadBlob(place.Type, place.Id, default)).CopyTo(into);
@@ -250,8 +261,10 @@ public sealed class BlobReader : IDisposable
     private bool TryOpen(BlobLocation place, ReadOnlySpan<byte> sealedBytes, Span<byte> into)
     {
         byte[] copy = ArrayPool<byte>.Shared.Rent(sealedBytes.Length);
+        use.EnterReadLock();
         try
         {
+            RefuseWhenDisposed();
             sealedBytes.CopyTo(copy);
             tomb.OpenBlob(place, copy.AsSpan(0, sealedBytes.Length), into);
             return true;
@@ -263,8 +276,15 @@ public sealed class BlobReader : IDisposable
         }
         finally
         {
+            use.ExitReadLock();
             ArrayPool<byte>.Shared.Return(copy);
         }
+    }
+
+    private void RefuseWhenDisposed()
+    {
+        if (disposed)
+            throw new LinuxException(Errno.EIO, "read", $"{tomb.Backend.Location}: the tomb is closed");
     }
 
     private BlobLocation Find(BlobType type, Checksum id) => tomb.Index.TryFind(type, id, out BlobLocation place)

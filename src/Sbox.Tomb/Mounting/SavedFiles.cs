@@ -16,6 +16,23 @@ internal sealed class SavedFiles
             files[stat.Inode] = new Saved(stat.Size, stat.ModifiedSeconds, stat.ModifiedNanoseconds, stat.ChangedSeconds, stat.ChangedNanoseconds, content);
     }
 
+    /// <summary>Has some files read again.</summary>
+    public void Forget(IEnumerable<ulong> inodes)
+    {
+        lock (gate)
+        {
+            foreach (ulong inode in inodes)
+                files.Remove(inode);
+        }
+    }
+
+    /// <summary>Has all files read again.</summary>
+    public void Clear()
+    {
+        lock (gate)
+            files.Clear();
+    }
+
     /// <summary>Whether the file is as it was when it was saved.</summary>
     public bool Has(in FileStat stat) => Content(stat) is not null;
 

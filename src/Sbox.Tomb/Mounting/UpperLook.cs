@@ -12,28 +12,31 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="Unsaved">Files with bytes that were not saved since they changed.</param>
 /// <param name="UnsavedBytes">Their bytes.</param>
 /// <param name="Newest">The latest change of any inode, in seconds since 1970.</param>
-internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes, long Unsaved, long UnsavedBytes, double Newest)
+/// <param name="Suspects">Those of the suspected inodes that are in it.</param>
+internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes, long Unsaved, long UnsavedBytes, double Newest, IReadOnlySet<ulong> Suspects)
 {
     /// <summary>Looks at an upper layer.</summary>
     /// <param name="upper">Its top.</param>
     /// <param name="saved">What was saved already.</param>
+    /// <param name="suspects">Inodes of files whose bytes may have changed although no time of theirs did.</param>
     /// <param name="cancel">Ends it.</param>
-    public static UpperLook At(Dir upper, SavedFiles saved, CancellationToken cancel)
+    public static UpperLook At(Dir upper, SavedFiles saved, IReadOnlySet<ulong> suspects, CancellationToken cancel)
     {
-        using var walk = new Walk(saved, cancel);
+        using var walk = new Walk(saved, suspects, cancel);
         FileStat top = upper.Stat();
         walk.Note(".", top);
         walk.Directory(upper);
         return walk.Result();
     }
 
-    private sealed class Walk(SavedFiles saved, CancellationToken cancel) : IDisposable
+    private sealed class Walk(SavedFiles saved, IReadOnlySet<ulong> suspects, CancellationToken cancel) : IDisposable
     {
         private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        private readonly HashSet<ulong> found = [];
         private long entries, bytes, unsaved, unsavedBytes;
         private double newest;
 
-        public UpperLook Result() => new(Checksum.FromBytes(hash.GetHashAndReset()), entries, bytes, unsaved, unsavedBytes, newest);
+        public UpperLook Result() => new(Checksum.FromBytes(hash.GetHashAndReset()), entries, bytes, unsaved, unsavedBytes, newest, found);
 
         public void Dispose() => hash.Dispose();
 
@@ -55,8 +58,10 @@ internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes,
                 }
                 else if (stat.IsRegular)
                 {
+                    if (suspects.Contains(stat.Inode))
+                        found.Add(stat.Inode);
                     bytes += stat.Blocks * 512; // of a file of which only attributes changed there are none
-                    if (stat.Size > 0 && stat.Blocks > 0 && !saved.Has(stat))
+                    if (stat.Size > 0 && stat.Blocks > 0 && (!saved.Has(stat) || suspects.Contains(stat.Inode)))
                     {
                         unsaved++;
                         unsavedBytes += stat.Size;

@@ -8,6 +8,9 @@ namespace Sbox.Tomb.Sessions;
 /// </summary>
 internal sealed class HomeOverlay
 {
+    /// <summary>In the scratch directory, beside <c>base</c>: the id of the session's last save.</summary>
+    public const string SavedFile = "saved";
+
     private const uint Private = 0x1C0; // 0700
     private readonly SessionOptions options;
 
@@ -46,7 +49,11 @@ internal sealed class HomeOverlay
         using Dir scratch = Dir.Open(overlay.Scratch);
         overlay.Recovered = scratch.Exists("upper") && scratch.Exists("base");
         if (!overlay.Recovered)
+        {
             scratch.RemoveAll("upper");
+            scratch.RemoveAll(SavedFile);
+        }
+
         scratch.RemoveAll("work");
         scratch.MakeDirs("upper", Private);
         scratch.MakeDirs("work", Private);
@@ -79,7 +86,7 @@ internal sealed class HomeOverlay
         else
         {
             using Dir scratch = Dir.Open(Scratch);
-            foreach (string name in (string[])["upper", "work", "base"])
+            foreach (string name in (string[])["upper", "work", "base", SavedFile])
                 scratch.RemoveAll(name);
         }
 

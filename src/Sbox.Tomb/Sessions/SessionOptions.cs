@@ -30,8 +30,8 @@ public sealed record SessionOptions
     /// <summary>How often to save by itself; zero for never.</summary>
     public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
 
-    /// <summary>Whether the hooks inside the tomb are followed.</summary>
-    public bool Hooks { get; init; } = true;
+    /// <summary>For whom the hooks inside the tomb are followed; null to leave them alone.</summary>
+    public HookOwner? Hooks { get; init; }
 
     /// <summary>The user who may ask the session, beside root; null for whoever owns the tomb's top.</summary>
     public uint? Owner { get; init; }

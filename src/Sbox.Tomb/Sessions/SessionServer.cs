@@ -30,33 +30,22 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     }
 
     /// <summary>Serves until the tomb is closed or slammed.</summary>
-    /// <param name="cancel">The machine goes down: saves, and closes whoever uses it.</param>
+    /// <param name="cancel">The machine goes down: ends whoever uses the tomb, saves, and closes it.</param>
+    /// <exception cref="Exception">The machine goes down, and the tomb could not be saved: what the save ended with.</exception>
     public async Task Run(CancellationToken cancel)
     {
-        Task saving = SaveNowAndThen();
-        var serving = new List<Task>();
-        using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
+        try
         {
-            while (!over.IsCancellationRequested)
-            {
-                try
-                {
-                    Socket client = await listener!.AcceptAsync(over.Token);
-                    Task served = Task.Run(() => Serve(client), CancellationToken.None);
-                    serving.RemoveAll(static each => each.IsCompleted);
-                    serving.Add(served);
-                }
-                catch (OperationCanceledException)
-                {
-                    break;
-                }
-            }
+            Task saving = SaveNowAndThen();
+            using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
+                await Task.WhenAll(await Accept());
+            await saving;
         }
-
-        await saving;
-        await Task.WhenAll(serving);
-        if (cancel.IsCancellationRequested)
-            await CloseForShutdown();
+        finally
+        {
+            if (cancel.IsCancellationRequested)
+                await session.CloseForShutdown();
+        }
     }
 
     /// <inheritdoc/>
@@ -66,6 +55,32 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
         over.Dispose();
     }
 
+    private async Task<List<Task>> Accept()
+    {
+        var serving = new List<Task>();
+        while (!over.IsCancellationRequested)
+        {
+            try
+            {
+                Socket client = await listener!.AcceptAsync(over.Token);
+                Task served = Task.Run(() => Serve(client), CancellationToken.None);
+                serving.RemoveAll(static each => each.IsCompleted);
+                serving.Add(served);
+            }
+            catch (OperationCanceledException)
+            {
+                break;
+            }
+            catch (SocketException)
+            {
+                await Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None); // no descriptor is left for it: later there is one
+            }
+        }
+
+        return serving;
+    }
+
+    // Whatever a save ends with, the next round tries again: nobody would notice that saving has ended. Status says what it was.
     private async Task SaveNowAndThen()
     {
         while (options.SaveEvery > TimeSpan.Zero && !over.IsCancellationRequested)
@@ -75,30 +90,15 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
                 await Task.Delay(options.SaveEvery, options.Clock, over.Token);
                 await session.Save(over.Token);
             }
-            catch (OperationCanceledException)
+            catch (Exception) when (over.IsCancellationRequested)
             {
                 return;
             }
-            catch (IOException)
+            catch (Exception)
             {
-                continue; // status says so; the next round tries again
+                continue;
             }
         }
-    }
-
-    private async Task CloseForShutdown()
-    {
-        try
-        {
-            await session.Save(CancellationToken.None);
-        }
-        catch (IOException)
-        {
-            await session.DisposeAsync(); // what is not saved stays where it is, for the next opening
-            return;
-        }
-
-        await session.Slam();
     }
 
     private async Task Serve(Socket client)
@@ -156,7 +156,7 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
                 Users(json, used.Users);
             }), false);
         }
-        catch (IOException failed)
+        catch (Exception failed) when (failed is not OperationCanceledException || !over.IsCancellationRequested)
         {
             return (SessionMessage.Line(json =>
             {

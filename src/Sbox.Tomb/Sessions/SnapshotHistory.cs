@@ -28,6 +28,27 @@ public sealed class SnapshotHistory
     /// <summary>The newest head; null for an empty tomb.</summary>
     public Snapshot? Newest => Heads.LastOrDefault();
 
+    /// <summary>
+    /// The newest snapshot of a home: of those of just that path, which came out of each other whatever else was saved into the tomb; where
+    /// there is none, the newest head of the one place that the tomb is of.
+    /// </summary>
+    /// <param name="path">Where the home is: an absolute path.</param>
+    /// <returns>Null for an empty tomb, and where no snapshot is of that path while the heads are of several others: see <see cref="Places"/>.</returns>
+    public Snapshot? NewestOf(string path)
+    {
+        Snapshot[] own = [.. Snapshots.Where(each => PlaceOf(each) == path)];
+        if (own.Length == 0)
+            return Places.Count == 1 ? Newest : null;
+        var before = new HashSet<Checksum>(own.SelectMany(Parents));
+        return own.LastOrDefault(each => !before.Contains(each.Id)) ?? own[^1];
+    }
+
+    /// <summary>What the heads are of: the saved paths of each, joined by commas.</summary>
+    public IReadOnlyList<string> Places => [.. Heads.Select(PlaceOf).Distinct(StringComparer.Ordinal)];
+
+    /// <summary>The newest head that others have parted from; null where nothing has parted.</summary>
+    public Snapshot? NewestParted => Heads.LastOrDefault(head => Diverged(head).Count > 0);
+
     /// <summary>Heads that share an ancestor with a snapshot and are not among its own ancestors or descendants: what another box saved meanwhile.</summary>
     public IReadOnlyList<Snapshot> Diverged(Snapshot from)
     {
@@ -71,6 +92,8 @@ public sealed class SnapshotHistory
 
         return found;
     }
+
+    private static string PlaceOf(Snapshot of) => string.Join(", ", of.Paths.Select(static path => path.Length > 1 ? path.TrimEnd('/') : path));
 
     private static IEnumerable<Checksum> Parents(Snapshot of)
     {

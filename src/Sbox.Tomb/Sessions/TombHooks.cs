@@ -14,13 +14,20 @@ public sealed record BindHook(string From, string To);
 /// <param name="Finding">What went wrong; null when nothing did.</param>
 public sealed record HookReport(string Hook, string? Finding);
 
+/// <summary>Whose a tomb's hooks are: an account of this machine. Nothing of it comes from the tomb, where whoever knows the password writes what they like.</summary>
+/// <param name="Name">The account's name; empty for a number without one.</param>
+/// <param name="Uid">Never 0.</param>
+/// <param name="Gid">Its first group.</param>
+/// <param name="Home">Where binds are seen.</param>
+public sealed record HookOwner(string Name, uint Uid, uint Gid, string Home);
+
 /// <summary>
 /// The hooks of a tomb, as dyne's Tomb has them. <c>bind-hooks</c> at its top has two columns: a path in the tomb, and the path in the
 /// home where it is seen too. <c>exec-hooks</c> is executed, as the tomb's owner, with <c>open</c> or <c>close</c> and the mount point.
 /// </summary>
 /// <remarks>
 /// The owner writes these, and root acts on them: no symbolic link is followed on either side, so that nothing is mounted outside of the
-/// home, and nothing is executed as root.
+/// home, and nothing is executed as root. Who the owner is says whoever opened the tomb; a tomb whose top belongs to another gets nothing done.
 /// </remarks>
 public sealed class TombHooks
 {
@@ -32,26 +39,16 @@ public sealed class TombHooks
 
     private static readonly TimeSpan ExecLimit = TimeSpan.FromSeconds(60);
 
-    private readonly string mountPoint, home, user;
-    private readonly uint uid, gid;
+    private readonly string mountPoint;
+    private readonly HookOwner owner;
     private readonly List<string> bound = [];
 
-    private TombHooks(string mountPoint, uint uid, uint gid)
-    {
-        (this.mountPoint, this.uid, this.gid) = (mountPoint, uid, gid);
-        string[]? account = File.ReadLines("/etc/passwd").Select(static line => line.Split(':'))
-            .FirstOrDefault(fields => fields.Length >= 7 && fields[2] == uid.ToString(CultureInfo.InvariantCulture));
-        (user, home) = account is null ? ("", mountPoint) : (account[0], account[5]);
-    }
+    private TombHooks(string mountPoint, HookOwner owner) => (this.mountPoint, this.owner) = (mountPoint, owner);
 
-    /// <summary>The hooks of a mounted tomb; its owner is whoever owns its top.</summary>
-    public static TombHooks Of(string mountPoint)
-    {
-        using Dir top = Dir.Open(mountPoint);
-        using Dir parent = Dir.Open(Path.GetDirectoryName(mountPoint) ?? "/");
-        FileStat owner = top.Stat();
-        return new TombHooks(mountPoint, owner.Uid, parent.Stat(Path.GetFileName(mountPoint)).Gid);
-    }
+    /// <summary>The hooks of a mounted tomb.</summary>
+    /// <param name="mountPoint">Where it is mounted.</param>
+    /// <param name="owner">Whose they are.</param>
+    public static TombHooks Of(string mountPoint, HookOwner owner) => new(mountPoint, owner);
 
     /// <summary>Where binds are mounted, for as long as they are.</summary>
     public IReadOnlyList<string> Bound => bound;
@@ -88,13 +85,16 @@ public sealed class TombHooks
     }
 
     /// <summary>Binds, then executes.</summary>
-    public IReadOnlyList<HookReport> Open()
+    /// <param name="cancel">Ends the program.</param>
+    public IReadOnlyList<HookReport> Open(CancellationToken cancel = default)
     {
+        if (Refusal() is { } refused)
+            return Binds(mountPoint).Count > 0 || HasExec(mountPoint) ? [new HookReport($"{BindFile}, {ExecFile}", refused)] : [];
         var reports = new List<HookReport>();
         foreach (BindHook hook in Binds(mountPoint))
             reports.Add(new HookReport($"{hook.From} {hook.To}", Attempt(() => bound.Add(Bind(hook)))));
         if (HasExec(mountPoint))
-            reports.Add(new HookReport($"{ExecFile} open", Attempt(() => Execute("open"))));
+            reports.Add(new HookReport($"{ExecFile} open", Attempt(() => Execute("open", cancel))));
         return reports;
     }
 
@@ -103,8 +103,8 @@ public sealed class TombHooks
     public IReadOnlyList<HookReport> Close(bool byForce)
     {
         var reports = new List<HookReport>();
-        if (!byForce && HasExec(mountPoint))
-            reports.Add(new HookReport($"{ExecFile} close", Attempt(() => Execute("close"))));
+        if (!byForce && Refusal() is null && HasExec(mountPoint))
+            reports.Add(new HookReport($"{ExecFile} close", Attempt(() => Execute("close", default))));
         for (int at = bound.Count - 1; at >= 0; at--)
         {
             string place = bound[at];
@@ -121,6 +121,16 @@ public sealed class TombHooks
         }
 
         return reports;
+    }
+
+    // A snapshot may say of its top whatever its writer liked.
+    private string? Refusal()
+    {
+        if (owner.Uid == 0)
+            return "hooks are not followed for root";
+        using Dir top = Dir.Open(mountPoint);
+        uint uid = top.Stat().Uid;
+        return uid == owner.Uid ? null : $"{mountPoint} belongs to user {uid}, and the hooks are followed for user {owner.Uid} alone";
     }
 
     private static string? Attempt(Action hook)
@@ -142,8 +152,14 @@ public sealed class TombHooks
 
     private string Bind(BindHook hook)
     {
+        using (Dir own = Dir.Open(owner.Home))
+        {
+            if (own.Stat().Uid is var uid && uid != owner.Uid)
+                throw new LinuxException(Errno.EACCES, "mount", $"{owner.Home}: it belongs to user {uid}, and the hooks are user {owner.Uid}'s");
+        }
+
         using Dir fromParent = Parent(mountPoint, hook.From, out string fromName);
-        using Dir toParent = Parent(home, hook.To, out string toName);
+        using Dir toParent = Parent(owner.Home, hook.To, out string toName);
         FileStat from = fromParent.Stat(fromName), to = toParent.Stat(toName);
         if (from.IsSymlink || to.IsSymlink || from.IsDirectory != to.IsDirectory || !(from.IsDirectory || from.IsRegular))
             throw new LinuxException(Errno.EINVAL, "mount", $"{fromParent.Of(fromName)} -> {toParent.Of(toName)}: both must be directories, or both files");
@@ -175,15 +191,17 @@ public sealed class TombHooks
 
     private static string Held(SafeFileHandle handle) => $"/proc/self/fd/{(int)handle.DangerousGetHandle()}";
 
-    private void Execute(string word)
+    private void Execute(string word, CancellationToken cancel)
     {
-        using var limit = new CancellationTokenSource(ExecLimit);
-        string number = uid.ToString(CultureInfo.InvariantCulture);
-        List<string> arguments = ["--reuid", number, "--regid", gid.ToString(CultureInfo.InvariantCulture), user.Length > 0 ? "--init-groups" : "--clear-groups", "--no-new-privs", "--", $"{mountPoint}/{ExecFile}", word, mountPoint];
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(ExecLimit);
+        string uid = owner.Uid.ToString(CultureInfo.InvariantCulture), gid = owner.Gid.ToString(CultureInfo.InvariantCulture);
+        List<string> arguments = ["--reuid", uid, "--regid", gid, owner.Name.Length > 0 ? "--init-groups" : "--clear-groups", "--no-new-privs", "--", $"{mountPoint}/{ExecFile}", word, mountPoint];
+        // Its output goes nowhere: a program that it leaves behind would keep a pipe open, and whoever reads that waits as long.
         ChildProcess.Check(
-            new ChildCommand("setpriv", arguments)
+            new ChildCommand("/bin/sh", ["-c", "exec \"$@\" < /dev/null > /dev/null 2>&1", "sh", "setpriv", .. arguments])
             {
-                Title = $"{ExecFile} {word}", WorkingDirectory = "/", Environment = new Dictionary<string, string> { ["HOME"] = home, ["USER"] = user, ["LOGNAME"] = user },
+                Title = $"{ExecFile} {word}", WorkingDirectory = "/", Environment = new Dictionary<string, string> { ["HOME"] = owner.Home, ["USER"] = owner.Name, ["LOGNAME"] = owner.Name },
             },
             cancel: limit.Token);
     }

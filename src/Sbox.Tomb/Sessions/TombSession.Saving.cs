@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using Sbox.Codecs;
 using Sbox.Linux;
 using Sbox.Tomb.Mounting;
@@ -10,6 +11,7 @@ public sealed partial class TombSession
     private const string Empty = "empty";
 
     private readonly SavedFiles saved = new();
+    private readonly MappedFiles mapped;
     private readonly HashSet<Checksum> known = [];
     private IReadOnlyList<string> names = [];
     private Checksum? lowerTree, savedFingerprint;
@@ -24,22 +26,32 @@ public sealed partial class TombSession
     /// <exception cref="TombException">The tomb did not take it. What was written stays where it is.</exception>
     public async Task<SessionSave> Save(CancellationToken cancel)
     {
-        await gate.WaitAsync(cancel);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancel, ending.Token);
+        await Enter(both.Token);
         try
         {
-            SessionSave done = await Task.Run(() => SaveNow(cancel), cancel);
+            return await SaveHeld(both.Token);
+        }
+        finally
+        {
+            await Leave();
+        }
+    }
+
+    // The last save of a home in memory reads all of it: what was mapped, written and unmapped since the save before left no trace.
+    private async Task<SessionSave> SaveHeld(CancellationToken cancel, bool isLast = false)
+    {
+        try
+        {
+            SessionSave done = await Task.Run(() => SaveNow(isLast, cancel), CancellationToken.None); // whoever lets go of the gate knows that nothing runs any more
             saveFailure = null;
             checkedAt = options.Clock.GetUtcNow();
             return done;
         }
-        catch (IOException failed)
+        catch (Exception failed) when (failed is not OperationCanceledException || !cancel.IsCancellationRequested)
         {
             saveFailure = failed.Message;
             throw;
-        }
-        finally
-        {
-            gate.Release();
         }
     }
 
@@ -50,22 +62,27 @@ public sealed partial class TombSession
     private void NoteAsSaved()
     {
         using Dir upper = Dir.Open(overlay.Upper);
-        savedFingerprint = UpperLook.At(upper, saved, CancellationToken.None).Fingerprint;
+        savedFingerprint = UpperLook.At(upper, saved, new HashSet<ulong>(), CancellationToken.None).Fingerprint;
     }
 
-    private async Task<SessionSave> SaveNow(CancellationToken cancel)
+    private async Task<SessionSave> SaveNow(bool isLast, CancellationToken cancel)
     {
         long begun = Stopwatch.GetTimestamp();
         using Dir upper = Dir.Open(overlay.Upper);
         DateTimeOffset now = DateTimeOffset.UtcNow; // the kernel's clock, by which files are stamped
-        UpperLook look = UpperLook.At(upper, saved, cancel);
-        if (look.Fingerprint == savedFingerprint)
+        mapped.Look();
+        UpperLook look = UpperLook.At(upper, saved, mapped.Suspects, cancel);
+        bool readsAll = isLast && options.Scratch is null && look.Bytes > 0;
+        if (look.Fingerprint == savedFingerprint && !mapped.Any && !readsAll)
             return new SessionSave(null, 0, 0, 0, Stopwatch.GetElapsedTime(begun).TotalSeconds, null);
 
+        mapped.Forget(look, saved);
+        if (readsAll)
+            saved.Clear();
         await HoldLock(cancel);
         await using var packs = new PackWriter(tomb, options.Clock, cancel);
-        var merge = new UpperMerge(tomb, packs, saved, lowerTree, LoadTree, device, cancel);
-        Checksum top = Wrap(merge, packs, merge.Merge(upper));
+        var merge = new UpperMerge(tomb, packs, saved, lowerTree, id => LoadTree(id, cancel), device, cancel);
+        Checksum top = Wrap(merge, packs, merge.Merge(upper), cancel);
         await packs.Finish();
         Snapshot? snapshot = null;
         if (Latest is null || top != Latest.Tree)
@@ -73,9 +90,11 @@ public sealed partial class TombSession
             snapshot = await WriteSnapshot(top, cancel);
             known.Add(snapshot.Id);
             Latest = snapshot;
+            NoteAsLatest(snapshot);
             options.OnSaved?.Invoke(snapshot);
         }
 
+        mapped.Saved();
         savedFingerprint = FingerprintOf(look, now);
         double seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
         if (merge.Counts.BytesRead > 1 << 20)
@@ -83,6 +102,12 @@ public sealed partial class TombSession
         return new SessionSave(
             snapshot?.Id.ToString(), merge.Counts.Files, merge.Counts.BytesRead, packs.SealedBytes, seconds,
             snapshot is null ? null : (await Diverged(cancel))?.Id.ToString());
+    }
+
+    private void NoteAsLatest(Snapshot snapshot)
+    {
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        Durable.Replace(scratch, HomeOverlay.SavedFile, Encoding.ASCII.GetBytes(snapshot.Id.ToString()));
     }
 
     // A machine that slept has lost its lock, and others may have pruned since: what the index says is read anew, and nothing is taken for saved that is not.
@@ -122,13 +147,13 @@ public sealed partial class TombSession
     }
 
     // The merged home goes where it was in the snapshot, below its parents, which stay as they are; the first one where it is seen.
-    private Checksum Wrap(UpperMerge merge, PackWriter packs, Checksum home)
+    private Checksum Wrap(UpperMerge merge, PackWriter packs, Checksum home, CancellationToken cancel)
     {
         if (names.Count == 0)
             return home;
         using Dir scratch = Dir.Open(overlay.Scratch);
         Node top = merge.Describe(scratch, "upper", scratch.Stat("upper")) with { Name = names[^1] };
-        IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents();
+        IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents(cancel);
         Checksum below = home;
         for (int depth = names.Count - 1; depth >= 0; depth--)
         {
@@ -143,13 +168,13 @@ public sealed partial class TombSession
         return below;
     }
 
-    private List<Tree> Parents()
+    private List<Tree> Parents(CancellationToken cancel)
     {
         var parents = new List<Tree>();
         Checksum at = Opened!.Tree;
         foreach (string name in names)
         {
-            parents.Add(LoadTree(at));
+            parents.Add(LoadTree(at, cancel));
             at = parents[^1].Find(name)!.Subtree!.Value;
         }
 
@@ -174,7 +199,7 @@ public sealed partial class TombSession
         return parents;
     }
 
-    private Tree LoadTree(Checksum id) => blobs.Tree(id, CancellationToken.None).AsTask().GetAwaiter().GetResult();
+    private Tree LoadTree(Checksum id, CancellationToken cancel) => blobs.Tree(id, cancel).AsTask().GetAwaiter().GetResult();
 
     // Another box may have saved meanwhile. Both snapshots are kept; whoever opens next is told.
     private async Task<Snapshot?> Diverged(CancellationToken cancel)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using Sbox.Codecs;
@@ -12,13 +11,10 @@ namespace Sbox.Tomb.Sessions;
 /// </summary>
 public sealed partial class TombSession : IAsyncDisposable
 {
-    private static readonly TimeSpan PatienceOfSlam = TimeSpan.FromMilliseconds(350);
-
     private readonly TombRepository tomb;
     private readonly SessionOptions options;
     private readonly HomeOverlay overlay;
     private readonly BlobReader blobs;
-    private readonly SemaphoreSlim gate = new(1);
     private readonly ulong device = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) >> 2;
     private TombLock? tombLock;
     private FuseMount? lower;
@@ -28,6 +24,7 @@ public sealed partial class TombSession : IAsyncDisposable
     private TombSession(TombRepository tomb, SessionOptions options, HomeOverlay overlay)
     {
         (this.tomb, this.options, this.overlay) = (tomb, options, overlay);
+        mapped = new MappedFiles(overlay.Upper, options.MountPoint);
         blobs = new BlobReader(tomb, new BlobReaderOptions { Clock = options.Clock });
     }
 
@@ -77,133 +74,20 @@ public sealed partial class TombSession : IAsyncDisposable
     public SessionStatus Status(CancellationToken cancel)
     {
         using Dir upper = Dir.Open(overlay.Upper);
-        UpperLook look = UpperLook.At(upper, saved, cancel);
+        var maps = new MappedFiles(overlay.Upper, options.MountPoint);
+        maps.Look();
+        UpperLook look = UpperLook.At(upper, saved, maps.Suspects, cancel);
         BlobStatistics fetched = blobs.Statistics;
         return new SessionStatus
         {
             Name = options.Name, MountPoint = options.MountPoint, Location = tomb.Backend.Location, Opened = Opened?.Id.ToString(),
             Saved = Latest is { } latest && latest.Id != Opened?.Id ? latest.Id.ToString() : null, SavedAt = checkedAt ?? Latest?.Time.ToDateTimeOffset(),
-            UnsavedFiles = look.Unsaved, UnsavedBytes = look.UnsavedBytes, Changed = look.Fingerprint != savedFingerprint,
+            UnsavedFiles = look.Unsaved, UnsavedBytes = look.UnsavedBytes, Changed = look.Fingerprint != savedFingerprint || maps.Any || mapped.Any,
             Expected = bytesPerSecond > 0 ? TimeSpan.FromSeconds((look.UnsavedBytes / bytesPerSecond) + 0.5) : null,
             UpperBytes = look.Bytes, UpperPlace = options.Scratch ?? "memory", Requests = fetched.Requests, Fetched = fetched.BytesFetched,
             OfflineSince = fetched.GoneSince, SaveFailure = saveFailure, Damage = blobs.Damage,
         };
     }
-
-    /// <summary>Saves, and takes everything away. While somebody uses the tomb nothing is done.</summary>
-    /// <exception cref="TombInUseException">It is in use; it stays open.</exception>
-    /// <exception cref="TombException">It could not be saved; it stays open, and nothing is lost.</exception>
-    public async Task<SessionSave> Close(CancellationToken cancel)
-    {
-        RefuseWhileUsed();
-        SessionSave done = await Save(cancel);
-        if (hooks is not null)
-        {
-            hooks.Close(byForce: false);
-            if (hooks.Bound.Count > 0)
-                throw Reopened();
-        }
-
-        try
-        {
-            Mounts.Unmount(options.MountPoint);
-        }
-        catch (LinuxException busy) when (busy.Errno == Errno.EBUSY)
-        {
-            throw Reopened();
-        }
-
-        mounted = false;
-        try
-        {
-            SessionSave late = await Save(cancel); // what was written between the save and the unmounting
-            done = late.Snapshot is null ? done : late;
-        }
-        catch
-        {
-            overlay.MountAt(options.MountPoint);
-            mounted = true;
-            throw;
-        }
-
-        overlay.Remove(Take(lower));
-        lower = null;
-        await DisposeAsync();
-        return done;
-    }
-
-    /// <summary>
-    /// Takes the tomb away at once, whoever uses it: they are told to end (SIGTERM, SIGHUP), killed, and the keys are wiped; two seconds
-    /// at most. What was not saved is lost unless it is in a scratch directory, where the next opening finds it.
-    /// </summary>
-    /// <returns>Whom it ended.</returns>
-    public async Task<IReadOnlyList<MountUser>> Slam()
-    {
-        var ended = new List<MountUser>();
-        foreach (int signal in (int[])[Signals.Terminate, Signals.HangUp, Signals.Kill])
-        {
-            IReadOnlyList<MountUser> users = MountUsers.Of(Places());
-            if (users.Count == 0)
-                break;
-            foreach (MountUser user in users.Where(user => Signals.TrySend(user.Process, signal) && ended.TrueForAll(known => known.Process != user.Process)))
-                ended.Add(user);
-            long since = Stopwatch.GetTimestamp();
-            while (Stopwatch.GetElapsedTime(since) < PatienceOfSlam && users.Any(static user => Directory.Exists($"/proc/{user.Process}")))
-                await Task.Delay(20);
-        }
-
-        hooks?.Close(byForce: true);
-        if (mounted)
-            Mounts.Detach(options.MountPoint);
-        mounted = false;
-        FuseMount? taken = lower;
-        lower = null;
-        if (options.Scratch is null)
-            overlay.Remove(() => taken?.Dispose());
-        else
-            taken?.Dispose();
-        await DisposeAsync();
-        return ended;
-    }
-
-    /// <summary>Lets go of everything but what was not saved: the next opening finds it. <see cref="Close"/> is the way to end.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        if (mounted)
-        {
-            hooks?.Close(byForce: true);
-            Mounts.Detach(options.MountPoint);
-        }
-
-        mounted = false;
-        lower?.Dispose();
-        lower = null;
-        blobs.Dispose();
-        if (tombLock is { } held)
-        {
-            tombLock = null;
-            await held.DisposeAsync();
-        }
-
-        await tomb.DisposeAsync();
-        await tomb.Backend.DisposeAsync();
-    }
-
-    private static Action Take(FuseMount? mount) => () =>
-    {
-        try
-        {
-            mount?.Unmount();
-        }
-        catch (LinuxException refused) when (refused.Errno is Errno.EBUSY or Errno.EINVAL)
-        {
-            Debug.Assert(mount is not null);
-        }
-        finally
-        {
-            mount?.Dispose();
-        }
-    };
 
     private async Task Start(CancellationToken cancel)
     {
@@ -211,7 +95,8 @@ public sealed partial class TombSession : IAsyncDisposable
         Task loading = tomb.LoadIndex(cancel);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
         await loading;
-        Opened = Latest = Choose(snapshots);
+        Opened = Choose(snapshots);
+        Latest = LastSaved(snapshots) ?? Opened;
         known.UnionWith(snapshots.Select(static each => each.Id));
         Node? root = await FindRoot(cancel);
         if (root is null)
@@ -222,10 +107,11 @@ public sealed partial class TombSession : IAsyncDisposable
         mounted = true;
         if (!overlay.Recovered)
             NoteAsSaved();
-        if (options.Hooks)
+        if (options.Hooks is { } owner)
         {
-            hooks = TombHooks.Of(options.MountPoint);
-            HookReports = hooks.Open();
+            hooks = TombHooks.Of(options.MountPoint, owner);
+            HookReports = hooks.Open(cancel);
+            cancel.ThrowIfCancellationRequested();
         }
     }
 
@@ -241,9 +127,24 @@ public sealed partial class TombSession : IAsyncDisposable
         }
 
         if (options.Snapshot is not { } wanted || wanted == "latest")
-            return new SnapshotHistory(snapshots).Newest;
+        {
+            var history = new SnapshotHistory(snapshots);
+            return history.NewestOf(options.MountPoint) ?? (snapshots.Count == 0 ? null : throw new SnapshotNotFoundException(
+                tomb.Backend.Location, "latest", $"none is of {options.MountPoint}, and which of the others is meant is not clear: they are of {string.Join(" and ", history.Places)}"));
+        }
+
         Snapshot[] found = [.. snapshots.Where(each => each.Id.ToString().StartsWith(wanted, StringComparison.Ordinal))];
         return found.Length == 1 ? found[0] : throw new SnapshotNotFoundException(tomb.Backend.Location, wanted, found.Length == 0 ? "there is none" : $"{found.Length} begin so");
+    }
+
+    // What a killed session had saved itself: the next save comes out of that, and not a second time out of the one that it had open.
+    private Snapshot? LastSaved(IReadOnlyList<Snapshot> snapshots)
+    {
+        using Dir scratch = Dir.Open(overlay.Scratch);
+        if (!overlay.Recovered || !scratch.Exists(HomeOverlay.SavedFile))
+            return null;
+        string id = Encoding.ASCII.GetString(scratch.ReadAll(HomeOverlay.SavedFile)).Trim();
+        return snapshots.FirstOrDefault(each => each.Id.ToString() == id);
     }
 
     // restic keeps the saved path with all its parents, or the home at the very top when it was saved as ".".
@@ -299,20 +200,4 @@ public sealed partial class TombSession : IAsyncDisposable
             Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Empty));
         }
     }
-
-    private void RefuseWhileUsed()
-    {
-        IReadOnlyList<MountUser> users = MountUsers.Of(Places());
-        if (users.Count > 0)
-            throw new TombInUseException(options.MountPoint, users);
-    }
-
-    private TombInUseException Reopened()
-    {
-        if (hooks is not null)
-            HookReports = hooks.Open();
-        return new TombInUseException(options.MountPoint, MountUsers.Of(Places()));
-    }
-
-    private string[] Places() => [options.MountPoint, .. hooks?.Bound ?? []];
 }

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json;
 using Sbox.Linux;
 
@@ -53,6 +55,37 @@ public sealed class SessionCommandTests
         Assert.Contains("wrong password", Sbox(place, 1, $"--tomb {place.TombPath} --password-file {place["wrong"]} open --at {place["at"]}"), StringComparison.Ordinal);
         Assert.DoesNotContain(MountTable.Read(), mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal));
         Assert.False(Directory.Exists(place["run"]));
+    }
+
+    [Fact]
+    public void A_login_does_not_wait_for_a_remote_that_never_answers()
+    {
+        using var place = new Place();
+        using var silent = new TcpListener(IPAddress.Loopback, 0);
+        silent.Start(); // it takes connections, and says nothing
+        string script = $"""
+            mount -t tmpfs none {place["etc"]} && mkdir {place["etc"]}/upper {place["etc"]}/work && mount -t overlay none -o lowerdir=/etc,upperdir={place["etc"]}/upper,workdir={place["etc"]}/work /etc
+            mkdir -p /etc/sbox; printf '[daemon]\ntomb = "rest:http://127.0.0.1:{((IPEndPoint)silent.LocalEndpoint).Port}/"\n' > /etc/sbox/tomb.toml
+            printf secret | PAM_USER=daemon PAM_TYPE=auth dotnet {Path.Combine(AppContext.BaseDirectory, "sbox.dll")} tomb pam --run-directory {place["run"]} 2>&1; echo "exit status $?"
+            """;
+        File.WriteAllText(place["script"], script);
+        Directory.CreateDirectory(place["etc"]);
+        IReadOnlyList<string> said = Listing.Sh(place.Path, $"unshare --mount sh {place["script"]}");
+        Assert.Equal("exit status 1", said[^1]);
+        Assert.Contains("the tomb of daemon was not open after 20 s; the login goes on without it", said[^2], StringComparison.Ordinal);
+        Assert.DoesNotContain(Directory.GetDirectories("/proc").Select(CommandLine), words => words.Contains(place["run"], StringComparison.Ordinal)); // nothing mounts it later
+    }
+
+    private static string CommandLine(string process)
+    {
+        try
+        {
+            return File.ReadAllText($"{process}/cmdline");
+        }
+        catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }
     }
 
     private static string Sbox(Place place, int expected, string words)

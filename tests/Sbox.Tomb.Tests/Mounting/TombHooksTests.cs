@@ -16,9 +16,10 @@ public sealed class TombHooksTests
         using var place = new Place();
         place.Restic("init");
         // No account has this number: its home is the tomb itself.
+        var owner = new HookOwner("", 54321, 54321, place["mounted"]);
         Directory.CreateDirectory(place["mounted"]);
         Listing.Sh(place.Path, "chmod 755 .; chown 54321:54321 mounted");
-        await using (OpenTomb first = await OpenTomb.Of(place))
+        await using (OpenTomb first = await OpenTomb.Of(place, options => options with { Hooks = owner }))
         {
             Assert.Empty(first.Sh("""
                 set -e
@@ -30,7 +31,7 @@ public sealed class TombHooksTests
             await first.Close();
         }
 
-        await using OpenTomb open = await OpenTomb.Of(place);
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Hooks = owner });
         Assert.Equal(["letter", "one"], open.Sh("cat Mail/1 .config/other"));
         Assert.Equal([$"close {open.Path} 54321 {open.Path}", $"open {open.Path} 54321 {open.Path}"], open.Sh("cat said")); // the closing's own words were saved too
         Assert.Equal(
@@ -39,7 +40,90 @@ public sealed class TombHooksTests
         Assert.DoesNotContain(MountTable.Read(), static mount => mount.MountPoint.StartsWith("/etc", StringComparison.Ordinal));
         await open.Close();
         Assert.DoesNotContain(MountTable.Read(), mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal));
-        await using OpenTomb later = await OpenTomb.Of(place, static options => options with { Hooks = false });
+        await using OpenTomb later = await OpenTomb.Of(place);
         Assert.Equal($"close {open.Path} 54321 {open.Path}", later.Sh("cat said")[^1]);
+    }
+
+    [Theory]
+    [InlineData(0u, 54321u, "belongs to user 0")] // a snapshot that says its top is root's
+    [InlineData(54322u, 54321u, "belongs to user 54322")] // or another user's
+    [InlineData(0u, 0u, "not followed for root")]
+    public async Task What_the_tomb_says_of_its_owner_lets_nobody_become_another_user(uint top, uint opener, string finding)
+    {
+        using var place = new Place();
+        place.Restic("init");
+        Directory.CreateDirectory(place["mounted"]);
+        Directory.CreateDirectory(place["root home"]);
+        File.WriteAllText(place["root home/keys"], "root's\n");
+        Listing.Sh(place.Path, "chmod 755 .");
+        await using (OpenTomb first = await OpenTomb.Of(place))
+        {
+            Assert.Empty(first.Sh($"""
+                set -e
+                echo forged > file; echo 'file keys' > bind-hooks; chmod 777 .
+                printf '#!/bin/sh\nid -u >> {place["ran"]}\n' > exec-hooks; chmod 755 exec-hooks
+                chown -hR {top}:{top} .
+                """));
+            await first.Close();
+        }
+
+        await using (OpenTomb open = await OpenTomb.Of(place, options => options with { Hooks = new HookOwner("", opener, opener, place["root home"]) }))
+        {
+            HookReport report = Assert.Single(open.Session.HookReports);
+            Assert.Contains(finding, report.Finding, StringComparison.Ordinal);
+            Assert.Equal("root's\n", File.ReadAllText(place["root home/keys"]));
+            await open.Close();
+        }
+
+        Assert.False(File.Exists(place["ran"]));
+        await using OpenTomb unnamed = await OpenTomb.Of(place); // nobody is named: they are left alone
+        Assert.Empty(unnamed.Session.HookReports);
+        Assert.False(File.Exists(place["ran"]));
+    }
+
+    [Fact]
+    public async Task Nothing_is_bound_into_a_home_that_is_not_the_hooks_owners()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        Directory.CreateDirectory(place["mounted"]);
+        Directory.CreateDirectory(place["root home"]);
+        File.WriteAllText(place["root home/keys"], "root's\n");
+        Listing.Sh(place.Path, "chown 54321:54321 mounted");
+        await using (OpenTomb first = await OpenTomb.Of(place))
+        {
+            Assert.Empty(first.Sh("echo forged > file; echo 'file keys' > bind-hooks; chown -hR 54321:54321 ."));
+            await first.Close();
+        }
+
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Hooks = new HookOwner("", 54321, 54321, place["root home"]) });
+        Assert.Contains("belongs to user 0", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
+        Assert.Equal("root's\n", File.ReadAllText(place["root home/keys"]));
+    }
+
+    [Fact]
+    public async Task A_program_that_leaves_another_behind_holds_nothing_up()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        Directory.CreateDirectory(place["mounted"]);
+        Listing.Sh(place.Path, "chmod 755 .; chown 54321:54321 mounted");
+        var owner = new HookOwner("", 54321, 54321, place["mounted"]);
+        await using (OpenTomb first = await OpenTomb.Of(place))
+        {
+            // It writes to what it was started with; it works elsewhere, so that nobody uses the tomb.
+            Assert.Empty(first.Sh("""
+                printf '#!/bin/sh\ncd /; [ "$1" = open ] || exit 0; (exec sleep 300) &\necho $! > "$2/left"\necho said; exit 3\n' > exec-hooks; chmod 755 exec-hooks
+                chown -hR 54321:54321 .
+                """));
+            await first.Close();
+        }
+
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Hooks = owner });
+        int left = int.Parse(open.Sh("cat left")[0], System.Globalization.CultureInfo.InvariantCulture);
+        Assert.True(Directory.Exists($"/proc/{left}")); // it still runs, and the tomb is open
+        Assert.Contains("ended with 3", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
+        Assert.True(Signals.TrySend(left, Signals.Kill));
+        await open.Close();
     }
 }

@@ -173,6 +173,107 @@ public sealed class TombSessionTests
     }
 
     [Fact]
+    public async Task A_slam_cuts_a_running_save_short_and_wipes_the_keys_only_then()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        var backend = new UnsteadyBackend(place.Backend());
+        await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
+        open.Sh("head -c 3000000 /dev/urandom > random");
+        int before = backend.Loads;
+        backend.Silent = true; // whoever asks waits for ever
+        Task<SessionSave> save = open.Save();
+        Assert.True(SpinWait.SpinUntil(() => backend.Loads > before, TimeSpan.FromSeconds(60)));
+        Assert.Empty(await open.Session.Slam());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => save.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken));
+        Assert.Null(MountTable.At(open.Path));
+        await Assert.ThrowsAsync<TombNotOpenException>(open.Save);
+    }
+
+    [Fact]
+    public async Task A_save_that_runs_beside_the_closing_never_writes_a_snapshot_of_what_is_being_taken_away()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Scratch = place["scratch"] });
+        open.Sh("mkdir -p work/a work/b; for i in $(seq 3000); do echo $i > work/a/$i; : > work/b/$i; done; sleep 0.2");
+        string seen = Listing.Of(open.Path);
+        Task saving = Task.Run(async () =>
+        {
+            while (true)
+            {
+                try
+                {
+                    await open.Save();
+                }
+                catch (IOException)
+                {
+                    return; // it is closed
+                }
+            }
+        }, TestContext.Current.CancellationToken);
+        await open.Close();
+        await saving;
+        Assert.Equal(seen, OpenTomb.Restored(place, place["home"]));
+        Assert.Empty(Directory.GetFileSystemEntries(place["scratch"]));
+    }
+
+    // Each line that it is given goes through the mapping of a file.
+    private const string Mapper = """
+        import mmap, sys
+        with open("mapped", "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+            for line in sys.stdin:
+                view[0:5] = line.strip().encode()
+                print("done", flush=True)
+        """;
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_a_program_writes_through_a_mapping_is_saved_though_no_time_tells_of_it(bool onDisk)
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Scratch = onDisk ? place["scratch"] : null });
+        open.Sh("head -c 8192 /dev/zero > mapped; sleep 0.2");
+        using Process mapper = Process.Start(new ProcessStartInfo("python3", ["-c", Mapper]) { WorkingDirectory = open.Path, RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        void Through(string word)
+        {
+            mapper.StandardInput.WriteLine(word);
+            mapper.StandardInput.Flush();
+            Assert.Equal("done", mapper.StandardOutput.ReadLine());
+        }
+
+        Through("first");
+        await open.Save();
+        Through("again");
+        Assert.True(open.Session.Status(default).Changed);
+        SessionSave second = await open.Save();
+        Assert.Equal(1, second.Files); // that one alone
+        Assert.Equal("again", place.Restic("dump", "latest", $"{place["home"]}/mapped")[..5]);
+        Through("third"); // and then it is unmapped
+        mapper.StandardInput.Close();
+        await mapper.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.True(open.Session.Status(default).Changed);
+        await open.Save();
+        Assert.Equal("third", place.Restic("dump", "latest", $"{place["home"]}/mapped")[..5]);
+        for (int saves = 0; saves < 5 && open.Session.Status(default).Changed; saves++) // a disk's times may follow late
+        {
+            await Task.Delay(200, TestContext.Current.CancellationToken);
+            await open.Save();
+        }
+
+        Assert.False(open.Session.Status(default).Changed);
+        Listing.Sh(open.Path, $"echo fifth | python3 -c '{Mapper}'"); // mapped and unmapped between two saves
+        await open.Close();
+        Assert.Equal("fifth", place.Restic("dump", "latest", $"{place["home"]}/mapped")[..5]);
+    }
+
+    [Fact]
     public async Task What_a_dead_session_had_not_saved_is_found_by_the_next()
     {
         using var place = new Place();
@@ -190,6 +291,59 @@ public sealed class TombSessionTests
         Assert.Equal(seen, Listing.Of(open.Path));
         Assert.NotNull((await open.Close()).Snapshot);
         Assert.Equal(seen, OpenTomb.Restored(place, place["home"]));
+    }
+
+    [Fact]
+    public async Task A_dead_sessions_own_saves_are_no_other_boxs()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        SessionSave first;
+        TombSession dead = (await OpenTomb.Of(place)).Session;
+        Listing.Sh(place["mounted"], "echo one > one; rm text; sleep 0.2");
+        first = await dead.Save(TestContext.Current.CancellationToken);
+        Listing.Sh(place["mounted"], "rm one; echo two > two");
+        await dead.DisposeAsync();
+
+        await using OpenTomb open = await OpenTomb.Of(place);
+        Assert.True(open.Session.Recovered);
+        Assert.Equal(first.Snapshot, open.Session.Latest!.Id.ToString());
+        Assert.Null((await open.Close()).Conflict);
+        Assert.Equal(first.Snapshot, open.Session.Latest.Parent.ToString());
+        await using TombRepository tomb = await place.Open();
+        Assert.Null(new SnapshotHistory(await tomb.Snapshots(TestContext.Current.CancellationToken)).NewestParted);
+    }
+
+    [Fact]
+    public async Task Whatever_else_is_saved_into_the_tomb_the_newest_snapshot_of_the_home_is_opened()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        await using (OpenTomb first = await OpenTomb.Of(place))
+        {
+            first.Sh("echo mine > mine");
+            await first.Close();
+        }
+
+        place.Restic("backup", place["home"]); // newer, and of another place
+        await using (OpenTomb open = await OpenTomb.Of(place))
+        {
+            Assert.Equal(["./mine"], open.Sh("find . -type f"));
+            open.Sh("echo more > more");
+            await open.Close();
+        }
+
+        place.Restic("backup", place["home"]);
+        await using (OpenTomb open = await OpenTomb.Of(place))
+            Assert.Equal(["./mine", "./more"], open.Sh("find . -type f | sort"));
+
+        Directory.CreateDirectory(place["elsewhere"]);
+        SnapshotNotFoundException unclear = await Assert.ThrowsAsync<SnapshotNotFoundException>(() => OpenTomb.Of(place, options => options with { MountPoint = place["elsewhere"] }));
+        Assert.Contains(place["home"], unclear.Message, StringComparison.Ordinal);
+        Assert.Null(MountTable.At(place["elsewhere"]));
     }
 
     [Fact]

@@ -7,6 +7,9 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
 
     public TimeSpan Delay { get; set; }
 
+    /// <summary>What it answers with, where that is no exception of ours.</summary>
+    public Exception? Strange { get; set; }
+
     public volatile bool Gone;
 
     public volatile bool Silent;
@@ -70,6 +73,8 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
         Interlocked.Increment(ref loads);
         if (Silent)
             await Task.Delay(Timeout.Infinite, cancel);
+        if (Strange is { } strange)
+            throw strange;
         if (Gone)
             throw new BackendException(Location, "connection refused", isTransient: true);
         if (Delay > TimeSpan.Zero)

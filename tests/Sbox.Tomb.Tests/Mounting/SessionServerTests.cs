@@ -1,0 +1,79 @@
+using System.Diagnostics;
+using Sbox.Linux;
+using Sbox.Tomb.Sessions;
+
+namespace Sbox.Tomb.Tests.Mounting;
+
+/// <summary>An open tomb as its process serves it.</summary>
+public sealed class SessionServerTests
+{
+    [Fact]
+    public async Task Whatever_a_save_ends_with_the_next_one_is_tried_and_status_says_what_it_was()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        var backend = new UnsteadyBackend(place.Backend());
+        SessionOptions? used = null;
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SaveEvery = TimeSpan.FromMilliseconds(200) }, backend);
+        using var stop = new CancellationTokenSource();
+        using var server = new SessionServer(open.Session, used!);
+        server.Listen();
+        open.Sh("echo one > one");
+        backend.Strange = new FormatException("a portal's page is no listing");
+        Task serving = server.Run(stop.Token);
+        Assert.True(SpinWait.SpinUntil(() => open.Session.Status(default).SaveFailure is not null, TimeSpan.FromSeconds(60)));
+        Assert.Contains("a portal's page", open.Session.Status(default).SaveFailure, StringComparison.Ordinal);
+        TombException told = await Assert.ThrowsAnyAsync<TombException>(() => new SessionClient(place["run"]).Save("home", TestContext.Current.CancellationToken));
+        Assert.Contains("a portal's page", told.Message, StringComparison.Ordinal);
+        backend.Strange = null;
+        Assert.True(SpinWait.SpinUntil(() => open.Session.Latest is not null, TimeSpan.FromSeconds(60)));
+        await stop.CancelAsync();
+        await serving;
+    }
+
+    [Fact]
+    public async Task When_the_machine_goes_down_programs_end_first_and_what_they_write_last_is_saved()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        SessionOptions? used = null;
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SaveEvery = TimeSpan.Zero });
+        using var stop = new CancellationTokenSource();
+        using var server = new SessionServer(open.Session, used!);
+        server.Listen();
+        Task serving = server.Run(stop.Token);
+        using Process editor = Process.Start(new ProcessStartInfo("bash", ["-c", "trap 'echo last words > words; exit' TERM; : > ready; while :; do sleep 0.1; done"]) { WorkingDirectory = open.Path })!;
+        Assert.True(SpinWait.SpinUntil(() => File.Exists($"{open.Path}/ready"), TimeSpan.FromSeconds(60)));
+        await stop.CancelAsync();
+        await serving;
+        Assert.True(editor.WaitForExit(TimeSpan.FromSeconds(60)));
+        Assert.Equal("last words\n", place.Restic("dump", "latest", $"{open.Path}/words"));
+        Assert.DoesNotContain(MountTable.Read(), mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task When_the_machine_goes_down_and_nothing_can_be_saved_it_says_so_and_the_next_opening_finds_it()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        SessionOptions? used = null;
+        var backend = new UnsteadyBackend(place.Backend());
+        SessionOptions Change(SessionOptions options) => used = options with { SaveEvery = TimeSpan.FromMilliseconds(100), Scratch = place["scratch"] };
+        await using (OpenTomb open = await OpenTomb.Of(place, Change, backend))
+        {
+            using var stop = new CancellationTokenSource();
+            using var server = new SessionServer(open.Session, used!);
+            server.Listen();
+            open.Sh("echo one > one");
+            backend.Strange = new FormatException("a portal's page is no listing");
+            Task serving = server.Run(stop.Token);
+            Assert.True(SpinWait.SpinUntil(() => open.Session.Status(default).SaveFailure is not null, TimeSpan.FromSeconds(60)));
+            await stop.CancelAsync();
+            await Assert.ThrowsAsync<FormatException>(() => serving);
+            Assert.Null(MountTable.At(open.Path));
+        }
+
+        await using OpenTomb again = await OpenTomb.Of(place, Change);
+        Assert.Equal(["one"], again.Sh("cat one"));
+    }
+}
