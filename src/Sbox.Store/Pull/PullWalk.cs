@@ -13,8 +13,13 @@ internal sealed class PullWalk(
     private readonly HashSet<ObjectName> seen = [];
 
     /// <summary>Walks a commit and its parents.</summary>
+    /// <param name="tip">The commit.</param>
+    /// <param name="depth">How many parents; -1 for all.</param>
+    /// <param name="metadataOnly">Whether trees are left out.</param>
+    /// <param name="take">Gives a commit's bytes, once it has seen that they may be kept: these very bytes are.</param>
+    /// <param name="cancel">Looked at between trees.</param>
     /// <returns>The commits that will be whole once all files are there.</returns>
-    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Action<Checksum> copyDetached, CancellationToken cancel)
+    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Func<Checksum, byte[]> take, CancellationToken cancel)
     {
         var walked = new List<Checksum>();
         Repository target = transaction.Repository;
@@ -27,10 +32,12 @@ internal sealed class PullWalk(
                 break;
             // In the repository and not marked: all of it is there. Only staged says nothing of its tree.
             bool whole = target.Has(name) && !target.IsPartial(commit);
-            copyDetached(commit);
+            byte[] bytes = take(commit);
             if (!whole)
                 target.MarkPartial(commit);
-            Commit parsed = Parse(name, Load(name, commit), Commit.Parse);
+            Commit parsed = Parse(name, bytes, Commit.Parse);
+            if (!transaction.Has(name))
+                transaction.WriteMetadata(ObjectType.Commit, bytes);
             if (!whole && !metadataOnly && seen.Add(name))
             {
                 Load(new ObjectName(parsed.RootMeta, ObjectType.DirMeta), commit);

@@ -80,6 +80,10 @@ public sealed class Transaction : IDisposable
         return Staging.Dir.TryReadAll(path) ?? Repository.Objects.Dir.TryReadAll(path);
     }
 
+    /// <summary>What lies beside a commit, as staged or as it is in the repository; null where nothing does, or nothing that can be read.</summary>
+    internal VariantDictionary? TryLoadDetached(Checksum commit) =>
+        TryLoadMetadata(new ObjectName(commit, ObjectType.CommitMeta)) is { } bytes ? RemoteTrust.ParseOrEmpty(bytes) : null;
+
     /// <summary>Adds what lies beside a commit, in place of what did.</summary>
     public void WriteDetachedMetadata(Checksum commit, VariantDictionary metadata)
     {
