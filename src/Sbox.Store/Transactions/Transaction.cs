@@ -7,7 +7,7 @@ namespace Sbox.Store;
 
 /// <summary>
 /// Objects and refs that appear together: staged below <c>tmp/</c>, synced, then renamed into place, refs last. Disposing without
-/// <see cref="Commit"/> forgets refs; staged objects stay for the next transaction of this boot, as libostree's do.
+/// <see cref="Commit"/> forgets refs; staged objects stay for the next transaction of this boot, as libostree's do, unless a sync of them failed.
 /// Objects may be added from several threads at once.
 /// </summary>
 public sealed class Transaction : IDisposable
@@ -30,7 +30,7 @@ public sealed class Transaction : IDisposable
         {
             writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
             Staging = Staging.Take(repository.Dir);
-            writeOut = repository.Settings.Fsync ? new EarlySync(Staging.Dir) : null;
+            writeOut = repository.Settings.Fsync ? new EarlySync(() => Durable.SyncFileSystem(Staging.Dir), Staging.Distrust) : null;
         }
         catch
         {
@@ -114,7 +114,7 @@ public sealed class Transaction : IDisposable
         ObjectDisposedException.ThrowIf(ended, this);
         if (Repository.Settings.FsVerity != Wish.No && Repository.Mode != RepositoryMode.Archive)
             Publication.EnableVerity(Staging.Dir, Repository.Settings.FsVerity == Wish.Required);
-        writeOut?.Finish();
+        Sync();
         Publication.Publish(Staging.Dir, Repository.Objects.Dir, Repository.Settings.Fsync);
         Staging.Remove();
         Staging.Clear(Repository.Dir, Repository.Settings.TmpExpiry, TimeProvider.System.GetUtcNow());
@@ -198,6 +198,21 @@ public sealed class Transaction : IDisposable
         using SafeFileHandle file = Staging.CreateReadable();
         Linux.Files.WriteAt(file, bytes, 0, Staging.Dir.Path);
         CountMetadata(name, Staging.Link(file, name.LoosePath(Repository.Mode)));
+    }
+
+    private void Sync()
+    {
+        try
+        {
+            writeOut?.Finish();
+            if (Repository.Settings.Fsync)
+                Publication.Sync(Staging.Dir);
+        }
+        catch (LinuxException)
+        {
+            Staging.Distrust();
+            throw;
+        }
     }
 
     private void End()
