@@ -62,7 +62,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         if (header.Version > DeltaSuperblock.PartVersion)
             throw new DeltaException(source, $"Delta part has too new version {header.Version}");
         long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
-        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source);
+        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction);
         try
         {
             using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source), static _ => { }, cancel);
@@ -91,7 +91,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         transaction.UseWriter(writer => writer.Write(header, content, recipe.Name.Checksum, recipe.Size, source));
     }
 
-    private RandomContent Open(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir);
+    private RandomContent Open(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir, transaction);
 
     private void AddMetadata(DeltaPart part, DeltaRecipe recipe, string source)
     {
