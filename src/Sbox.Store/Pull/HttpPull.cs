@@ -57,7 +57,8 @@ internal sealed class HttpPull : IDisposable
         {
             VerifyBinding(transaction, branch, commit);
             string refspec = options.Mirror || options.Remote is null ? branch : $"{options.Remote}:{branch}";
-            transaction.SetRef(refspec, commit);
+            if (!options.WithoutRefs)
+                transaction.SetRef(refspec, commit);
             refs.Add(refspec, commit);
         }
 
@@ -194,6 +195,8 @@ internal sealed class HttpPull : IDisposable
         }
 
         VariantDictionary? detached = await FetchDetached(commit, cancel).ConfigureAwait(false);
+        if (detached is not null && options.KeepBeside is { } keep && transaction.TryLoadDetached(commit) is { } here)
+            detached = keep(commit, here, detached);
         // Before anything of it is kept; again where it is kept already, since it may have come when nothing was asked for.
         if (trust is { ForCommits: true })
             trust.VerifyCommit(commit, bytes, detached ?? transaction.TryLoadDetached(commit));

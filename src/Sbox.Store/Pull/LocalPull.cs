@@ -51,7 +51,8 @@ internal sealed class LocalPull
         {
             if (options.VerifyBindings)
                 VerifyBinding(transaction, name[(name.IndexOf(':', StringComparison.Ordinal) + 1)..], commit);
-            transaction.SetRef(name, commit);
+            if (!options.WithoutRefs)
+                transaction.SetRef(name, commit);
         }
 
         TransactionStats stats = transaction.Commit();
@@ -67,6 +68,8 @@ internal sealed class LocalPull
             var name = new ObjectName(commit, ObjectType.Commit);
             byte[] content = transaction.TryLoadMetadata(name) ?? ReadMetadata(name);
             VariantDictionary? metadata = source.LoadDetachedMetadata(commit);
+            if (metadata is not null && options.KeepBeside is { } keep && transaction.TryLoadDetached(commit) is { } here)
+                metadata = keep(commit, here, metadata);
             Verify(commit, content, metadata ?? transaction.TryLoadDetached(commit));
             if (metadata is not null)
                 transaction.WriteDetachedMetadata(commit, metadata);
