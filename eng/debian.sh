@@ -27,6 +27,17 @@ need() {
   rm -f "$log"
 }
 
+# need_idle PACKAGE UNIT: a server's package, whose service starts neither now nor at the next boot.
+need_idle() {
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] && return
+  local policy=/usr/sbin/policy-rc.d made='' status=0
+  [ "$(id -u)" != 0 ] || [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; made=1; }
+  (need "$1") || status=$?
+  [ -z "$made" ] || rm -f "$policy"
+  [ "$status" = 0 ] || exit "$status"
+  systemctl disable --quiet "$2" 2>/dev/null || rm -f "/etc/systemd/system/multi-user.target.wants/$2.service"
+}
+
 need_dotnet() {
   command -v dotnet >/dev/null || die "the .NET SDK 10 is missing: install dotnet-sdk-10.0, or put it on PATH"
   case "$(dotnet --version 2>/dev/null)" in
@@ -39,7 +50,7 @@ need_dotnet() {
 build_packages=(clang lld zlib1g-dev)
 image_packages=(mmdebstrap debian-archive-keyring mtools dosfstools fdisk e2fsprogs zstd xz-utils)
 machine_packages=(qemu-system-x86 qemu-utils ovmf swtpm)
-test_packages=(gpg gpg-agent libtss2-tcti-swtpm0 tpm2-tools cryptsetup-bin softhsm2 opensc libengine-pkcs11-openssl ostree strace openssh-server openssh-client erofs-utils fsverity attr binutils python3-minimal sbsigntool efitools openssl cpio)
+test_packages=(gpg gpg-agent libtss2-tcti-swtpm0 tpm2-tools cryptsetup-bin softhsm2 opensc libengine-pkcs11-openssl ostree strace git sqlite3 openssh-server openssh-client erofs-utils fsverity attr binutils python3 sbsigntool efitools openssl cpio)
 
 case "$(uname -m)" in
   x86_64) sbox_rid=linux-x64 ;;

@@ -15,7 +15,14 @@ internal static class Invocation
     public static async Task<int> Run(Command program, string[] args, CancellationToken cancel)
     {
         bool ostree = program.Name == "ostree";
-        ParseResult parsed = program.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (ostree && Extension(program, args) is { } extension)
+            return await RunExtension(extension, args[1..], cancel);
+        if (ostree)
+            args = CommandFirst(program, args);
+        var configuration = new ParserConfiguration { ResponseFileTokenReplacer = null };
+        ParseResult parsed = program.Parse(args, configuration);
+        if (ostree && LastOfEach(parsed.CommandResult.Command, args) is { } fewer)
+            parsed = program.Parse(fewer, configuration);
         if (UnknownOption(parsed) is { } unknown && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
             return Misused(parsed, ostree, json: args.Contains("--json"), unknown);
         if (parsed.Errors.Count > 0 && parsed.Action is not (HelpPage or System.CommandLine.Help.HelpAction))
@@ -48,6 +55,62 @@ internal static class Invocation
                 Console.Error.WriteLine(defect);
             return 1;
         }
+    }
+
+    // ostree takes a command's options before its name too: ostree --repo=R remote --set=K=V add NAME URL.
+    private static string[] CommandFirst(Command program, string[] args)
+    {
+        var names = new List<string>();
+        var rest = new List<string>(args);
+        for (Command at = program; at.Subcommands.Count > 0;)
+        {
+            int word = rest.FindIndex(static each => !each.StartsWith('-'));
+            if (word < 0 || at.Subcommands.FirstOrDefault(each => each.Name == rest[word]) is not { } next)
+                break;
+            names.Add(rest[word]);
+            rest.RemoveAt(word);
+            at = next;
+        }
+
+        return [.. names, .. rest];
+    }
+
+    // A command that nobody knows is another program's: ostree NAME runs ostree-NAME, as git does. Null where there is none.
+    private static string? Extension(Command program, string[] args)
+    {
+        if (args is not [var name, ..] || name.StartsWith('-') || name.Contains('/', StringComparison.Ordinal) || program.Subcommands.Any(each => each.Name == name))
+            return null;
+        return (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Where(static directory => directory.Length > 0)
+            .Select(directory => Path.Combine(directory, $"ostree-{name}")).FirstOrDefault(File.Exists);
+    }
+
+    private static async Task<int> RunExtension(string path, string[] args, CancellationToken cancel)
+    {
+        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(path, args) { UseShellExecute = false })!;
+        await process.WaitForExitAsync(cancel);
+        return process.ExitCode;
+    }
+
+    // To ostree the last of an option that is given twice is the one that counts. Null where none is.
+    private static string[]? LastOfEach(Command command, string[] args)
+    {
+        Option[] single = [.. command.Options.Where(static option => option.Arity.MaximumNumberOfValues == 1 && option.ValueType != typeof(bool))];
+        var kept = new List<string>(args);
+        bool changed = false;
+        foreach (Option option in single)
+        {
+            string[] names = [option.Name, .. option.Aliases];
+            int last = kept.FindLastIndex(IsIt);
+            for (int at = kept.FindIndex(IsIt); at >= 0 && at < last; at = kept.FindIndex(IsIt), last = kept.FindLastIndex(IsIt))
+            {
+                kept.RemoveRange(at, names.Contains(kept[at]) ? Math.Min(2, last - at) : 1);
+                changed = true;
+            }
+
+            bool IsIt(string word) => names.Any(name => word == name || (name.StartsWith("--", StringComparison.Ordinal) && word.StartsWith(name + "=", StringComparison.Ordinal)));
+        }
+
+        return changed ? [.. kept] : null;
     }
 
     // The parser takes an option that nobody knows for an argument, where one may stand; it must never be read as a path.

@@ -56,6 +56,8 @@ internal static class Remedies
         InvalidRefException { Finding: "Cannot create alias to remote ref" } alias => alias.Finding,
         InvalidRefException invalid => $"Invalid ref name {invalid.RefName}: {invalid.Finding}",
         ObjectMissingException missing when missing.Name.Type != ObjectType.File => $"No such metadata object {missing.Name}",
+        ObjectCorruptException { Found: { } found } corrupt =>
+            $"Corrupted {(corrupt.Expected.Type == ObjectType.File ? "file" : corrupt.Expected.Type.ToString().ToLowerInvariant())} object; checksum expected='{corrupt.Expected.Checksum}' actual='{found}': {corrupt.Path}",
         RemoteNotFoundException missing => $"Remote \"{missing.Remote}\" not found",
         _ => failure.Message,
     };

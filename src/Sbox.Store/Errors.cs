@@ -170,7 +170,7 @@ public sealed class CannotLinkException(string path, string finding) : Repositor
 /// <param name="expected">The digest in its metadata.</param>
 /// <param name="found">The digest of the image that was made.</param>
 public sealed class ComposefsDigestException(Checksum commit, Checksum expected, Checksum found)
-    : RepositoryException($"commit {commit}: its composefs image has the digest {found}, its metadata says {expected}")
+    : RepositoryException($"commit {commit}: its composefs image has the digest {found}, which doesn't match expected digest {expected} of its metadata")
 {
     /// <summary>The commit.</summary>
     public Checksum Commit { get; } = commit;
@@ -216,4 +216,17 @@ public sealed class PullException(string url, string expected, string found, Exc
 
     /// <summary>What came.</summary>
     public string Found { get; } = found;
+}
+
+/// <summary>Work was ended before its end, by one of libostree's hooks for tests.</summary>
+/// <param name="hook">The hook, in libostree's words.</param>
+public sealed class InterruptedException(string hook) : RepositoryException(hook);
+
+/// <summary>A commit cannot be deleted, since something still leads to it.</summary>
+/// <param name="commit">The commit.</param>
+/// <param name="by">What does.</param>
+public sealed class CommitInUseException(Checksum commit, string by) : RepositoryException($"Commit '{commit}' is referenced by '{by}'")
+{
+    /// <summary>The commit.</summary>
+    public Checksum Commit { get; } = commit;
 }

@@ -1,4 +1,5 @@
 using System.Runtime.ExceptionServices;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -16,6 +17,7 @@ internal sealed class ParallelWork<T> : IDisposable
     private readonly CancellationTokenSource stop;
     private readonly Task[] workers;
     private readonly Action<T> work, drop;
+    private readonly bool idle;
     private List<T> gathered;
     private ExceptionDispatchInfo? failure;
     private bool complete;
@@ -24,11 +26,12 @@ internal sealed class ParallelWork<T> : IDisposable
     /// <param name="drop">What is done with an item that is not worked on, after a failure.</param>
     /// <param name="cancel">Ends it.</param>
     /// <param name="handful">Items that go over together. Many, where neighbours get in each other's way: names in one directory.</param>
-    public ParallelWork(Action<T> work, Action<T> drop, CancellationToken cancel, int handful = 16)
+    /// <param name="idle">Take only what nobody else wants. Whoever hands over then only waits: a thread does not get back from being idle.</param>
+    public ParallelWork(Action<T> work, Action<T> drop, CancellationToken cancel, int handful = 16, bool idle = false)
     {
-        (this.work, this.drop, this.handful) = (work, drop, handful);
+        (this.work, this.drop, this.handful, this.idle) = (work, drop, handful, idle);
         gathered = new List<T>(handful);
-        int count = Math.Clamp(Environment.ProcessorCount - 1, 1, 7);
+        int count = Math.Clamp(Environment.ProcessorCount - (idle ? 0 : 1), 1, 7);
         capacity = (count + 1) * 2;
         stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         workers = [.. Enumerable.Range(0, count).Select(_ => Task.Factory.StartNew(
@@ -49,7 +52,7 @@ internal sealed class ParallelWork<T> : IDisposable
     {
         HandOver();
         Complete();
-        while (TryTake() is { } items)
+        while (!idle && TryTake() is { } items)
             items.ForEach(RunOne);
         Task.WaitAll(workers);
         failure?.Throw();
@@ -81,8 +84,13 @@ internal sealed class ParallelWork<T> : IDisposable
 
         lock (gate)
         {
+            while (idle && queue.Count >= capacity)
+                Monitor.Wait(gate);
             queue.Enqueue(items);
-            Monitor.Pulse(gate);
+            if (idle)
+                Monitor.PulseAll(gate); // of those that wait some wait for room
+            else
+                Monitor.Pulse(gate);
             if (queue.Count <= capacity)
                 return;
             items = queue.Dequeue();
@@ -108,6 +116,8 @@ internal sealed class ParallelWork<T> : IDisposable
 
     private void Run()
     {
+        if (idle)
+            Priority.BeIdle(); // where a sandbox forbids it the work is done all the same
         while (Next() is { } items)
             items.ForEach(RunOne);
     }
@@ -118,7 +128,11 @@ internal sealed class ParallelWork<T> : IDisposable
         {
             while (queue.Count == 0 && !complete)
                 Monitor.Wait(gate);
-            return queue.TryDequeue(out List<T>? items) ? items : null;
+            if (!queue.TryDequeue(out List<T>? items))
+                return null;
+            if (idle)
+                Monitor.PulseAll(gate); // there is room again
+            return items;
         }
     }
 

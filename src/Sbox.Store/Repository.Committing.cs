@@ -31,17 +31,36 @@ public sealed partial class Repository
         // Owners and xattrs have no place there; without them the commit is what a checkout of it would give.
         if (Mode == RepositoryMode.BareUserOnly)
             options = options with { CanonicalPermissions = true };
-        using Transaction transaction = Begin(cancel);
+        Transaction transaction = Begin(cancel);
+        using var last = new LastOf(() => transaction);
         Checksum? parent = options.NoParent ? null
             : options.Parent ?? (options.Branches.Count > 0 ? refs.Read(options.Branches[0]) : null);
         (Checksum tree, Checksum meta) = new TreeWriter(transaction, options, progress, cancel).Write(trees);
-        if (options.SkipIfUnchanged && parent is { } before && LoadCommit(before) is var old && old.RootTree == tree && old.RootMeta == meta)
-            return new CommitResult(before, null);
+        if (options.SkipIfUnchanged && parent is { } unchanged && LoadCommit(unchanged) is var old && old.RootTree == tree && old.RootMeta == meta)
+            return new CommitResult(unchanged, null);
 
-        VariantDictionary own = Kept(options, parent);
+        // The image names the digests of files, so they are published first; without a commit that leads to it the tree is only garbage.
+        TransactionStats before = default;
+        if (options.ComposefsDigest)
+        {
+            before = transaction.Commit();
+            transaction.Dispose();
+            transaction = Begin(cancel);
+        }
+
+        VariantDictionary own = WithTree(Kept(options, parent), options, transaction, tree, meta);
         VariantDictionary metadata = options.BindRefs
             ? own.With(Commit.RefBinding, GVariant.Of(options.Branches.Concat(options.AdditionalBindings).Order(StringComparer.Ordinal)))
             : own;
+        if (options.BindRefs && CollectionId is { } collection && metadata[CollectionRef.Binding] is null)
+            metadata = metadata.With(CollectionRef.Binding, collection);
+        if (options.ComposefsDigest)
+            metadata = metadata.With("ostree.composefs.digest.v0", GVariant.Of(new ComposefsTree(this, withVerity: true, cancel).Digest(tree, meta).ToArray()));
+        // libostree adds these by way of a hash table, and its order is what the bytes have.
+        if (options.Bootable || options.ComposefsDigest)
+            metadata = GLibTable.Ordered(metadata);
+        if (options.Sizes && Mode == RepositoryMode.Archive)
+            metadata = metadata.With(CommitSizes.Key, CommitSizes.Of(transaction, tree, meta, cancel));
         long seconds = (options.Timestamp ?? options.Clock.GetUtcNow()).ToUnixTimeSeconds();
         var commit = new Commit(metadata, parent, options.Subject, options.Body, (ulong)seconds, tree, meta);
         Checksum checksum = transaction.WriteMetadata(ObjectType.Commit, commit.ToBytes());
@@ -49,7 +68,56 @@ public sealed partial class Repository
             transaction.SetRef(branch, checksum);
         if (options.DetachedMetadata.Keys.Any())
             transaction.WriteDetachedMetadata(checksum, options.DetachedMetadata);
-        return new CommitResult(checksum, transaction.Commit());
+        return new CommitResult(checksum, before + transaction.Commit());
+    }
+
+    /// <summary>Writes a summary's additional metadata as a commit without files on the branch <c>ostree-metadata</c>, so that it spreads as commits do.</summary>
+    /// <returns>The commit.</returns>
+    public Checksum CommitSummaryMetadata(VariantDictionary additional)
+    {
+        const string branch = "ostree-metadata";
+        using Transaction transaction = Begin();
+        Checksum tree = transaction.WriteMetadata(ObjectType.DirTree, new DirTree([], []).ToBytes());
+        Checksum meta = transaction.WriteMetadata(ObjectType.DirMeta, new DirMeta(0, 0, new Mode(0x41ED /* directory, 0755 */), XattrList.Empty).ToBytes());
+        VariantDictionary metadata = additional.With(Commit.RefBinding, GVariant.Of([branch]));
+        if (CollectionId is { } collection)
+            metadata = metadata.With(CollectionRef.Binding, collection);
+        ulong now = (ulong)TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
+        Checksum commit = transaction.WriteMetadata(ObjectType.Commit, new Commit(GLibTable.Ordered(metadata), refs.Read(branch), "", "", now, tree, meta).ToBytes());
+        transaction.SetRef(branch, commit);
+        transaction.Commit();
+        return commit;
+    }
+
+    private VariantDictionary WithTree(VariantDictionary metadata, CommitOptions options, Transaction transaction, Checksum tree, Checksum meta)
+    {
+        if (options.Bootable)
+        {
+            metadata = metadata.With("ostree.linux", Kernel(transaction, tree)).With("ostree.bootable", GVariant.Of(true));
+        }
+
+        return metadata;
+    }
+
+    // The one directory below /usr/lib/modules that holds a kernel, as libostree asks for it.
+    private string Kernel(Transaction transaction, Checksum root)
+    {
+        Checksum at = root;
+        foreach (string part in (string[])["usr", "lib", "modules"])
+        {
+            DirTree names = transaction.LoadDirTree(at);
+            at = names.Directories.FirstOrDefault(inner => inner.Name == part) is { Name: not null } found
+                ? found.Tree
+                : throw new CannotCommitException($"/{part}", "No such file or directory, and a bootable tree has its kernel in /usr/lib/modules");
+        }
+
+        string[] kernels = [.. transaction.LoadDirTree(at).Directories.Where(version => transaction.LoadDirTree(version.Tree).Files.Any(static file => file.Name == "vmlinuz")).Select(static version => version.Name)];
+        return kernels switch
+        {
+            [var only] => only,
+            [] => throw new CannotCommitException(Path, "No kernel found in /usr/lib/modules"),
+            _ => throw new CannotCommitException(Path, $"Multiple kernels found in /usr/lib/modules: {string.Join(", ", kernels)}"),
+        };
     }
 
     private VariantDictionary Kept(CommitOptions options, Checksum? parent)
@@ -63,5 +131,10 @@ public sealed partial class Repository
         }
 
         return metadata;
+    }
+
+    private sealed class LastOf(Func<Transaction> transaction) : IDisposable
+    {
+        public void Dispose() => transaction().Dispose();
     }
 }

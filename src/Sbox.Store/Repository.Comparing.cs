@@ -17,6 +17,14 @@ public sealed partial class Repository
         return Compared.Diff(new ComparedEntry(this, Find(from, "/")), new ComparedFile(directory.TrimEnd('/'), "/", isDirectory: true, how), cancel);
     }
 
+    /// <summary>What changed from one directory on disk to another.</summary>
+    public static TreeDiff Diff(string from, string to, FileIdentity? how = null, CancellationToken cancel = default)
+    {
+        how ??= new FileIdentity();
+        return Compared.Diff(
+            new ComparedFile(from.TrimEnd('/'), "/", isDirectory: true, how), new ComparedFile(to.TrimEnd('/'), "/", isDirectory: true, how), cancel);
+    }
+
     /// <summary>All objects that a commit needs, itself among them; not its parents.</summary>
     /// <exception cref="ObjectMissingException">Part of it is not there.</exception>
     public IReadOnlySet<ObjectName> ObjectsOf(Checksum commit, CancellationToken cancel = default)

@@ -63,6 +63,22 @@ public sealed partial class Repository
             Durable.Sync(state);
     }
 
+    /// <summary>Where the config asks for it (<c>core.tombstone-commits</c>), leaves a note that a commit was deleted on purpose.</summary>
+    internal void LeaveTombstone(Checksum commit)
+    {
+        if (Config.GetBoolean("core", "tombstone-commits"))
+            WriteTombstone(commit);
+    }
+
+    /// <summary>Leaves that note.</summary>
+    internal void WriteTombstone(Checksum commit)
+    {
+        string path = new ObjectName(commit, ObjectType.TombstoneCommit).LoosePath(Mode);
+        Objects.Dir.MakeDirs(path[..2], InnerDirectoryMode);
+        using Dir holder = Objects.Dir.OpenDir(path[..2]);
+        Durable.Replace(holder, path[3..], VariantDictionary.Empty.With("commit", GVariant.Of(commit.ToArray())).ToBytes());
+    }
+
     /// <summary>Takes the marks off commits that are complete now.</summary>
     internal void ClearPartial(IEnumerable<Checksum> commits)
     {

@@ -24,9 +24,11 @@ public sealed partial class Repository
 
     /// <summary>Writes the file <c>summary</c>, by which others learn which branches there are; as <c>ostree summary -u</c>.</summary>
     /// <param name="clock">Where "now" comes from; null for the system's.</param>
+    /// <param name="additional">More metadata for it.</param>
     /// <exception cref="ObjectMissingException">A branch leads to a commit that is not there.</exception>
     /// <remarks>A signature of the old summary (<c>summary.sig</c>) is deleted: it would make the new one look forged.</remarks>
-    public void WriteSummary(TimeProvider? clock = null) => SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow());
+    public void WriteSummary(TimeProvider? clock = null, VariantDictionary? additional = null) =>
+        SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow(), additional ?? VariantDictionary.Empty);
 
     /// <summary>A remote's settings; null where the config has none by that name.</summary>
     /// <exception cref="UnsupportedRepositoryException">They ask for something that is not handled.</exception>
@@ -37,6 +39,9 @@ public sealed partial class Repository
         .SelectMany(static each => each.Config.Groups)
         .Where(static group => group.StartsWith("remote \"", StringComparison.Ordinal) && group.EndsWith('"'))
         .Select(static group => group["remote \"".Length..^1]).Distinct().Order(StringComparer.Ordinal)];
+
+    /// <summary>A remote's address, whatever else its settings ask for; null where there is none.</summary>
+    public string? RemoteUrl(string name) => RemoteConfig(name)?.GetString(RemoteSettings.Group(name), "url");
 
     /// <summary>Removes a remote and the keys that it was believed by; what was pulled stays.</summary>
     public void DeleteRemote(string name)

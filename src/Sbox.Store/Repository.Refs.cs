@@ -48,7 +48,27 @@ public sealed partial class Repository
     /// <param name="refspec"><c>main</c> or <c>origin:main</c>.</param>
     /// <param name="target">The commit; null deletes.</param>
     /// <exception cref="InvalidRefException">The name holds what libostree refuses.</exception>
-    public void SetRef(string refspec, Checksum? target) => refs.Write(refspec, target, durable: Settings.Fsync);
+    public void SetRef(string refspec, Checksum? target)
+    {
+        refs.Write(refspec, target, durable: Settings.Fsync);
+        RefsChanged();
+    }
+
+    /// <summary>As <see cref="SetRef"/>, of several at once.</summary>
+    internal void SetRefs(IReadOnlyDictionary<string, Checksum?> changes)
+    {
+        foreach ((string refspec, Checksum? target) in changes)
+            refs.Write(refspec, target, durable: Settings.Fsync);
+        if (changes.Count > 0)
+            RefsChanged();
+    }
+
+    // core.auto-update-summary, and its older name core.commit-update-summary.
+    private void RefsChanged()
+    {
+        if (Config.GetBoolean("core", "auto-update-summary") || Config.GetBoolean("core", "commit-update-summary"))
+            WriteSummary();
+    }
 
     /// <summary>Branches that stand for others, with those; <c>ostree refs -A</c>.</summary>
     public IReadOnlyDictionary<string, string> Aliases() => refs.Aliases();
@@ -60,6 +80,7 @@ public sealed partial class Repository
         if (alias.Contains(':', StringComparison.Ordinal) || target.Contains(':', StringComparison.Ordinal))
             throw new InvalidRefException(alias, "Cannot create alias to remote ref");
         refs.WriteAlias(alias, target, durable: Settings.Fsync);
+        RefsChanged();
     }
 
     private Checksum? ResolvePrefix(string digits)

@@ -168,5 +168,8 @@ public sealed partial class Repository
         byte[] summary = Dir.TryReadAll("summary") ?? throw new NotARepositoryException(Path, "no file 'summary' to sign");
         VariantDictionary signatures = Dir.TryReadAll("summary.sig") is { } there ? RemoteTrust.ParseOrEmpty(there) : VariantDictionary.Empty;
         Durable.Replace(Dir, "summary.sig", CommitSignatures.Add(signatures, key, sign(summary)).ToBytes());
+        // As libostree: mirrors that go by times see that they belong together.
+        FileStat stat = Dir.Stat("summary");
+        Dir.SetTimes("summary.sig", stat.ModifiedSeconds, stat.ModifiedNanoseconds);
     }
 }

@@ -18,7 +18,8 @@ public sealed partial class Repository
 {
     /// <summary>Finds a path in a commit's tree; symbolic links are not followed.</summary>
     /// <exception cref="TreePathException">There is none, or a parent is no directory.</exception>
-    public TreeEntry Find(Checksum commit, string path) => TryFind(commit, path) ?? throw new TreePathException(commit, path, "no such file or directory");
+    public TreeEntry Find(Checksum commit, string path) => TryFind(commit, path) ?? throw new TreePathException(
+        commit, path, path.TrimEnd('/').LastIndexOf('/') is > 0 and var slash && TryFind(commit, path[..slash]) is { IsDirectory: false } ? "Not a directory" : "No such file or directory");
 
     /// <summary>As <see cref="Find"/>; null where there is none.</summary>
     public TreeEntry? TryFind(Checksum commit, string path)
@@ -33,6 +34,24 @@ public sealed partial class Repository
         }
 
         return at;
+    }
+
+    /// <summary>The file at a path, and where that is a symbolic link the file it leads to.</summary>
+    /// <exception cref="TreePathException">There is none, it is a directory, or links lead in a circle.</exception>
+    public FileObject Follow(Checksum commit, string path)
+    {
+        const int maximumLinks = 40;
+        for (int links = 0; links < maximumLinks; links++)
+        {
+            if (Find(commit, path).Content is not { } content)
+                throw new TreePathException(commit, path, "Can't open directory");
+            FileObject file = LoadFile(content);
+            if (file.SymlinkTarget is not { } target)
+                return file;
+            path = System.IO.Path.GetFullPath(System.IO.Path.Combine("/", System.IO.Path.GetDirectoryName("/" + path.TrimStart('/'))!, target));
+        }
+
+        throw new TreePathException(commit, path, $"more than {maximumLinks} symbolic links");
     }
 
     /// <summary>What is in a directory: files first, then directories, each by the bytes of their names, as <c>ostree ls</c> shows them.</summary>

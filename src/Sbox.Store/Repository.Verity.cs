@@ -67,7 +67,7 @@ public sealed partial class Repository
         List<ObjectName> files = [.. FileObjects().Where(name => Verity.IsEnabled(Objects.Dir, name.LoosePath(Mode)) is not null)];
         List<ObjectName> open = [.. files.Where(name => Verity.IsEnabled(Objects.Dir, name.LoosePath(Mode)) == false)];
         long enabled = 0, unsupported = 0, done = files.Count - open.Count;
-        using (var work = new ParallelWork<ObjectName>(Enable, static _ => { }, cancel))
+        using (var work = new ParallelWork<ObjectName>(Enable, static _ => { }, cancel, idle: idle))
         {
             foreach (ObjectName name in open)
             {
@@ -83,8 +83,6 @@ public sealed partial class Repository
 
         void Enable(ObjectName name)
         {
-            if (idle)
-                Priority.BeIdle();
             using SafeFileHandle? file = Objects.Dir.TryOpenFile(name.LoosePath(Mode));
             if (file is null)
                 return; // pruned meanwhile

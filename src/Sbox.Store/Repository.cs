@@ -56,9 +56,12 @@ public sealed partial class Repository : IDisposable
     internal RepositorySettings Settings { get; private set; }
 
     /// <summary>Makes a repository, its parent directories included; one that is there already is opened as it is, whatever its mode.</summary>
+    /// <param name="path">Where.</param>
+    /// <param name="mode">How it keeps file objects.</param>
+    /// <param name="collectionId">The collection that its branches belong to; null for none.</param>
     /// <exception cref="UnsupportedRepositoryException">The mode (the asked one, or that of the repository there) is not handled.</exception>
     /// <exception cref="LinuxException">The kernel refused.</exception>
-    public static Repository Create(string path, RepositoryMode mode)
+    public static Repository Create(string path, RepositoryMode mode, string? collectionId = null)
     {
         RequireHandled(path, mode);
         using (Dir here = Dir.Open("."))
@@ -71,6 +74,8 @@ public sealed partial class Repository : IDisposable
             Durable.Sync(dir);
             // Last, since it is what makes a directory a repository.
             KeyFile config = KeyFile.Empty.With("core", "repo_version", "1").With("core", "mode", mode.Name());
+            if (collectionId is not null)
+                config = config.With("core", "collection-id", collectionId);
             Durable.Replace(dir, "config", Encoding.UTF8.GetBytes(config.ToString()));
         }
 

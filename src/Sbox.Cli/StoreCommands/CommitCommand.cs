@@ -13,7 +13,7 @@ namespace Sbox.Cli.StoreCommands;
 internal static class CommitCommand
 {
     private static readonly Argument<string?> Directory = new("PATH") { Description = "The directory whose tree is committed; the current one where none is given", Arity = ArgumentArity.ZeroOrOne };
-    private static readonly Option<string[]> Trees = new("--tree") { Description = "A tree: dir=PATH, or ref=COMMIT; several are laid over each other", HelpName = "dir=PATH|ref=COMMIT" };
+    private static readonly Option<string[]> Trees = new("--tree") { Description = "A tree: dir=PATH, tar=FILE (tar, also with gzip, or cpio; - is standard input) or ref=COMMIT; several are laid over each other", HelpName = "dir=PATH|tar=FILE|ref=COMMIT" };
     private static readonly Option<string?> Base = new("--base") { Description = "Begin with this commit's tree", HelpName = "REV" };
     private static readonly Option<string?> Branch = new("--branch", "-b") { Description = "The branch that shall lead to the commit", HelpName = "BRANCH" };
     private static readonly Option<string> Subject = new("--subject", "-s") { Description = "One line about it", HelpName = "SUBJECT", DefaultValueFactory = static _ => "" };
@@ -32,7 +32,7 @@ internal static class CommitCommand
     private static readonly Option<bool> NoXattrs = new("--no-xattrs") { Description = "Leave extended attributes out" };
     private static readonly Option<bool> Unchanged = new("--skip-if-unchanged") { Description = "Do nothing where the branch has this tree already" };
     private static readonly Option<bool> Consume = new("--consume") { Description = "Delete the directories once they are committed" };
-    private static readonly Option<bool> LinkSpeedup = new("--link-checkout-speedup") { Description = "The tree is a checkout (taken as it is: unchanged files cost no write in any case)" };
+    private static readonly Option<bool> LinkSpeedup = new("--link-checkout-speedup") { Description = "The tree is a checkout: files that are hardlinks to objects are not read again" };
     private static readonly Option<bool> Devino = new("--devino-canonical", "-I") { Description = "As --link-checkout-speedup" };
     private static readonly Option<string?> StatOverride = new("--statoverride") { Description = "Permissions to change: lines of '=MODE PATH' to set or 'MODE PATH' to add, in decimal", HelpName = "FILE" };
     private static readonly Option<string?> SkipList = new("--skip-list") { Description = "Paths to leave out, one a line", HelpName = "FILE" };
@@ -40,18 +40,31 @@ internal static class CommitCommand
     private static readonly Option<bool?> Fsync = new("--fsync") { Description = "Whether to make it durable; the repository's setting where it is not said", HelpName = "BOOLEAN" };
     private static readonly Option<string?> Timestamp = new("--timestamp") { Description = "Its time: @SECONDS since 1970, or a date as ISO 8601 has it", HelpName = "TIMESTAMP" };
 
+    private static readonly Option<bool> TarParents = new("--tar-autocreate-parents") { Description = "Make directories that an archive has no entries for" };
+    private static readonly Option<string?> TarFilter = new("--tar-pathname-filter") { Description = "Rename the paths of archives", HelpName = "REGEX,REPLACEMENT" };
+    private static readonly Option<string[]> Values = new("--add-metadata") { Description = "A value for the commit's metadata, as GVariant text", HelpName = "KEY=VALUE" };
+    private static readonly Option<bool> Bootable = new("--bootable") { Description = "Require a kernel in the tree, and say in the metadata which" };
+    private static readonly Option<bool> ReadOnlyExecutables = new("--mode-ro-executables") { Description = "Executable files are nobody's to write" };
+    private static readonly Option<bool> Sizes = new("--generate-sizes") { Description = "Write the sizes of all objects into the metadata (mode archive)" };
+    private static readonly Option<bool> Composefs = new("--generate-composefs-metadata") { Description = "Write the digest of the tree's composefs image into the metadata" };
+    private static readonly Option<string?> SelinuxPolicy = new("--selinux-policy") { Description = "Refused: SELinux labels are not made here", HelpName = "PATH" };
+    private static readonly Option<bool> SelinuxBase = new("--selinux-policy-from-base", "-P") { Description = "Refused: SELinux labels are not made here" };
+    private static readonly Option<string?> SelinuxEpoch = new("--selinux-labeling-epoch") { Description = "Refused: SELinux labels are not made here", HelpName = "N" };
+    private static readonly Option<bool> Editor = new("--editor", "-e") { Description = "Refused: give the message with --subject, --body or --body-file" };
     private static readonly SigningOptions Signing = new();
 
     public static Command Make() =>
         new DocumentedCommand("commit", "Commit a directory's tree") { Examples = [new Example("Commit a tree to a branch", "ostree --repo=repo commit -b main --tree=dir=tree")] }
             .With(
                 Directory, Trees, Base, Branch, Subject, Body, BodyFile, Parent, Orphan, NoBindings, Bindings, Strings, Detached, Keep, Uid, Gid, Canonical,
-                NoXattrs, Unchanged, Consume, LinkSpeedup, Devino, StatOverride, SkipList, Table, Fsync, Timestamp)
+                NoXattrs, Unchanged, Consume, LinkSpeedup, Devino, StatOverride, SkipList, Table, Fsync, Timestamp,
+                TarParents, TarFilter, Values, Bootable, ReadOnlyExecutables, Sizes, Composefs, SelinuxPolicy, SelinuxBase, SelinuxEpoch, Editor)
             .With(Signing.All)
             .OnRepository(Run);
 
     private static int Run(ParseResult parsed, Repository repository, CancellationToken cancel)
     {
+        RefuseWhatCannotBe(parsed);
         string? name = parsed.GetValue(Branch);
         if (name is null && !parsed.GetValue(Orphan))
             throw new Finding("A branch must be specified with --branch, or use --orphan", "commit --branch=NAME");
@@ -76,6 +89,14 @@ internal static class CommitCommand
         return 0;
     }
 
+    private static void RefuseWhatCannotBe(ParseResult parsed)
+    {
+        if (parsed.GetValue(SelinuxPolicy) is not null || parsed.GetValue(SelinuxBase) || parsed.GetValue(SelinuxEpoch) is not null)
+            throw new Finding("SELinux labels are not made: there is no policy compiler here", "label the tree before it is committed; its xattrs are kept");
+        if (parsed.GetValue(Editor))
+            throw new Finding("--editor is not handled", "give the message with --subject and --body-file");
+    }
+
     private static CommitOptions Options(ParseResult parsed, Repository repository, string? name)
     {
         string? before = parsed.GetValue(Parent);
@@ -89,7 +110,14 @@ internal static class CommitCommand
             Branches = name is null || parsed.GetValue(Orphan) ? [] : [name],
             BindRefs = !parsed.GetValue(NoBindings),
             AdditionalBindings = parsed.GetValue(Bindings) ?? [],
-            Metadata = Pairs(parsed.GetValue(Strings) ?? []),
+            Metadata = WithValues(Pairs(parsed.GetValue(Strings) ?? []), parsed.GetValue(Values) ?? []),
+            TrustsHardlinks = parsed.GetValue(LinkSpeedup) || parsed.GetValue(Devino),
+            Adopt = parsed.GetValue(Consume) && (parsed.GetValue(LinkSpeedup) || parsed.GetValue(Devino)),
+            Bootable = parsed.GetValue(Bootable),
+            ReadOnlyExecutables = parsed.GetValue(ReadOnlyExecutables),
+            Sizes = parsed.GetValue(Sizes),
+            ComposefsDigest = parsed.GetValue(Composefs),
+            FirstTreeAsIs = parsed.GetValue(Base) is not null,
             DetachedMetadata = Pairs(parsed.GetValue(Detached) ?? []),
             KeepMetadata = parsed.GetValue(Keep) ?? [],
             OwnerUid = parsed.GetValue(Uid),
@@ -113,11 +141,26 @@ internal static class CommitCommand
             {
                 ["dir", var path] => new TreeSource.Directory(path),
                 ["ref", var source] => new TreeSource.OfCommit(repository.Resolve(source)),
-                ["tar", _] => throw new Finding("--tree=tar= is not handled yet", "unpack it, and give --tree=dir=PATH"),
+                ["tar", var path] => Archive(parsed, path),
                 [var kind, _] => throw new Finding($"Invalid tree type specification '{kind}'", "--tree=dir=PATH, or --tree=ref=COMMIT"),
                 _ => throw new Finding($"Missing type in tree specification '{tree}'", "--tree=dir=PATH, or --tree=ref=COMMIT"),
             };
         }
+    }
+
+    private static TreeSource.Archive Archive(ParseResult parsed, string path)
+    {
+        Stream content = path == "-" ? Console.OpenStandardInput() : new FileStream(path, FileMode.Open, FileAccess.Read);
+        Func<string, string>? rename = null;
+        if (parsed.GetValue(TarFilter) is { } filter)
+        {
+            if (filter.Split(',', 2) is not [var pattern, var replacement])
+                throw new Finding($"Invalid --tar-pathname-filter, must be REGEX,REPLACEMENT: '{filter}'", "--tar-pathname-filter='^usr/,other/'");
+            var regex = new System.Text.RegularExpressions.Regex(pattern, System.Text.RegularExpressions.RegexOptions.CultureInvariant, TimeSpan.FromSeconds(10));
+            rename = name => regex.Replace(name, replacement.Replace("\\", "$", StringComparison.Ordinal));
+        }
+
+        return new TreeSource.Archive(content, path) { MakesParents = parsed.GetValue(TarParents), Rename = rename };
     }
 
     private static void Remove(string path)
@@ -136,6 +179,27 @@ internal static class CommitCommand
         Content Cache Hits: 0
         Content Bytes Written: {stats.ContentBytes}
         """;
+
+    /// <summary>Metadata with values that were given as GVariant text.</summary>
+    internal static VariantDictionary WithValues(VariantDictionary metadata, string[] pairs)
+    {
+        foreach (string pair in pairs)
+        {
+            int equals = pair.IndexOf('=', StringComparison.Ordinal);
+            if (equals <= 0)
+                throw new Finding($"Missing '=' in KEY=VALUE metadata '{pair}'", "KEY=VALUE");
+            try
+            {
+                metadata = metadata.With(pair[..equals], GVariant.ParseText(pair.AsSpan(equals + 1)));
+            }
+            catch (MalformedException malformed)
+            {
+                throw new Finding($"Parsing {pair}: {malformed.Message}", "a text is quoted: --add-metadata=KEY=\"'text'\"");
+            }
+        }
+
+        return metadata;
+    }
 
     private static VariantDictionary Pairs(string[] pairs)
     {

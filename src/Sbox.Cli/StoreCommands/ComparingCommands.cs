@@ -10,7 +10,7 @@ internal static class ComparingCommands
 {
     public static Command Diff()
     {
-        var from = new Argument<string>("REV") { Description = "The revision to start from; alone, it is compared with its parent" };
+        var from = new Argument<string>("REV") { Description = "The revision to start from; alone, it is compared with its parent. Or a directory (with a / in its name), to compare with another" };
         var to = new Argument<string?>("TARGETDIR") { Description = "A revision, or a directory on disk (with a / in its name)", Arity = ArgumentArity.ZeroOrOne };
         var stats = new Option<bool>("--stats") { Description = "Count the objects of both and what they share, in place of the paths" };
         var fs = new Option<bool>("--fs-diff") { Description = "List the paths, also with --stats" };
@@ -23,6 +23,12 @@ internal static class ComparingCommands
                 string? given = parsed.GetValue(to);
                 string source = given is null ? parsed.GetValue(from)! + "^" : parsed.GetValue(from)!, target = given ?? parsed.GetValue(from)!;
                 bool wantsStats = parsed.GetValue(stats);
+                if (IsPath(source))
+                {
+                    Print(Repository.Diff(source, target, new FileIdentity(parsed.GetValue(uid), parsed.GetValue(gid), !parsed.GetValue(noXattrs)), cancel));
+                    return 0;
+                }
+
                 Checksum first = repository.Resolve(source);
                 if (!wantsStats || parsed.GetValue(fs))
                 {

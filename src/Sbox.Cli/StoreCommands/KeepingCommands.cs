@@ -15,7 +15,9 @@ internal static class KeepingCommands
         var delete = new Option<bool>("--delete") { Description = "Delete corrupt objects, so that a pull fetches them again" };
         var all = new Option<bool>("--all", "-a") { Description = "Name all that is wrong, not only the first" };
         var bindings = new Option<bool>("--verify-bindings") { Description = "Check that commits know the refs that lead to them" };
-        return new DocumentedCommand("fsck", "Check that a repository is whole").With(quiet, delete, all, bindings).OnRepository((parsed, repository, cancel) =>
+        var backRefs = new Option<bool>("--verify-back-refs") { Description = "Check that the refs which commits know lead to them (implies --verify-bindings)" };
+        var tombstones = new Option<bool>("--add-tombstones") { Description = "Leave a tombstone for each parent that is not there, and for commits that are deleted from now on" };
+        return new DocumentedCommand("fsck", "Check that a repository is whole").With(quiet, delete, all, bindings, backRefs, tombstones).OnRepository((parsed, repository, cancel) =>
         {
             bool silent = parsed.GetValue(quiet);
             using var line = new ProgressLine(new Speaker(json: false));
@@ -23,8 +25,16 @@ internal static class KeepingCommands
             if (!silent)
                 Console.Out.Write("Validating refs...\nValidating refs in collections...\nEnumerating commits...\n");
             FsckReport report = repository.Fsck(
-                new FsckOptions { Delete = parsed.GetValue(delete), VerifyBindings = parsed.GetValue(bindings) }, silent ? null : progress, cancel);
+                new FsckOptions
+                {
+                    Delete = parsed.GetValue(delete),
+                    VerifyBindings = parsed.GetValue(bindings) || parsed.GetValue(backRefs),
+                    VerifyBackRefs = parsed.GetValue(backRefs),
+                    AddTombstones = parsed.GetValue(tombstones),
+                }, silent ? null : progress, cancel);
             line.Dispose();
+            foreach (Checksum gone in silent ? [] : report.Tombstones)
+                Console.Out.WriteLine($"Adding tombstone for commit {gone}");
             if (!silent)
                 Console.Out.WriteLine($"Verifying content integrity of {report.Commits} commit objects...");
             return Say(report, parsed.GetValue(all) || parsed.GetValue(delete), silent);
@@ -97,10 +107,19 @@ internal static class KeepingCommands
         var only = new Option<string[]>("--only-branch") { Description = "Prune the history of this branch only", HelpName = "BRANCH" };
         var commitOnly = new Option<bool>("--commit-only") { Description = "Delete only commits, not what they need" };
         var dryRun = new Option<bool>("--no-prune") { Description = "Only say what would be deleted" };
-        return new DocumentedCommand("prune", "Delete what nothing needs").With(refsOnly, depth, younger, retain, only, commitOnly, dryRun).OnRepository((parsed, repository, cancel) =>
+        var deleteCommit = new Option<string?>("--delete-commit") { Description = "A commit to delete; refused where a ref leads to it", HelpName = "COMMIT" };
+        var deltasOnly = new Option<bool>("--static-deltas-only") { Description = "With --delete-commit, delete only the commit's static deltas" };
+        return new DocumentedCommand("prune", "Delete what nothing needs").With(deleteCommit, deltasOnly, refsOnly, depth, younger, retain, only, commitOnly, dryRun).OnRepository((parsed, repository, cancel) =>
         {
             Dictionary<string, int> depths = (parsed.GetValue(retain) ?? []).Select(Retained).ToDictionary();
             string[] branches = parsed.GetValue(only) ?? [];
+            Checksum? gone = parsed.GetValue(deleteCommit) is { } named ? repository.Resolve(named) : null;
+            if (parsed.GetValue(deltasOnly))
+                throw gone is null
+                    ? new Finding("--static-deltas-only requires --delete-commit; see https://github.com/ostreedev/ostree/issues/1479", "prune --static-deltas-only --delete-commit=COMMIT")
+                    : new Finding("--static-deltas-only is not handled: there are no static deltas here yet", "static-delta delete");
+            if (gone is not null && parsed.GetValue(younger) is not null)
+                throw new Finding("Cannot specify both --delete-commit and --keep-younger-than", "one of them");
             foreach (string name in branches)
                 repository.Resolve(name);
             PruneReport report = repository.Prune(
@@ -113,6 +132,7 @@ internal static class KeepingCommands
                     OnlyBranches = branches,
                     KeepYoungerThan = parsed.GetValue(younger) is { } since ? Moment.Parse(since, DateTimeOffset.UtcNow) : null,
                     CommitsOnly = parsed.GetValue(commitOnly),
+                    DeleteCommit = gone,
                     DryRun = parsed.GetValue(dryRun),
                 }, cancel);
             Console.Out.WriteLine($"Total objects: {report.ObjectsTotal}");

@@ -111,14 +111,14 @@ internal static class PullingCommands
             string[] names = [.. repository.RemoteNames()];
             int width = names.Select(static name => name.Length).DefaultIfEmpty().Max();
             foreach (string name in names)
-                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.Remote(name)?.Url}" : name);
+                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.RemoteUrl(name)}" : name);
             return 0;
         }));
         var shown = new Argument<string>("NAME") { Description = "The remote" };
         remote.Subcommands.Add(new DocumentedCommand("show-url", "Print a remote's address").With(shown).OnRepository((parsed, repository, _) =>
         {
             string asked = parsed.GetValue(shown)!;
-            Console.Out.WriteLine((repository.Remote(asked) ?? throw new RemoteNotFoundException(repository.Path, asked)).Url);
+            Console.Out.WriteLine(repository.RemoteUrl(asked) ?? throw new RemoteNotFoundException(repository.Path, asked));
             return 0;
         }));
         var gone = new Argument<string>("NAME") { Description = "The remote" };

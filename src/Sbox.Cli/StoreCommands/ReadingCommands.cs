@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using Sbox.Cli.Help;
+using Sbox.Cli.Terminal;
 using Sbox.Codecs;
 using Sbox.Store;
 
@@ -32,9 +33,10 @@ internal static class ReadingCommands
         var keys = new Option<bool>("--list-metadata-keys") { Description = "List the names in the commit's metadata" };
         var detachedKey = new Option<string?>("--print-detached-metadata-key") { Description = "Print one value of what lies beside the commit", HelpName = "KEY" };
         var detachedKeys = new Option<bool>("--list-detached-metadata-keys") { Description = "List the names in what lies beside the commit" };
+        var sizes = new Option<bool>("--print-sizes") { Description = "Show the sizes that the commit's metadata has of its objects, and how much of that is not here yet" };
         Option<string?> home = SigningCommands.GpgHome();
         var remote = new Option<string?>("--gpg-verify-remote") { Description = "Verify GPG's signatures by this remote's keys only", HelpName = "REMOTE" };
-        return new DocumentedCommand("show", "Show a commit").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys, home, remote).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("show", "Show a commit").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys, sizes, home, remote).OnRepository((parsed, repository, _) =>
         {
             Checksum checksum = repository.Resolve(parsed.GetValue(revision)!);
             bool swap = !parsed.GetValue(noSwap);
@@ -47,6 +49,12 @@ internal static class ReadingCommands
             }
 
             Commit commit = repository.LoadCommit(checksum);
+            if (parsed.GetValue(sizes))
+            {
+                Console.Out.Write(Sizes(repository, commit));
+                return 0;
+            }
+
             bool whole = parsed.GetValue(key) is null && !parsed.GetValue(keys);
             if (parsed.GetValue(remote) is { } known && repository.Remote(known) is null)
                 throw new RemoteNotFoundException(repository.Path, known);
@@ -59,6 +67,18 @@ internal static class ReadingCommands
                 Console.Out.Write(SigningCommands.Describe(repository.GpgSignatures(checksum, parsed.GetValue(remote), parsed.GetValue(home))));
             return 0;
         });
+    }
+
+    private static string Sizes(Repository repository, Commit commit)
+    {
+        IReadOnlyList<ObjectSize> all = commit.Sizes ?? throw new Finding("No metadata key ostree.sizes in commit", "commit --generate-sizes writes it, in mode archive");
+        ObjectSize[] needed = [.. all.Where(each => !repository.Has(each.Name))];
+        return $"""
+            Compressed size (needed/total): {Amount.Decimal(needed.Sum(static each => each.Stored))}/{Amount.Decimal(all.Sum(static each => each.Stored))}
+            Unpacked size (needed/total): {Amount.Decimal(needed.Sum(static each => each.Unpacked))}/{Amount.Decimal(all.Sum(static each => each.Unpacked))}
+            Number of objects (needed/total): {needed.Length}/{all.Count}
+
+            """;
     }
 
     private static string Keys(VariantDictionary dictionary) =>

@@ -60,11 +60,17 @@ internal static class RefCommands
         var create = new Option<string?>("--create") { Description = "Make a new ref for the commit that PREFIX means", HelpName = "NEWREF" };
         var force = new Option<bool>("--force") { Description = "With --create, also over a ref that is there" };
         var delete = new Option<bool>("--delete") { Description = "Delete the refs below PREFIX" };
-        return new DocumentedCommand("refs", "List, make and delete refs").With(prefixes, list, revisions, alias, create, force, delete)
+        var collections = new Option<bool>("--collections", "-c") { Description = "Refs with their collections, and PREFIX is a collection's id" };
+        return new DocumentedCommand("refs", "List, make and delete refs").With(prefixes, list, revisions, alias, create, force, delete, collections)
             .OnRepository((parsed, repository, _) =>
             {
                 string[] given = parsed.GetValue(prefixes)!;
-                if (parsed.GetValue(create) is { } made)
+                // libostree's listing opens it and says so where it cannot.
+                if (parsed.GetValue(list) && !repository.Dir.Exists("refs/remotes"))
+                    throw new Finding("Listing refs: opendir(refs/remotes): No such file or directory", "an empty directory of that name belongs there");
+                if (parsed.GetValue(collections))
+                    OfCollections(repository, given, parsed.GetValue(create), parsed.GetValue(delete), parsed.GetValue(force), parsed.GetValue(revisions));
+                else if (parsed.GetValue(create) is { } made)
                     Create(repository, given, made, parsed.GetValue(alias), parsed.GetValue(force));
                 else if (parsed.GetValue(delete))
                     Delete(repository, given);
@@ -74,6 +80,33 @@ internal static class RefCommands
                     List(repository, given, whole: parsed.GetValue(list), parsed.GetValue(revisions));
                 return 0;
             });
+    }
+
+    private static void OfCollections(Repository repository, string[] given, string? made, bool delete, bool force, bool revisions)
+    {
+        if (made is not null)
+        {
+            if (given is not [var source] || made.Split(':', 2) is not [var collection, var name])
+                throw new Finding("--collections --create needs COLLECTION-ID:REF, and the one commit to make it for", "refs --collections --create=COLLECTION-ID:REF COMMIT");
+            var full = new CollectionRef(collection, name);
+            if (!force && repository.CollectionRefs(collection).ContainsKey(full))
+                throw new Finding($"--create specified but ref {full} already exists", "--force moves it");
+            repository.SetCollectionRef(full, repository.Resolve(source));
+            return;
+        }
+
+        if (delete && given.Length == 0)
+            throw new Finding("At least one PREFIX is required when deleting refs", "refs --collections --delete COLLECTION-ID");
+        foreach (string? collection in given.Length == 0 ? (string?[])[null] : given)
+        {
+            foreach ((CollectionRef name, Checksum target) in repository.CollectionRefs(collection, withRemotes: !delete))
+            {
+                if (delete)
+                    repository.SetCollectionRef(name, null);
+                else
+                    Console.Out.WriteLine(revisions ? $"{name}\t{target}" : $"{name}");
+            }
+        }
     }
 
     private static void List(Repository repository, string[] prefixes, bool whole, bool revisions)

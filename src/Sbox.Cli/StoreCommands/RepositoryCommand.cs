@@ -26,7 +26,7 @@ internal static class RepositoryCommand
         command.Options.Add(verbose);
         command.SetAction(async (parsed, cancel) =>
         {
-            using Repository repository = Repository.Open(parsed.GetValue(Path) ?? DefaultPath());
+            using Repository repository = Repository.Open(Named(parsed) ?? DefaultPath());
             if (parsed.GetValue(verbose))
                 Console.Error.WriteLine($"OT: repository {repository.Path}, mode {repository.Mode.Name()}");
             return await act(parsed, repository, cancel);
@@ -35,12 +35,15 @@ internal static class RepositoryCommand
     }
 
     /// <summary><c>--repo=PATH</c>, before the command's name or after it: it belongs to the program.</summary>
-    public static Option<string?> Path { get; } = new("--repo")
+    public static Option<string[]> Path { get; } = new("--repo")
     {
         Description = $"Path to the repository (the current directory where it is one, else {SystemRepository})",
         HelpName = "PATH",
         Recursive = true,
     };
+
+    /// <summary>The repository that the command line names; the last one, where it names several.</summary>
+    public static string? Named(ParseResult parsed) => parsed.GetValue(Path)?.LastOrDefault();
 
     /// <summary>The current directory where it is a repository, else the box's.</summary>
     public static string DefaultPath() => IsRepository(".") ? "." : SystemRepository;

@@ -19,7 +19,7 @@ internal static class StoreCommandSet
         ReadingCommands.Log(), ReadingCommands.Show(), RefCommands.RevParse(), RefCommands.Refs(), RefCommands.Reset(),
         SigningCommands.Sign(), SigningCommands.GpgSign(),
         ComparingCommands.Diff(), ComparingCommands.Checksum(), SummaryCommand.Make(),
-        TreeCommands.Ls(), TreeCommands.Cat(),
+        ExportCommand.Make(), TreeCommands.Ls(), TreeCommands.Cat(),
         KeepingCommands.Fsck(), KeepingCommands.Prune(), KeepingCommands.Config(),
         PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(), DeltaCommands.Make(),
     ];

@@ -17,14 +17,18 @@ internal static class SummaryCommand
         var raw = new Option<bool>("--raw") { Description = "Show the summary as a GVariant in text form" };
         var keys = new Option<bool>("--list-metadata-keys") { Description = "List the names in the summary's metadata" };
         var key = new Option<string?>("--print-metadata-key") { Description = "Print one value of the summary's metadata", HelpName = "KEY" };
+        var more = new Option<string[]>("--add-metadata", "-m") { Description = "One more value for the summary's metadata, as GVariant text", HelpName = "KEY=VALUE" };
         var signing = new SigningOptions();
-        return new DocumentedCommand("summary", "Write and show the summary, by which others learn which branches there are").With(update, view, raw, keys, key).With(signing.All)
+        return new DocumentedCommand("summary", "Write and show the summary, by which others learn which branches there are").With(update, view, raw, keys, key, more).With(signing.All)
             .OnRepository((parsed, repository, _) =>
             {
                 if (parsed.GetValue(update))
                 {
                     signing.Check(parsed);
-                    repository.WriteSummary();
+                    VariantDictionary additional = CommitCommand.WithValues(VariantDictionary.Empty, parsed.GetValue(more) ?? []);
+                    if (repository.CollectionId is not null)
+                        signing.Sign(parsed, repository, repository.CommitSummaryMetadata(additional));
+                    repository.WriteSummary(additional: additional);
                     signing.SignSummary(parsed, repository);
                     return 0;
                 }
@@ -47,20 +51,27 @@ internal static class SummaryCommand
     private static string Describe(GVariant summary, VariantDictionary metadata, string signatures)
     {
         var text = new StringBuilder();
-        foreach (GVariant entry in summary.Items[0].Items)
+        string? collection = metadata.GetString("ostree.summary.collection-id");
+        Append(text, summary.Items[0].Items, collection);
+        foreach (GVariant other in metadata["ostree.summary.collection-map"]?.Items ?? [])
+            Append(text, other.Items[1].Items, other.Items[0].Text);
+        foreach (string name in metadata.Keys.Where(static name => name != "ostree.summary.collection-map"))
+            text.Append(CultureInfo.InvariantCulture, $"{Line(name, metadata[name]!)}\n");
+        return text.Append(signatures.Length > 0 ? $"\n{signatures}" : "Summary is unsigned\n").ToString();
+    }
+
+    private static void Append(StringBuilder text, IReadOnlyList<GVariant> refs, string? collection)
+    {
+        foreach (GVariant entry in refs)
         {
             IReadOnlyList<GVariant> about = entry.Items[1].Items;
             var commit = new VariantDictionary(about[2]);
-            text.Append(CultureInfo.InvariantCulture, $"* {entry.Items[0].Text}\n");
+            text.Append(CultureInfo.InvariantCulture, $"* {(collection is null ? entry.Items[0].Text : new CollectionRef(collection, entry.Items[0].Text).ToString())}\n");
             text.Append(CultureInfo.InvariantCulture, $"    Latest Commit ({Terminal.Amount.Decimal((long)about[0].Unsigned)}):\n      {Checksum.FromBytes(about[1].Bytes)}\n");
             foreach (string name in commit.Keys)
                 text.Append(CultureInfo.InvariantCulture, $"    {Line(name, commit[name]!)}\n");
             text.Append('\n');
         }
-
-        foreach (string name in metadata.Keys)
-            text.Append(CultureInfo.InvariantCulture, $"{Line(name, metadata[name]!)}\n");
-        return text.Append(signatures.Length > 0 ? $"\n{signatures}" : "Summary is unsigned\n").ToString();
     }
 
     private static string Line(string name, GVariant value) => name switch
@@ -71,7 +82,8 @@ internal static class SummaryCommand
         "ostree.summary.last-modified" => $"Last-Modified ({name}): {Time(value)}",
         "ostree.summary.expires" => $"Expires ({name}): {Time(value)}",
         "ostree.summary.tombstone-commits" => $"Has Tombstone Commits ({name}): {(value.ToString() == "true" ? "Yes" : "No")}",
-        _ => $"{name}: {value}",
+        "ostree.summary.collection-id" => $"Collection ID ({name}): {value.Text}",
+        _ => $"{name}: {value.ToUnannotatedString()}",
     };
 
     private static string Time(GVariant value) => DateTimeOffset.FromUnixTimeSeconds(

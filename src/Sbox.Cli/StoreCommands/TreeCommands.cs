@@ -41,9 +41,8 @@ internal static class TreeCommands
             using Stream output = Console.OpenStandardOutput();
             foreach (string path in parsed.GetValue(paths)!)
             {
-                if (repository.Find(commit, path).Content is not { } content)
-                    throw new TreePathException(commit, path, "is a directory");
-                using Stream bytes = repository.LoadFile(content).OpenContent();
+                FileObject file = repository.Follow(commit, path);
+                using Stream bytes = file.OpenContent();
                 bytes.CopyTo(output);
             }
 

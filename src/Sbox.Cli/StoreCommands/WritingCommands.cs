@@ -15,13 +15,15 @@ internal static class WritingCommands
     public static Command Init()
     {
         var mode = new Option<string>("--mode") { Description = "bare (files as they are, the default), archive (for serving), bare-user or bare-user-only (for users other than root)", HelpName = "MODE", DefaultValueFactory = static _ => "bare" };
-        Command command = new DocumentedCommand("init", "Make an empty repository").With(mode);
+        var collection = new Option<string?>("--collection-id") { Description = "The collection that the repository's branches belong to", HelpName = "COLLECTION-ID" };
+        var more = new Argument<string[]>("MORE") { Description = "Nothing: ostree takes more words here and heeds none", Arity = ArgumentArity.ZeroOrMore, Hidden = true };
+        Command command = new DocumentedCommand("init", "Make an empty repository").With(mode, collection, more);
         command.SetAction(parsed =>
         {
             string name = parsed.GetValue(mode)!;
             if (RepositoryModes.TryParse(name) is not { } asked)
                 throw new Finding($"Invalid mode '{name}' in repository configuration", "bare, archive, bare-user and bare-user-only are the modes that are handled");
-            using Repository repository = Repository.Create(parsed.GetValue(RepositoryCommand.Path) ?? ".", asked);
+            using Repository repository = Repository.Create(RepositoryCommand.Named(parsed) ?? ".", asked, parsed.GetValue(collection));
             return 0;
         });
         return command;
@@ -39,16 +41,28 @@ internal static class WritingCommands
         var add = new Option<bool>("--union-add") { Description = "Into a directory that is there: keep its files" };
         var identical = new Option<bool>("--union-identical") { Description = "Into a directory that is there: its files must be the same" };
         var whiteouts = new Option<bool>("--whiteouts") { Description = "With --union: names beginning with .wh. delete what is there" };
+        var passthrough = new Option<bool>("--process-passthrough-whiteouts") { Description = "Names beginning with .ostree-wh. become overlayfs's whiteouts" };
+        var selinux = new Option<string?>("--selinux-policy") { Description = "Refused: SELinux labels are not made here", HelpName = "PATH" };
+        var selinuxPrefix = new Option<string?>("--selinux-prefix") { Description = "Refused: SELinux labels are not made here", HelpName = "PREFIX" };
+        var fromFile = new Option<string?>("--from-file") { Description = "Check out many: pairs of revision and subpath, each ended by NUL, all into DESTINATION", HelpName = "FILE" };
+        var fromInput = new Option<bool>("--from-stdin") { Description = "As --from-file, from standard input" };
         var allowNoEnt = new Option<bool>("--allow-noent") { Description = "Do nothing where the subpath is not in the tree" };
         var plain = new Option<bool>("--bareuseronly-dirs", "-M") { Description = "Directories get no permissions beyond 0775" };
         var skipList = new Option<string?>("--skip-list") { Description = "Paths to leave out, one a line", HelpName = "FILE" };
-        var noCache = new Option<bool>("--disable-cache") { Description = "Nothing to disable: uncompressed copies of an archive's objects are not kept" };
+        var noCache = new Option<bool>("--disable-cache") { Description = "Do not keep uncompressed copies of an archive's objects" };
         var fsync = new Option<bool?>("--fsync") { Description = "Whether to sync the file system when all is written", HelpName = "BOOLEAN" };
+        var noEmpty = new Option<bool>("--force-copy-zerosized", "-z") { Description = "Nothing to change: empty files are never hardlinked", Hidden = true };
         var composefs = new Option<bool>("--composefs") { Description = "Write only the composefs image of the tree" };
         var noVerity = new Option<bool>("--composefs-noverity") { Description = "As --composefs, without the fs-verity digests" };
-        return new DocumentedCommand("checkout", "Write a commit's tree into a directory").With(revision, destination, user, hard, copy, subpath, union, add, identical, whiteouts, allowNoEnt, plain, skipList, noCache, fsync, composefs, noVerity)
+        return new DocumentedCommand("checkout", "Write a commit's tree into a directory").With(revision, destination, user, hard, copy, subpath, union, add, identical, whiteouts, allowNoEnt, plain, skipList, noCache, fsync, noEmpty, composefs, noVerity, passthrough, selinux, selinuxPrefix, fromFile, fromInput)
             .OnRepository((parsed, repository, cancel) =>
             {
+                if (parsed.GetValue(selinux) is not null || parsed.GetValue(selinuxPrefix) is not null)
+                    throw new Finding("SELinux labels are not made: there is no policy compiler here", "label the tree before it is committed; its xattrs are kept");
+                if (parsed.GetValue(fromFile) is not null || parsed.GetValue(fromInput))
+                    throw new Finding("--from-file and --from-stdin are not handled", "check out each with --union and --subpath");
+                if (parsed.GetValue(identical) && !parsed.GetValue(hard))
+                    throw new Finding("--union-identical requires --require-hardlinks", "checkout -H --union-identical");
                 string typed = parsed.GetValue(revision)!;
                 string target = Path.GetFullPath(parsed.GetValue(destination) ?? typed);
                 Checksum commit = repository.Resolve(typed);
@@ -73,8 +87,10 @@ internal static class WritingCommands
                     ForceCopy = parsed.GetValue(copy),
                     Subpath = parsed.GetValue(subpath)!,
                     Whiteouts = parsed.GetValue(whiteouts),
+                    PassthroughWhiteouts = parsed.GetValue(passthrough),
                     PlainDirectories = parsed.GetValue(plain),
                     Filter = skipped is null ? null : (path, _) => !skipped.Contains(path),
+                    CacheUncompressed = !parsed.GetValue(noCache) && repository.Config.GetBoolean("core", "enable-uncompressed-cache", otherwise: true),
                     Durable = parsed.GetValue(fsync) == true,
                     Overwrite = parsed.GetValue(union) ? CheckoutOverwrite.UnionFiles
                         : parsed.GetValue(add) ? CheckoutOverwrite.AddFiles

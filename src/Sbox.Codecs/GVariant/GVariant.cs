@@ -107,6 +107,10 @@ public sealed class GVariant : IEquatable<GVariant>
     /// <summary>Reads a value in normal form; see <see cref="Parse(GVariantType, ReadOnlySpan{byte})"/>.</summary>
     public static GVariant Parse(string signature, ReadOnlySpan<byte> bytes) => Parse(GVariantType.Parse(signature), bytes);
 
+    /// <summary>Reads a value from its text form, as <c>g_variant_parse</c> does: <c>'text'</c>, <c>uint64 5</c>, <c>@as []</c>, <c>{'key': &lt;true&gt;}</c>.</summary>
+    /// <exception cref="MalformedException">It is no value, or nothing tells its type.</exception>
+    public static GVariant ParseText(ReadOnlySpan<char> text) => GVariantTextReader.Parse(text);
+
     /// <summary>The value in normal form.</summary>
     public byte[] ToBytes() => GVariantWriter.Write(this);
 
@@ -130,6 +134,9 @@ public sealed class GVariant : IEquatable<GVariant>
 
     /// <summary>As <c>g_variant_print</c> writes it, with the types that the text alone would not tell.</summary>
     public override string ToString() => GVariantText.Print(this, annotate: true);
+
+    /// <summary>As <c>g_variant_print</c> writes it when types are not asked for.</summary>
+    public string ToUnannotatedString() => GVariantText.Print(this, annotate: false);
 
     /// <inheritdoc/>
     public bool Equals(GVariant? other) => other is not null && Type.Equals(other.Type) && ToBytes().AsSpan().SequenceEqual(other.ToBytes());

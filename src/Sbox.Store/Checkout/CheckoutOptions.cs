@@ -27,8 +27,20 @@ public sealed record CheckoutOptions
     /// </summary>
     public bool Whiteouts { get; init; }
 
+    /// <summary>
+    /// Files named <c>.ostree-wh.NAME</c> become what overlayfs takes for "deleted": a character device 0:0 named <c>NAME</c>
+    /// (<c>--process-passthrough-whiteouts</c>).
+    /// </summary>
+    public bool PassthroughWhiteouts { get; init; }
+
     /// <summary>Directories get no permissions beyond 0775 (<c>-M</c>).</summary>
     public bool PlainDirectories { get; init; }
+
+    /// <summary>
+    /// Of an archive, keep what is uncompressed for users (<c>uncompressed-objects-cache/</c>) and hardlink to it, as libostree's command does; whoever
+    /// writes to such a checkout writes to the cache.
+    /// </summary>
+    public bool CacheUncompressed { get; init; }
 
     /// <summary>Asked for every path below the subpath (<c>/bin/sh</c>); false leaves it out.</summary>
     public Func<string, Mode, bool>? Filter { get; init; }

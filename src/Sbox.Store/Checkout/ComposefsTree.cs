@@ -19,12 +19,19 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
     {
         Commit loaded = repository.LoadCommit(commit);
         if (withVerity)
-            MeasureAll(commit);
+            MeasureAll(loaded.RootTree, commit);
         var counted = new CountedStream(target);
         Checksum digest = ComposefsImage.Write(WithMountPoints(Directory(loaded.RootTree, loaded.RootMeta, commit, depth: 0)), counted);
         if (withVerity && known is null && loaded.ComposefsDigest is { } expected && expected != digest)
             throw new ComposefsDigestException(commit, expected, digest);
         return new ComposefsResult(digest, counted.Count);
+    }
+
+    /// <summary>The digest of the image of a tree that no commit has yet.</summary>
+    public Checksum Digest(Checksum tree, Checksum meta)
+    {
+        MeasureAll(tree, commit: default);
+        return ComposefsImage.Write(WithMountPoints(Directory(tree, meta, commit: default, depth: 0)), new CountedStream(Stream.Null));
     }
 
     // A box mounts on these, and nothing can be made in the image later; libostree adds them to every image, so the digest needs them.
@@ -78,10 +85,10 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
             digests.TryGetValue(file.Checksum, out Checksum digest) ? digest : null);
     }
 
-    private void MeasureAll(Checksum commit)
+    private void MeasureAll(Checksum tree, Checksum commit)
     {
         var reachable = new Reachability(repository);
-        reachable.Add(commit, cancel);
+        reachable.AddTree(tree, commit, cancel);
         if (reachable.Unreadable.Count > 0)
             throw reachable.Unreadable[0].Finding;
         using var work = new ParallelWork<Checksum>(Measure, static _ => { }, cancel);

@@ -61,12 +61,59 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         return mode.IsSymlink || (mode.Permissions & UserRead) == 0;
     }
 
+    /// <summary>Makes what overlayfs takes for a deleted name, with the owner and mode of the file that stands for it.</summary>
+    public void WriteWhiteout(Checksum content, Dir dir, string name)
+    {
+        const uint characterDevice = 0x2000;
+        FileObject file = repository.LoadFile(content);
+        if (options.Overwrite != CheckoutOverwrite.None && dir.TryStat(name) is { } there)
+        {
+            if (options.Overwrite == CheckoutOverwrite.AddFiles || (there.Kind == FileKind.CharacterDevice && there.RawDevice == 0))
+                return;
+            if (options.Overwrite == CheckoutOverwrite.UnionFiles)
+                dir.Unlink(name);
+        }
+
+        dir.MakeNode(name, characterDevice | file.Mode.Permissions, device: 0);
+        if (options.UserMode)
+            return;
+        dir.ChangeOwner(name, file.Uid, file.Gid);
+        foreach (Xattr xattr in file.Xattrs)
+            Xattrs.Set(dir, name, xattr);
+        dir.ChangeMode(name, file.Mode.Permissions);
+    }
+
     public void Write(FileObject file, Dir dir, string name, bool isPrivate)
     {
         if (file.Mode.IsSymlink)
             CopySymlink(file, dir, name);
-        else
+        else if (!TryLinkCached(file, dir, name))
             Copy(file, dir, name, isPrivate);
+    }
+
+    private bool TryLinkCached(FileObject file, Dir dir, string name)
+    {
+        if (!options.CacheUncompressed || !options.UserMode || options.ForceCopy || file.Size == 0 || repository.Mode != RepositoryMode.Archive)
+            return false;
+        string path = $"uncompressed-objects-cache/{new ObjectName(file.Checksum, ObjectType.File).LoosePath(RepositoryMode.Bare)}";
+        if (repository.Dir.TryStat(path) is null)
+        {
+            repository.Dir.MakeDirs(Path.GetDirectoryName(path)!, Repository.InnerDirectoryMode);
+            using SafeFileHandle kept = repository.Dir.CreateUnnamed(0x180 /* 0600 */);
+            using (Stream content = file.OpenContent())
+            using (var output = new HandleStream(kept, static _ => { }))
+            {
+                content.CopyTo(output);
+                output.Flush();
+            }
+
+            Linux.Files.ChangeMode(kept, PermissionsOf(file.Mode.Permissions), path);
+            Linux.Files.SetModified(kept, 0, 0, path);
+            repository.Dir.TryLink(kept, path);
+            Interlocked.Add(ref bytesCopied, file.Size);
+        }
+
+        return repository.Dir.LinkInto(path, dir, name) == Errno.None;
     }
 
     // The whole of it from one open object: most of a checkout by copy is this, nine calls of the kernel a file.

@@ -69,6 +69,8 @@ internal sealed class TreeCheckout(
         }
     }
 
+    private const string PassthroughPrefix = ".ostree-wh.";
+
     private void AddFiles(DirTree names, string path, PendingDirectory into, bool isPrivate, ParallelWork<PendingFile> work)
     {
         foreach (DirTreeFile file in names.Files)
@@ -76,6 +78,12 @@ internal sealed class TreeCheckout(
             cancel.ThrowIfCancellationRequested();
             if (options.Filter is not null && !options.Filter(Join(path, file.Name), repository.LoadFile(file.Content).Mode))
                 continue;
+            if (options.PassthroughWhiteouts && file.Name.StartsWith(PassthroughPrefix, StringComparison.Ordinal) && file.Name.Length > PassthroughPrefix.Length)
+            {
+                fileCheckout.WriteWhiteout(file.Content, into.Dir, file.Name[PassthroughPrefix.Length..]);
+                continue;
+            }
+
             into.Hold();
             work.Add(new PendingFile(into, file, isPrivate));
             if (++files % 512 == 0)

@@ -65,6 +65,37 @@ public sealed record CommitOptions
     /// <summary>Names of metadata to take over from the parent.</summary>
     public IReadOnlyList<string> KeepMetadata { get; init; } = [];
 
+    /// <summary>Whether the tree must hold a kernel; then the metadata says so (<c>ostree.bootable</c>, <c>ostree.linux</c>).</summary>
+    public bool Bootable { get; init; }
+
+    /// <summary>Executable files are nobody's to write (<c>--mode-ro-executables</c>).</summary>
+    public bool ReadOnlyExecutables { get; init; }
+
+    /// <summary>Write the fs-verity digest of the tree's composefs image into the metadata.</summary>
+    public bool ComposefsDigest { get; init; }
+
+    /// <summary>In mode archive, write the sizes of all objects into the metadata (<c>ostree.sizes</c>).</summary>
+    public bool Sizes { get; init; }
+
+    /// <summary>The first tree is taken as it is, whatever else is asked for (<c>--base</c>).</summary>
+    public bool FirstTreeAsIs { get; init; }
+
+    /// <summary>
+    /// Files that are hardlinks to objects of this repository (a checkout) are those objects, unread; in mode bare-user with the owner that the object says
+    /// (<c>--link-checkout-speedup</c>).
+    /// </summary>
+    public bool TrustsHardlinks { get; init; }
+
+    /// <summary>
+    /// Files on disk become the objects themselves where they need no change (<c>--consume</c> with <c>--link-checkout-speedup</c>); whoever has them open
+    /// must not write to them.
+    /// </summary>
+    public bool Adopt { get; init; }
+
+    /// <summary>Whether what is in a commit's tree may come out otherwise than it is there.</summary>
+    internal bool Modifies => CanonicalPermissions || NoXattrs || ReadOnlyExecutables || OwnerUid is not null || OwnerGid is not null ||
+        Filter is not null || AddedPermissions is not null || SetPermissions is not null;
+
     /// <summary>Refuse to make a commit that is the parent's tree again: the parent is returned instead.</summary>
     public bool SkipIfUnchanged { get; init; }
 }
@@ -74,6 +105,18 @@ public abstract record TreeSource
 {
     /// <summary>A directory on disk, which is itself the tree's root.</summary>
     public sealed record Directory(string Path) : TreeSource;
+
+    /// <summary>An archive: tar, also with gzip, or cpio (newc).</summary>
+    /// <param name="Content">Its bytes.</param>
+    /// <param name="Name">What it is called, for errors.</param>
+    public sealed record Archive(Stream Content, string Name) : TreeSource
+    {
+        /// <summary>Make directories that the archive has no entries for.</summary>
+        public bool MakesParents { get; init; }
+
+        /// <summary>Turns a path in the archive (without a slash in front) into the one to commit; null for none.</summary>
+        public Func<string, string>? Rename { get; init; }
+    }
 
     /// <summary>The tree of a commit of the same repository.</summary>
     public sealed record OfCommit(Checksum Commit) : TreeSource;

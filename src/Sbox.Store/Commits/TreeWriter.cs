@@ -8,7 +8,7 @@ namespace Sbox.Store;
 /// Reads a directory into a transaction: one thread walks and opens, a few hash and store, and when all files are known the
 /// dirtrees are made from the leaves up.
 /// </summary>
-internal sealed class TreeWriter
+internal sealed partial class TreeWriter
 {
     private readonly Transaction transaction;
     private readonly CommitOptions options;
@@ -17,6 +17,7 @@ internal sealed class TreeWriter
     private static readonly Comparer<string> ByBytes = Comparer<string>.Create(Dir.CompareNames);
     private readonly Dictionary<(ulong Device, ulong Inode), FileNode> hardlinks = [];
     private readonly Dictionary<DirMeta, Checksum> metas = [];
+    private Dictionary<(ulong Device, ulong Inode), Checksum>? objectsByInode;
     private long files, bytes;
 
     public TreeWriter(Transaction transaction, CommitOptions options, IProgress<CommitProgress>? progress, CancellationToken cancel) =>
@@ -38,10 +39,15 @@ internal sealed class TreeWriter
                         throw new CannotCommitException(root.Path, "the filter leaves out the root itself");
                     Walk(root, "/", top, work);
                 }
+                else if (source is TreeSource.Archive archive)
+                {
+                    AddArchive(archive, top);
+                }
                 else
                 {
                     Commit commit = transaction.Repository.LoadCommit(((TreeSource.OfCommit)source).Commit);
-                    Lay(commit.RootTree, commit.RootMeta, "/", top);
+                    bool asIs = !options.Modifies || (options.FirstTreeAsIs && ReferenceEquals(source, trees[0]));
+                    Lay(commit.RootTree, commit.RootMeta, "/", top, asIs);
                 }
             }
 
@@ -51,16 +57,50 @@ internal sealed class TreeWriter
         return (WriteTree(top), top.Meta);
     }
 
-    private void Lay(Checksum tree, Checksum meta, string path, DirNode node)
+    private void Lay(Checksum tree, Checksum meta, string path, DirNode node, bool asIs)
     {
         TreeDepth.Check(path, transaction.Repository.Path);
-        node.Meta = meta;
+        cancel.ThrowIfCancellationRequested();
+        node.Meta = asIs ? meta : Modified(transaction.Repository.LoadDirMeta(meta), path);
         DirTree names = transaction.Repository.LoadDirTree(tree);
         foreach (DirTreeFile file in names.Files)
-            node.Add(file.Name, new FileNode { Content = file.Content }, path);
+        {
+            if ((asIs ? file.Content : Modified(file.Content, Join(path, file.Name))) is { } content)
+                node.Add(file.Name, new FileNode { Content = content }, path);
+        }
+
         foreach (DirTreeDirectory inner in names.Directories)
-            Lay(inner.Tree, inner.Meta, path == "/" ? path + inner.Name : $"{path}/{inner.Name}", node.Directory(inner.Name, path));
+        {
+            string below = Join(path, inner.Name);
+            if (asIs || options.Filter?.Invoke(below, StatOf(transaction.Repository.LoadDirMeta(inner.Meta).Mode)) != false)
+                Lay(inner.Tree, inner.Meta, below, node.Directory(inner.Name, path), asIs);
+        }
     }
+
+    // A file of a commit with what the options make of it; null where they leave it out.
+    private Checksum? Modified(Checksum content, string path)
+    {
+        FileObject file = transaction.Repository.LoadFile(content);
+        FileStat stat = StatOf(file.Mode) with { Uid = file.Uid, Gid = file.Gid };
+        if (options.Filter?.Invoke(path, stat) == false)
+            return null;
+        (uint uid, uint gid, Mode mode) = Permissions(stat, path);
+        var header = new FileHeader(uid, gid, mode, file.SymlinkTarget, TakesXattrs ? file.Xattrs : XattrList.Empty);
+        if (header == file.Header)
+            return content;
+        using Stream bytes = file.OpenContent();
+        return transaction.UseWriter(writer => writer.Write(header, bytes, expected: null, file.Size, path));
+    }
+
+    private Checksum Modified(DirMeta meta, string path)
+    {
+        (uint uid, uint gid, Mode mode) = Permissions(StatOf(meta.Mode) with { Uid = meta.Uid, Gid = meta.Gid }, path);
+        return WriteMeta(new DirMeta(uid, gid, mode, TakesXattrs ? meta.Xattrs : XattrList.Empty));
+    }
+
+    private static FileStat StatOf(Mode mode) => default(FileStat) with { Mode = mode.Bits };
+
+    private static string Join(string path, string name) => path == "/" ? path + name : $"{path}/{name}";
 
     private void Walk(Dir dir, string path, DirNode node, ParallelWork<Pending> work)
     {
@@ -71,7 +111,7 @@ internal sealed class TreeWriter
             cancel.ThrowIfCancellationRequested();
             string inner = path == "/" ? path + entry.Name : $"{path}/{entry.Name}";
             if (entry.Name.AsSpan().ContainsAnyInRange('\uD800', '\uDFFF') && HasLoneSurrogate(entry.Name))
-                throw new CannotCommitException(dir.Of(entry.Name), "its name is no UTF-8, which libostree's format requires");
+                throw new CannotCommitException(dir.Of(entry.Name), "Invalid UTF-8 in filename, which libostree's format requires");
             FileKind kind = entry.Kind == FileKind.Unknown ? dir.Stat(entry.Name).Kind : entry.Kind;
             switch (kind)
             {
@@ -121,6 +161,13 @@ internal sealed class TreeWriter
                 return;
             }
 
+            if (ObjectAt(stat) is { } known)
+            {
+                if ((options.Modifies ? Modified(known, path) : known) is { } content)
+                    parent.Add(name, new FileNode { Content = content }, path);
+                return;
+            }
+
             node = new FileNode();
             if (shared)
                 hardlinks.Add((stat.Device, stat.Inode), node);
@@ -134,6 +181,25 @@ internal sealed class TreeWriter
             if (!handedOver)
                 file.Dispose();
         }
+    }
+
+    // The object that a file is a hardlink to; null where it is none, or that was not asked for.
+    private Checksum? ObjectAt(FileStat stat)
+    {
+        if (!options.TrustsHardlinks || stat.Links < 2 || transaction.Repository.Mode == RepositoryMode.Archive)
+            return null;
+        if (objectsByInode is null)
+        {
+            objectsByInode = [];
+            Dir objects = transaction.Repository.Objects.Dir;
+            foreach (ObjectName name in transaction.Repository.Objects.Enumerate().Where(static name => name.Type == ObjectType.File))
+            {
+                if (objects.TryStat(name.LoosePath(transaction.Repository.Mode)) is { IsRegular: true, Links: > 1 } there)
+                    objectsByInode[(there.Device, there.Inode)] = name.Checksum;
+            }
+        }
+
+        return objectsByInode.TryGetValue((stat.Device, stat.Inode), out Checksum found) ? found : null;
     }
 
     private void AddSymlink(Dir dir, string name, string path, DirNode parent)
@@ -152,14 +218,18 @@ internal sealed class TreeWriter
     private void Store(Pending pending)
     {
         using (pending.File)
-            pending.Node.Content = transaction.UseWriter(writer => writer.Write(pending.Header, pending.File, pending.Size, pending.Path).Checksum);
+            pending.Node.Content = transaction.UseWriter(writer => writer.Write(pending.Header, pending.File, pending.Size, pending.Path, options.Adopt).Checksum);
     }
 
     private Checksum WriteMeta(Dir dir, string path)
     {
         FileStat stat = dir.Stat();
         (uint uid, uint gid, Mode mode) = Permissions(stat, path);
-        var meta = new DirMeta(uid, gid, mode, TakesXattrs ? XattrList.From(Xattrs.Read(dir.Handle, dir.Path)) : XattrList.Empty);
+        return WriteMeta(new DirMeta(uid, gid, mode, TakesXattrs ? XattrList.From(Xattrs.Read(dir.Handle, dir.Path)) : XattrList.Empty));
+    }
+
+    private Checksum WriteMeta(DirMeta meta)
+    {
         if (!metas.TryGetValue(meta, out Checksum checksum))
         {
             checksum = transaction.WriteMetadata(ObjectType.DirMeta, meta.ToBytes());
@@ -191,6 +261,8 @@ internal sealed class TreeWriter
             mode = mode.WithPermissions(mode.Permissions | added);
         if (options.SetPermissions?.TryGetValue(path, out uint permissions) == true)
             mode = mode.WithPermissions(permissions);
+        if (options.ReadOnlyExecutables && mode.IsRegular && (mode.Permissions & 0x49 /* 0111 */) != 0)
+            mode = mode.WithPermissions(mode.Permissions & ~0x92u /* 0222 */);
         if (!options.CanonicalPermissions)
             return (options.OwnerUid ?? stat.Uid, options.OwnerGid ?? stat.Gid, mode);
         return (0, 0, mode.IsSymlink ? mode : mode.WithPermissions(mode.Permissions & 0x1ED /* 0755 */));

@@ -8,8 +8,14 @@ public sealed record FsckOptions
     /// <summary>Delete what is corrupt, and mark the commits that miss it as partial, so that a pull fetches it again.</summary>
     public bool Delete { get; init; }
 
-    /// <summary>Check that commits with a <c>ostree.ref-binding</c> name every ref that leads to them.</summary>
+    /// <summary>Check that commits with a <c>ostree.ref-binding</c> name every ref that leads to them, and the collection likewise.</summary>
     public bool VerifyBindings { get; init; }
+
+    /// <summary>Check that the refs which commits name lead to them.</summary>
+    public bool VerifyBackRefs { get; init; }
+
+    /// <summary>Leave a tombstone for each parent that is not there, and for each commit that is deleted from now on.</summary>
+    public bool AddTombstones { get; init; }
 }
 
 /// <summary>What is wrong with an object or ref.</summary>
@@ -25,8 +31,10 @@ public enum FsckProblemKind
     TooDeep,
     /// <summary>A ref leads to no commit, or its file holds no checksum.</summary>
     BrokenRef,
-    /// <summary>A ref leads to a commit that is bound to other refs.</summary>
+    /// <summary>A ref leads to a commit that is bound to other refs, or to another collection.</summary>
     WrongBinding,
+    /// <summary>A commit names a ref that is not there.</summary>
+    MissingRef,
 }
 
 /// <summary>One finding.</summary>
@@ -55,6 +63,9 @@ public sealed record FsckReport(int Commits, int PartialCommits, long Objects, I
 
     /// <summary>Those of <see cref="PartialCommits"/> that an earlier check found to be so, and no pull has mended since.</summary>
     public int BrokenBefore { get; init; }
+
+    /// <summary>Commits that are not there and got a tombstone.</summary>
+    public IReadOnlyList<Checksum> Tombstones { get; init; } = [];
 
     /// <summary>Commits that this check marked as partial, so that a pull mends them.</summary>
     public IReadOnlyList<Checksum> MarkedPartial { get; init; } = [];

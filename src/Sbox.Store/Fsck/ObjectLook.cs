@@ -67,7 +67,7 @@ public sealed partial class Repository
     public void Look(IReadOnlyList<ObjectName> objects, LookOptions options, Action<int, ObjectLook> done, CancellationToken cancel = default)
     {
         using var looker = new ObjectLooker(this, options);
-        using var work = new ParallelWork<int>(at => done(at, looker.Look(objects[at])), static _ => { }, cancel);
+        using var work = new ParallelWork<int>(at => done(at, looker.Look(objects[at])), static _ => { }, cancel, idle: options.Idle);
         for (int at = 0; at < objects.Count; at++)
             work.Add(at);
         work.Finish();
@@ -77,21 +77,11 @@ public sealed partial class Repository
 /// <summary>Looks at objects; several threads at once may.</summary>
 internal sealed class ObjectLooker(Repository repository, LookOptions options) : IDisposable
 {
-    // Threads are made for one work and end with it, so what is done to one stays with it.
-    [ThreadStatic]
-    private static bool isIdle;
-
     private readonly ConcurrentBag<FileHasher> hashers = [];
     private readonly ObjectCheck check = new(repository);
 
     public ObjectLook Look(ObjectName name)
     {
-        if (options.Idle && !isIdle)
-        {
-            Priority.BeIdle(); // where a sandbox forbids it the work is done all the same
-            isIdle = true;
-        }
-
         try
         {
             if (name.Type == ObjectType.File && repository.Mode == RepositoryMode.Bare)

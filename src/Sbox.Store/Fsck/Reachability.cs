@@ -31,7 +31,8 @@ internal sealed class Reachability(Repository repository)
         return found;
     }
 
-    private void AddTree(Checksum root, Checksum commit, CancellationToken cancel)
+    /// <summary>Adds a directory's tree.</summary>
+    public void AddTree(Checksum root, Checksum commit, CancellationToken cancel)
     {
         var waiting = new Stack<(Checksum Tree, int Depth)>([(root, 0)]);
         while (waiting.TryPop(out (Checksum Tree, int Depth) next))

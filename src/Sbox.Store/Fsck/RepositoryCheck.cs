@@ -39,33 +39,86 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         List<Checksum> marked = Blame(commits);
         if (options.Delete)
             Delete();
-        return new FsckReport(whole, partial, objects.Count, problems) { BrokenBefore = broken, MarkedPartial = marked };
+        return new FsckReport(whole, partial, objects.Count, problems) { BrokenBefore = broken, MarkedPartial = marked, Tombstones = options.AddTombstones ? AddTombstones(commits) : [] };
     }
 
     private void CheckRefs()
     {
         foreach ((string refspec, Checksum target) in repository.Refs())
+            CheckRef(refspec, refspec[(refspec.IndexOf(':', StringComparison.Ordinal) + 1)..], collection: null, target);
+        foreach ((CollectionRef name, Checksum target) in repository.CollectionRefs(withRemotes: false))
+            CheckRef(name.ToString(), name.Name, name.Collection, target);
+        if (options.VerifyBackRefs)
+            CheckBackRefs();
+    }
+
+    private void CheckRef(string shown, string name, string? collection, Checksum target)
+    {
+        if (!repository.Has(new ObjectName(target, ObjectType.Commit)))
+            problems.Add(new FsckProblem(FsckProblemKind.BrokenRef, shown, null, $"{target}.commit is not there"));
+        else if ((options.VerifyBindings || options.VerifyBackRefs) && LoadOrNull(target) is { } commit)
+            CheckBinding(shown, name, collection, target, commit);
+    }
+
+    private void CheckBinding(string shown, string name, string? collection, Checksum target, Commit commit)
+    {
+        if (!commit.IsBoundTo(name))
         {
-            if (!repository.Has(new ObjectName(target, ObjectType.Commit)))
-                problems.Add(new FsckProblem(FsckProblemKind.BrokenRef, refspec, null, $"{target}.commit is not there"));
-            else if (options.VerifyBindings)
-                CheckBinding(refspec, target);
+            string bound = string.Join(", ", commit.Metadata[Commit.RefBinding]!.Items.Select(static item => $"‘{item.Text}’"));
+            problems.Add(new FsckProblem(FsckProblemKind.WrongBinding, shown, null, $"{target}: Commit has no requested ref ‘{name}’ in ref binding metadata ({bound})"));
+        }
+        else if (collection is not null && commit.Metadata.GetString(CollectionRef.Binding) is { } other && other != collection)
+        {
+            problems.Add(new FsckProblem(
+                FsckProblemKind.WrongBinding, shown, null,
+                $"{target}: Commit has collection ID ‘{other}’ in collection binding metadata, while the remote it came from has collection ID ‘{collection}’"));
         }
     }
 
-    private void CheckBinding(string refspec, Checksum target)
+    private void CheckBackRefs()
     {
-        string branch = refspec[(refspec.IndexOf(':', StringComparison.Ordinal) + 1)..];
+        IReadOnlyDictionary<string, Checksum> refs = repository.Refs();
+        IReadOnlyDictionary<CollectionRef, Checksum> collections = repository.CollectionRefs();
+        foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
+        {
+            if (LoadOrNull(name.Checksum) is not { } commit || commit.Metadata[Commit.RefBinding] is not { Type.Signature: "as" } bound)
+                continue;
+            string? collection = commit.Metadata.GetString(CollectionRef.Binding);
+            foreach (string branch in bound.Items.Select(static item => item.Text))
+            {
+                var full = new CollectionRef(collection ?? "", branch);
+                bool there = collection is null ? refs.Keys.Any(each => each == branch || each.EndsWith(":" + branch, StringComparison.Ordinal)) : collections.ContainsKey(full);
+                if (!there)
+                {
+                    problems.Add(new FsckProblem(
+                        FsckProblemKind.MissingRef, branch, null,
+                        collection is null ? $"Ref ‘{branch}’ in bindings for commit {name.Checksum} does not exist" : $"Collection–ref {full} in bindings for commit {name.Checksum} does not exist"));
+                }
+            }
+        }
+    }
+
+    // Null where it cannot be read: found again, and named, with the objects.
+    private Commit? LoadOrNull(Checksum commit)
+    {
         try
         {
-            Commit commit = repository.LoadCommit(target);
-            if (!commit.IsBoundTo(branch))
-                problems.Add(new FsckProblem(FsckProblemKind.WrongBinding, refspec, null, $"{target} is bound to {commit.Metadata[Commit.RefBinding]}"));
+            return repository.LoadCommit(commit);
         }
-        catch (Exception finding) when (finding is ObjectCorruptException or IOException)
+        catch (Exception finding) when (finding is RepositoryException or IOException)
         {
-            // found again, and named, with the objects
+            return null;
         }
+    }
+
+    private List<Checksum> AddTombstones(List<Checksum> commits)
+    {
+        List<Checksum> gone = [.. commits.Select(LoadOrNull).Where(static commit => commit?.Parent is not null).Select(static commit => commit!.Parent!.Value)
+            .Where(parent => !repository.Has(new ObjectName(parent, ObjectType.Commit))).Distinct()];
+        if (!repository.Config.GetBoolean("core", "tombstone-commits"))
+            repository.WriteConfig(repository.Config.With("core", "tombstone-commits", "true"));
+        gone.ForEach(repository.WriteTombstone);
+        return gone;
     }
 
     private void CheckObjects(List<ObjectName> objects)

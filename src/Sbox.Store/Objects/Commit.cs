@@ -27,6 +27,10 @@ public sealed record Commit(
     /// <summary>The <c>version</c> in the metadata, which releases carry; null where there is none.</summary>
     public string? Version => Metadata.GetString("version");
 
+    /// <summary>The sizes of all its objects; null where the metadata has none.</summary>
+    /// <exception cref="MalformedException">The metadata has something else.</exception>
+    public IReadOnlyList<ObjectSize>? Sizes => Metadata[CommitSizes.Key] is { Type.Signature: "aay" } sizes ? [.. CommitSizes.Parse(sizes)] : null;
+
     /// <summary>The fs-verity digest of its tree's composefs image, <c>ostree.composefs.digest.v0</c> in the metadata; null where that is missing.</summary>
     public Checksum? ComposefsDigest =>
         Metadata["ostree.composefs.digest.v0"] is { Type.Signature: "ay", Bytes.Length: Checksum.Size } named ? Checksum.FromBytes(named.Bytes) : null;

@@ -28,14 +28,15 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     /// <param name="file">A file on disk, from its beginning.</param>
     /// <param name="expectedSize">Its size as it was a moment ago.</param>
     /// <param name="path">What it is called, for errors.</param>
+    /// <param name="adopt">Whether the file itself may become the object.</param>
     /// <returns>The object, and bytes of content.</returns>
     /// <exception cref="CannotCommitException">It changed while it was read.</exception>
-    public (Checksum Checksum, long Size) Write(FileHeader header, SafeFileHandle file, long expectedSize, string path)
+    public (Checksum Checksum, long Size) Write(FileHeader header, SafeFileHandle file, long expectedSize, string path, bool adopt = false)
     {
         byte[] hashed = header.ToHashedBytes();
         int filled = Fill(file, expectedSize, path);
         if (filled < BufferSize)
-            return (WriteWhole(header, hashed, filled, expected: null, path), filled);
+            return (WriteWhole(header, hashed, filled, expected: null, path, adopt ? file : null), filled);
 
         hash.AppendData(hashed);
         long size = 0;
@@ -47,7 +48,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
 
         Checksum checksum = TakeHash();
         var name = new ObjectName(checksum, ObjectType.File);
-        if (!transaction.Has(name))
+        if (!transaction.Has(name) && !(adopt && TryAdopt(file, header, name, size)))
         {
             using var content = new FileStream(new SafeFileHandle(file.DangerousGetHandle(), ownsHandle: false), FileAccess.Read, bufferSize: 0);
             content.Position = 0;
@@ -86,7 +87,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
 
     public void Dispose() => hash.Dispose();
 
-    private Checksum WriteWhole(FileHeader header, byte[] hashed, int filled, Checksum? expected, string source)
+    private Checksum WriteWhole(FileHeader header, byte[] hashed, int filled, Checksum? expected, string source, SafeFileHandle? adoptable = null)
     {
         hash.AppendData(hashed);
         hash.AppendData(buffer, 0, filled);
@@ -100,6 +101,8 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         RepositoryMode mode = transaction.Repository.Mode;
         if (mode == RepositoryMode.BareUserOnly)
             BareUserFile.RequireKeepable(header, checksum);
+        if (adoptable is not null && TryAdopt(adoptable, header, name, filled))
+            return checksum;
         if (mode == RepositoryMode.Archive)
             StoreCompressed(header, name, filled);
         else if (header.Mode.IsSymlink && mode.KeepsLinks())
@@ -109,6 +112,25 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         else
             StoreBare(header, name, filled);
         return checksum;
+    }
+
+    // The file that was read becomes the object: where a bare repository keeps it as it is, on one file system, and empty ones never.
+    private bool TryAdopt(SafeFileHandle file, FileHeader header, ObjectName name, long size)
+    {
+        if (size == 0 || transaction.Repository.Mode is not (RepositoryMode.Bare or RepositoryMode.BareUserOnly))
+            return false;
+        if (transaction.Repository.Mode == RepositoryMode.BareUserOnly)
+            BareUserFile.RequireKeepable(header, name.Checksum);
+        try
+        {
+            FinishBare(file, header, asItIs: false);
+            transaction.StageContent(file, name, size);
+            return true;
+        }
+        catch (LinuxException refused) when (refused.Errno is Errno.EXDEV or Errno.EPERM or Errno.EMLINK)
+        {
+            return false; // a copy does as well
+        }
     }
 
     private int FillWith(string target)

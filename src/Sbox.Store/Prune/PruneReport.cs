@@ -21,6 +21,9 @@ public sealed record PruneOptions
     /// <summary>Delete only commits, not what they alone need.</summary>
     public bool CommitsOnly { get; init; }
 
+    /// <summary>A commit to delete, before all else; refused where a ref leads to it.</summary>
+    public Codecs.Checksum? DeleteCommit { get; init; }
+
     /// <summary>Delete nothing, only report.</summary>
     public bool DryRun { get; init; }
 

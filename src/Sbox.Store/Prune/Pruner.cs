@@ -11,6 +11,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         using FileLock? held = options.DryRun
             ? null
             : RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Exclusive, cancel);
+        if (options.DeleteCommit is { } gone)
+            DeleteCommit(gone);
         HashSet<ObjectName> needed = Needed();
         List<ObjectName> all = [.. repository.EnumerateObjects()];
         List<ObjectName> unneeded = [.. all.Where(name => !IsNeeded(name, needed) && (!options.CommitsOnly || name.Type is ObjectType.Commit or ObjectType.CommitMeta)).OrderBy(static name => Order(name.Type))];
@@ -22,6 +24,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             freed += repository.Objects.Dir.TryStat(path)?.Size ?? 0;
             if (options.DryRun)
                 continue;
+            if (name.Type == ObjectType.Commit)
+                repository.LeaveTombstone(name.Checksum);
             repository.Objects.Dir.TryUnlink(path);
             if (name.Type == ObjectType.Commit)
                 repository.Dir.TryUnlink(Repository.PartialMarker(name.Checksum));
@@ -30,11 +34,36 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         return new PruneReport(all.Count, unneeded.Count, freed);
     }
 
+    private void DeleteCommit(Checksum commit)
+    {
+        foreach ((string name, Checksum target) in repository.Refs())
+        {
+            if (target == commit)
+                throw new CommitInUseException(commit, name);
+        }
+
+        foreach ((CollectionRef name, Checksum target) in repository.CollectionRefs())
+        {
+            if (target == commit)
+                throw new CommitInUseException(commit, name.ToString());
+        }
+
+        repository.LoadCommit(commit);
+        if (options.DryRun)
+            return;
+        repository.LeaveTombstone(commit);
+        foreach (ObjectType type in (ObjectType[])[ObjectType.Commit, ObjectType.CommitMeta])
+            repository.Objects.Dir.TryUnlink(new ObjectName(commit, type).LoosePath(repository.Mode));
+        repository.Dir.TryUnlink(Repository.PartialMarker(commit));
+    }
+
     private HashSet<ObjectName> Needed()
     {
         var reachable = new Reachability(repository);
         foreach ((string name, Checksum commit) in repository.Refs())
             AddRef(reachable, name, commit);
+        foreach ((CollectionRef _, Checksum commit) in repository.CollectionRefs(withRemotes: false))
+            AddRef(reachable, "", commit);
         foreach (Checksum commit in options.Keep)
             AddWithParents(reachable, commit, depth: 0);
         if (!options.RefsOnly)

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text;
 using Sbox.Codecs;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -20,6 +21,7 @@ internal sealed class HttpPull : IDisposable
     private readonly RemoteSettings? remote;
     private readonly RemoteTrust? trust;
     private Task<Summary?>? summary;
+    private byte[]? summaryBytes, summarySignature;
     private bool indexedDeltas;
     private long reported;
 
@@ -65,10 +67,23 @@ internal sealed class HttpPull : IDisposable
         TransactionStats stats = transaction.Commit();
         if (!options.CommitMetadataOnly)
             target.ClearPartial(completed);
+        if (options.Mirror && options.Refs.Count == 0 && remote?.Branches is not { Count: > 0 })
+            KeepSummary();
         return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
     }
 
     public void Dispose() => fetcher.Dispose();
+
+    // A mirror of everything is announced as its source is, signature and all; never a summary beside the signature of another.
+    private void KeepSummary()
+    {
+        if (summaryBytes is null)
+            return;
+        target.Dir.TryUnlink("summary.sig");
+        Durable.Replace(target.Dir, "summary", summaryBytes);
+        if (summarySignature is not null)
+            Durable.Replace(target.Dir, "summary.sig", summarySignature);
+    }
 
     private async Task CheckMode(CancellationToken cancel)
     {
@@ -137,9 +152,10 @@ internal sealed class HttpPull : IDisposable
 
     private async Task<Summary?> FetchSummary(CancellationToken cancel)
     {
-        byte[]? bytes = await fetcher.TryFetch("summary", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
-        if (trust is { ForSummary: true })
-            trust.VerifySummary(fetcher.UrlOf("summary"), bytes, await fetcher.TryFetch("summary.sig", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false));
+        byte[]? bytes = summaryBytes = await fetcher.TryFetch("summary", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+        if (trust is { ForSummary: true } || (options.Mirror && bytes is not null))
+            summarySignature = await fetcher.TryFetch("summary.sig", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+        trust?.VerifySummary(fetcher.UrlOf("summary"), bytes, summarySignature);
         try
         {
             return bytes is null ? null : Store.Summary.Parse(bytes);

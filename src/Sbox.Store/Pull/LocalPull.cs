@@ -12,7 +12,7 @@ internal sealed class LocalPull
     private readonly RemoteTrust? trust;
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
-    private readonly bool linkable;
+    private readonly bool sameDevice, linkable;
     private long bytes;
     private long outstanding;
 
@@ -20,7 +20,8 @@ internal sealed class LocalPull
     {
         (this.source, this.target, this.options, this.trust, this.progress, this.cancel) = (source, target, options, trust, progress, cancel);
         // Between two archives as well: their objects are files like any other.
-        linkable = !options.Copy && source.Mode == target.Mode && source.Dir.Stat().Device == target.Dir.Stat().Device;
+        sameDevice = !options.Copy && source.Dir.Stat().Device == target.Dir.Stat().Device;
+        linkable = sameDevice && source.Mode == target.Mode;
     }
 
     public PullResult Run()
@@ -41,7 +42,7 @@ internal sealed class LocalPull
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
-            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
+            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum), (name, content) => Keep(transaction, name, content));
             foreach (Checksum commit in wanted.Values.Distinct())
                 completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, TakeCommit, cancel));
             work.Finish();
@@ -112,7 +113,7 @@ internal sealed class LocalPull
     {
         cancel.ThrowIfCancellationRequested();
         byte[] content = ReadMetadata(name);
-        transaction.WriteMetadata(name.Type, content);
+        Keep(transaction, name, content);
         return content;
     }
 
@@ -124,6 +125,24 @@ internal sealed class LocalPull
             throw new ObjectCorruptException(source.Objects.PathOf(name), name, found);
         Interlocked.Add(ref bytes, content.Length);
         return content;
+    }
+
+    // A link keeps whatever the source has by now: only what was read and hashed is kept of a source that is not believed as it lies there.
+    private void Keep(Transaction transaction, ObjectName name, byte[] content)
+    {
+        if (!(sameDevice && trust is null && !options.Untrusted && TryLinkMetadata(transaction, name)))
+            transaction.WriteMetadata(name.Type, content);
+    }
+
+    // Metadata is the same file in every mode.
+    private bool TryLinkMetadata(Transaction transaction, ObjectName name)
+    {
+        string path = name.LoosePath(target.Mode);
+        transaction.Staging.MakeSubdirectory(path);
+        if (source.Objects.Dir.LinkInto(path, transaction.Staging.Dir, path) != Errno.None)
+            return false;
+        transaction.CountMetadata(name, added: true);
+        return true;
     }
 
     private void QueueFile(ParallelWork<Checksum> work, Checksum checksum)

@@ -7,8 +7,10 @@ namespace Sbox.Store;
 /// <param name="sourceHas">Whether the source has an object.</param>
 /// <param name="fetch">Fetches, verifies and adds an object that is no file.</param>
 /// <param name="wantFile">Told of each file that is lacking, once.</param>
+/// <param name="keepCommit">Adds a commit that may be kept; null writes it.</param>
 internal sealed class PullWalk(
-    Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile)
+    Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile,
+    Action<ObjectName, byte[]>? keepCommit = null)
 {
     private readonly HashSet<ObjectName> seen = [];
 
@@ -37,7 +39,7 @@ internal sealed class PullWalk(
                 target.MarkPartial(commit);
             Commit parsed = Parse(name, bytes, Commit.Parse);
             if (!transaction.Has(name))
-                transaction.WriteMetadata(ObjectType.Commit, bytes);
+                KeepCommit(name, bytes);
             if (!whole && !metadataOnly && seen.Add(name))
             {
                 Load(new ObjectName(parsed.RootMeta, ObjectType.DirMeta), commit);
@@ -81,6 +83,14 @@ internal sealed class PullWalk(
                 waiting.Push((inner.Tree, depth + 1));
             }
         }
+    }
+
+    private void KeepCommit(ObjectName name, byte[] bytes)
+    {
+        if (keepCommit is null)
+            transaction.WriteMetadata(ObjectType.Commit, bytes);
+        else
+            keepCommit(name, bytes);
     }
 
     // Whatever is here already was verified when it came.

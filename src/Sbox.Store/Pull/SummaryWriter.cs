@@ -7,7 +7,7 @@ namespace Sbox.Store;
 /// <remarks>docs/formats/summary.md.</remarks>
 internal static class SummaryWriter
 {
-    public static void Write(Repository repository, DateTimeOffset now)
+    public static void Write(Repository repository, DateTimeOffset now, VariantDictionary additional)
     {
         using FileLock? held = RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Shared, CancellationToken.None);
         GVariantType entryType = Summary.Type.Children[0].Children[0];
@@ -19,18 +19,35 @@ internal static class SummaryWriter
         }
 
         DeltaStore.Write(repository, only: null);
-        VariantDictionary metadata = VariantDictionary.Empty
+        VariantDictionary metadata = additional
             .With("ostree.summary.mode", repository.Mode.Name())
             .With("ostree.summary.last-modified", BigEndian.Of((ulong)now.ToUnixTimeSeconds()))
-            .With("ostree.summary.tombstone-commits", GVariant.Of(false))
+            .With("ostree.summary.tombstone-commits", GVariant.Of(repository.Config.GetBoolean("core", "tombstone-commits")))
             .With("ostree.summary.indexed-deltas", GVariant.Of(true));
         List<DeltaName> deltas = [.. DeltaStore.Enumerate(repository.Dir)];
         // For clients from before there were indexes; whoever has very many deltas leaves it out.
         if (deltas.Count > 0 && !repository.Config.GetBoolean("core", "no-deltas-in-summary"))
             metadata = metadata.With(DeltaSuperblock.ListKey, DeltaStore.List(repository.Dir, deltas.OrderBy(static name => $"{name}", StringComparer.Ordinal)).Variant);
-        byte[] bytes = GVariant.Tuple(GVariant.Array(entryType, entries), metadata.Variant).ToBytes();
+        metadata = WithCollections(repository, metadata, entryType);
+        byte[] bytes = GVariant.Tuple(GVariant.Array(entryType, entries), GLibTable.Ordered(metadata).Variant).ToBytes();
         repository.Dir.TryUnlink("summary.sig");
         Durable.Replace(repository.Dir, "summary", bytes);
+    }
+
+    // Refs of other collections, by collection; one's own are the summary's list.
+    private static VariantDictionary WithCollections(Repository repository, VariantDictionary metadata, GVariantType entryType)
+    {
+        if (repository.CollectionId is { } own)
+            metadata = metadata.With("ostree.summary.collection-id", own);
+        var collections = new List<GVariant>();
+        foreach (IGrouping<string, KeyValuePair<CollectionRef, Checksum>> collection in repository.CollectionRefs().Where(each => each.Key.Collection != repository.CollectionId).GroupBy(static each => each.Key.Collection))
+        {
+            collections.Add(GVariant.Entry(
+                GVariant.Of(collection.Key), GVariant.Array(entryType, [.. collection.Select(each => Entry(repository, each.Key.Name, each.Value))])));
+        }
+
+        return collections.Count == 0 ? metadata : metadata.With(
+            "ostree.summary.collection-map", GVariant.Array(GVariantType.Parse($"{{sa{entryType.Signature}}}"), collections));
     }
 
     private static GVariant Entry(Repository repository, string name, Checksum commit)

@@ -11,6 +11,7 @@ internal sealed partial class RefStore(Dir repository)
     private const int MaximumFileSize = 128;
     private const int MaximumAliases = 8;
     private const string Heads = "refs/heads";
+    private const string MirrorsPath = "refs/mirrors";
 
     /// <summary>Divides <c>REMOTE:REF</c>.</summary>
     /// <exception cref="InvalidRefException">Either part holds what libostree refuses.</exception>
@@ -85,6 +86,31 @@ internal sealed partial class RefStore(Dir repository)
         return all;
     }
 
+    /// <summary>Refs of other collections.</summary>
+    public IEnumerable<(CollectionRef Name, Checksum Target)> Mirrors()
+    {
+        using Dir? mirrors = repository.TryOpenDir(MirrorsPath);
+        foreach (DirEntry collection in mirrors?.Entries() ?? [])
+        {
+            if (!CollectionId().IsMatch(collection.Name) || mirrors!.TryOpenDir(collection.Name) is not { } inner)
+                continue;
+            var found = new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
+            using (inner)
+                Collect(inner, prefix: "", found);
+            foreach ((string name, Checksum target) in found)
+                yield return (new CollectionRef(collection.Name, name), target);
+        }
+    }
+
+    /// <summary>Points a ref of another collection at a commit, or removes it.</summary>
+    public void WriteMirror(CollectionRef name, Checksum? target, bool durable)
+    {
+        if (!CollectionId().IsMatch(name.Collection))
+            throw new InvalidRefException(name.ToString(), $"Invalid collection ID {name.Collection}");
+        Split(name.Name);
+        WriteAt($"{MirrorsPath}/{name.Collection}/{name.Name}", target, durable);
+    }
+
     /// <summary>Branches that stand for others: symbolic links among the branches. Alias and the branch it stands for.</summary>
     public SortedDictionary<string, string> Aliases()
     {
@@ -111,9 +137,10 @@ internal sealed partial class RefStore(Dir repository)
     }
 
     /// <summary>Points a ref at a commit, or removes it; whole at every moment, and durable on return unless told otherwise.</summary>
-    public void Write(string refspec, Checksum? target, bool durable)
+    public void Write(string refspec, Checksum? target, bool durable) => WriteAt(PathOf(refspec), target, durable);
+
+    private void WriteAt(string path, Checksum? target, bool durable)
     {
-        string path = PathOf(refspec);
         string parent = Path.GetDirectoryName(path)!, name = Path.GetFileName(path);
         if (target is null)
         {
@@ -239,6 +266,10 @@ internal sealed partial class RefStore(Dir repository)
 
     [GeneratedRegex(@"\A[\w\d][-._\w\d]*(/[\w\d][-._\w\d]*)*\z")]
     private static partial Regex Name();
+
+    // As D-Bus names things: two parts or more, none beginning with a digit.
+    [GeneratedRegex(@"\A[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+\z")]
+    private static partial Regex CollectionId();
 
     [GeneratedRegex(@"\A[\w\d][-._\w\d]*\z")]
     private static partial Regex Fragment();

@@ -212,6 +212,8 @@ internal sealed class Staging : IDisposable
 
     private static string BootId()
     {
+        if (Environment.GetEnvironmentVariable("OSTREE_BOOTID") is { Length: > 0 } given)
+            return given; // libostree's, for tests
         using Dir kernel = Dir.Open("/proc/sys/kernel/random");
         return Encoding.ASCII.GetString(kernel.ReadAll("boot_id")).Trim();
     }

@@ -16,6 +16,7 @@ public sealed class Transaction : IDisposable
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly ConcurrentDictionary<ObjectName, bool> known = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];
+    private readonly ConcurrentBag<Checksum> revived = [];
     private readonly EarlySync? writeOut;
     private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
     private long writable;
@@ -84,6 +85,30 @@ public sealed class Transaction : IDisposable
     internal VariantDictionary? TryLoadDetached(Checksum commit) =>
         TryLoadMetadata(new ObjectName(commit, ObjectType.CommitMeta)) is { } bytes ? RemoteTrust.ParseOrEmpty(bytes) : null;
 
+    /// <summary>A dirtree, from the repository or as staged.</summary>
+    /// <exception cref="ObjectMissingException">It is in neither.</exception>
+    internal DirTree LoadDirTree(Checksum tree)
+    {
+        var name = new ObjectName(tree, ObjectType.DirTree);
+        return DirTree.Parse(TryLoadMetadata(name) ?? Repository.LoadMetadata(name));
+    }
+
+    /// <summary>Bytes that an object takes up, in the repository or as staged.</summary>
+    internal long StoredSize(ObjectName name)
+    {
+        string path = name.LoosePath(Repository.Mode);
+        return (Staging.Dir.TryStat(path) ?? Repository.Objects.Dir.Stat(path)).Size;
+    }
+
+    /// <summary>A file of mode archive, from the repository or as staged.</summary>
+    internal FileObject LoadArchived(Checksum checksum)
+    {
+        string path = new ObjectName(checksum, ObjectType.File).LoosePath(Repository.Mode);
+        Dir holder = Staging.Dir.TryStat(path) is not null ? Staging.Dir : Repository.Objects.Dir;
+        using SafeFileHandle file = holder.OpenFile(path);
+        return ArchiveFile.Load(holder, checksum, file, path);
+    }
+
     /// <summary>Adds what lies beside a commit, in place of what did.</summary>
     public void WriteDetachedMetadata(Checksum commit, VariantDictionary metadata)
     {
@@ -112,14 +137,19 @@ public sealed class Transaction : IDisposable
     public TransactionStats Commit()
     {
         ObjectDisposedException.ThrowIf(ended, this);
+        // libostree's own hook for tests: what a commit leaves that ends here is what a killed one leaves.
+        if (Environment.GetEnvironmentVariable("OSTREE_REPO_TEST_ERROR")?.Contains("pre-commit", StringComparison.Ordinal) == true)
+            throw new InterruptedException("OSTREE_REPO_TEST_ERROR_PRE_COMMIT specified");
         if (Repository.Settings.FsVerity != Wish.No && Repository.Mode != RepositoryMode.Archive)
             Publication.EnableVerity(Staging.Dir, Repository.Settings.FsVerity == Wish.Required);
         Sync();
         Publication.Publish(Staging.Dir, Repository.Objects.Dir, Repository.Settings.Fsync);
+        // A commit that is here again is no longer gone.
+        foreach (Checksum commit in revived)
+            Repository.Objects.Dir.TryUnlink(new ObjectName(commit, ObjectType.TombstoneCommit).LoosePath(Repository.Mode));
         Staging.Remove();
         Staging.Clear(Repository.Dir, Repository.Settings.TmpExpiry, TimeProvider.System.GetUtcNow());
-        foreach ((string refspec, Checksum? target) in refs)
-            Repository.SetRef(refspec, target);
+        Repository.SetRefs(refs);
         End();
         return Stats;
     }
@@ -178,6 +208,8 @@ public sealed class Transaction : IDisposable
 
     internal void CountMetadata(ObjectName name, bool added)
     {
+        if (name.Type == ObjectType.Commit)
+            revived.Add(name.Checksum);
         if (added && known.TryAdd(name, true))
             Interlocked.Increment(ref metadataWritten);
     }
@@ -235,4 +267,10 @@ public sealed class Transaction : IDisposable
 /// <param name="MetadataTotal">Commits, dirtrees and dirmetas that were added, those that were there before among them.</param>
 /// <param name="ContentTotal">Files that were added, those that were there before among them.</param>
 public readonly record struct TransactionStats(
-    long MetadataWritten, long ContentWritten, long ContentBytes, long MetadataTotal = 0, long ContentTotal = 0);
+    long MetadataWritten, long ContentWritten, long ContentBytes, long MetadataTotal = 0, long ContentTotal = 0)
+{
+    /// <summary>Of one transaction and the next.</summary>
+    public static TransactionStats operator +(TransactionStats one, TransactionStats next) => new(
+        one.MetadataWritten + next.MetadataWritten, one.ContentWritten + next.ContentWritten, one.ContentBytes + next.ContentBytes,
+        one.MetadataTotal + next.MetadataTotal, one.ContentTotal + next.ContentTotal);
+}

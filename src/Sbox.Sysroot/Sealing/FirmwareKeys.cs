@@ -55,11 +55,11 @@ public sealed class FirmwareKeys
         var bytes = new byte[sizeof(uint) + file.Length];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, EfiAuthenticatedVariable.AppendAttributes);
         file.CopyTo(bytes, sizeof(uint));
-        using SafeFileHandle opened = directory.OpenOrCreateFile(variable.FileName);
-        // One write(2): each is a call of the firmware's.
+        // Nothing of efivarfs can seek. One write(2), without a buffer: each is a call of the firmware's.
+        using var stream = new FileStream(directory.OpenOrCreateFile(variable.FileName), FileAccess.ReadWrite, bufferSize: 0);
         try
         {
-            RandomAccess.Write(opened, bytes, fileOffset: 0);
+            stream.Write(bytes);
         }
         catch (Exception refused) when (refused is UnauthorizedAccessException or (IOException and not LinuxException))
         {

@@ -103,7 +103,7 @@ public sealed class FuseMountTests
     [InlineData("mv f g")]
     [InlineData("ln f g")]
     [InlineData("setfattr -n user.x -v 1 f")]
-    [InlineData("mount -o remount,rw . && echo x > f")]
+    [InlineData("mount -i -o remount,rw . && echo x > f")]
     public void Nothing_is_written(string attempt)
     {
         var tree = new MemoryTree();

@@ -1,8 +1,10 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Sbox.Codecs;
 using Sbox.Codecs.SecureBoot;
+using Sbox.Judges;
 using Sbox.Store;
 
 namespace Sbox.Sysroot.Tests;
@@ -44,6 +46,17 @@ public sealed class FirmwareKeysTests : IDisposable
         byte[] written = File.ReadAllBytes(Path.Combine(variables, EfiVariable.Dbx.FileName));
         Assert.Equal(0x67u, BinaryPrimitives.ReadUInt32LittleEndian(written));
         Assert.Equal(File.ReadAllBytes(Path.Combine(box.Path, "dbx.auth")), written[4..]);
+    }
+
+    [Fact]
+    public void A_variable_that_cannot_seek_gets_all_of_it_in_one_write()
+    {
+        string variables = Directory.CreateDirectory(Path.Combine(box.Path, "efivars")).FullName, pipe = Path.Combine(variables, EfiVariable.Db.FileName), output = Path.Combine(box.Path, "read");
+        Judge.OnPath("mkfifo").Run(pipe);
+        using Process reader = Process.Start(new ProcessStartInfo("dd", ["bs=1M", "count=1", $"if={pipe}", $"of={output}", "status=none"]))!;
+        Read("db", EfiVariable.Db).Write(variables);
+        reader.WaitForExit();
+        Assert.Equal(File.ReadAllBytes(Path.Combine(box.Path, "db.auth")), File.ReadAllBytes(output)[4..]);
     }
 
     [Fact]
