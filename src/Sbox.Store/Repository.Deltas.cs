@@ -49,7 +49,8 @@ public sealed partial class Repository
     /// <param name="cancel">Looked at between objects; the repository stays as it was.</param>
     /// <returns>The delta.</returns>
     /// <exception cref="DeltaException">It is none, or does not fit; nothing was added.</exception>
-    /// <exception cref="ObjectCorruptException">An object in it is not what its name says; nothing was added.</exception>
+    /// <exception cref="ObjectCorruptException">An object in it is not what its name says; no commit was added.</exception>
+    /// <exception cref="ObjectMissingException">It lacks an object that the commit needs, and so does the repository; the commit is marked as not whole.</exception>
     public DeltaName ApplyDelta(string path, Action<byte[]>? verify = null, CancellationToken cancel = default)
     {
         string full = System.IO.Path.GetFullPath(path);
@@ -63,7 +64,7 @@ public sealed partial class Repository
             throw new DeltaException(dir.Of(file), "Cannot execute delta offline: contains nonempty http fallback entries");
         using Transaction transaction = Begin(cancel);
         var apply = new DeltaApply(transaction, superblock, dir.Path);
-        apply.AddCommit();
+        apply.CheckCommit();
         for (int i = 0; i < superblock.Parts.Count; i++)
         {
             if (apply.HasAll(i))
@@ -72,8 +73,21 @@ public sealed partial class Repository
             apply.AddPart(i, part, cancel);
         }
 
+        apply.AddCommit();
+        List<Checksum> whole = RequireWhole(transaction, superblock.Name.To, cancel);
         transaction.Commit();
+        ClearPartial(whole);
         return superblock.Name;
+    }
+
+    // A delta may leave out what it pleases; the commit would be there and its tree would not.
+    private List<Checksum> RequireWhole(Transaction transaction, Checksum commit, CancellationToken cancel)
+    {
+        var walk = new PullWalk(transaction, static _ => false, Missing, file => Missing(new ObjectName(file, ObjectType.File), commit));
+        return walk.Commits(commit, depth: 0, metadataOnly: false, take: at => Missing(new ObjectName(at, ObjectType.Commit), at), cancel);
+
+        byte[] Missing(ObjectName name, Checksum of) =>
+            transaction.TryLoadMetadata(name) ?? throw new ObjectMissingException(Path, name);
     }
 
     /// <summary>How often each operation is in a delta's part; the part is unpacked for that.</summary>

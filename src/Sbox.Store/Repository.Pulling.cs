@@ -91,6 +91,8 @@ public sealed partial class Repository
                 Depth = options.Depth,
                 Untrusted = true,
                 CommitMetadataOnly = options.CommitMetadataOnly,
+                WithoutRefs = options.WithoutRefs,
+                KeepBeside = options.KeepBeside,
                 RequireDeltas = options.Deltas == DeltaUse.Required,
                 DryRun = options.DryRun,
             },

@@ -103,6 +103,11 @@ public sealed class GVariantTests
     public void Any_value_reads_back_as_written() => AnyValue.Sample(static value =>
         GVariant.Parse(value.Type, value.ToBytes()) is var back && back.Equals(value) && back.ToString() == value.ToString());
 
+    // Each costs 60 bytes of memory at least, and none of the bytes that are read.
+    [Theory, InlineData("a()"), InlineData("aay")]
+    public void More_values_than_anything_real_has_are_refused_before_they_fill_the_memory(string type) => Assert.Contains(
+        "values", Assert.Throws<MalformedException>(() => GVariant.Parse(GVariantType.Parse(type), new byte[64 << 20])).Message);
+
     [Fact]
     public void Any_damage_gives_a_value_or_a_malformed_exception_and_nothing_else() =>
         Gen.Select(AnyValue, Gen.Int[0, int.MaxValue], Gen.Byte).Sample(static (value, where, with) =>

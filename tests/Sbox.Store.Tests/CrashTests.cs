@@ -59,6 +59,39 @@ public sealed class CrashTests
         }
     }
 
+    [Theory, MemberData(nameof(Deeds))]
+    public void What_a_failed_sync_may_not_have_put_on_the_disk_is_nobodys_to_take_over(RepositoryMode mode, string deed)
+    {
+        using var scene = new Scene(mode, deed);
+        scene.Reset();
+        Assert.Equal(1, Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", "inject=syncfs:error=EIO", Victim, .. scene.Arguments]).ExitCode);
+        Assert.DoesNotContain(
+            System.IO.Directory.EnumerateFiles($"{scene.Path}/tmp", "*", SearchOption.AllDirectories), static file => !file.EndsWith("-lock", StringComparison.Ordinal));
+        scene.MustSucceedNow();
+    }
+
+    [Fact]
+    public void An_early_sync_that_fails_is_told_at_once_also_where_nobody_waits_for_it()
+    {
+        bool told = false;
+        using (var early = new EarlySync(static () => throw new Linux.LinuxException(Linux.Errno.EIO, "syncfs", "/"), () => told = true))
+            early.Wrote(1L << 30);
+        Assert.True(told);
+
+        using var scratch = new Scratch();
+        using Linux.Dir repository = Linux.Dir.Open(scratch.Root);
+        string taken;
+        using (Staging staging = Staging.Take(repository))
+        {
+            taken = Assert.Single(System.IO.Directory.EnumerateDirectories(scratch["tmp"]));
+            staging.Distrust();
+            using Staging next = Staging.Take(repository);
+            Assert.DoesNotContain(taken, System.IO.Directory.EnumerateDirectories(scratch["tmp"]));
+        }
+
+        Assert.DoesNotContain(System.IO.Directory.EnumerateDirectories(scratch["tmp"]), static left => left.Contains("distrusted", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_prune_cut_short_leaves_whole_commits()
     {

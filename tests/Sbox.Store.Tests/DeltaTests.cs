@@ -156,6 +156,57 @@ public sealed class DeltaTests
     }
 
     [Fact]
+    public async Task A_delta_with_a_damaged_part_leaves_no_commit_that_looks_whole()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Two(scratch, out Checksum old, out Checksum fresh);
+        DeltaReport report = source.MakeDelta(new DeltaName(old, fresh), new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        string part = source.Dir.Of(report.Name.Part(0));
+        byte[] good = File.ReadAllBytes(part), bad = [.. good[..^1], (byte)~good[^1]];
+        using var server = new StaticServer(source.Path);
+        using Repository target = Repository.Create(scratch["target"], RepositoryMode.Bare);
+        target.PullLocal(source, new PullLocalOptions { Refs = [$"{old}"] });
+        foreach (Func<Task> deed in (Func<Task>[])[() => target.Pull(new PullOptions { Url = server.Url, Refs = [$"{fresh}"] }), Apply])
+        {
+            File.WriteAllBytes(part, bad);
+            await Assert.ThrowsAsync<DeltaException>(deed);
+            target.CommitDirectory(scratch.Tree($"unrelated-{deed.Method.Name.Length}"), new CommitOptions());
+            Assert.False(target.Has(new ObjectName(fresh, ObjectType.Commit)));
+            Assert.True(target.Fsck().IsWhole);
+        }
+
+        File.WriteAllBytes(part, good);
+        await Apply();
+        Assert.False(target.IsPartial(fresh));
+        Assert.True(target.Fsck().IsWhole);
+
+        Task Apply()
+        {
+            target.ApplyDelta(Path.Combine(source.Path, report.Name.Directory));
+            return Task.CompletedTask;
+        }
+    }
+
+    [Fact]
+    public void A_commit_of_which_neither_the_delta_nor_the_repository_has_all_is_marked_and_a_pull_completes_it()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Two(scratch, out Checksum old, out Checksum fresh);
+        DeltaReport report = source.MakeDelta(new DeltaName(old, fresh), new DeltaOptions { MinimumFallback = 0 });
+        using Repository target = Repository.Create(scratch["target"], RepositoryMode.Bare);
+        target.PullLocal(source, new PullLocalOptions { Refs = [$"{old}"] });
+        var hello = new ObjectName(source.Find(old, "/hello").Content!.Value, ObjectType.File);
+        target.Dir.Unlink("objects/" + hello.LoosePath(RepositoryMode.Bare));
+        Assert.Equal(hello, Assert.Throws<ObjectMissingException>(() => target.ApplyDelta(Path.Combine(source.Path, report.Name.Directory))).Name);
+        target.WriteDetachedMetadata(old, VariantDictionary.Empty); // publishes what waits
+        Assert.True(target.IsPartial(fresh));
+        target.PullLocal(source, new PullLocalOptions { Refs = [$"{fresh}"] });
+        Assert.False(target.IsPartial(fresh));
+        Assert.True(target.Fsck().IsWhole);
+    }
+
+    [Fact]
     public void A_superblock_that_is_not_the_one_that_is_listed_is_refused()
     {
         using var scratch = new Scratch();

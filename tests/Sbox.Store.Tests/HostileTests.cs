@@ -81,6 +81,80 @@ public sealed class HostileTests
         Judge.OnPath("rm").Run("-rf", scratch["tree"]);
     }
 
+    [Fact]
+    public void A_delta_that_says_more_than_it_brings_is_refused_before_it_fills_the_memory()
+    {
+        using var scratch = new Scratch();
+        using Dir tmp = Dir.Open(scratch.Root);
+        byte[] mode = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x81, 0xA4];
+        ObjectName[] objects = [new(Checksum.Of("x"u8), ObjectType.File)];
+        Assert.Contains("offsets", Assert.Throws<DeltaException>(() => Part(mode, [], new byte[(16 << 20) + 1])).Message);
+        Assert.Contains("values", Assert.Throws<DeltaException>(() => Part(mode, Empties(5 << 20), [])).Message);
+
+        byte[] write = [(byte)'w', 1, 0], open = [(byte)'o', 0, 0, 1];
+        using (DeltaPart many = Part(mode, Empties(1), [.. open, .. Enumerable.Repeat(write, (1 << 20) + 1).SelectMany(static each => each)]))
+            Assert.Contains("stretches", Assert.Throws<MalformedException>(() => many.Recipes(objects).Count()).Message);
+        byte[] nothing = [(byte)'w', 0, 0];
+        using (DeltaPart empty = Part(mode, Empties(1), [.. open, .. write, .. Enumerable.Repeat(nothing, 1 << 20).SelectMany(static each => each), (byte)'c']))
+            Assert.Single(Assert.Single(empty.Recipes(objects)).Stretches);
+        using (DeltaPart large = Part(mode, [.. new byte[(1 << 20) + 1], .. (ReadOnlySpan<byte>)[1, 0, 0x10, 0]], [.. open, .. write, (byte)'c']))
+            Assert.Contains("xattrs", Assert.Throws<MalformedException>(() => large.HeaderOf(large.Recipes(objects).Single())).Message);
+
+        DeltaPart Part(byte[] modes, byte[] xattrs, byte[] operations)
+        {
+            using var bytes = new MemoryStream();
+            bytes.Write([0, .. modes, .. xattrs, 0, .. operations]);
+            int size = modes.Length + xattrs.Length + 1 + operations.Length;
+            foreach (int end in (int[])[modes.Length + xattrs.Length + 1, modes.Length + xattrs.Length, modes.Length])
+                bytes.Write(BitConverter.GetBytes(end).AsSpan(0, size + 3 <= byte.MaxValue ? 1 : size + 6 <= ushort.MaxValue ? 2 : 4));
+            bytes.Position = 0;
+            return DeltaPart.Open(bytes, null, long.MaxValue, tmp, "part");
+        }
+
+        // An array of as many empty ones: nothing but offsets.
+        static byte[] Empties(int count) => new byte[count <= byte.MaxValue ? count : count <= ushort.MaxValue / 2 ? 2 * count : 4 * count];
+    }
+
+    [Fact]
+    public void What_a_part_unpacks_to_counts_against_the_reserve_as_long_as_it_waits()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        long reserve = (DiskSpace.Of(ours.Dir).FreeBytes >> 20) - 150;
+        ours.WriteConfig(ours.Config.With("core", "min-free-space-size", $"{reserve}MB"));
+        var packed = new MemoryStream();
+        packed.WriteByte((byte)'x');
+        using (var xz = new XzEncoder(packed, new XzSettings(1, 1 << 20)))
+        {
+            for (int i = 0; i < 200; i++)
+                xz.Write(new byte[1 << 20]);
+            xz.Finish();
+        }
+
+        using Transaction transaction = ours.Begin();
+        for (int round = 0; round < 2; round++)
+        {
+            packed.Position = 0;
+            Assert.Throws<NotEnoughSpaceException>(() => DeltaPart.Open(packed, null, long.MaxValue, transaction.Staging.Dir, "part", transaction));
+            transaction.Reserve(20 << 20); // given back: there is room again
+            transaction.Release(20 << 20);
+        }
+    }
+
+    [Fact]
+    public void A_superblock_larger_than_a_pull_would_hold_in_memory_is_not_read()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Archive);
+        var name = new DeltaName(null, source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] }));
+        source.MakeDelta(name);
+        source.WriteSummary();
+        using (FileStream superblock = File.OpenWrite(source.Dir.Of(name.Superblock)))
+            superblock.SetLength(DeltaDirectory.MaximumPulledSuperblock + 1);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        Assert.Contains("larger than", Assert.Throws<DeltaException>(() => ours.PullLocal(source, new PullLocalOptions { RequireDeltas = true })).Message);
+    }
+
     private static void Descend(Repository repository, TreeEntry entry)
     {
         repository.RequireNameable(entry);

@@ -138,6 +138,57 @@ public sealed class SigningTests
     }
 
     [Fact]
+    public async Task A_delta_of_a_commit_that_nobody_signed_leaves_nothing_behind_for_the_next_transaction()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Committed(scratch, out Checksum commit);
+        var name = new DeltaName(null, commit);
+        source.MakeDelta(name, new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        using var server = new StaticServer(source.Path);
+        var keys = new KeyPair(scratch, "ED25519");
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        foreach ((string url, DeltaUse use) in ((string, DeltaUse)[])[(server.Url, DeltaUse.WherePossible), ("file://" + source.Path, DeltaUse.Required)])
+        {
+            Ask(ours, url, "ed25519", keys);
+            await Assert.ThrowsAsync<SignatureException>(() => ours.Pull(new PullOptions { Remote = "origin", Refs = ["main"], Deltas = use }));
+            ours.CommitDirectory(scratch.Tree($"unrelated-{use}"), new CommitOptions { Subject = $"{use}" });
+            Assert.False(ours.Has(new ObjectName(commit, ObjectType.Commit)));
+            Assert.True(ours.Fsck().IsWhole);
+        }
+
+        // The signature that the delta itself brings does as well as one that lies beside the commit.
+        Ask(ours, server.Url, "ed25519", keys);
+        source.SignCommit(commit, SignatureEngine.Of("ed25519"), keys.Ed25519Secret);
+        source.MakeDelta(name, new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        source.Dir.Unlink("objects/" + new ObjectName(commit, ObjectType.CommitMeta).LoosePath(RepositoryMode.Archive));
+        Assert.True((await ours.Pull(new PullOptions { Remote = "origin", Refs = ["main"], Deltas = DeltaUse.Required })).Deltas.TotalParts > 0);
+        Assert.Single(ours.VerifyCommit(commit, "origin"));
+        Assert.False(ours.IsPartial(commit));
+    }
+
+    [Fact]
+    public async Task Bytes_that_are_signed_and_lie_under_another_commits_name_are_refused_with_their_signature()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Committed(scratch, out Checksum signed);
+        var keys = new KeyPair(scratch, "ED25519");
+        source.SignCommit(signed, SignatureEngine.Of("ed25519"), keys.Ed25519Secret);
+        Checksum other = source.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"], Subject = "unsigned" });
+        foreach (ObjectType type in (ObjectType[])[ObjectType.Commit, ObjectType.CommitMeta])
+            File.Copy(At(signed, type), At(other, type), overwrite: true);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        Ask(ours, "file://" + source.Path, "ed25519", keys);
+        await Assert.ThrowsAsync<ObjectCorruptException>(() => ours.Pull(new PullOptions { Remote = "origin", Refs = ["main"] }));
+        ours.CommitDirectory(scratch.Tree("unrelated"), new CommitOptions());
+        Assert.False(ours.Has(new ObjectName(other, ObjectType.Commit)));
+        Assert.Null(ours.LoadDetachedMetadata(other));
+
+        string At(Checksum commit, ObjectType type) => source.Dir.Of("objects/" + new ObjectName(commit, type).LoosePath(RepositoryMode.Archive));
+    }
+
+    [Fact]
     public async Task A_remote_that_asks_for_keys_it_does_not_name_is_refused_before_anything_is_fetched()
     {
         using var scratch = new Scratch();

@@ -73,7 +73,7 @@ internal static class DeltaCommands
     private static Command Apply()
     {
         var path = new Argument<string>("PATH") { Description = "The delta: its directory, or its file where all of it is in one" };
-        var keys = new Argument<string[]>("KEY-ID") { Description = "Public keys; one of them must have signed the delta", Arity = ArgumentArity.ZeroOrMore };
+        var keys = new Argument<string[]>("KEY-ID") { Description = "Public keys; one of them must have signed the delta (as ostree: if anybody did)", Arity = ArgumentArity.ZeroOrMore };
         var trust = new DeltaTrustOptions();
         return new DocumentedCommand("apply-offline", "Add what a delta on disk makes to the repository").With([path, keys, .. trust.All]).OnRepository((parsed, repository, cancel) =>
         {

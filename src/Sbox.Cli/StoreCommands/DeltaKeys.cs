@@ -14,16 +14,24 @@ internal sealed class DeltaTrustOptions
     /// <summary>The options, for a command.</summary>
     public Option[] All => [type, file, directory];
 
-    /// <summary>Refuses a signed delta that is not signed by a key that was asked for, where one was, or the config wants it.</summary>
+    /// <summary>Refuses a delta that is not signed by a key that was asked for, where one was, or the config wants it.</summary>
+    /// <remarks>As <c>ostree</c> one that nobody signed passes, as it does there.</remarks>
     /// <exception cref="SignatureException">It is not believed.</exception>
     /// <exception cref="Finding">No key was given, and one must be.</exception>
     public void RequireTrust(ParseResult parsed, Repository repository, byte[] superblock, string[] given)
     {
+        bool wanted = repository.Config.GetBoolean("core", "sign-verify-deltas");
         if (DeltaSuperblock.Signed(superblock) is null)
+        {
+            bool asked = wanted || given.Length > 0 || parsed.GetValue(file) is not null || parsed.GetValue(directory) is not null;
+            if (asked && parsed.RootCommandResult.Command.Name != "ostree")
+                throw new SignatureException(null, wanted ? "nobody signed the delta, and core.sign-verify-deltas asks for it" : "nobody signed the delta, and keys were given");
             return;
+        }
+
         if (Keys(parsed, given, required: false) is { } keys)
             Verify(superblock, keys);
-        else if (repository.Config.GetBoolean("core", "sign-verify-deltas"))
+        else if (wanted)
             throw new Finding("Key is mandatory to check delta signature", "static-delta apply-offline PATH KEY-ID, or --keys-file=NAME");
     }
 

@@ -177,6 +177,8 @@ internal static class PullingCommands
         {
             if (parsed.GetValue(unless) && parsed.GetValue(force))
                 throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");
+            if (parsed.GetValue(noSign) && parsed.GetValue(sign) is { Length: > 0 })
+                throw new Finding("Cannot specify both --sign-verify and --no-sign-verify", "one of them");
             string group = Group(parsed.GetValue(name)!);
             KeyFile config = repository.Config;
             if (config.Groups.Contains(group) && !parsed.GetValue(force))

@@ -102,7 +102,7 @@ public sealed class GVariant : IEquatable<GVariant>
     /// <param name="type">What the bytes are said to be.</param>
     /// <param name="bytes">All of the value's bytes; borrowed for the call.</param>
     /// <exception cref="MalformedException">They are no such value in normal form.</exception>
-    public static GVariant Parse(GVariantType type, ReadOnlySpan<byte> bytes) => GVariantReader.Read(type, bytes, depth: 0);
+    public static GVariant Parse(GVariantType type, ReadOnlySpan<byte> bytes) => GVariantReader.Read(type, bytes);
 
     /// <summary>Reads a value in normal form; see <see cref="Parse(GVariantType, ReadOnlySpan{byte})"/>.</summary>
     public static GVariant Parse(string signature, ReadOnlySpan<byte> bytes) => Parse(GVariantType.Parse(signature), bytes);

@@ -35,14 +35,14 @@ internal static class GVariantFraming
         return offset <= int.MaxValue ? (int)offset : int.MaxValue;
     }
 
-    /// <summary>The elements of an array.</summary>
+    /// <summary>The elements of an array; null where there are more than <paramref name="most"/>.</summary>
     /// <exception cref="MalformedException">The bytes are no such array in normal form.</exception>
-    public static GVariantPart[] Array(ReadOnlySpan<byte> bytes, int alignment, int fixedSize, string format)
+    public static GVariantPart[]? Array(ReadOnlySpan<byte> bytes, int alignment, int fixedSize, int most, string format)
     {
         if (bytes.IsEmpty)
             return [];
         if (fixedSize > 0)
-            return FixedArray(bytes.Length, fixedSize, format);
+            return bytes.Length / fixedSize > most ? null : FixedArray(bytes.Length, fixedSize, format);
 
         int offsetSize = OffsetSize(bytes.Length);
         int body = ReadOffset(bytes, Math.Max(0, bytes.Length - offsetSize), offsetSize);
@@ -51,6 +51,8 @@ internal static class GVariantFraming
         int count = (bytes.Length - body) / offsetSize;
         if (OffsetSizeFor(body, count) != offsetSize)
             throw Malformed(format, "array", "the smallest offsets that do", $"{offsetSize} bytes each");
+        if (count > most)
+            return null;
         var parts = new GVariantPart[count];
         int at = 0;
         for (int i = 0; i < count; i++)

@@ -10,18 +10,16 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
 
     private Repository Repository => transaction.Repository;
 
-    /// <summary>Adds the commit, and what lies beside it.</summary>
-    /// <exception cref="DeltaException">The commit that the delta needs is not there, or the one it makes is another.</exception>
-    public void AddCommit()
+    /// <summary>Whether the delta fits, and the commit that it brings is the one that it names. Nothing is added.</summary>
+    /// <exception cref="DeltaException">The commit that the delta needs is not there, or the one it makes is none.</exception>
+    /// <exception cref="ObjectCorruptException">The one it makes is another.</exception>
+    public void CheckCommit()
     {
         DeltaName name = superblock.Name;
         if (name.From is { } from && !Repository.Has(new ObjectName(from, ObjectType.Commit)))
             throw new DeltaException(where, $"Commit {from}, which is the delta source, is not in repository");
-        var commit = new ObjectName(name.To, ObjectType.Commit);
-        if (transaction.Has(commit))
-            return;
         if (Checksum.Of(superblock.Commit) is var found && found != name.To)
-            throw new ObjectCorruptException(where, commit, found);
+            throw new ObjectCorruptException(where, new ObjectName(name.To, ObjectType.Commit), found);
         try
         {
             Commit.Parse(superblock.Commit);
@@ -30,9 +28,20 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         {
             throw new DeltaException(where, malformed.Message, malformed);
         }
+    }
 
-        if (superblock.Metadata[name.DetachedMetadata] is { Type.Signature: "a{sv}" } detached)
-            transaction.WriteDetachedMetadata(name.To, new VariantDictionary(detached));
+    /// <summary>Adds the commit, which was checked, and what lies beside it; marked as not whole until someone has seen that it is.</summary>
+    /// <remarks>After the parts: what is staged when the process is killed, whoever comes next publishes.</remarks>
+    public void AddCommit()
+    {
+        Checksum commit = superblock.Name.To;
+        var name = new ObjectName(commit, ObjectType.Commit);
+        if (!Repository.Has(name))
+            Repository.MarkPartial(commit);
+        if (transaction.Has(name))
+            return;
+        if (superblock.Detached is { } detached)
+            transaction.WriteDetachedMetadata(commit, detached);
         transaction.WriteMetadata(ObjectType.Commit, superblock.Commit);
     }
 
@@ -53,7 +62,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         if (header.Version > DeltaSuperblock.PartVersion)
             throw new DeltaException(source, $"Delta part has too new version {header.Version}");
         long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
-        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source);
+        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction);
         try
         {
             using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source), static _ => { }, cancel);
@@ -82,7 +91,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         transaction.UseWriter(writer => writer.Write(header, content, recipe.Name.Checksum, recipe.Size, source));
     }
 
-    private RandomContent Open(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir);
+    private RandomContent Open(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir, transaction);
 
     private void AddMetadata(DeltaPart part, DeltaRecipe recipe, string source)
     {

@@ -31,11 +31,17 @@ internal sealed class DeltaPart : IDisposable
     private const int InMemory = 4 * 1024 * 1024;
     private const int ModeSize = 12;
     private const int MaximumTables = 32 * 1024 * 1024;
-    private static readonly GVariantType XattrsType = GVariantType.Parse("aa(ayay)");
+    private const int MaximumOperations = 16 * 1024 * 1024;
+    private const int MaximumXattrs = 1024 * 1024; // of one file, and of those that are kept as read: a few bytes become many objects
+    private static readonly GVariantType XattrsType = GVariantType.Parse("a(ayay)");
+
+    // Divided as aa(ayay) is, each set's bytes left as they are until it is needed.
+    private static readonly GVariantType XattrsTableType = GVariantType.Parse("aay");
     private readonly Spool content;
     private readonly byte[] modes;
     private readonly IReadOnlyList<GVariant> xattrs;
     private readonly Dictionary<int, XattrList> parsedXattrs = [];
+    private long parsedXattrsBytes;
 
     private DeltaPart(Spool content)
     {
@@ -45,10 +51,10 @@ internal sealed class DeltaPart : IDisposable
         if (size < 3 * offsetSize || size == 0)
             throw new MalformedException(Format, "size", "room for three offsets", $"{size} bytes");
         long modesEnd = Offset(1, offsetSize), xattrsEnd = Offset(2, offsetSize), rawEnd = Offset(3, offsetSize), end = size - (3 * offsetSize);
-        if (modesEnd > xattrsEnd || xattrsEnd > rawEnd || rawEnd > end || xattrsEnd > MaximumTables || modesEnd % ModeSize != 0 || end - rawEnd > MaximumTables * 2)
+        if (modesEnd > xattrsEnd || xattrsEnd > rawEnd || rawEnd > end || xattrsEnd > MaximumTables || modesEnd % ModeSize != 0 || end - rawEnd > MaximumOperations)
             throw new MalformedException(Format, "offsets", $"rising ones up to {end}", $"{modesEnd}, {xattrsEnd}, {rawEnd}");
         modes = Read(0, modesEnd);
-        xattrs = GVariant.Parse(XattrsType, Read(modesEnd, xattrsEnd - modesEnd)).Items;
+        xattrs = GVariant.Parse(XattrsTableType, Read(modesEnd, xattrsEnd - modesEnd)).Items;
         (RawAt, RawSize) = (xattrsEnd, rawEnd - xattrsEnd);
         Operations = Read(rawEnd, end - rawEnd);
     }
@@ -69,10 +75,12 @@ internal sealed class DeltaPart : IDisposable
     /// <param name="limit">How many bytes it may unpack to: a few may say that they are very many.</param>
     /// <param name="tmp">Where bytes may wait that are too many for memory.</param>
     /// <param name="source">What it is, for errors.</param>
+    /// <param name="counted">Against whose reserve those bytes count, as long as they wait; null for nobody's.</param>
     /// <exception cref="DeltaException">It is another one, or none.</exception>
-    public static DeltaPart Open(Stream part, Checksum? expected, long limit, Dir tmp, string source)
+    /// <exception cref="NotEnoughSpaceException">There is no room for it.</exception>
+    public static DeltaPart Open(Stream part, Checksum? expected, long limit, Dir tmp, string source, Transaction? counted = null)
     {
-        var content = new Spool(tmp, InMemory);
+        var content = new Spool(tmp, InMemory, counted);
         try
         {
             using var hashed = new HashedInput(part);
@@ -172,8 +180,19 @@ internal sealed class DeltaPart : IDisposable
     {
         lock (parsedXattrs)
         {
-            if (!parsedXattrs.TryGetValue(index, out XattrList? list))
-                parsedXattrs.Add(index, list = XattrList.From(xattrs[index], Format));
+            if (parsedXattrs.TryGetValue(index, out XattrList? list))
+                return list;
+            byte[] bytes = xattrs[index].Bytes;
+            if (bytes.Length > MaximumXattrs)
+                throw new MalformedException(Format, "xattrs", $"at most {MaximumXattrs} bytes", $"{bytes.Length}");
+            if ((parsedXattrsBytes += bytes.Length) > MaximumXattrs)
+            {
+                parsedXattrs.Clear();
+                parsedXattrsBytes = bytes.Length;
+            }
+
+            list = XattrList.From(GVariant.Parse(XattrsType, bytes), Format);
+            parsedXattrs.Add(index, list);
             return list;
         }
     }

@@ -6,8 +6,11 @@ namespace Sbox.Store;
 internal sealed class DeltaRecipeReader(DeltaPart part)
 {
     private const string Format = "static delta part";
+
+    // Each costs some 64 bytes of memory and may cost 3 of the part. 8 GiB of one file, copied by blocks of 8 KiB, have as many.
+    private const int MaximumStretches = 1024 * 1024;
     private readonly int[] counts = new int[7];
-    private int at, made;
+    private int at, made, allStretches;
     private Checksum? source;
     private DeltaRecipe? open;
     private List<DeltaStretch> stretches = [];
@@ -99,7 +102,8 @@ internal sealed class DeltaRecipeReader(DeltaPart part)
     {
         long size = Number(), offset = Number();
         Opened();
-        stretches.Add(source is null ? Raw(offset, size) : new DeltaStretch(source, offset, size));
+        if (size > 0)
+            Add(source is null ? Raw(offset, size) : new DeltaStretch(source, offset, size));
     }
 
     private void Patch()
@@ -108,7 +112,14 @@ internal sealed class DeltaRecipeReader(DeltaPart part)
         Opened();
         if (source is null)
             throw new MalformedException(Format, "operation", "an object to patch", "none");
-        stretches.Add(Raw(offset, size) with { Source = source, IsPatch = true });
+        Add(Raw(offset, size) with { Source = source, IsPatch = true });
+    }
+
+    private void Add(DeltaStretch stretch)
+    {
+        if (++allStretches > MaximumStretches)
+            throw new MalformedException(Format, "stretches", $"at most {MaximumStretches}", "more");
+        stretches.Add(stretch);
     }
 
     private void SetSource()

@@ -64,6 +64,9 @@ public sealed record DeltaSuperblock(
 
     private static readonly GVariantType SignedType = GVariantType.Parse("(taya{sv})");
 
+    /// <summary>What lies beside the commit, its signatures among it; null where the delta brings nothing.</summary>
+    internal VariantDictionary? Detached => Metadata[Name.DetachedMetadata] is { Type.Signature: "a{sv}" } detached ? new VariantDictionary(detached) : null;
+
     /// <summary>Reads a superblock, signed or not.</summary>
     /// <param name="bytes">The whole file; borrowed for the call.</param>
     /// <exception cref="MalformedException">The bytes are none.</exception>

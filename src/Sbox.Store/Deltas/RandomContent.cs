@@ -9,13 +9,22 @@ internal sealed class RandomContent : IDisposable
 {
     private readonly IDisposable held;
 
-    public RandomContent(Repository repository, FileObject file, Dir tmp)
+    public RandomContent(Repository repository, FileObject file, Dir tmp, Transaction? counted = null)
     {
         if (repository.Mode == RepositoryMode.Archive || !file.Mode.IsRegular)
         {
-            var spool = new Spool(tmp, 512 * 1024);
-            using (Stream content = file.OpenContent())
+            var spool = new Spool(tmp, 512 * 1024, counted);
+            try
+            {
+                using Stream content = file.OpenContent();
                 content.CopyTo(spool);
+            }
+            catch
+            {
+                spool.Dispose();
+                throw;
+            }
+
             (held, ReadAt, Size) = (spool, spool.ReadAt, spool.Length);
             return;
         }

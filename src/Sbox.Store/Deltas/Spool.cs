@@ -7,12 +7,15 @@ namespace Sbox.Store;
 /// Bytes that are written once and then read anywhere: in memory as long as they are few, else in a file without a name. Reading is safe
 /// from several threads at once.
 /// </summary>
-internal sealed class Spool(Dir where, int inMemory) : Stream
+/// <param name="where">Where the file is.</param>
+/// <param name="inMemory">How many bytes are few.</param>
+/// <param name="counted">Against whose reserve the file's bytes count until this is disposed; null for nobody's.</param>
+internal sealed class Spool(Dir where, int inMemory, Transaction? counted = null) : Stream
 {
     private byte[] memory = [];
     private SafeFileHandle? file;
     private int filled;
-    private long written;
+    private long written, reserved;
 
     public override bool CanRead => false;
 
@@ -89,6 +92,8 @@ internal sealed class Spool(Dir where, int inMemory) : Stream
         if (!disposing)
             return;
         file?.Dispose();
+        counted?.Release(reserved);
+        reserved = 0;
         GiveBack();
     }
 
@@ -111,6 +116,8 @@ internal sealed class Spool(Dir where, int inMemory) : Stream
             return;
         }
 
+        counted?.Reserve(filled);
+        reserved += filled;
         file ??= where.CreateUnnamed(0x180 /* 0600 */);
         Linux.Files.WriteAt(file, memory.AsSpan(0, filled), written, where.Path);
         written += filled;

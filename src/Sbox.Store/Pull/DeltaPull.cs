@@ -44,7 +44,13 @@ internal interface IDeltaSource
 }
 
 /// <summary>Takes a commit by a delta, where one fits: the newest whole commit here that one leads from, else one from nothing.</summary>
-internal sealed class DeltaPull(Repository target, IDeltaSource source, DeltaUse use, bool dryRun)
+/// <param name="target">Where to.</param>
+/// <param name="source">Where from.</param>
+/// <param name="use">Whether.</param>
+/// <param name="dryRun">Only looks.</param>
+/// <param name="verify">Asked whether the delta's commit is believed, before anything of it is kept; throws where it is not.</param>
+internal sealed class DeltaPull(
+    Repository target, IDeltaSource source, DeltaUse use, bool dryRun, Func<DeltaSuperblock, CancellationToken, Task> verify)
 {
     /// <summary>What was taken.</summary>
     public DeltaUsage Usage { get; private set; }
@@ -81,7 +87,11 @@ internal sealed class DeltaPull(Repository target, IDeltaSource source, DeltaUse
             throw new PullException(source.NameOf(name.Superblock), $"the delta {name}", $"{superblock.Name}");
         var apply = new DeltaApply(transaction, superblock, source.NameOf(name.Directory));
         if (!dryRun)
-            apply.AddCommit();
+        {
+            apply.CheckCommit();
+            await verify(superblock, cancel).ConfigureAwait(false);
+        }
+
         for (int i = 0; i < superblock.Parts.Count; i++)
         {
             DeltaPartHeader part = superblock.Parts[i];
@@ -94,6 +104,9 @@ internal sealed class DeltaPull(Repository target, IDeltaSource source, DeltaUse
                 : await source.Open(name.Part(i), transaction, cancel).ConfigureAwait(false);
             apply.AddPart(i, bytes, cancel);
         }
+
+        if (!dryRun)
+            apply.AddCommit();
     }
 
     private bool IsWhole(Checksum commit) => target.Has(new ObjectName(commit, ObjectType.Commit)) && !target.IsPartial(commit);

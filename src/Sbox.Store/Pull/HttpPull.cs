@@ -36,7 +36,7 @@ internal sealed class HttpPull : IDisposable
         await CheckMode(cancel).ConfigureAwait(false);
         Dictionary<string, Checksum> wanted = await Wanted(cancel).ConfigureAwait(false);
         using Transaction transaction = target.Begin(cancel);
-        var deltas = new DeltaPull(target, new HttpDeltas(fetcher, indexedDeltas, Summary), options.CommitMetadataOnly ? DeltaUse.Never : options.Deltas, options.DryRun);
+        var deltas = new DeltaPull(target, new HttpDeltas(fetcher, indexedDeltas, Summary), options.CommitMetadataOnly ? DeltaUse.Never : options.Deltas, options.DryRun, Verify);
         foreach (Checksum commit in wanted.Values.Distinct())
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
@@ -59,7 +59,8 @@ internal sealed class HttpPull : IDisposable
         {
             VerifyBinding(transaction, branch, commit);
             string refspec = options.Mirror || options.Remote is null ? branch : $"{options.Remote}:{branch}";
-            transaction.SetRef(refspec, commit);
+            if (!options.WithoutRefs)
+                transaction.SetRef(refspec, commit);
             refs.Add(refspec, commit);
         }
 
@@ -210,9 +211,11 @@ internal sealed class HttpPull : IDisposable
         }
 
         VariantDictionary? detached = await FetchDetached(commit, cancel).ConfigureAwait(false);
+        if (detached is not null && options.KeepBeside is { } keep && transaction.TryLoadDetached(commit) is { } here)
+            detached = keep(commit, here, detached);
         // Before anything of it is kept; again where it is kept already, since it may have come when nothing was asked for.
         if (trust is { ForCommits: true })
-            trust.VerifyCommit(commit, bytes, detached ?? target.LoadDetachedMetadata(commit));
+            trust.VerifyCommit(commit, bytes, detached ?? transaction.TryLoadDetached(commit));
         if (!whole)
             target.MarkPartial(commit);
         if (detached is not null)
@@ -233,6 +236,16 @@ internal sealed class HttpPull : IDisposable
             depths.TryAdd(parent, depth - 1);
             Enqueue(queue, new ObjectName(parent, ObjectType.Commit));
         }
+    }
+
+    // A delta's commit, which has the hash that its name says by now.
+    private async Task Verify(DeltaSuperblock superblock, CancellationToken cancel)
+    {
+        Checksum commit = superblock.Name.To;
+        if (trust is not { ForCommits: true })
+            return;
+        VariantDictionary? detached = await FetchDetached(commit, cancel).ConfigureAwait(false) ?? superblock.Detached ?? target.LoadDetachedMetadata(commit);
+        trust.VerifyCommit(commit, superblock.Commit, detached);
     }
 
     // Bytes that are no dictionary hold no signature: whoever asks for one finds none, and nobody else minds.

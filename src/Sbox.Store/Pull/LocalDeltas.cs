@@ -13,7 +13,7 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
         return Task.FromResult(summary is null ? null : DeltaStore.ParseList(Summary.Parse(summary).Metadata[DeltaSuperblock.ListKey]));
     }
 
-    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => Task.FromResult(repository.Dir.TryReadAll(path));
+    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => Task.FromResult(DeltaDirectory.TryRead(repository.Dir, path, DeltaDirectory.MaximumPulledSuperblock));
 
     public Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
 
@@ -26,8 +26,6 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
 /// <param name="summary">Its summary; asked only where there are no indexes.</param>
 internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, Func<CancellationToken, Task<Summary?>> summary) : IDeltaSource
 {
-    private const long MaximumSuperblock = 256L * 1024 * 1024;
-
     public async Task<Dictionary<DeltaName, Checksum>?> List(Checksum to, CancellationToken cancel)
     {
         string path = indexed ? DeltaName.IndexOf(to) : "summary";
@@ -44,7 +42,7 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, Func<Cancell
         }
     }
 
-    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => fetcher.TryFetch(path, MaximumSuperblock, cancel);
+    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => fetcher.TryFetch(path, DeltaDirectory.MaximumPulledSuperblock, cancel);
 
     public async Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel)
     {

@@ -29,7 +29,11 @@ internal sealed class LocalPull
         trust?.VerifySummary(source.Dir.Of("summary"), source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
         Dictionary<string, Checksum> wanted = Wanted();
         using Transaction transaction = target.Begin(cancel);
-        var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun);
+        var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun, (superblock, _) =>
+        {
+            Verify(superblock.Name.To, superblock.Commit, source.LoadDetachedMetadata(superblock.Name.To) ?? superblock.Detached);
+            return Task.CompletedTask;
+        });
         foreach (Checksum commit in wanted.Values.Distinct())
             deltas.Take(transaction, commit, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
         if (options.DryRun)
@@ -38,9 +42,9 @@ internal sealed class LocalPull
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
-            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum));
+            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum), (name, content) => Keep(transaction, name, content));
             foreach (Checksum commit in wanted.Values.Distinct())
-                completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, CopyDetached, cancel));
+                completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, TakeCommit, cancel));
             work.Finish();
         }
 
@@ -48,7 +52,8 @@ internal sealed class LocalPull
         {
             if (options.VerifyBindings)
                 VerifyBinding(transaction, name[(name.IndexOf(':', StringComparison.Ordinal) + 1)..], commit);
-            transaction.SetRef(name, commit);
+            if (!options.WithoutRefs)
+                transaction.SetRef(name, commit);
         }
 
         TransactionStats stats = transaction.Commit();
@@ -57,20 +62,27 @@ internal sealed class LocalPull
         return new PullResult(
             wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
 
-        // Before anything of the commit is kept.
-        void CopyDetached(Checksum commit)
+        // Read once: what was hashed and verified is what is kept, whatever the source has by then.
+        byte[] TakeCommit(Checksum commit)
         {
+            cancel.ThrowIfCancellationRequested();
+            var name = new ObjectName(commit, ObjectType.Commit);
+            byte[] content = transaction.TryLoadMetadata(name) ?? ReadMetadata(name);
             VariantDictionary? metadata = source.LoadDetachedMetadata(commit);
-            if (trust is { ForCommits: true })
-            {
-                var name = new ObjectName(commit, ObjectType.Commit);
-                byte[] content = transaction.TryLoadMetadata(name) ?? source.LoadMetadata(name);
-                trust.VerifyCommit(commit, content, metadata ?? target.LoadDetachedMetadata(commit));
-            }
-
+            if (metadata is not null && options.KeepBeside is { } keep && transaction.TryLoadDetached(commit) is { } here)
+                metadata = keep(commit, here, metadata);
+            Verify(commit, content, metadata ?? transaction.TryLoadDetached(commit));
             if (metadata is not null)
                 transaction.WriteDetachedMetadata(commit, metadata);
+            return content;
         }
+    }
+
+    // Before anything of the commit is kept.
+    private void Verify(Checksum commit, byte[] content, VariantDictionary? detached)
+    {
+        if (trust is { ForCommits: true })
+            trust.VerifyCommit(commit, content, detached ?? target.LoadDetachedMetadata(commit));
     }
 
     private Dictionary<string, Checksum> Wanted()
@@ -100,14 +112,26 @@ internal sealed class LocalPull
     private byte[] FetchMetadata(Transaction transaction, ObjectName name)
     {
         cancel.ThrowIfCancellationRequested();
+        byte[] content = ReadMetadata(name);
+        Keep(transaction, name, content);
+        return content;
+    }
+
+    private byte[] ReadMetadata(ObjectName name)
+    {
         byte[] content = source.LoadMetadata(name);
         Checksum found = Checksum.Of(content);
         if (found != name.Checksum)
             throw new ObjectCorruptException(source.Objects.PathOf(name), name, found);
-        if (!(sameDevice && TryLinkMetadata(transaction, name)))
-            transaction.WriteMetadata(name.Type, content);
         Interlocked.Add(ref bytes, content.Length);
         return content;
+    }
+
+    // A link keeps whatever the source has by now: only what was read and hashed is kept of a source that is not believed as it lies there.
+    private void Keep(Transaction transaction, ObjectName name, byte[] content)
+    {
+        if (!(sameDevice && trust is null && !options.Untrusted && TryLinkMetadata(transaction, name)))
+            transaction.WriteMetadata(name.Type, content);
     }
 
     // Metadata is the same file in every mode.

@@ -20,6 +20,14 @@ public sealed record PullOptions
     /// <summary>Write the refs as local branches (<c>--mirror</c>).</summary>
     public bool Mirror { get; init; }
 
+    /// <summary>Set no ref; what they would lead to is in the result.</summary>
+    public bool WithoutRefs { get; init; }
+
+    /// <summary>
+    /// What is kept beside a commit that has something beside it here already, of that and of what the source has. Null: what the source has.
+    /// </summary>
+    public Func<Checksum, VariantDictionary, VariantDictionary, VariantDictionary>? KeepBeside { get; init; }
+
     /// <summary>Only commit objects, which stay marked as partial.</summary>
     public bool CommitMetadataOnly { get; init; }
 
@@ -50,7 +58,7 @@ public sealed record PullOptions
 public readonly record struct PullProgress(long MetadataFetched, long ContentFetched, long Outstanding, long BytesTransferred);
 
 /// <summary>What a pull did.</summary>
-/// <param name="Refs">The refs that were written, with what they lead to now.</param>
+/// <param name="Refs">The refs that were written, with what they lead to now; those that would have been, where none was to be.</param>
 /// <param name="Metadata">Commits, dirtrees and dirmetas that were added.</param>
 /// <param name="Content">Files that were added.</param>
 /// <param name="BytesTransferred">Bytes that came over the network, or were copied.</param>
@@ -92,6 +100,14 @@ public sealed record PullLocalOptions
 
     /// <summary>Copy every object, where it could be hardlinked: what is done to the files afterwards shall not reach the source.</summary>
     public bool Copy { get; init; }
+
+    /// <summary>Set no ref; what they would lead to is in the result.</summary>
+    public bool WithoutRefs { get; init; }
+
+    /// <summary>
+    /// What is kept beside a commit that has something beside it here already, of that and of what the source has. Null: what the source has.
+    /// </summary>
+    public Func<Checksum, VariantDictionary, VariantDictionary, VariantDictionary>? KeepBeside { get; init; }
 
     /// <summary>Only commit objects, which stay marked as partial.</summary>
     public bool CommitMetadataOnly { get; init; }

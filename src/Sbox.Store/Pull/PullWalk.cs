@@ -7,14 +7,21 @@ namespace Sbox.Store;
 /// <param name="sourceHas">Whether the source has an object.</param>
 /// <param name="fetch">Fetches, verifies and adds an object that is no file.</param>
 /// <param name="wantFile">Told of each file that is lacking, once.</param>
+/// <param name="keepCommit">Adds a commit that may be kept; null writes it.</param>
 internal sealed class PullWalk(
-    Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile)
+    Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile,
+    Action<ObjectName, byte[]>? keepCommit = null)
 {
     private readonly HashSet<ObjectName> seen = [];
 
     /// <summary>Walks a commit and its parents.</summary>
+    /// <param name="tip">The commit.</param>
+    /// <param name="depth">How many parents; -1 for all.</param>
+    /// <param name="metadataOnly">Whether trees are left out.</param>
+    /// <param name="take">Gives a commit's bytes, once it has seen that they may be kept: these very bytes are.</param>
+    /// <param name="cancel">Looked at between trees.</param>
     /// <returns>The commits that will be whole once all files are there.</returns>
-    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Action<Checksum> copyDetached, CancellationToken cancel)
+    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Func<Checksum, byte[]> take, CancellationToken cancel)
     {
         var walked = new List<Checksum>();
         Repository target = transaction.Repository;
@@ -27,10 +34,12 @@ internal sealed class PullWalk(
                 break;
             // In the repository and not marked: all of it is there. Only staged says nothing of its tree.
             bool whole = target.Has(name) && !target.IsPartial(commit);
-            copyDetached(commit);
+            byte[] bytes = take(commit);
             if (!whole)
                 target.MarkPartial(commit);
-            Commit parsed = Parse(name, Load(name, commit), Commit.Parse);
+            Commit parsed = Parse(name, bytes, Commit.Parse);
+            if (!transaction.Has(name))
+                KeepCommit(name, bytes);
             if (!whole && !metadataOnly && seen.Add(name))
             {
                 Load(new ObjectName(parsed.RootMeta, ObjectType.DirMeta), commit);
@@ -74,6 +83,14 @@ internal sealed class PullWalk(
                 waiting.Push((inner.Tree, depth + 1));
             }
         }
+    }
+
+    private void KeepCommit(ObjectName name, byte[] bytes)
+    {
+        if (keepCommit is null)
+            transaction.WriteMetadata(ObjectType.Commit, bytes);
+        else
+            keepCommit(name, bytes);
     }
 
     // Whatever is here already was verified when it came.

@@ -7,7 +7,9 @@ namespace Sbox.Store;
 /// Has the file system write out what was staged while more is still read and hashed: what is left for the end, when everything waits, is
 /// little. A failure is told at the end, since the kernel tells of each only once.
 /// </summary>
-internal sealed class EarlySync(Dir staging) : IDisposable
+/// <param name="sync">Writes it out.</param>
+/// <param name="failed">Told at once when that failed: whoever is killed before the end can tell nobody.</param>
+internal sealed class EarlySync(Action sync, Action failed) : IDisposable
 {
     private const long Enough = 24 * 1024 * 1024;
     private Task running = Task.CompletedTask;
@@ -30,8 +32,8 @@ internal sealed class EarlySync(Dir staging) : IDisposable
     public void Finish()
     {
         Wait();
-        if (running.Exception is { } failed)
-            ExceptionDispatchInfo.Throw(failed.InnerException!);
+        if (running.Exception is { } broken)
+            ExceptionDispatchInfo.Throw(broken.InnerException!);
     }
 
     public void Dispose() => Wait();
@@ -40,7 +42,16 @@ internal sealed class EarlySync(Dir staging) : IDisposable
 
     private void Sync()
     {
-        Durable.SyncFileSystem(staging);
+        try
+        {
+            sync();
+        }
+        catch
+        {
+            failed();
+            throw;
+        }
+
         Volatile.Write(ref busy, 0);
     }
 }

@@ -13,13 +13,21 @@ internal static class Publication
     private const int FewDirectories = 8;
     private const int FewFiles = 4;
 
+    /// <summary>Has the bytes of what was staged written out.</summary>
+    /// <exception cref="LinuxException">Some of it may not be on the disk, and nobody will be told again.</exception>
+    public static void Sync(Dir staging)
+    {
+        List<string> directories = Subdirectories(staging);
+        if (directories.Count > 0 && !TrySyncEach(staging, directories))
+            Durable.SyncFileSystem(staging);
+    }
+
+    /// <summary>Moves what was staged, and synced, to its places.</summary>
     public static void Publish(Dir staging, Dir objects, bool durable)
     {
-        List<string> directories = [.. staging.Entries().Select(static entry => entry.Name).Where(static name => name.Length == 2)];
+        List<string> directories = Subdirectories(staging);
         if (directories.Count == 0)
             return;
-        if (durable && !TrySyncEach(staging, directories))
-            Durable.SyncFileSystem(staging);
         Move(staging, objects, directories, durable, static name => !IsCommit(name));
         Move(staging, objects, directories, durable, IsCommit);
     }
@@ -44,6 +52,8 @@ internal static class Publication
             }
         }
     }
+
+    private static List<string> Subdirectories(Dir staging) => [.. staging.Entries().Select(static entry => entry.Name).Where(static name => name.Length == 2)];
 
     // A few files by themselves: syncfs would wait for all that anyone writes to the file system. Links cannot be synced so.
     private static bool TrySyncEach(Dir staging, List<string> directories)

@@ -17,14 +17,16 @@ internal sealed class Staging : IDisposable
     private const uint Readable = 0x1A4; // 0644
     private readonly Dir tmp;
     private readonly FileLock held;
-    private readonly string name;
+    private readonly string taken;
+    private string name;
+    private int isDistrusted;
     private readonly bool[] hasSubdirectory = new bool[256];
     private readonly HashSet<string> found = [];
     private readonly FileStat newFile; // what becomes of a file that is made here with mode 0777: its owner, and what the umask leaves
 
     private Staging(Dir tmp, string name, FileLock held)
     {
-        (this.tmp, this.name, this.held) = (tmp, name, held);
+        (this.tmp, taken, this.name, this.held) = (tmp, name, name, held);
         Dir = tmp.OpenDir(name);
         foreach (DirEntry directory in Dir.Entries().Where(static entry => entry.Name.Length == 2))
         {
@@ -145,14 +147,44 @@ internal sealed class Staging : IDisposable
     public void Remove()
     {
         tmp.RemoveAll(name);
-        tmp.TryUnlink(LockOf(name));
+        tmp.TryUnlink(LockOf(taken));
+    }
+
+    /// <summary>
+    /// Gives it up, after a sync that failed: some bytes may not be on the disk, the kernel says so only once, and the next sync would succeed.
+    /// Under another name nobody takes it over, even if this process is killed now; it is deleted when it is disposed of.
+    /// </summary>
+    public void Distrust()
+    {
+        if (Interlocked.Exchange(ref isDistrusted, 1) != 0)
+            return;
+        string aside = $"distrusted-{RandomName()}";
+        IgnoringFailure(() =>
+        {
+            tmp.Rename(name, tmp, aside);
+            name = aside;
+        });
     }
 
     public void Dispose()
     {
+        if (isDistrusted != 0)
+            IgnoringFailure(Remove);
         held.Dispose();
         Dir.Dispose();
         tmp.Dispose();
+    }
+
+    // The disk fails already, and whoever called is told that.
+    private static void IgnoringFailure(Action act)
+    {
+        try
+        {
+            act();
+        }
+        catch (LinuxException)
+        {
+        }
     }
 
     private static void ClearStaging(Dir tmp, string name)

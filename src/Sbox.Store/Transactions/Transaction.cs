@@ -7,7 +7,7 @@ namespace Sbox.Store;
 
 /// <summary>
 /// Objects and refs that appear together: staged below <c>tmp/</c>, synced, then renamed into place, refs last. Disposing without
-/// <see cref="Commit"/> forgets refs; staged objects stay for the next transaction of this boot, as libostree's do.
+/// <see cref="Commit"/> forgets refs; staged objects stay for the next transaction of this boot, as libostree's do, unless a sync of them failed.
 /// Objects may be added from several threads at once.
 /// </summary>
 public sealed class Transaction : IDisposable
@@ -31,7 +31,7 @@ public sealed class Transaction : IDisposable
         {
             writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
             Staging = Staging.Take(repository.Dir);
-            writeOut = repository.Settings.Fsync ? new EarlySync(Staging.Dir) : null;
+            writeOut = repository.Settings.Fsync ? new EarlySync(() => Durable.SyncFileSystem(Staging.Dir), Staging.Distrust) : null;
         }
         catch
         {
@@ -80,6 +80,10 @@ public sealed class Transaction : IDisposable
         string path = name.LoosePath(Repository.Mode);
         return Staging.Dir.TryReadAll(path) ?? Repository.Objects.Dir.TryReadAll(path);
     }
+
+    /// <summary>What lies beside a commit, as staged or as it is in the repository; null where nothing does, or nothing that can be read.</summary>
+    internal VariantDictionary? TryLoadDetached(Checksum commit) =>
+        TryLoadMetadata(new ObjectName(commit, ObjectType.CommitMeta)) is { } bytes ? RemoteTrust.ParseOrEmpty(bytes) : null;
 
     /// <summary>A dirtree, from the repository or as staged.</summary>
     /// <exception cref="ObjectMissingException">It is in neither.</exception>
@@ -138,7 +142,7 @@ public sealed class Transaction : IDisposable
             throw new InterruptedException("OSTREE_REPO_TEST_ERROR_PRE_COMMIT specified");
         if (Repository.Settings.FsVerity != Wish.No && Repository.Mode != RepositoryMode.Archive)
             Publication.EnableVerity(Staging.Dir, Repository.Settings.FsVerity == Wish.Required);
-        writeOut?.Finish();
+        Sync();
         Publication.Publish(Staging.Dir, Repository.Objects.Dir, Repository.Settings.Fsync);
         // A commit that is here again is no longer gone.
         foreach (Checksum commit in revived)
@@ -226,6 +230,21 @@ public sealed class Transaction : IDisposable
         using SafeFileHandle file = Staging.CreateReadable();
         Linux.Files.WriteAt(file, bytes, 0, Staging.Dir.Path);
         CountMetadata(name, Staging.Link(file, name.LoosePath(Repository.Mode)));
+    }
+
+    private void Sync()
+    {
+        try
+        {
+            writeOut?.Finish();
+            if (Repository.Settings.Fsync)
+                Publication.Sync(Staging.Dir);
+        }
+        catch (LinuxException)
+        {
+            Staging.Distrust();
+            throw;
+        }
     }
 
     private void End()

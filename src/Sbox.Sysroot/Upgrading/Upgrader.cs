@@ -63,7 +63,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
     /// <summary>Pulls the branch and says what there is to do. Nothing is deployed.</summary>
     /// <exception cref="NoSuchDeploymentException">Nothing is deployed, or the deployment names no branch.</exception>
     /// <exception cref="OlderVersionException">The branch's commit is older than the current one.</exception>
-    /// <exception cref="UnapprovedCommitException">Too few signed it of those whom the tree trusts; at most its commit object was fetched.</exception>
+    /// <exception cref="UnapprovedCommitException">Too few signed it of those whom the tree trusts; at most its commit object was fetched, and the branch leads where it led.</exception>
     /// <exception cref="PullException">It could not be fetched.</exception>
     public async Task<UpgradeOffer> Fetch(UpgradeOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
@@ -75,21 +75,37 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         PullResult? pulled = null;
         if (refspec.Remote is { } remote)
         {
-            PullOptions pull = options.Pull with { Remote = remote, Refs = [refspec.Ref] };
-            if (policy is not null)
+            PullOptions pull = options.Pull with
             {
-                // The commit and its signatures first: nothing that nobody approved fills this disk.
-                await sysroot.Repository.Pull(pull with { CommitMetadataOnly = true }, null, cancel).ConfigureAwait(false);
-                RequireApproved(policy, refspec);
-            }
-
-            pulled = await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false);
+                Remote = remote, Refs = [refspec.Ref], KeepBeside = (commit, here, offered) => IsDeployed(commit) ? KeptBeside.Of(here, offered) : offered,
+            };
+            pulled = policy is null
+                ? await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false)
+                : await PullApproved(policy, pull, refspec, progress, cancel).ConfigureAwait(false);
+        }
+        else if (policy is not null)
+        {
+            RequireApproved(policy, sysroot.Repository.Resolve(refspec.ToString()));
         }
 
-        if (policy is not null)
-            RequireApproved(policy, refspec); // the branch may have moved since
         return Offer(current, refspec, options, pulled);
     }
+
+    // The commit and its signatures first: nothing that nobody approved fills this disk, and no ref leads to it. Then that very commit, whatever
+    // the branch leads to by then.
+    private async Task<PullResult> PullApproved(
+        ApprovalPolicy policy, PullOptions pull, Refspec refspec, IProgress<PullProgress>? progress, CancellationToken cancel)
+    {
+        PullResult looked = await sysroot.Repository.Pull(pull with { CommitMetadataOnly = true, WithoutRefs = true }, null, cancel).ConfigureAwait(false);
+        Checksum offered = looked.Refs.Values.Single();
+        RequireApproved(policy, offered);
+        PullResult pulled = await sysroot.Repository.Pull(pull with { Refs = [offered.ToString()] }, progress, cancel).ConfigureAwait(false);
+        RequireApproved(policy, offered); // what lies beside it was fetched again
+        sysroot.Repository.SetRef(refspec.ToString(), offered);
+        return pulled with { Refs = looked.Refs };
+    }
+
+    private bool IsDeployed(Checksum commit) => sysroot.Deployments.Any(each => each.Name.Commit == commit);
 
     private ApprovalPolicy? Policy(Deployment current, UpgradeOptions options)
     {
@@ -97,11 +113,10 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         return ApprovalPolicy.Of(tree);
     }
 
-    private void RequireApproved(ApprovalPolicy policy, Refspec refspec)
+    private void RequireApproved(ApprovalPolicy policy, Checksum offered)
     {
-        Checksum offered = sysroot.Repository.Resolve(refspec.ToString());
         // What is deployed already was approved by the tree that deployed it; signers may have changed since.
-        if (sysroot.Deployments.Any(each => each.Name.Commit == offered))
+        if (IsDeployed(offered))
             return;
         if (policy.Judge(sysroot.Repository, offered) is { IsEnough: false } lacking)
             throw new UnapprovedCommitException(offered, lacking);

@@ -157,14 +157,55 @@ public sealed class ApprovalTests : IDisposable
         Assert.True(sysroot.Repository.IsPartial(two));
         Assert.False(sysroot.Repository.Has(new ObjectName(sysroot.Repository.LoadCommit(two).RootTree, ObjectType.DirTree)));
         Assert.Equal([one], sysroot.Deployments.Select(static each => each.Name.Commit));
+        Assert.Equal(one, sysroot.Repository.Resolve($"origin:{TestBox.Ref}"));
 
         Sign(two, bob);
         UpgradeOffer offer = await upgrader.Fetch(new UpgradeOptions());
         Assert.Equal((UpgradeState.Available, two), (offer.State, offer.Request.Commit));
+        Assert.Equal((two, false), (sysroot.Repository.Resolve($"origin:{TestBox.Ref}"), sysroot.Repository.IsPartial(two)));
+        Assert.Equal(two, offer.Pulled!.Refs[$"origin:{TestBox.Ref}"]);
         deployer.Deploy(offer.Request);
         Assert.Equal([two, one], sysroot.Deployments.Select(static each => each.Name.Commit));
         // What is deployed was approved once; asking again needs nobody.
         Assert.Equal(UpgradeState.UpToDate, (await upgrader.Fetch(new UpgradeOptions())).State);
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_mirror_that_withholds_signatures_and_seal_of_what_is_deployed_takes_nothing_away(bool hasPolicy)
+    {
+        Checksum one = hasPolicy ? PublishWithPolicy(1) : box.Publish(1);
+        Sign(one, alice);
+        CommitSeal seal = Seal("this image", alice), again = Seal("this image", bob), other = Seal("another image", mallory);
+        Beside(one, seal.AddTo);
+        using var server = new FileServer(box.Source);
+        Install(server.Url);
+        using OstreeSysroot sysroot = box.Open();
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        Assert.True(await Has(seal, alice));
+
+        Beside(one, static _ => VariantDictionary.Empty);
+        Assert.True(await Has(seal, alice));
+        Sign(one, bob);
+        Beside(one, other.AddTo);
+        Assert.True(await Has(seal, alice, bob));
+        Beside(one, static _ => VariantDictionary.Empty.With(CommitSeal.Key, "none").With(CommitSignatures.Key, GVariant.Of("none")).With("more", GVariant.Of(new byte[2 << 20])));
+        Assert.True(await Has(seal, alice, bob));
+
+        // Its owner may seal it again.
+        Beside(one, _ => again.AddTo(null));
+        Assert.True(await Has(again, alice, bob));
+
+        async Task<bool> Has(CommitSeal sealedBy, params Ed25519Key[] signers)
+        {
+            Assert.Equal(UpgradeState.UpToDate, (await new Upgrader(sysroot, deployer).Fetch(new UpgradeOptions())).State);
+            VariantDictionary? beside = sysroot.Repository.LoadDetachedMetadata(one);
+            byte[] commit = sysroot.Repository.LoadMetadata(new ObjectName(one, ObjectType.Commit));
+            Assert.Equal(sealedBy.UkiSignatures, CommitSeal.Of(beside)!.UkiSignatures);
+            return signers.All(each => CommitSignatures.Verify(beside, commit, each.Public));
+        }
+
+        static CommitSeal Seal(string image, Ed25519Key key) => new(
+            Checksum.Of(System.Text.Encoding.UTF8.GetBytes(image)), "root=x", "ID=x\n", [], [key.Sign("uki"u8)], [key.Sign("loader"u8)]);
     }
 
     [Fact]
@@ -212,6 +253,12 @@ public sealed class ApprovalTests : IDisposable
     {
         RemoteUrl = url, Options = TestBox.Options(),
     });
+
+    private void Beside(Checksum commit, Func<VariantDictionary?, VariantDictionary> change)
+    {
+        using Repository source = Repository.Open(box.Source);
+        source.WriteDetachedMetadata(commit, change(source.LoadDetachedMetadata(commit)));
+    }
 
     private void Sign(Checksum commit, Ed25519Key key)
     {
