@@ -16,29 +16,17 @@ public delegate int ReadAt(Span<byte> into, long offset);
 /// docs/formats/binary-difference.md. Steps of three 8-byte numbers: bytes that differ, bytes that are new, bytes to skip in the old one.
 /// Reading throws <see cref="MalformedException"/> where a step leads out of what there is.
 /// </remarks>
-public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long newSize) : Stream
+public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long newSize) : InputStream
 {
     private const string Format = "binary difference";
     private readonly byte[] oldBytes = new byte[32 * 1024];
     private long done, oldAt, differences, extra, skip;
 
     /// <inheritdoc/>
-    public override bool CanRead => true;
-
-    /// <inheritdoc/>
-    public override bool CanSeek => false;
-
-    /// <inheritdoc/>
-    public override bool CanWrite => false;
-
-    /// <inheritdoc/>
     public override long Length => newSize;
 
     /// <inheritdoc/>
     public override long Position { get => done; set => throw new NotSupportedException(); }
-
-    /// <inheritdoc/>
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
     public override int Read(Span<byte> buffer)
@@ -69,20 +57,6 @@ public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long new
         done += count;
         return count;
     }
-
-    /// <inheritdoc/>
-    public override void Flush()
-    {
-    }
-
-    /// <inheritdoc/>
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     /// <summary>Writes a number as the format has it: least significant byte first, the sign in the topmost bit.</summary>
     internal static void WriteNumber(Span<byte> into, long number)

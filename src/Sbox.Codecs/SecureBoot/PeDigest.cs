@@ -11,21 +11,12 @@ namespace Sbox.Codecs.SecureBoot;
 /// docs/formats/secure-boot.md. Firmware hashes headers and sections by the section table and so would not see bytes between them; such
 /// a program is refused here, and then both ways of counting are the same.
 /// </remarks>
-public sealed class PeDigest : Stream
+public sealed class PeDigest : OutputStream
 {
     private const int HeadersKept = 64 * 1024;
     private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly MemoryStream headers = new();
     private bool headersHashed;
-
-    /// <inheritdoc/>
-    public override bool CanRead => false;
-
-    /// <inheritdoc/>
-    public override bool CanSeek => false;
-
-    /// <inheritdoc/>
-    public override bool CanWrite => true;
 
     /// <summary>Bytes taken so far.</summary>
     public override long Length => Position;
@@ -74,23 +65,6 @@ public sealed class PeDigest : Stream
 
         hash.AppendData(buffer);
     }
-
-    /// <inheritdoc/>
-    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
-
-    /// <inheritdoc/>
-    public override void Flush()
-    {
-    }
-
-    /// <inheritdoc/>
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

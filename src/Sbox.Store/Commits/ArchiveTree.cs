@@ -187,7 +187,7 @@ internal static class ArchiveTree
     }
 
     /// <summary>Some bytes that were read already, then the rest.</summary>
-    private sealed class PrefixedStream(ReadOnlyMemory<byte> first, Stream rest) : ReadOnlyStream
+    private sealed class PrefixedStream(ReadOnlyMemory<byte> first, Stream rest) : InputStream
     {
         private int at;
 
@@ -203,7 +203,7 @@ internal static class ArchiveTree
     }
 
     /// <summary>The next bytes of a stream, no more of it.</summary>
-    private sealed class LimitedStream(Stream inner, long size) : ReadOnlyStream
+    private sealed class LimitedStream(Stream inner, long size) : InputStream
     {
         private long left = size;
 
@@ -222,32 +222,5 @@ internal static class ArchiveTree
             while (Read(buffer) > 0)
                 continue;
         }
-    }
-
-    private abstract class ReadOnlyStream : Stream
-    {
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public abstract override int Read(Span<byte> buffer);
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

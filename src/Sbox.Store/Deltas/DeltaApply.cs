@@ -106,24 +106,16 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
 }
 
 /// <summary>A file's content as a delta puts it together.</summary>
-internal sealed class RecipeContent(DeltaPart part, DeltaRecipe recipe, Func<Checksum, RandomContent> openSource) : Stream
+internal sealed class RecipeContent(DeltaPart part, DeltaRecipe recipe, Func<Checksum, RandomContent> openSource) : InputStream
 {
     private (Checksum Checksum, RandomContent Content)? source;
     private Stream? current;
     private int next;
     private long done, left;
 
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
     public override long Length => recipe.Size;
 
     public override long Position { get => done; set => throw new NotSupportedException(); }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public override int Read(Span<byte> buffer)
     {
@@ -144,16 +136,6 @@ internal sealed class RecipeContent(DeltaPart part, DeltaRecipe recipe, Func<Che
             current = null;
         }
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

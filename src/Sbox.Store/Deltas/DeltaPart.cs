@@ -215,21 +215,9 @@ internal sealed class DeltaPart : IDisposable
 }
 
 /// <summary>Reads through, and hashes all that there is.</summary>
-internal sealed class HashedInput(Stream inner) : Stream
+internal sealed class HashedInput(Stream inner) : InputStream
 {
     private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public override int Read(Span<byte> buffer)
     {
@@ -250,16 +238,6 @@ internal sealed class HashedInput(Stream inner) : Stream
         hash.GetHashAndReset(result);
         return Checksum.FromBytes(result);
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

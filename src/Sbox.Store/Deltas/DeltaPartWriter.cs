@@ -181,22 +181,14 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
 }
 
 /// <summary>Writes a file from its beginning, and hashes it.</summary>
-internal sealed class HashedOutput(SafeFileHandle file, string path) : Stream
+internal sealed class HashedOutput(SafeFileHandle file, string path) : OutputStream
 {
     private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private long written;
 
-    public override bool CanRead => false;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => true;
-
     public override long Length => written;
 
     public override long Position { get => written; set => throw new NotSupportedException(); }
-
-    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
     public override void Write(ReadOnlySpan<byte> bytes)
     {
@@ -212,16 +204,6 @@ internal sealed class HashedOutput(SafeFileHandle file, string path) : Stream
         hash.GetHashAndReset(result);
         return (Checksum.FromBytes(result), written);
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
 using Sbox.Linux;
 
 namespace Sbox.Store;
@@ -10,24 +11,14 @@ namespace Sbox.Store;
 /// <param name="where">Where the file is.</param>
 /// <param name="inMemory">How many bytes are few.</param>
 /// <param name="counted">Against whose reserve the file's bytes count until this is disposed; null for nobody's.</param>
-internal sealed class Spool(Dir where, int inMemory, Transaction? counted = null) : Stream
+internal sealed class Spool(Dir where, int inMemory, Transaction? counted = null) : OutputStream
 {
     private byte[] memory = [];
     private SafeFileHandle? file;
     private int filled;
     private long written, reserved;
 
-    public override bool CanRead => false;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => true;
-
     public override long Length => written + filled;
-
-    public override long Position { get => Length; set => throw new NotSupportedException(); }
-
-    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
     public override void Write(ReadOnlySpan<byte> bytes)
     {
@@ -77,16 +68,6 @@ internal sealed class Spool(Dir where, int inMemory, Transaction? counted = null
         }
     }
 
-    public override void Flush()
-    {
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
     protected override void Dispose(bool disposing)
     {
         if (!disposing)
@@ -126,21 +107,13 @@ internal sealed class Spool(Dir where, int inMemory, Transaction? counted = null
 }
 
 /// <summary>A stretch of something that can be read anywhere, as a stream.</summary>
-internal sealed class StretchStream(Codecs.ReadAt source, long offset, long size) : Stream
+internal sealed class StretchStream(Codecs.ReadAt source, long offset, long size) : InputStream
 {
     private long done;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
 
     public override long Length => size;
 
     public override long Position { get => done; set => throw new NotSupportedException(); }
-
-    public override int Read(byte[] buffer, int start, int count) => Read(buffer.AsSpan(start, count));
 
     public override int Read(Span<byte> buffer)
     {
@@ -148,14 +121,4 @@ internal sealed class StretchStream(Codecs.ReadAt source, long offset, long size
         done += read;
         return read;
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

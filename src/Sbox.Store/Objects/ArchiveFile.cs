@@ -87,31 +87,9 @@ internal static class ArchiveFile
 /// What a decompressor gives. The class library's own CopyTo pulls at the input past the end mark, which <see cref="CompleteInput"/> takes
 /// for the finding it is there for; here it reads like everyone else.
 /// </summary>
-internal sealed class InflatedContent(DeflateStream inner) : Stream
+internal sealed class InflatedContent(DeflateStream inner) : InputStream
 {
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-    public override int Read(byte[] buffer, int offset, int count) => inner.Read(buffer, offset, count);
-
     public override int Read(Span<byte> buffer) => inner.Read(buffer);
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
@@ -122,33 +100,11 @@ internal sealed class InflatedContent(DeflateStream inner) : Stream
 
 /// <summary>Input of a decompressor that takes an early end for the end; here it is an error.</summary>
 /// <remarks>The decompressor asks for more only as long as the stream's own end mark has not come, so asking at the end is the finding.</remarks>
-internal sealed class CompleteInput(Stream inner) : Stream
+internal sealed class CompleteInput(Stream inner) : InputStream
 {
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
     public override int Read(Span<byte> buffer) => inner.Read(buffer) is > 0 and int read
         ? read
         : throw new InvalidDataException("the compressed content is cut short");
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

@@ -1,25 +1,16 @@
 using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs;
 
 namespace Sbox.Store;
 
 /// <summary>Writes to an open file from its beginning, in large pieces; the file stays open. Asks before every piece whether there is room.</summary>
-internal sealed class HandleStream(SafeFileHandle file, Action<long> reserve) : Stream
+internal sealed class HandleStream(SafeFileHandle file, Action<long> reserve) : OutputStream
 {
     private readonly byte[] pending = System.Buffers.ArrayPool<byte>.Shared.Rent(256 * 1024);
     private int filled;
     private long written;
 
-    public override bool CanRead => false;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => true;
-
     public override long Length => written + filled;
-
-    public override long Position { get => Length; set => throw new NotSupportedException(); }
-
-    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
     public override void Write(ReadOnlySpan<byte> bytes)
     {
@@ -40,12 +31,6 @@ internal sealed class HandleStream(SafeFileHandle file, Action<long> reserve) : 
         Put(pending.AsSpan(0, filled));
         filled = 0;
     }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     // Not flushed here: whoever writes says so when all went well.
     protected override void Dispose(bool disposing) => System.Buffers.ArrayPool<byte>.Shared.Return(pending);

@@ -57,21 +57,13 @@ internal sealed class ArchiveImport(Transaction transaction)
 }
 
 /// <summary>Content that must be as long as its header says: a longer one is stopped before it fills the disk.</summary>
-internal sealed class ExactContent(Stream inner, long size) : Stream
+internal sealed class ExactContent(Stream inner, long size) : InputStream
 {
     private long done;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
 
     public override long Length => size;
 
     public override long Position { get => done; set => throw new NotSupportedException(); }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public override int Read(Span<byte> buffer)
     {
@@ -81,16 +73,6 @@ internal sealed class ExactContent(Stream inner, long size) : Stream
             : read == 0 && done < size && !buffer.IsEmpty ? throw new InvalidDataException($"its header says {size} bytes, its content has {done}")
             : read;
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

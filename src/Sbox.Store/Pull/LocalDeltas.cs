@@ -53,33 +53,15 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, Func<Cancell
 
     public string NameOf(string path) => fetcher.UrlOf(path);
 
-    private sealed class FetchedStream(Fetched fetched) : Stream
+    private sealed class FetchedStream(Fetched fetched) : InputStream
     {
         private readonly Stream inner = fetched.Open();
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
 
         public override long Length => inner.Length;
 
         public override long Position { get => inner.Position; set => throw new NotSupportedException(); }
 
-        public override int Read(byte[] buffer, int offset, int count) => inner.Read(buffer, offset, count);
-
         public override int Read(Span<byte> buffer) => inner.Read(buffer);
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {
