@@ -15,7 +15,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
     {
         string overlay = box.Overlay("first");
         SealedBox.FlipBit(overlay, box.Disk, box.FirstByte(box.ObjectOf(SealedBox.DamagedFile)));
-        using Sbox.Vm.Vm vm = box.Start("first", enrolled: false, box.EncryptedDisk());
+        using Sbox.Vm.Vm vm = box.StartWithTpm("first", box.EncryptedDisk());
         vm.WaitForLogin(SealedBox.BootLimit);
         output.WriteLine($"power-on, enrolling, second start, login: {vm.Timings}");
         Assert.Contains("Enrolling", vm.Console.Text, StringComparison.Ordinal);

@@ -100,8 +100,10 @@ public sealed class SealedBox : IDisposable
     /// <param name="more">More arguments for QEMU.</param>
     public Sbox.Vm.Vm Start(string name, bool enrolled, params string[] more) => Start(name, enrolled, dataDisk: null, more);
 
-    /// <summary>A machine of its own, with a second disk and a TPM.</summary>
-    public Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, params string[] more)
+    /// <summary>A machine of its own, with a second disk and a TPM; its firmware knows nobody's keys yet.</summary>
+    public Sbox.Vm.Vm StartWithTpm(string name, string dataDisk) => Start(name, enrolled: false, dataDisk, []);
+
+    private Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, string[] more)
     {
         Directory.CreateDirectory(Of(name));
         if (enrolled)
