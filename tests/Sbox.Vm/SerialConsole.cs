@@ -54,7 +54,12 @@ public sealed class SerialConsole : IDisposable
     /// <param name="timeout">How long.</param>
     /// <returns>The match; what was said before it counts as seen.</returns>
     /// <exception cref="VmException">It was not said in time, or the machine ended.</exception>
-    public Match WaitFor(string pattern, TimeSpan timeout)
+    public Match WaitFor(string pattern, TimeSpan timeout) => TryWaitFor(pattern, timeout)
+        ?? throw new VmException($"the console did not say '{pattern}' within {timeout.TotalSeconds:F0} s\n{LastLines()}");
+
+    /// <summary>The same, for who has something else to try: null when it was not said in time.</summary>
+    /// <exception cref="VmException">The machine ended.</exception>
+    public Match? TryWaitFor(string pattern, TimeSpan timeout)
     {
         var expression = new Regex(pattern, RegexOptions.Multiline | RegexOptions.CultureInvariant, TimeSpan.FromSeconds(5));
         long end = Stopwatch.GetTimestamp() + (long)(timeout.TotalSeconds * Stopwatch.Frequency);
@@ -73,7 +78,7 @@ public sealed class SerialConsole : IDisposable
                     throw new VmException($"the machine ended while '{pattern}' was waited for\n{LastLines()}");
                 TimeSpan left = TimeSpan.FromSeconds((end - Stopwatch.GetTimestamp()) / (double)Stopwatch.Frequency);
                 if (left <= TimeSpan.Zero)
-                    throw new VmException($"the console did not say '{pattern}' within {timeout.TotalSeconds:F0} s\n{LastLines()}");
+                    return null;
                 Monitor.Wait(gate, left);
             }
         }

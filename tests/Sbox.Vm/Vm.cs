@@ -95,9 +95,15 @@ public sealed class Vm : IDisposable
     {
         TimeSpan patience = TimeSpan.FromMinutes(3);
         // Words that only one of the two says: the console brings a line in pieces.
-        if (Console.WaitFor("shell in the initrd|Press Enter for (system )?maintenance", timeout).Value.StartsWith("Press", StringComparison.Ordinal))
-            Console.SendLine("");
-        Console.WaitFor("# ", patience);
+        bool asksForEnter = Console.WaitFor("shell in the initrd|Press Enter for (system )?maintenance", timeout).Value.StartsWith("Press", StringComparison.Ordinal);
+        // sulogin throws away what was typed before it listens: on a machine that is quick enough, an answer that comes at once.
+        var waited = Stopwatch.StartNew();
+        do
+        {
+            if (asksForEnter)
+                Console.SendLine("");
+        }
+        while (Console.TryWaitFor("# ", asksForEnter ? TimeSpan.FromSeconds(5) : patience) is null && waited.Elapsed < patience);
         Console.PrepareShell(patience);
     }
 
