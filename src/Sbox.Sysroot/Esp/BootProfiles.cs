@@ -18,7 +18,7 @@ public static class BootProfiles
         new("main", "normal", ""),
         // What programs hold in memory would go to a swap partition, which is a disk.
         new("ghost", "ghost: keeps nothing", $"{RootConfig.GhostArgument} systemd.swap=0"),
-        new("factory-reset", "factory reset: deletes /var and every change in /etc", RootConfig.ResetArgument),
+        new("factory-reset", "factory reset: deletes /var, undoes /etc", RootConfig.ResetArgument),
         new("rescue", "rescue", "systemd.unit=rescue.target"),
     ];
 
