@@ -23,11 +23,11 @@ public sealed class PrivateMounts : IDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    private readonly bool looksOnly, madeWritable;
+    private readonly bool looksOnly, madeWritable, unlocked;
     private bool espMounted;
 
-    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable) =>
-        (Sysroot, this.looksOnly, this.madeWritable) = (sysroot, looksOnly, madeWritable);
+    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable, bool unlocked = false) =>
+        (Sysroot, this.looksOnly, this.madeWritable, this.unlocked) = (sysroot, looksOnly, madeWritable, unlocked);
 
     /// <summary>The physical root; writable here, unless it is only looked at.</summary>
     public string Sysroot { get; }
@@ -64,15 +64,18 @@ public sealed class PrivateMounts : IDisposable
     public static PrivateMounts Open(string sysroot = "/sysroot")
     {
         Seclude();
-        bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true };
+        bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true }, unlocked = false;
         if (readOnly)
         {
             Mounts.SetAttributes(sysroot, clear: MountAttributes.ReadOnly);
             if (MountTable.At(sysroot) is { IsReadOnly: true })
+            {
                 Mounts.SetSuperblockWritable(sysroot, writable: true);
+                unlocked = true;
+            }
         }
 
-        return new PrivateMounts(sysroot, looksOnly: false, readOnly);
+        return new PrivateMounts(sysroot, looksOnly: false, readOnly, unlocked);
     }
 
     /// <summary>Leaves the physical root as it is; <see cref="MountEsp"/> mounts read-only.</summary>
@@ -117,6 +120,9 @@ public sealed class PrivateMounts : IDisposable
         {
             Sync(Sysroot);
             Mounts.SetAttributes(Sysroot, set: MountAttributes.ReadOnly);
+            // A ghost's disk: nobody else may find it writable when this is over.
+            if (unlocked)
+                Mounts.SetSuperblockWritable(Sysroot, writable: false);
         }
     }
 

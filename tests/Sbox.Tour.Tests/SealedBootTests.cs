@@ -53,6 +53,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         RunsSealed(vm, box.Commit);
         DiskIsOpen(vm);
         Assert.Equal("letter", vm.Run("cat /home/alice/letter && test ! -e /var/ghost && test ! -e /etc/ghost").OrThrow());
+        Assert.Equal("alice kept", vm.Run("stat -c %U /home/alice/new/kept | tr '\\n' ' ' && cat /home/alice/new/kept && grep -q printer /etc/hosts").OrThrow());
         LearnsANewKey(vm);
         BootOnce(vm, box.Commit, "factory-reset");
         BeginsAnew(vm);
@@ -162,7 +163,23 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         Assert.Equal("letter", vm.Run("cat /home/alice/letter").OrThrow());
         vm.Run("echo ghost >/var/ghost && echo ghost >/etc/ghost && rm /home/alice/letter && sync").OrThrow();
         Assert.Contains("this boot is a ghost", vm.Run("sbox upgrade").Output, StringComparison.Ordinal);
+        TellsWhatIsLostAndKeepsWhatIsAskedFor(vm);
         Assert.Equal("", vm.Run("systemctl --failed --no-legend --plain").OrThrow());
+    }
+
+    private static void TellsWhatIsLostAndKeepsWhatIsAskedFor(Sbox.Vm.Vm vm)
+    {
+        string alarms = vm.Run("sbox watch history --json | wc -l").OrThrow();
+        vm.Run("mkdir /home/alice/new && echo kept >/home/alice/new/kept && chown -R alice /home/alice/new && echo 192.0.2.1 printer >>/etc/hosts").OrThrow();
+        string ledger = vm.Run("sbox ledger").OrThrow();
+        foreach (string line in (string[])["new      /etc/ghost", "new      /var/ghost", "deleted  /var/home/alice/letter", "new      /var/home/alice/new/kept", "network: networks, 1 change", "that nobody misses"])
+            Assert.Contains(line, ledger, StringComparison.Ordinal);
+        Assert.Contains("kept new      /var/home/alice/new/kept", vm.Run("sbox keep /home/alice/new network", ChangeLimit).OrThrow(), StringComparison.Ordinal);
+        Assert.DoesNotContain("/etc/hosts", vm.Run("sbox ledger --all").OrThrow(), StringComparison.Ordinal);
+        // Nobody else finds the disk writable afterwards, and the sentinel knows who it was.
+        Assert.DoesNotContain("rw", vm.Run("findmnt -n -o VFS-OPTIONS,FS-OPTIONS /sysroot").OrThrow().Split(',', ' '));
+        Assert.Equal(alarms, vm.Run("sbox watch history --json | wc -l").OrThrow());
+        vm.Run("sbox forget /etc/ghost && test ! -e /etc/ghost && echo ghost >/etc/ghost").OrThrow();
     }
 
     private void BeginsAnew(Sbox.Vm.Vm vm)

@@ -1,0 +1,108 @@
+using Sbox.Boot;
+using Sbox.Linux;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary>The running ghost, as the commands of the ledger see it.</summary>
+internal static class GhostSession
+{
+    // docs: the tree's layout. A person types the left one.
+    private static readonly (string Link, string Target)[] Links =
+        [("/home", "/var/home"), ("/root", "/var/roothome"), ("/opt", "/var/opt"), ("/srv", "/var/srv"), ("/mnt", "/var/mnt"), ("/usr/local", "/var/usrlocal")];
+
+    /// <summary>Its directories; null where this boot is no ghost.</summary>
+    /// <exception cref="Finding">This machine is no box, or the caller is not root, who alone may see what changed.</exception>
+    public static IReadOnlyList<GhostLayer>? Layers()
+    {
+        using OstreeSysroot sysroot = OstreeSysroot.Open(RequireBox());
+        DeploymentName? booted = sysroot.BootedName;
+        if (booted is null || !RootConfig.IsGhost(sysroot.BootArguments))
+            return null;
+        return Environment.IsPrivilegedProcess ? GhostLayer.Of(booted.Value)
+            : throw new Finding("only root may see what a ghost changed: it holds everyone's files", "sudo sbox ledger");
+    }
+
+    /// <summary>The whole ledger.</summary>
+    public static IReadOnlyList<LedgerEntry> Read(IReadOnlyList<GhostLayer> layers, CancellationToken cancel) =>
+        [.. layers.SelectMany(layer => LedgerScan.Of(layer, cancel))];
+
+    /// <summary>The entries that paths and groups mean; all where nothing is asked for.</summary>
+    /// <param name="entries">The ledger.</param>
+    /// <param name="asked">Paths and names of groups.</param>
+    /// <param name="includeNoise">Whether a directory that is asked for means the noise in it too. A path that is itself noise, or in it, always does.</param>
+    /// <exception cref="Finding">One is neither.</exception>
+    public static IReadOnlyList<LedgerEntry> Select(IReadOnlyList<LedgerEntry> entries, string[] asked, bool includeNoise)
+    {
+        if (asked.Length == 0)
+            return entries;
+        var wanted = new List<Func<LedgerEntry, LedgerGroup, bool>>();
+        foreach (string each in asked)
+        {
+            if (LedgerGroup.All.FirstOrDefault(group => group.Id == each) is { } named)
+                wanted.Add((_, group) => group == named);
+            else if (each.Contains('/', StringComparison.Ordinal) || Path.Exists(each))
+            {
+                string path = Absolute(each);
+                bool noiseToo = includeNoise || LedgerGroup.Of(path).Group.IsNoise;
+                wanted.Add((entry, group) => GhostLayer.IsAtOrBelow(entry.Path, path) && (noiseToo || !group.IsNoise));
+            }
+            else
+                throw new Finding($"{each}: no group by that name, and no file here", $"Groups: {string.Join(", ", LedgerGroup.All.Select(static group => group.Id))}; a path has a slash in it");
+        }
+
+        return [.. entries.Where(entry => wanted.Any(means => means(entry, LedgerGroup.Of(entry.Path).Group)))];
+    }
+
+    /// <summary>The path that a person means, in the words of the ledger: /home is /var/home.</summary>
+    public static string Absolute(string path)
+    {
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        foreach ((string link, string target) in Links)
+        {
+            if (GhostLayer.IsAtOrBelow(full, link))
+                return target + full[link.Length..];
+        }
+
+        return full;
+    }
+
+    /// <summary>Writes entries to the disk, which is writable to this process alone until it returns. May replace the process by itself, once.</summary>
+    public static IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<GhostLayer> layers, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel)
+    {
+        PrivateMounts.Enter();
+        using PrivateMounts mounts = PrivateMounts.Open();
+        var kept = new List<LedgerEntry>();
+        foreach (GhostLayer layer in layers)
+        {
+            LedgerEntry[] here = [.. entries.Where(entry => layer.Holds(entry.Path))];
+            if (here.Length == 0)
+                continue;
+            using LedgerKeeper keeper = LedgerKeeper.Open(layer);
+            kept.AddRange(keeper.Keep(here, cancel));
+        }
+
+        return kept;
+    }
+
+    /// <summary>Puts entries back as the disk has them, what is deepest first, so that a new directory is empty when its turn comes.</summary>
+    public static void Forget(IReadOnlyList<GhostLayer> layers, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel)
+    {
+        foreach (GhostLayer layer in layers)
+        {
+            using LedgerKeeper keeper = LedgerKeeper.Open(layer);
+            foreach (LedgerEntry entry in entries.Where(entry => layer.Holds(entry.Path)).Reverse())
+            {
+                cancel.ThrowIfCancellationRequested();
+                keeper.Forget(entry);
+            }
+        }
+    }
+
+    private static string RequireBox()
+    {
+        const string sysroot = "/sysroot";
+        return Directory.Exists($"{sysroot}/ostree/deploy") ? sysroot
+            : throw new Finding("this machine is no box: it has no /sysroot/ostree/deploy", "What a ghost forgets is listed and kept in a boot of a box's menu entry 'ghost'");
+    }
+}

@@ -1,0 +1,241 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Sbox.Boot;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Linux;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox ledger</c>, <c>keep</c> and <c>forget</c>: what a ghost will have forgotten, and what it shall not forget.</summary>
+internal static class LedgerCommand
+{
+    private const int Shown = 12;
+
+    public static Command Make()
+    {
+        Argument<string[]> paths = Paths("Only what is at these paths or below, or in these groups");
+        var all = new Option<bool>("--all", "-a") { Description = "Every path, noise included; else the first of each group" };
+        var why = new Option<string?>("--why") { Description = "Say of one path what happens to it at power-off, and by which rule it is in its group", HelpName = "PATH" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("ledger", "List what this session has that is lost at power-off")
+        {
+            Details =
+            [
+                "A boot of the menu's entry 'ghost' keeps every change of /etc and /var in memory. The ledger lists them: new, changed and deleted, grouped by what they are, with their sizes. "
+                + "What nobody misses (caches, logs, temporary files) is folded into one line. A home that is open from a tomb is not listed: it is kept there.",
+                "It is read from the memory that holds the changes, so it takes as long as there are changes, whatever the disk holds. A file that was written anew with the same bytes is no change.",
+                "On any other boot /etc and /var are on the disk and nothing of them is lost; the command says so.",
+                $"Groups: {string.Join(", ", LedgerGroup.All.Select(static group => group.IsNoise ? $"{group.Id} (noise)" : group.Id))}.",
+            ],
+            ExitCodes = [(0, "The ledger was read, empty or not.")],
+            Examples = [new Example("All that would be lost of the networks", "sbox ledger network"), new Example("Why a file is called noise", "sbox ledger --why /var/log/wtmp")],
+        }.With(paths, all, why, json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            IReadOnlyList<GhostLayer>? layers = GhostSession.Layers();
+            if (parsed.GetValue(why) is { } path)
+                Explain(speaker, layers, GhostSession.Absolute(path), cancel);
+            else if (layers is null)
+                NothingIsLost(speaker);
+            else
+                Show(speaker, GhostSession.Select(GhostSession.Read(layers, cancel), parsed.GetValue(paths)!, includeNoise: true), parsed.GetValue(all));
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    public static Command MakeKeep()
+    {
+        Argument<string[]> paths = Paths("Paths, with all below them, and groups that 'sbox ledger' names (network, ssh, users ...); noise is kept where a path asks for it");
+        paths.Arity = ArgumentArity.OneOrMore;
+        var dry = new Option<bool>("--dry-run", "-n") { Description = "List what would be kept, and write nothing" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("keep", "Write what a ghost would forget to the disk")
+        {
+            Details =
+            [
+                "The disk becomes writable to this command alone, for as long as it writes. All bytes are written and durable before the first name on the disk changes; killed at any moment, each file is there whole or as it was.",
+                "What was deleted in the session is deleted on the disk. Sockets, FIFOs and device nodes are not kept.",
+                "What was kept is in the next boot too, in every one of the menu's entries: the disk is the box's.",
+            ],
+            ExitCodes = [(0, "All that was asked for is on the disk."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
+            Examples = [new Example("The wireless network of this place", "sbox keep network"), new Example("A letter", "sbox keep ~/letter.odt")],
+        }.With(paths, dry, json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
+            IReadOnlyList<LedgerEntry> chosen = Chosen(layers, parsed.GetValue(paths)!, cancel);
+            if (parsed.GetValue(dry))
+                Print(speaker, "would keep", chosen);
+            else
+            {
+                IReadOnlyList<LedgerEntry> kept = GhostSession.Keep(layers, chosen, cancel);
+                Print(speaker, "kept", kept);
+                foreach (LedgerEntry left in chosen.Except(kept))
+                    speaker.Note($"not kept: {left.Path}: {(left.CanBeKept ? "it has changed again; sbox ledger lists it anew" : "neither file, link nor directory")}");
+            }
+
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    public static Command MakeForget()
+    {
+        Argument<string[]> paths = Paths("Paths, with all below them, and groups that 'sbox ledger' names");
+        paths.Arity = ArgumentArity.OneOrMore;
+        var dry = new Option<bool>("--dry-run", "-n") { Description = "List what would be forgotten, and change nothing" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("forget", "Forget now what a ghost would forget at power-off")
+        {
+            Details =
+            [
+                "Each path becomes what the disk has: what is new is deleted, what was changed is as it was, what was deleted is back. The disk is only read. There is no way back: sbox forget --dry-run lists it first.",
+            ],
+            ExitCodes = [(0, "All that was asked for is as the disk has it."), (1, "Nothing in the ledger is meant by what was asked for, or something could not be put back; the message says what.")],
+            Examples = [new Example("An edit that went wrong", "sbox forget /etc/ssh/sshd_config")],
+        }.With(paths, dry, json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
+            IReadOnlyList<LedgerEntry> chosen = Chosen(layers, parsed.GetValue(paths)!, cancel);
+            if (!parsed.GetValue(dry))
+                GhostSession.Forget(layers, chosen, cancel);
+            Print(speaker, parsed.GetValue(dry) ? "would forget" : "forgot", chosen);
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    private static Argument<string[]> Paths(string description) => new("PATH|GROUP")
+    {
+        Description = description,
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+
+    private static Finding NoGhost() => new("this boot is no ghost: /etc and /var are on the disk, and stay there", "Reboot into the menu's entry 'ghost' for a session that is forgotten");
+
+    private static IReadOnlyList<LedgerEntry> Chosen(IReadOnlyList<GhostLayer> layers, string[] asked, CancellationToken cancel)
+    {
+        IReadOnlyList<LedgerEntry> chosen = GhostSession.Select(GhostSession.Read(layers, cancel), asked, includeNoise: false);
+        return chosen.Count > 0 ? chosen
+            : throw new Finding($"{string.Join(", ", asked)}: the session has changed nothing there", "sbox ledger lists what it changed; the groups are in sbox-ledger(1)");
+    }
+
+    private static void NothingIsLost(Speaker speaker) => speaker.Answer(
+        "This boot is no ghost: /etc and /var are on the disk. At power-off only /tmp and /run are emptied.", static writer =>
+        {
+            writer.WriteBoolean("ghost", false);
+            writer.WriteNumber("entries", 0);
+        });
+
+    private static void Show(Speaker speaker, IReadOnlyList<LedgerEntry> entries, bool all)
+    {
+        if (speaker.Json)
+        {
+            foreach (LedgerEntry entry in entries)
+                speaker.Answer("", writer => Write(writer, entry));
+            return;
+        }
+
+        speaker.Answer(Text(entries, all), static _ => { });
+    }
+
+    internal static string Text(IReadOnlyList<LedgerEntry> entries, bool all)
+    {
+        if (entries.Count == 0)
+            return "Nothing would be lost.";
+        var groups = entries.GroupBy(static entry => LedgerGroup.Of(entry.Path).Group).ToDictionary(static group => group.Key, static group => group.ToArray());
+        var text = new StringBuilder();
+        foreach (LedgerGroup group in LedgerGroup.All.Where(group => !group.IsNoise && groups.ContainsKey(group)))
+            Append(text, group, groups[group], all);
+        LedgerGroup[] noise = [.. LedgerGroup.All.Where(group => group.IsNoise && groups.ContainsKey(group))];
+        if (all)
+        {
+            foreach (LedgerGroup group in noise)
+                Append(text, group, groups[group], all);
+        }
+        else if (noise.Length > 0)
+        {
+            LedgerEntry[] folded = [.. noise.SelectMany(group => groups[group])];
+            text.Append(CultureInfo.InvariantCulture, $"and {Sum(folded)} that nobody misses: {string.Join("; ", noise.Select(static group => group.Title))}\n");
+        }
+
+        LedgerEntry[] missed = [.. entries.Where(static entry => !LedgerGroup.Of(entry.Path).Group.IsNoise)];
+        text.Append(missed.Length == 0 ? "Nothing else is lost at power-off."
+            : $"{Sum(missed)} are lost at power-off. sbox keep PATH|GROUP writes to the disk; sbox forget PATH|GROUP takes back.");
+        return text.ToString();
+    }
+
+    private static void Append(StringBuilder text, LedgerGroup group, LedgerEntry[] entries, bool all)
+    {
+        text.Append(CultureInfo.InvariantCulture, $"{group.Id}: {group.Title}, {Sum(entries)}\n");
+        int shown = all || entries.Length <= Shown + 1 ? entries.Length : Shown;
+        foreach (LedgerEntry entry in entries.Take(shown))
+            text.Append(CultureInfo.InvariantCulture, $"  {Line(entry)}\n");
+        if (shown < entries.Length)
+            text.Append(CultureInfo.InvariantCulture, $"  ... and {entries.Length - shown} more; sbox ledger --all {group.Id} lists them\n");
+    }
+
+    private static string Line(LedgerEntry entry) =>
+        $"{Word(entry.Change),-8} {entry.Path}{(entry.Kind == FileKind.Directory ? "/" : "")}{(entry.Bytes > 0 ? $"  {Amount.OfBytes(entry.Bytes)}" : "")}{(entry.From is { } from ? $"  was {from}/" : "")}";
+
+    private static string Sum(LedgerEntry[] entries) =>
+        $"{entries.Length} {(entries.Length == 1 ? "change" : "changes")}, {Amount.OfBytes(entries.Sum(static entry => entry.Bytes))}";
+
+    private static string Word(LedgerChange change) => change switch { LedgerChange.New => "new", LedgerChange.Changed => "changed", _ => "deleted" };
+
+    private static void Print(Speaker speaker, string verb, IReadOnlyList<LedgerEntry> entries)
+    {
+        if (speaker.Json)
+        {
+            foreach (LedgerEntry entry in entries)
+                speaker.Answer("", writer => Write(writer, entry));
+            return;
+        }
+
+        foreach (LedgerEntry entry in entries)
+            speaker.Answer($"{verb} {Line(entry)}", static _ => { });
+    }
+
+    private static void Write(Utf8JsonWriter writer, LedgerEntry entry)
+    {
+        LedgerGroup group = LedgerGroup.Of(entry.Path).Group;
+        writer.WriteString("path", entry.Path);
+        writer.WriteString("change", Word(entry.Change));
+        writer.WriteString("kind", entry.Kind.ToString().ToLowerInvariant());
+        writer.WriteNumber("bytes", entry.Bytes);
+        writer.WriteString("group", group.Id);
+        writer.WriteBoolean("noise", group.IsNoise);
+        if (entry.From is { } from)
+            writer.WriteString("from", from);
+    }
+
+    private static void Explain(Speaker speaker, IReadOnlyList<GhostLayer>? layers, string path, CancellationToken cancel)
+    {
+        (LedgerGroup group, string pattern) = LedgerGroup.Of(path);
+        LedgerEntry[] below = layers is null ? [] : [.. GhostSession.Select(GhostSession.Read(layers, cancel), [path], includeNoise: true)];
+        string fate = layers is null ? "this boot is no ghost"
+            : !layers.Any(layer => layer.Holds(path)) ? "it is neither in /etc nor in /var: the ledger has nothing to say of it (/usr never changes; /tmp and /run are memory on every boot; a tomb keeps itself)"
+            : below.Length == 0 ? "the disk has it just so: nothing of it is lost"
+            : below is [{ } one] && one.Path == path ? $"{Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
+            : $"{Sum(below)} in this session at or below it; at power-off it is as the disk has it";
+        speaker.Answer($"{path}: {fate}\n  group {group.Id} ({group.Title}{(group.IsNoise ? "; noise" : "")}), by {pattern}", writer =>
+        {
+            writer.WriteString("path", path);
+            writer.WriteString("fate", fate);
+            writer.WriteString("group", group.Id);
+            writer.WriteBoolean("noise", group.IsNoise);
+            writer.WriteString("pattern", pattern);
+            writer.WriteNumber("changes", below.Length);
+        });
+    }
+}

@@ -1,0 +1,26 @@
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>What a session did to a name.</summary>
+public enum LedgerChange
+{
+    /// <summary>The disk has nothing by that name.</summary>
+    New,
+    /// <summary>The disk has other bytes, another owner, mode or kind.</summary>
+    Changed,
+    /// <summary>The disk has it still.</summary>
+    Deleted,
+}
+
+/// <summary>One thing that a ghost forgets at power-off.</summary>
+/// <param name="Path">Where it is, from the root: <c>/etc/hosts</c>, <c>/var/home/ann/letter</c>.</param>
+/// <param name="Change">What was done to it.</param>
+/// <param name="Kind">What it is now; of what was deleted, what the disk has.</param>
+/// <param name="Bytes">What keeping it would write: a file's size; 0 for all else.</param>
+/// <param name="From">For a directory that was renamed and is on the disk under its old name: that name, from the root. Else null.</param>
+public sealed record LedgerEntry(string Path, LedgerChange Change, FileKind Kind, long Bytes, string? From = null)
+{
+    /// <summary>Whether a disk can keep it: sockets, FIFOs and device nodes mean nothing after the session.</summary>
+    public bool CanBeKept => Change == LedgerChange.Deleted || Kind is FileKind.Regular or FileKind.Symlink or FileKind.Directory;
+}

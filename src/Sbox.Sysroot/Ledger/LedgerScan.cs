@@ -1,0 +1,125 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>
+/// Reads what a session changed from overlayfs' upper layer, so it costs what was changed and never what the disk holds.
+/// Nothing is written. What changes while it is read is seen before or after.
+/// </summary>
+/// <remarks>The marks of the upper layer (whiteouts, opaque and redirected directories) are those of Linux' Documentation/filesystems/overlayfs.rst.</remarks>
+public sealed class LedgerScan
+{
+    private const string Opaque = "trusted.overlay.opaque", Redirect = "trusted.overlay.redirect";
+    private const int ComparedBytes = 64 * 1024;
+
+    private readonly GhostLayer layer;
+    private readonly Dir lowerRoot;
+    private readonly CancellationToken cancel;
+    private readonly List<LedgerEntry> found = [];
+
+    private LedgerScan(GhostLayer layer, Dir lowerRoot, CancellationToken cancel) => (this.layer, this.lowerRoot, this.cancel) = (layer, lowerRoot, cancel);
+
+    /// <summary>All that would be lost, in the order of the paths' names, each directory before what is in it.</summary>
+    /// <param name="layer">The directory to look at; trusted attributes are seen by root alone.</param>
+    /// <param name="cancel">Looked at between two directories.</param>
+    /// <exception cref="LinuxException">A layer is not there, or may not be read.</exception>
+    public static IReadOnlyList<LedgerEntry> Of(GhostLayer layer, CancellationToken cancel = default)
+    {
+        using Dir upper = Dir.Open(layer.Upper);
+        using Dir lower = Dir.Open(layer.Lower);
+        var scan = new LedgerScan(layer, lower, cancel);
+        scan.Walk(upper, lower, layer.At);
+        return scan.found;
+    }
+
+    private void Walk(Dir upper, Dir? lower, string path)
+    {
+        cancel.ThrowIfCancellationRequested();
+        foreach (DirEntry entry in upper.Entries())
+        {
+            if (upper.TryStat(entry.Name) is not { } now)
+                continue; // gone since the directory was read
+            string name = $"{path}/{entry.Name}";
+            FileStat? before = lower?.TryStat(entry.Name);
+            if (now is { Kind: FileKind.CharacterDevice, RawDevice: 0 })
+            {
+                if (before is { } deleted)
+                    found.Add(new LedgerEntry(name, LedgerChange.Deleted, deleted.Kind, 0));
+            }
+            else if (now.IsDirectory)
+                VisitDirectory(upper, lower, entry.Name, name, now, before);
+            else if (before is not { } old)
+                found.Add(new LedgerEntry(name, LedgerChange.New, now.Kind, SizeOf(now)));
+            else if (!Same(upper, lower!, entry.Name, now, old))
+                found.Add(new LedgerEntry(name, LedgerChange.Changed, now.Kind, SizeOf(now)));
+        }
+    }
+
+    private void VisitDirectory(Dir upper, Dir? lower, string name, string path, FileStat now, FileStat? before)
+    {
+        using Dir? inner = upper.TryOpenDir(name);
+        if (inner is null)
+            return;
+        if (TextOf(inner, Redirect) is { } redirect)
+        {
+            string from = redirect.StartsWith('/') ? layer.At + redirect : $"{path[..path.LastIndexOf('/')]}/{redirect}";
+            found.Add(new LedgerEntry(path, LedgerChange.New, FileKind.Directory, 0, from));
+            using Dir? source = lowerRoot.TryOpenDir(layer.Relative(from));
+            Walk(inner, source, path);
+            return;
+        }
+
+        int known = found.Count;
+        if (before is { } old && (!old.IsDirectory || !SameOwnerAndMode(now, old)))
+            found.Add(new LedgerEntry(path, LedgerChange.Changed, FileKind.Directory, 0));
+        using (Dir? below = before is { IsDirectory: true } ? lower!.TryOpenDir(name) : null)
+        {
+            if (below is not null && TextOf(inner, Opaque) == "y")
+                AddHidden(below, inner, path);
+            Walk(inner, below, path);
+        }
+
+        // A new directory is told by what is in it; an empty one by itself.
+        if (before is null && found.Count == known)
+            found.Add(new LedgerEntry(path, LedgerChange.New, FileKind.Directory, 0));
+    }
+
+    // A directory that was deleted and made again: what the old one held and the new one does not is deleted, without whiteouts.
+    private void AddHidden(Dir before, Dir now, string path)
+    {
+        foreach (DirEntry entry in before.Entries())
+        {
+            if (!now.Exists(entry.Name))
+                found.Add(new LedgerEntry($"{path}/{entry.Name}", LedgerChange.Deleted, entry.Kind, 0));
+        }
+    }
+
+    // A file that was only opened for writing has been copied up, and is as it was.
+    private static bool Same(Dir upper, Dir lower, string name, FileStat now, FileStat before)
+    {
+        if (now.Kind != before.Kind || !SameOwnerAndMode(now, before))
+            return false;
+        if (now.IsSymlink)
+            return upper.ReadLink(name) == lower.ReadLink(name);
+        if (!now.IsRegular)
+            return now.RawDevice == before.RawDevice;
+        return now.Size == before.Size
+            && ((now.ModifiedSeconds, now.ModifiedNanoseconds) == (before.ModifiedSeconds, before.ModifiedNanoseconds)
+                || (now.Size <= ComparedBytes && SameBytes(upper, lower, name)));
+    }
+
+    private static bool SameBytes(Dir upper, Dir lower, string name)
+    {
+        using SafeFileHandle? now = upper.TryOpenFile(name), before = lower.TryOpenFile(name);
+        return now is not null && before is not null && Files.ReadAll(now, upper.Of(name)).AsSpan().SequenceEqual(Files.ReadAll(before, lower.Of(name)));
+    }
+
+    private static bool SameOwnerAndMode(FileStat a, FileStat b) =>
+        a.Uid == b.Uid && a.Gid == b.Gid && (a.IsSymlink || a.Permissions == b.Permissions);
+
+    private static long SizeOf(FileStat stat) => stat.IsRegular ? stat.Size : 0;
+
+    private static string? TextOf(Dir directory, string attribute) =>
+        Xattrs.TryRead(directory.Handle, attribute, directory.Path) is { } value ? FileName.FromBytes(value) : null;
+}

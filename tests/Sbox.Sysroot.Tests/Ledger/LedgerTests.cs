@@ -1,0 +1,203 @@
+using Sbox.Linux;
+
+namespace Sbox.Sysroot.Tests;
+
+/// <summary>What a ghost tells that it will forget, and what it keeps, on the real kernel's overlay.</summary>
+public sealed class LedgerTests : IDisposable
+{
+    private readonly GhostDirectory ghost = new();
+
+    public void Dispose() => ghost.Dispose();
+
+    [Fact]
+    public void A_session_that_changed_nothing_loses_nothing()
+    {
+        ghost.Disk("etc/hosts", "localhost");
+        ghost.Begin();
+        Assert.Equal("localhost", File.ReadAllText(ghost.Of("etc/hosts")));
+        Assert.Empty(ghost.Ledger());
+    }
+
+    [Fact]
+    public void What_is_new_changed_and_deleted_is_listed_by_path_and_nothing_else_is()
+    {
+        Busy();
+        Assert.Equal(["Deleted gone", "Deleted gone-dir", "Changed hosts", "Changed mode", "New new/deep/file", "New new/empty", "New socket-less-link"], ghost.Ledger());
+    }
+
+    [Fact]
+    public void A_file_that_was_written_anew_with_the_same_bytes_or_only_opened_is_no_change()
+    {
+        ghost.Disk("a", "same");
+        ghost.Disk("b", "same");
+        ghost.Begin();
+        File.WriteAllText(ghost.Of("a"), "same");
+        using (File.OpenWrite(ghost.Of("b")))
+            Assert.True(File.Exists($"{ghost.Layer.Upper}/b"), "opening for writing copies up; else this judges nothing");
+        Assert.Empty(ghost.Ledger());
+    }
+
+    [Fact]
+    public void A_directory_that_was_made_again_lists_what_the_old_one_held()
+    {
+        ghost.Disk("d/old", "old");
+        ghost.Disk("d/both", "one");
+        ghost.Begin();
+        Directory.Delete(ghost.Of("d"), recursive: true);
+        ghost.Session("d/both", "two");
+        ghost.Session("d/fresh", "fresh");
+        Assert.Equal(["Deleted d/old", "Changed d/both", "New d/fresh"], ghost.Ledger());
+        Everything();
+        ghost.End();
+        Assert.Equal("two", ghost.OnDisk("d/both"));
+        Assert.True(ghost.IsOnDisk("d/fresh"));
+        Assert.False(ghost.IsOnDisk("d/old"));
+    }
+
+    [Fact]
+    public void A_renamed_directory_is_told_with_its_old_name_and_kept_whole()
+    {
+        ghost.Disk("before/kept", "kept");
+        ghost.Disk("before/sub/edited", "one");
+        ghost.Begin();
+        Directory.Move(ghost.Of("before"), ghost.Of("after"));
+        ghost.Session("after/sub/edited", "two");
+        LedgerEntry moved = Assert.Single(LedgerScan.Of(ghost.Layer), static entry => entry.From is not null);
+        Assert.Equal((ghost.Of("after"), ghost.Of("before")), (moved.Path, moved.From));
+        Everything();
+        ghost.End();
+        Assert.Equal("kept", ghost.OnDisk("after/kept"));
+        Assert.Equal("two", ghost.OnDisk("after/sub/edited"));
+        Assert.False(ghost.IsOnDisk("before"));
+    }
+
+    [Fact]
+    public void What_is_kept_is_on_the_disk_with_its_owner_mode_and_attributes_and_in_the_ledger_no_more()
+    {
+        Busy();
+        using (Dir root = Dir.Open(ghost.Layer.At))
+        {
+            root.ChangeOwner("hosts", 1000, 1001);
+            root.ChangeMode("hosts", 0x1A0);
+            Xattrs.Set(root, "hosts", new Xattr("trusted.note", "x"u8.ToArray()));
+        }
+
+        Everything();
+        Assert.Empty(ghost.Ledger());
+        ghost.End();
+        Assert.Equal("changed", ghost.OnDisk("hosts"));
+        Assert.Equal("file", ghost.OnDisk("new/deep/file"));
+        Assert.False(ghost.IsOnDisk("gone"));
+        Assert.False(ghost.IsOnDisk("gone-dir"));
+        using Dir disk = Dir.Open(ghost.Layer.Lower);
+        FileStat hosts = disk.Stat("hosts");
+        Assert.Equal((1000u, 1001u, 0x1A0u), (hosts.Uid, hosts.Gid, hosts.Permissions));
+        Assert.Equal(0x1C0u, disk.Stat("mode").Permissions);
+        Assert.Equal(["trusted.note"], Xattrs.Read(disk, "hosts").Select(static attribute => attribute.Name));
+        Assert.Equal("/nowhere", disk.ReadLink("socket-less-link"));
+    }
+
+    [Fact]
+    public void What_is_not_asked_for_stays_off_the_disk()
+    {
+        Busy();
+        Assert.Equal([ghost.Of("new/deep/file")], ghost.Keep("new/deep").Select(static entry => entry.Path));
+        ghost.End();
+        Assert.True(ghost.IsOnDisk("new/deep/file"));
+        Assert.False(ghost.IsOnDisk("new/empty"));
+        Assert.Equal("localhost", ghost.OnDisk("hosts"));
+        Assert.True(ghost.IsOnDisk("gone"));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.GetDirectoryName(ghost.Layer.Staging)!));
+    }
+
+    [Fact]
+    public void What_is_forgotten_is_as_the_disk_has_it()
+    {
+        Busy();
+        ghost.Forget("hosts", "gone", "gone-dir", "new", "mode", "socket-less-link");
+        Assert.Empty(ghost.Ledger());
+        Assert.Equal("localhost", File.ReadAllText(ghost.Of("hosts")));
+        Assert.Equal("inner", File.ReadAllText(ghost.Of("gone-dir/inner")));
+        Assert.False(Path.Exists(ghost.Of("new/deep/file")));
+    }
+
+    [Fact]
+    public void A_file_where_the_disk_has_a_directory_and_the_other_way_round_are_kept_and_forgotten()
+    {
+        ghost.Disk("was-dir/inner", "inner");
+        ghost.Disk("was-file", "file");
+        ghost.Begin();
+        Directory.Delete(ghost.Of("was-dir"), recursive: true);
+        ghost.Session("was-dir", "a file now");
+        File.Delete(ghost.Of("was-file"));
+        ghost.Session("was-file/inner", "a directory now");
+        ghost.Keep("was-dir", "was-file");
+        Assert.Empty(ghost.Ledger());
+        ghost.End();
+        Assert.Equal("a file now", ghost.OnDisk("was-dir"));
+        Assert.Equal("a directory now", ghost.OnDisk("was-file/inner"));
+    }
+
+    [Fact]
+    public void A_socket_is_told_and_cannot_be_kept()
+    {
+        ghost.Begin();
+        using (Dir root = Dir.Open(ghost.Layer.At))
+            root.MakeNode("fifo", 0x1180, 0);
+        LedgerEntry fifo = Assert.Single(LedgerScan.Of(ghost.Layer));
+        Assert.False(fifo.CanBeKept);
+        Assert.Empty(ghost.Keep("fifo"));
+    }
+
+    [Fact]
+    public void The_cost_is_what_was_changed_and_not_what_the_disk_holds()
+    {
+        for (int number = 0; number < 20_000; number++)
+            ghost.Disk($"d{number / 500}/f{number}", "");
+        ghost.Begin();
+        ghost.Session("d7/f3700", "changed");
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(["Changed d7/f3700"], ghost.Ledger());
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 200_000);
+    }
+
+    [Theory]
+    [InlineData("/etc/NetworkManager/system-connections/cafe.nmconnection", "network")]
+    [InlineData("/etc/passwd", "users")]
+    [InlineData("/etc/passwd-", "leftovers")]
+    [InlineData("/etc/passwd.mine", "etc")]
+    [InlineData("/var/home/ann/.ssh/known_hosts", "ssh")]
+    [InlineData("/var/home/ann/.cache/x/y", "caches")]
+    [InlineData("/var/home/ann/letter", "home")]
+    [InlineData("/var/home", "home")]
+    [InlineData("/etc/nftables.conf", "firewall")]
+    [InlineData("/var/log/journal/x", "logs")]
+    [InlineData("/var/lib/postgresql/data", "var")]
+    [InlineData("/usr/bin/x", "var")]
+    public void A_path_belongs_to_the_group_that_a_person_would_look_in(string path, string group) => Assert.Equal(group, LedgerGroup.Of(path).Group.Id);
+
+    private void Everything()
+    {
+        using LedgerKeeper keeper = LedgerKeeper.Open(ghost.Layer);
+        IReadOnlyList<LedgerEntry> entries = LedgerScan.Of(ghost.Layer);
+        Assert.Equal(entries, keeper.Keep(entries));
+    }
+
+    private void Busy()
+    {
+        ghost.Disk("hosts", "localhost");
+        ghost.Disk("gone", "gone");
+        ghost.Disk("gone-dir/inner", "inner");
+        ghost.Disk("mode/inner", "inner");
+        ghost.Disk("untouched", "untouched");
+        ghost.Begin();
+        ghost.Session("hosts", "changed");
+        File.Delete(ghost.Of("gone"));
+        Directory.Delete(ghost.Of("gone-dir"), recursive: true);
+        using (Dir root = Dir.Open(ghost.Layer.At))
+            root.ChangeMode("mode", 0x1C0);
+        ghost.Session("new/deep/file", "file");
+        Directory.CreateDirectory(ghost.Of("new/empty"));
+        File.CreateSymbolicLink(ghost.Of("socket-less-link"), "/nowhere");
+    }
+}
