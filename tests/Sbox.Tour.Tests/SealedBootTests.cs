@@ -46,9 +46,6 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         await Upgrades(vm, second);
         DiskIsOpen(vm);
         Assert.Contains("Version 1 runs after a reboot", vm.Run("sbox rollback", ChangeLimit).OrThrow(), StringComparison.Ordinal);
-        BootOnce(vm, second, "ghost");
-        KeepsNothingAsGhost(vm);
-        DiskIsOpen(vm);
         vm.Reboot(SealedBox.BootLimit);
         RunsSealed(vm, box.Commit);
         DiskIsOpen(vm);
@@ -137,11 +134,16 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         vm.Run("test -b /dev/mapper/data").OrThrow();
     }
 
+    // A ghost forgets what was done in it, and updates itself all the same.
     private async Task Upgrades(Sbox.Vm.Vm vm, string second)
     {
         vm.Run("useradd --create-home --shell /bin/bash alice && echo letter >/home/alice/letter && echo changed >>/etc/profile").OrThrow();
+        BootOnce(vm, box.Commit, "ghost");
+        KeepsNothingAsGhost(vm);
+        DiskIsOpen(vm);
         await using FileServer server = await FileServer.Start(box.Repository, port: 0);
         output.WriteLine(vm.Run($"sbox upgrade --url http://10.0.2.2:{server.Port}", ChangeLimit).OrThrow());
+        IsReadOnly(vm);
         vm.Reboot(SealedBox.BootLimit);
         RunsSealed(vm, second);
         vm.Run("command -v tree").OrThrow();
@@ -162,7 +164,6 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         Assert.Contains("\"sealed\":true", vm.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);
         Assert.Equal("letter", vm.Run("cat /home/alice/letter").OrThrow());
         vm.Run("echo ghost >/var/ghost && echo ghost >/etc/ghost && rm /home/alice/letter && sync").OrThrow();
-        Assert.Contains("this boot is a ghost", vm.Run("sbox upgrade").Output, StringComparison.Ordinal);
         TellsWhatIsLostAndKeepsWhatIsAskedFor(vm);
         Assert.Equal("", vm.Run("systemctl --failed --no-legend --plain").OrThrow());
     }
@@ -176,11 +177,14 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
             Assert.Contains(line, ledger, StringComparison.Ordinal);
         Assert.Contains("kept new      /var/home/alice/new/kept", vm.Run("sbox keep /home/alice/new network", ChangeLimit).OrThrow(), StringComparison.Ordinal);
         Assert.DoesNotContain("/etc/hosts", vm.Run("sbox ledger --all").OrThrow(), StringComparison.Ordinal);
-        // Nobody else finds the disk writable afterwards, and the sentinel knows who it was.
-        Assert.DoesNotContain("rw", vm.Run("findmnt -n -o VFS-OPTIONS,FS-OPTIONS /sysroot").OrThrow().Split(',', ' '));
+        IsReadOnly(vm);
         Assert.Equal(alarms, vm.Run("sbox watch history --json | wc -l").OrThrow());
         vm.Run("sbox forget /etc/ghost && test ! -e /etc/ghost && echo ghost >/etc/ghost").OrThrow();
     }
+
+    // A ghost's disk, to everyone, its superblock included.
+    private static void IsReadOnly(Sbox.Vm.Vm vm) =>
+        Assert.DoesNotContain("rw", vm.Run("findmnt -n -o VFS-OPTIONS,FS-OPTIONS /sysroot").OrThrow().Split(',', ' '));
 
     private void BeginsAnew(Sbox.Vm.Vm vm)
     {

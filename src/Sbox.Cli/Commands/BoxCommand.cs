@@ -38,7 +38,6 @@ internal sealed class Box : IDisposable
             return new Box(OstreeSysroot.Open(path), null, parsed.GetValue(esp));
         if (Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
             throw new Finding("only root may change what this box boots", "sudo sbox ...");
-        RefuseGhost();
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
         return new Box(OstreeSysroot.Open(path), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());

@@ -72,7 +72,7 @@ internal static class StatusCommand
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
         text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
         if (report.IsGhost)
-            text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off; the disk stays as it is.\n");
+            text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off: sbox ledger lists it.\n");
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
         if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
