@@ -1,9 +1,10 @@
+using System.Diagnostics;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot.Tests;
 
 /// <summary>What a ghost tells that it will forget, and what it keeps, on the real kernel's overlay.</summary>
-public sealed class LedgerTests : IDisposable
+public sealed class LedgerTests(ITestOutputHelper output) : IDisposable
 {
     private readonly GhostDirectory ghost = new();
 
@@ -159,6 +160,24 @@ public sealed class LedgerTests : IDisposable
         long before = GC.GetAllocatedBytesForCurrentThread();
         Assert.Equal(["Changed d7/f3700"], ghost.Ledger());
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 200_000);
+    }
+
+    [Fact]
+    public void A_hundred_thousand_changed_files_are_listed_at_a_fixed_cost_each()
+    {
+        const int files = 100_000;
+        ghost.Begin();
+        for (int directory = 0; directory < files / 500; directory++)
+        {
+            string at = Directory.CreateDirectory(ghost.Of($"d{directory}")).FullName;
+            for (int number = 0; number < 500; number++)
+                File.WriteAllBytes($"{at}/f{number}", "x"u8);
+        }
+
+        long started = Stopwatch.GetTimestamp(), before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(files, LedgerScan.Of(ghost.Layer).Count);
+        output.WriteLine($"{files} changed files in {Stopwatch.GetElapsedTime(started).TotalSeconds:0.00} s");
+        Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / files, 1, 1000);
     }
 
     [Theory]
