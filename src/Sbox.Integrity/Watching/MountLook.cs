@@ -91,7 +91,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
             known.Wrong = [.. wrong.Select(static finding => finding.Key)];
             known.IsLookedAt = true;
             told.UnionWith(wrong.Select(static finding => finding.Path));
-            foreach (Finding finding in news)
+            foreach (Finding finding in OutermostFirst(news))
             {
                 KernelEvent? call = CallBehind(finding, number, calls);
                 if (!MountJudge.IsAllowed(policy, facts, finding, number, call is null ? null : culpritOf(call).SystemProgram))
@@ -108,6 +108,10 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
                 yield return new Seen(over, number, call);
         }
     }
+
+    // In the order in which they can be taken back: what hides another comes before it. Of covers at one place the last is the topmost.
+    private static IEnumerable<Finding> OutermostFirst(IEnumerable<Finding> findings) => findings.Reverse()
+        .OrderBy(static finding => finding.Kind is FindingKind.Covered or FindingKind.SystemExtension ? 0 : 1).ThenBy(static finding => finding.Mount?.MountPoint.Length ?? 0);
 
     // The kernel gives the number of a mount that went to the next one: the same number is not always the same mount.
     private static bool IsDoneAgain(Finding finding, IReadOnlyList<KernelEvent> calls) =>
