@@ -85,15 +85,17 @@ public sealed class Sentinel : IDisposable
         foreach (Seen each in mounts.First())
             Report(each);
         metrics.Write();
-        // Starting took megabytes that watching does not need; the collector would keep them for a day without another collection.
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        var thrift = new Thrift();
+        thrift.Rest(); // starting took megabytes that watching does not need
         beat();
 
         Span<long> ready = stackalloc long[16];
         int timeout = options.Watchdog is { } often ? (int)(often.TotalMilliseconds / 2) : -1;
         while (!cancel.IsCancellationRequested)
         {
-            int count = poller.Wait(ready, timeout);
+            int count = poller.Wait(ready, thrift.Patience(timeout));
+            if (count == 0)
+                thrift.Idle();
             Look(systemChanged: ready[..count].Contains(SystemMounts));
             foreach (long number in ready[..count])
             {
@@ -101,6 +103,8 @@ public sealed class Sentinel : IDisposable
                     Look(watches[(int)(number - FirstWatch)]);
             }
 
+            if (count > 0)
+                thrift.Worked();
             if (timeout > 0)
                 beat();
         }
