@@ -21,6 +21,11 @@ string? page = args switch
         return TombComparison.Page([.. new TombComparison(sbox.Split(' '), home, work, rounds: 3).Run()], home);
     }),
     ["tomb-mount", var sbox, _] => InScratch("mount-work", work => MountComparison.Page([.. new MountComparison(sbox.Split(' '), work, rounds: 3).Run()])),
+    ["watch", var sbox, _] => InScratch("watch-work", work =>
+    {
+        using var measure = new WatchMeasure(sbox, work);
+        return measure.Run();
+    }),
     _ => null,
 };
 if (page is null)
@@ -30,6 +35,7 @@ if (page is null)
         Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
         Sbox.Bench tomb-mount OUR-SBOX PAGE
+        Sbox.Bench watch OUR-SBOX PAGE
         """);
     return 2;
 }

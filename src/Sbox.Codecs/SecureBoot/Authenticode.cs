@@ -27,6 +27,11 @@ public static class Authenticode
     public static X509Certificate2? Verify(ReadOnlyMemory<byte> signature, Checksum digest, IReadOnlyList<X509Certificate2> trusted) =>
         SignedData.Verify(signature, IndirectData, trusted) is var (content, signer) && DigestOf(content) is { } signed && signed == digest ? signer : null;
 
+    /// <summary>The digest of the program that a signature is for; null where it is nobody's who is trusted.</summary>
+    /// <exception cref="MalformedException">It is no signature.</exception>
+    public static Checksum? SignedDigest(ReadOnlyMemory<byte> signature, IReadOnlyList<X509Certificate2> trusted) =>
+        SignedData.Verify(signature, IndirectData, trusted) is var (content, _) ? DigestOf(content) : null;
+
     // SpcIndirectDataContent: what kind of thing was hashed, and its hash.
     private static byte[] Content(Checksum digest)
     {

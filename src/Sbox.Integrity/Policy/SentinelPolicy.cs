@@ -57,7 +57,7 @@ public enum Reaction
 {
     /// <summary>Written to the journal.</summary>
     Journal,
-    /// <summary>Shown on every terminal.</summary>
+    /// <summary>Shown on every terminal, and on the desktop of everyone who is logged in at one.</summary>
     Wall,
     /// <summary>Counted in the metrics file.</summary>
     Metrics,

@@ -18,6 +18,7 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
 
     private const string Unmounted = "unmounted";
     private const int Attempts = 3;
+    private const int MountsTakenOff = 64;
 
     private bool Unmounts => Says == Unmounted;
 
@@ -38,34 +39,22 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
                 return $"{(Unmounts ? "nothing to undo" : "not undone")}: the mount is not seen there any more";
             if (attempt == Attempts)
                 return $"not undone: the path {still.MountPoint} does not lead to it, something is mounted over it";
-            Reach(still.MountPoint, Above(mounts, still));
+            Reach(still.MountPoint, Way.To(still, mounts));
         }
     }
 
-    /// <summary>How many mounts lie on a mount at its very place: it was put beneath the rightful one, or was covered since.</summary>
-    internal static int Above(IReadOnlyList<MountEntry> mounts, MountEntry mount)
+    // A path leads to the topmost mount. What lies above, at the place itself or at a directory above it, is taken off, and put back with
+    // all below it, in the order in which it lay there.
+    private void Reach(string place, Way way)
     {
-        int above = 0;
-        for (MountEntry? at = mount; at is not null && above <= mounts.Count; above++)
-            at = mounts.FirstOrDefault(each => each.ParentId == at.Id && each.Id != at.Id && each.MountPoint == mount.MountPoint);
-        return above - 1;
-    }
-
-    // A path leads to the topmost mount. What lies above is taken off, and put back with all below it.
-    private void Reach(string place, int above)
-    {
-        var rightful = new Stack<DetachedMount>();
+        var above = new Stack<(string Place, DetachedMount Mount)>();
         try
         {
-            for (int i = 0; i < above; i++)
-            {
-                rightful.Push(CloneOf(place));
-                Mounts.Detach(place);
-            }
-
+            foreach (string covered in way.Covered)
+                TakeOff(covered, way, above);
             using HeldMount top = HeldMount.At(place);
             if (top.Id != Mount.Id)
-                return; // somebody mounts at the same time, or over a directory above
+                return; // somebody mounts at the same time
             if (Unmounts)
                 Mounts.Detach(place);
             else
@@ -73,12 +62,46 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
         }
         finally
         {
-            while (rightful.TryPop(out DetachedMount? mount))
+            PutBack(above);
+        }
+    }
+
+    private static void TakeOff(string place, Way way, Stack<(string Place, DetachedMount Mount)> above)
+    {
+        for (int taken = 0; taken < MountsTakenOff; taken++)
+        {
+            using (HeldMount top = HeldMount.At(place))
             {
-                using (mount)
-                    mount.AttachAt(place);
+                if (way.Mounts.Contains(top.Id))
+                    return;
+            }
+
+            above.Push((place, CloneOf(place)));
+            Mounts.Detach(place);
+        }
+    }
+
+    // One that cannot be put back must not take the others with it.
+    private static void PutBack(Stack<(string Place, DetachedMount Mount)> above)
+    {
+        LinuxException? failure = null;
+        while (above.TryPop(out (string Place, DetachedMount Mount) each))
+        {
+            using (each.Mount)
+            {
+                try
+                {
+                    each.Mount.AttachAt(each.Place);
+                }
+                catch (LinuxException refused)
+                {
+                    failure = refused;
+                }
             }
         }
+
+        if (failure is not null)
+            throw failure;
     }
 
     private static DetachedMount CloneOf(string place)
@@ -92,6 +115,26 @@ internal sealed record MountUndo(MountEntry Mount, string Says)
             // A mark by which a mount protects itself from being copied, and so what is below it from being reached.
             Mounts.SetPropagation(place, Propagation.Private, recursive: false);
             return DetachedMount.CloneOf(place, recursive: true);
+        }
+    }
+
+    /// <summary>The mounts that a path leads through to get to one, and where others lie in its way.</summary>
+    /// <param name="Mounts">Their numbers: its own, that of the mount it is on, and so on to the lowest.</param>
+    /// <param name="Covered">The places at which something else is mounted over one of them, the shortest path first.</param>
+    internal sealed record Way(IReadOnlySet<int> Mounts, IReadOnlyList<string> Covered)
+    {
+        /// <summary>The way to a mount of a table.</summary>
+        public static Way To(MountEntry mount, IReadOnlyList<MountEntry> mounts)
+        {
+            MountTree tree = MountTree.Of(mounts);
+            var through = new HashSet<int>();
+            for (MountEntry? at = mount; at is not null && through.Add(at.Id);)
+                at = tree.ParentOf(at);
+            // Over "/" itself nothing is taken off: whoever enters the namespace stands in what is mounted there.
+            string[] covered = [.. mounts
+                .Where(each => !through.Contains(each.Id) && through.Contains(each.ParentId) && each.MountPoint != "/" && MountTree.IsAtOrBelow(mount.MountPoint, each.MountPoint))
+                .Select(static each => each.MountPoint).Distinct().OrderBy(static place => place.Length)];
+            return new Way(through, covered);
         }
     }
 }

@@ -60,11 +60,22 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
         if (plan.Do.Contains(Reaction.CloseTombs))
             Later(() => Run(new ChildCommand(sbox, ["tomb", "slam", "--all"])));
         if (plan.Do.Contains(Reaction.Wall))
+        {
             Later(() => Run(new ChildCommand("wall", []) { Input = $"sbox: {PolicyReader.NameOf(alarm.Severity)}: {alarm}\n" }));
+            Later(() => ShowOnDesktops(alarm));
+        }
+
         if (plan.Do.Contains(Reaction.Hook) && plan.Hook is { } hook)
             Later(() => Run(new ChildCommand(hook, []) { Input = alarm.ToJson() + "\n", Environment = Facts(alarm) }));
         if (plan.Do.Contains(Reaction.Reboot))
             Later(() => Run(new ChildCommand("systemctl", ["reboot", "--force"])));
+    }
+
+    // Whoever has a bus but no desktop refuses, and that is no mishap.
+    private void ShowOnDesktops(Alarm alarm)
+    {
+        foreach (uint user in DesktopMessage.Users($"/proc/{facts.Process}/root"))
+            Run(DesktopMessage.For(user, alarm), complaint: "<7>");
     }
 
     private string? Stop(Reaction step, Alarm alarm, KernelEvent? call)
@@ -150,18 +161,18 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
         Journal.Fields(alarm).Where(static field => field.Name.StartsWith("SBOX_", StringComparison.Ordinal) && !field.Value.Contains('\0', StringComparison.Ordinal))
             .ToDictionary(static field => field.Name, static field => field.Value, StringComparer.Ordinal);
 
-    private void Run(ChildCommand command)
+    private void Run(ChildCommand command, string complaint = "<4>")
     {
         using var limit = new CancellationTokenSource(HookLimit);
         try
         {
             ChildResult result = ChildProcess.Run(command, cancel: limit.Token);
             if (result.ExitCode != 0)
-                complain($"<4>{command.Title} ended with {result.ExitCode}");
+                complain($"{complaint}{command.Title} ended with {result.ExitCode}");
         }
         catch (Exception failure) when (failure is IOException or OperationCanceledException)
         {
-            complain($"<4>{command.Title}: {failure.Message}");
+            complain($"{complaint}{command.Title}: {failure.Message}");
         }
     }
 

@@ -14,6 +14,17 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     private const int CallsRemembered = 64;
     private const long RecentNanoseconds = 1_000_000_000;
     private readonly Queue<KernelEvent> recent = new();
+    private readonly Queue<ToldMount> told = new();
+
+    // What was told of a mount, and the call that it was put down to.
+    private sealed class ToldMount(uint number, string path, long nanoseconds, KernelEvent? call)
+    {
+        public long Nanoseconds => nanoseconds;
+
+        public KernelEvent? Call { get; set; } = call;
+
+        public bool IsOf(uint other, string otherPath) => number == other && path == otherPath;
+    }
 
     /// <summary>Whether an event is about mounts.</summary>
     public static bool IsAboutMounts(KernelAct act) => act is KernelAct.Mount or KernelAct.Unmount or KernelAct.MoveMount
@@ -82,7 +93,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         KnownNamespace known = book.Add(number, calls.Count > 0 ? calls[^1].Caller.Thread : book.Find(number)?.Process ?? 0);
         IReadOnlyList<MountEntry>? mounts = Read(number, known, calls);
-        var told = new HashSet<string>(StringComparer.Ordinal);
+        var here = new HashSet<string>(StringComparer.Ordinal);
         if (mounts is not null)
         {
             var view = new NamespaceView(number, mounts, known.IsSbox);
@@ -90,28 +101,54 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
             Finding[] news = [.. wrong.Where(finding => (!known.Wrong.Contains(finding.Key) || IsDoneAgain(finding, calls)) && !(!known.IsLookedAt && book.IsWrongSomewhere(finding.Kind, finding.Path)))];
             known.Wrong = [.. wrong.Select(static finding => finding.Key)];
             known.IsLookedAt = true;
-            told.UnionWith(wrong.Select(static finding => finding.Path));
-            foreach (Finding finding in news)
+            here.UnionWith(wrong.Select(static finding => finding.Path));
+            foreach (Finding finding in OutermostFirst(news))
             {
                 KernelEvent? call = CallBehind(finding, number, calls);
-                if (!MountJudge.IsAllowed(policy, facts, finding, number, call is null ? null : culpritOf(call).SystemProgram))
-                    yield return new Seen(finding, number, call);
+                if (MountJudge.IsAllowed(policy, facts, finding, number, call is null ? null : culpritOf(call).SystemProgram))
+                    continue;
+                yield return new Seen(finding, number, call);
+                Told(finding, number, call);
             }
         }
 
         bool isSystem = mounts is null || (MountTree.Of(mounts).Base is { } root && root.Device == facts.RootDevice && root.Root == facts.RootPath);
         foreach (KernelEvent call in calls)
         {
-            if (OfCall(call, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !told.Add(over.Path))
+            if (OfCall(call, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !here.Add(over.Path))
                 continue;
             if (!MountJudge.IsAllowed(policy, facts, over, number, culpritOf(call).SystemProgram))
-                yield return new Seen(over, number, call);
+                yield return new Seen(News(over, number, call), number, call);
         }
     }
+
+    // In the order in which they can be taken back: what hides another comes before it. Of covers at one place the last is the topmost.
+    private static IEnumerable<Finding> OutermostFirst(IEnumerable<Finding> findings) => findings.Reverse()
+        .OrderBy(static finding => finding.Kind is FindingKind.Covered or FindingKind.SystemExtension ? 0 : 1).ThenBy(static finding => finding.Mount?.MountPoint.Length ?? 0);
 
     // The kernel gives the number of a mount that went to the next one: the same number is not always the same mount.
     private static bool IsDoneAgain(Finding finding, IReadOnlyList<KernelEvent> calls) =>
         finding.Mount is { } mount && calls.Any(call => call.Act is KernelAct.Mount or KernelAct.MoveMount && call.Text == mount.MountPoint);
+
+    private void Told(Finding finding, uint number, KernelEvent? call)
+    {
+        if (told.Count == CallsRemembered)
+            told.Dequeue();
+        told.Enqueue(new ToldMount(number, finding.Path, System.Diagnostics.Stopwatch.GetTimestamp(), call));
+    }
+
+    // The kernel's table changes before the call that changed it returns. What was told by then, and undone, waits for its name only.
+    private Finding News(Finding over, uint number, KernelEvent call)
+    {
+        if (told.LastOrDefault(each => each.IsOf(number, over.Path) && each.Call is null && call.Nanoseconds - each.Nanoseconds < RecentNanoseconds) is not { } before)
+        {
+            Told(over, number, call);
+            return over;
+        }
+
+        before.Call = call;
+        return over with { Says = "here is who did what was told a moment before, without a name" };
+    }
 
     // What was mounted is in the table, and the table was judged.
     private bool IsStillThere(Finding over, KernelEvent call, IReadOnlyList<MountEntry>? mounts) =>
@@ -185,8 +222,11 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         long now = System.Diagnostics.Stopwatch.GetTimestamp();
         return calls.LastOrDefault(call => call.Text == place)
             ?? calls.LastOrDefault()
-            ?? recent.LastOrDefault(call => call.Namespace == number && call.Text == place && now - call.Nanoseconds < RecentNanoseconds)
-            ?? recent.LastOrDefault(call => now - call.Nanoseconds < RecentNanoseconds);
+            ?? recent.LastOrDefault(call => call.Text == place && IsOpen(call))
+            ?? recent.LastOrDefault(call => (call.Namespace == number || call.Act == KernelAct.Reconfigure) && IsOpen(call));
+
+        // What a call did at a place was told once; what is there now is somebody else's, or the same one's next.
+        bool IsOpen(KernelEvent call) => now - call.Nanoseconds < RecentNanoseconds && !told.Any(each => ReferenceEquals(each.Call, call) && each.IsOf(number, finding.Path));
     }
 
     private void Remember(KernelEvent call)

@@ -16,7 +16,7 @@ public sealed record Outlook(LoadedPolicy Policy, int OpenEyes, IReadOnlyList<Cl
 public sealed class Sentinel : IDisposable
 {
     private const int SystemMounts = 1, Eyes = 2, Stopping = 3, FirstWatch = 16;
-    private const int CatchUpMilliseconds = 5;
+    private const int CatchUpMilliseconds = 20;
 
     private readonly SentinelOptions options;
     private readonly Action<Alarm> told;
@@ -85,15 +85,17 @@ public sealed class Sentinel : IDisposable
         foreach (Seen each in mounts.First())
             Report(each);
         metrics.Write();
-        // Starting took megabytes that watching does not need; the collector would keep them for a day without another collection.
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        var thrift = new Thrift();
+        thrift.Rest(); // starting took megabytes that watching does not need
         beat();
 
         Span<long> ready = stackalloc long[16];
         int timeout = options.Watchdog is { } often ? (int)(often.TotalMilliseconds / 2) : -1;
         while (!cancel.IsCancellationRequested)
         {
-            int count = poller.Wait(ready, timeout);
+            int count = poller.Wait(ready, thrift.Patience(timeout));
+            if (count == 0)
+                thrift.Idle();
             Look(systemChanged: ready[..count].Contains(SystemMounts));
             foreach (long number in ready[..count])
             {
@@ -101,6 +103,8 @@ public sealed class Sentinel : IDisposable
                     Look(watches[(int)(number - FirstWatch)]);
             }
 
+            if (count > 0)
+                thrift.Worked();
             if (timeout > 0)
                 beat();
         }
@@ -128,11 +132,13 @@ public sealed class Sentinel : IDisposable
         events.Clear();
         culprits.Clear();
         Drain();
-        // The kernel tells of the change before the call that made it returns: who it was follows within microseconds.
-        if (systemChanged && eyes is not null && !events.Exists(each => MountLook.IsAboutMounts(each.Act)))
+        // The kernel tells of the change before the call that made it returns: who it was follows within microseconds, or when its caller has
+        // the processor again.
+        Span<long> ready = stackalloc long[16];
+        for (long until = Environment.TickCount64 + CatchUpMilliseconds; systemChanged && eyes is not null && !events.Exists(MayBeOfSystem);)
         {
-            Span<long> ready = stackalloc long[16];
-            poller.Wait(ready, CatchUpMilliseconds);
+            if (poller.Wait(ready, (int)Math.Max(until - Environment.TickCount64, 0)) == 0)
+                break;
             Drain();
         }
 
@@ -153,6 +159,8 @@ public sealed class Sentinel : IDisposable
 
         Missed();
     }
+
+    private bool MayBeOfSystem(KernelEvent seen) => MountLook.IsAboutMounts(seen.Act) && (seen.Namespace == facts.Namespace || seen.Act == KernelAct.Reconfigure);
 
     private void Drain() => eyes?.Drain(seen =>
     {

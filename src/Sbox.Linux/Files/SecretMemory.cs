@@ -67,6 +67,7 @@ internal static unsafe partial class LibC
 {
     public const int MAP_PRIVATE = 2;
     public const int MAP_ANONYMOUS = 0x20;
+    public const int MADV_DONTNEED = 4;
     public const int MADV_DONTDUMP = 16;
     public const int RLIMIT_CORE = 4;
 

@@ -35,6 +35,9 @@ public sealed class Deployer : IDisposable
         planner = new Planner(sysroot, esp);
     }
 
+    /// <summary>By what this box knows boot files that their owner signed.</summary>
+    internal SealedFiles Sealing => sealing;
+
     /// <summary>The ESP; null where none was given.</summary>
     public EspWriter? Esp => esp;
 

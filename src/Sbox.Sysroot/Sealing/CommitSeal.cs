@@ -69,6 +69,10 @@ public sealed record CommitSeal(
         };
     }
 
+    /// <summary>Whether another seal's signatures are for the same files.</summary>
+    public bool SignsTheSameAs(CommitSeal other) => Composefs == other.Composefs && CommandLine == other.CommandLine && OsRelease == other.OsRelease
+        && Profiles.SequenceEqual(other.Profiles) && Pcr == other.Pcr;
+
     /// <summary>Detached metadata with this seal in it, in place of another one.</summary>
     public VariantDictionary AddTo(VariantDictionary? detached)
     {

@@ -65,6 +65,33 @@ internal sealed class SealedFiles(OstreeSysroot sysroot, SealPolicy? policy)
         uki.Write(directory);
     }
 
+    /// <summary>The signatures of one file that are kept when others are offered for it: those that are here, and those of the others that count.</summary>
+    /// <returns>As they were here where none counts.</returns>
+    public IReadOnlyList<byte[]> Merge(IReadOnlyList<byte[]> here, IReadOnlyList<byte[]> offered)
+    {
+        if (policy is null)
+            return Distinct([.. here, .. offered]); // nobody to ask; nothing goes by them either
+        HashSet<Checksum> files = [.. here.Select(SignedDigest).OfType<Checksum>()];
+        byte[][] counting = [.. offered.Where(each => SignedDigest(each) is { } file && (files.Count == 0 || files.Contains(file)))];
+        IReadOnlyList<byte[]> merged = Distinct([.. here.Where(each => !policy.IsRevoked(each)), .. counting]);
+        return merged.Count > 0 ? merged : here;
+    }
+
+    private static List<byte[]> Distinct(IReadOnlyList<byte[]> signatures) => [.. signatures.DistinctBy(Convert.ToHexString)];
+
+    // Null for bytes that are no signature, for a stranger's, and for one that the firmware refuses.
+    private Checksum? SignedDigest(byte[] signature)
+    {
+        try
+        {
+            return policy!.IsRevoked(signature) ? null : Authenticode.SignedDigest(signature, policy.Certificates);
+        }
+        catch (MalformedException)
+        {
+            return null;
+        }
+    }
+
     private void Check(BootTarget target, string file, Checksum digest, IReadOnlyList<byte[]> signatures)
     {
         if (signatures.Any(policy!.IsRevoked))

@@ -12,15 +12,15 @@ internal static class KeptBeside
     // Far more than any signatures have; more would make the whole unreadable.
     private const int Maximum = 1024 * 1024;
 
-    /// <summary>What is offered, with the signatures that are here among it; the seal only in place of one for the same image.</summary>
-    public static VariantDictionary Of(VariantDictionary here, VariantDictionary offered)
+    /// <summary>What is offered, with the signatures that are here among it. The seal stays what it is; signatures of the same files that count here are added to it.</summary>
+    public static VariantDictionary Of(VariantDictionary here, VariantDictionary offered, SealedFiles files)
     {
         VariantDictionary kept = offered;
         foreach (string key in here.Keys)
         {
             GVariant ours = here[key]!;
             if (key == CommitSeal.Key)
-                kept = IsSealOfTheSame(here, offered) ? kept : kept.With(key, ours);
+                kept = Seal(here, offered, files) is { } seal ? seal.AddTo(kept) : kept.With(key, ours);
             else if (offered[key] is not { } theirs)
                 kept = kept.With(key, ours);
             else if (ours.Type.Signature == "aay")
@@ -30,9 +30,18 @@ internal static class KeptBeside
         return kept.ToBytes().Length <= Maximum ? kept : here;
     }
 
-    // A commit may be sealed again, by a new key; what its image is cannot change.
-    private static bool IsSealOfTheSame(VariantDictionary here, VariantDictionary offered) =>
-        Parse(offered) is { UkiSignatures.Count: > 0, LoaderSignatures.Count: > 0 } fresh && (Parse(here) is not { } old || old.Composefs == fresh.Composefs);
+    // A commit may be sealed again, by a new key. What is signed cannot change: the files on the EFI partition are those of the seal that is here.
+    private static CommitSeal? Seal(VariantDictionary here, VariantDictionary offered, SealedFiles files)
+    {
+        if (Parse(offered) is not { } fresh)
+            return null;
+        if (Parse(here) is not { } old)
+            return fresh.UkiSignatures.Count > 0 && fresh.LoaderSignatures.Count > 0 ? fresh : null;
+        return !old.SignsTheSameAs(fresh) ? old : old with
+        {
+            UkiSignatures = files.Merge(old.UkiSignatures, fresh.UkiSignatures), LoaderSignatures = files.Merge(old.LoaderSignatures, fresh.LoaderSignatures),
+        };
+    }
 
     private static CommitSeal? Parse(VariantDictionary detached)
     {

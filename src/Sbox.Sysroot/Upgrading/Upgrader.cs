@@ -77,7 +77,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         {
             PullOptions pull = options.Pull with
             {
-                Remote = remote, Refs = [refspec.Ref], KeepBeside = (commit, here, offered) => IsDeployed(commit) ? KeptBeside.Of(here, offered) : offered,
+                Remote = remote, Refs = [refspec.Ref], KeepBeside = (commit, here, offered) => IsDeployed(commit) ? KeptBeside.Of(here, offered, deployer.Sealing) : offered,
             };
             pulled = policy is null
                 ? await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false)

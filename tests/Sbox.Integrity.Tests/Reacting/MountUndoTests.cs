@@ -49,13 +49,38 @@ public sealed class MountUndoTests : IDisposable
         Assert.Equal(above, Above(found));
     }
 
+    [Theory]
+    [InlineData("mkdir -p evil/place; mount --bind evil over")]
+    [InlineData("mkdir -p evil/place; mount --bind evil over; mount -t tmpfs within over/place; mount -t tmpfs evil over; mkdir over/place; mount -t tmpfs evil over/place")]
+    public void A_mount_is_reached_under_what_covers_a_directory_above_it_and_that_is_put_back(string cover)
+    {
+        MountEntry found = Assert.Single(Mounts());
+        InSystem("mount --bind evil over/place");
+        MountEntry below = Mounts()[^1];
+        InSystem(cover);
+        string[] all = Types();
+        Assert.Equal("undone: unmounted", Undo(FindingKind.Covered, below));
+        string[] rest = Types();
+        Assert.Equal(all.Length - 1, rest.Length);
+        Assert.DoesNotContain(Mounts(), each => each.Id == below.Id);
+        Assert.Equal("undone: read-only again", Undo(FindingKind.Writable, found));
+        Assert.Equal(rest, Types());
+        Assert.Single(Mounts(), each => each.Id == found.Id && each.IsMarkedReadOnly);
+    }
+
     [Fact]
     public void A_mount_that_no_path_leads_to_is_not_called_undone()
     {
         MountEntry found = Assert.Single(Mounts());
-        InSystem("mkdir -p evil/place; mount --bind evil over");
-        Assert.StartsWith($"not undone: the path {Place} does not lead to it", Undo(FindingKind.Writable, found), StringComparison.Ordinal);
-        InSystem("umount over; umount over/place");
+        InSystem("mount --rbind / /"); // whoever comes in stands in the copy, and is shown no other mounts
+        Assert.Equal("not undone: the mount is not seen there any more", Undo(FindingKind.Writable, found));
+    }
+
+    [Fact]
+    public void A_mount_that_is_gone_needs_no_undoing()
+    {
+        MountEntry found = Assert.Single(Mounts());
+        InSystem("umount over/place");
         Assert.Equal("not undone: the mount is not seen there any more", Undo(FindingKind.Writable, found));
     }
 
@@ -93,8 +118,8 @@ public sealed class MountUndoTests : IDisposable
     [Fact]
     public void An_undo_that_hangs_is_told_and_holds_back_nothing_after_it()
     {
-        MountEntry found = Assert.Single(Mounts());
-        Process server = Silent("over"); // whatever goes by a path through it waits
+        Process server = Silenced("deep"); // whatever goes by a path through it waits
+        MountEntry found = All().Single(each => each.MountPoint == $"{directory}/deep/place");
         uint number = Namespaces.MountNamespaceOf(system.Id)!.Value;
         var reactor = new Reactor(
             BoxTable.Policy with { Reactions = new Dictionary<Severity, ReactionPlan> { [Severity.Critical] = new ReactionPlan([Reaction.Undo], null) } },
@@ -107,7 +132,7 @@ public sealed class MountUndoTests : IDisposable
         Assert.True(SpinWait.SpinUntil(() => React() != still, TimeSpan.FromMinutes(1)));
 
         string React() => Assert.Single(reactor.React(
-            new Alarm(new Finding(FindingKind.Writable, Place, "") { Mount = found }, Severity.Critical, null, DateTimeOffset.UtcNow, number, null), null).Done);
+            new Alarm(new Finding(FindingKind.Writable, found.MountPoint, "") { Mount = found }, Severity.Critical, null, DateTimeOffset.UtcNow, number, null), null).Done);
     }
 
     // FUSE with nobody behind it: whatever asks it anything waits until the descriptor is closed.
@@ -124,6 +149,33 @@ public sealed class MountUndoTests : IDisposable
         return server;
     }
 
+    // FUSE that answers until something is mounted in it, and then is stopped. LOOKUP is 1, GETATTR 3, INIT 26; linux/fuse.h.
+    private Process Silenced(string place)
+    {
+        Process server = Process.Start(new ProcessStartInfo("nsenter", ["-t", $"{system.Id}", "-m", "bash", "-ec", $$"""
+            cd {{directory}}
+            mkdir {{place}}
+            exec 3<>/dev/fuse
+            mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 served {{place}}
+            (mount -t tmpfs deep {{place}}/place; echo ready) &
+            exec perl -e '
+                open(my $fuse, "+<&=", 3) or die $!;
+                while (sysread($fuse, my $request, 1 << 18)) {
+                    my ($size, $kind, $number, $node) = unpack("L2 Q2", $request);
+                    my $attributes = pack("Q6 L3 L7", $node, 0, 0, 0, 0, 0, 0, 0, 0, 040755, 2, 0, 0, 0, 4096, 0);
+                    my $answer = $kind == 26 ? pack("L4 S2 L2 S2 L2 x24", 7, 31, 0, 0, 0, 0, 4096, 1, 0, 0, 0, 0)
+                        : $kind == 3 ? pack("Q L2", 0, 0, 0) . $attributes : $kind == 1 ? pack("Q4 L2", 2, 0, 0, 0, 0, 0) . $attributes : "";
+                    my $error = $answer eq "" ? -38 : 0;
+                    syswrite($fuse, pack("L l Q", 16 + length($answer), $error, $number) . $answer);
+                }'
+            """]) { RedirectStandardOutput = true })!;
+        servers.Add(server);
+        Assert.Equal("ready", server.StandardOutput.ReadLine());
+        using Process stop = Process.Start("kill", ["-STOP", $"{server.Id}"]);
+        stop.WaitForExit();
+        return server;
+    }
+
     private static void End(Process server)
     {
         server.Kill();
@@ -132,11 +184,15 @@ public sealed class MountUndoTests : IDisposable
 
     private MountNamespace Namespace() => MountNamespace.Find(Namespaces.MountNamespaceOf(system.Id)!.Value, [system.Id])!;
 
-    private IReadOnlyList<MountEntry> Mounts()
+    private IReadOnlyList<MountEntry> All()
     {
         using MountInfoFile table = MountInfoFile.TryOpen(system.Id)!;
-        return [.. table.Read().Where(each => each.MountPoint == Place)];
+        return table.Read();
     }
+
+    private IReadOnlyList<MountEntry> Mounts() => [.. All().Where(each => each.MountPoint == Place)];
+
+    private string[] Types() => [.. All().Where(each => each.MountPoint.StartsWith(directory, StringComparison.Ordinal)).Select(static each => $"{each.MountPoint} {each.Type} {each.Source}").Order()];
 
     // From below to the top; the table itself is in the order of the mounts' numbers.
     private string[] Above(MountEntry mount)

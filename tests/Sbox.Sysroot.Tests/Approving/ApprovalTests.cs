@@ -193,7 +193,7 @@ public sealed class ApprovalTests : IDisposable
 
         // Its owner may seal it again.
         Beside(one, _ => again.AddTo(null));
-        Assert.True(await Has(again, alice, bob));
+        Assert.True(await Has(seal with { UkiSignatures = [.. seal.UkiSignatures, .. again.UkiSignatures] }, alice, bob));
 
         async Task<bool> Has(CommitSeal sealedBy, params Ed25519Key[] signers)
         {
