@@ -274,7 +274,7 @@ public sealed class Deployer : IDisposable
             sysroot.Step("merge /etc");
             using Dir defaults = tree.OpenDir("usr/etc"), etc = tree.OpenDir("etc");
             using Dir? local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
-            if (local is not null && planner.EtcPlan(merge, EtcTree.Read(defaults)) is { } etcPlan)
+            if (local is not null && planner.EtcPlan(merge, EtcTree.Read(defaults), EtcContents.Reader(defaults)) is { } etcPlan)
                 EtcMerge.Apply(etcPlan, local, etc);
         }
 
