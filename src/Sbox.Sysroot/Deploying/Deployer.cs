@@ -85,6 +85,7 @@ public sealed class Deployer : IDisposable
 
         List<BootTarget> targets = [added with { MayBeUnsealed = request.AllowUnsealed }, .. plan.Kept.Select(Kept)];
         CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
+        BoxHistory.Add(sysroot, "deploy", plan.Name, plan.Origin?.Refspec?.ToString());
         return new DeployResult(plan, digest, report);
 
         BootTarget Kept(DeploymentName name) => Existing(name) with { MayBeUnsealed = request.AllowUnsealed };
@@ -126,6 +127,7 @@ public sealed class Deployer : IDisposable
         Deployment chosen = target is { } name ? Find(name) : RollbackTarget();
         IEnumerable<DeploymentName> rest = sysroot.Deployments.Where(each => each.Name != chosen.Name).Select(static each => each.Name);
         CleanupReport report = Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null);
+        BoxHistory.Add(sysroot, "rollback", chosen.Name);
         return new RollbackResult(Find(chosen.Name), report);
     }
 
@@ -141,6 +143,7 @@ public sealed class Deployer : IDisposable
         List<BootTarget> rest = [.. sysroot.Deployments.Where(each => each.Name != name).Select(each => Existing(each.Name))];
         if (rest.Count == 0 && esp is not null)
             throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
+        BoxHistory.Add(sysroot, "undeploy", name);
         return Activate(rest, ImageDigest, updateLoader: false, progress: null);
     }
 
