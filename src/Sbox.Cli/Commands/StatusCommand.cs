@@ -103,7 +103,7 @@ internal static class StatusCommand
         {
             string name = $"{Mark(each)} {Version(each)}", role = $"{Role(each)}{(each.IsPinned ? ", pinned" : "")}";
             int width = Math.Max(name.Length, role.Length) + 4;
-            line.Append(line.Length == 0 ? "" : "── ").Append(name).Append(' ').Append('─', width - name.Length - 4).Append(' ');
+            line.Append(name).Append(' ').Append('─', width - name.Length - 2).Append(' ');
             below.Append(role.PadRight(width));
         }
 
