@@ -7,13 +7,36 @@ namespace Sbox.Boot;
 /// Gives a stateroot an empty /var, and its deployments the /etc that they came with. Cut at any moment, each of these directories is the old
 /// one or the new, whole; the next boot deletes what was left aside, and the same reset once more does all of it.
 /// </summary>
-internal static class FactoryReset
+public static class FactoryReset
 {
     private const string Var = "var";
     private const int Step = 5;
     private const uint OwnerOnly = 0x1C0; // 0700
 
-    public static void CountDown(RootStep.CountDown step, Action<string> say)
+    /// <summary>
+    /// Does it while the box runs. What runs keeps the old directories until it stops; the next boot has the new ones, and deletes the old.
+    /// </summary>
+    /// <param name="physicalRoot">The physical root, writable.</param>
+    /// <param name="os">The stateroot.</param>
+    /// <param name="var">Whether /var is emptied.</param>
+    /// <param name="etcs">The deployments whose /etc goes back to its defaults.</param>
+    /// <exception cref="LinuxException">Refused; each of the directories is the old one or the new, whole.</exception>
+    public static void WhileRunning(string physicalRoot, string os, bool var, IReadOnlyList<DeploymentName> etcs)
+    {
+        string bin = $"{physicalRoot}/{RootPlan.ResetBin(os)}", oldVar = $"{physicalRoot}/ostree/deploy/{os}/var";
+        using (Dir stateroot = Dir.Open($"{physicalRoot}/ostree/deploy/{os}"))
+            Remove(stateroot, Path.GetFileName(bin));
+        EtcDefaults[] defaults = [.. etcs.Select(name => new EtcDefaults($"{physicalRoot}/{name.Directory}/usr/etc", $"{physicalRoot}/{name.Directory}/etc"))];
+        Prepare(new RootStep.PrepareReset(bin, oldVar, defaults));
+        using Dir made = Dir.Open(bin);
+        if (var)
+            Swap(made, Var, oldVar);
+        foreach ((int number, EtcDefaults etc) in defaults.Index())
+            Swap(made, $"etc-{number}", etc.Etc);
+        Durable.SyncFileSystem(made);
+    }
+
+    internal static void CountDown(RootStep.CountDown step, Action<string> say)
     {
         say($"factory reset: everything in /var of {step.Os}, home directories included, and every change in /etc will be deleted. To keep them, switch the machine off now");
         for (int left = step.Seconds; left > 0; left -= Step)
@@ -23,7 +46,7 @@ internal static class FactoryReset
         }
     }
 
-    public static void Prepare(RootStep.PrepareReset step)
+    internal static void Prepare(RootStep.PrepareReset step)
     {
         using Dir parent = Dir.Open(Path.GetDirectoryName(step.Bin)!);
         parent.MakeDir(Path.GetFileName(step.Bin), OwnerOnly);
@@ -46,7 +69,7 @@ internal static class FactoryReset
         Durable.SyncFileSystem(bin);
     }
 
-    public static void Exchange(RootStep.Exchange step)
+    internal static void Exchange(RootStep.Exchange step)
     {
         using Dir bin = Dir.Open(step.Bin);
         Swap(bin, Var, step.Var);
@@ -55,7 +78,7 @@ internal static class FactoryReset
         Durable.SyncFileSystem(bin);
     }
 
-    public static void Discard(RootStep.Discard step, Action<string> say)
+    internal static void Discard(RootStep.Discard step, Action<string> say)
     {
         string name = Path.GetFileName(step.Bin);
         using Dir parent = Dir.Open(Path.GetDirectoryName(step.Bin)!);

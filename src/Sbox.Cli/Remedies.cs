@@ -70,6 +70,7 @@ internal static class Remedies
         BuildFailedException => "Nothing was committed",
         RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
         Sbox.Integrity.PolicyException => "docs/sentinel.md and sbox-sentinel.d(5) tell what a policy may hold",
+        EtcPathException => "What is changed below /etc: sbox etc diff. What merges decided: sbox etc resolve",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
         RemoteNotFoundException => "The remotes that there are: sbox store remote list",
         RefNotFoundException => "The refs that there are: sbox store refs",

@@ -58,6 +58,12 @@ public sealed record StatusReport(
     /// <summary>Whether the running system is a ghost: what changes in its /etc and /var is gone at power-off.</summary>
     public bool IsGhost { get; init; }
 
+    /// <summary>What merges of /etc left to the owner, of every deployment.</summary>
+    public IReadOnlyList<(DeploymentName Deployment, EtcFinding Finding)> EtcConflicts { get; init; } = [];
+
+    /// <summary>Why the last merge of /etc at shutdown could not be done; null where it could.</summary>
+    public string? EtcFailure { get; init; }
+
     /// <summary>How far the running system is sealed; null where none of these runs.</summary>
     public SealStatus? Seal { get; init; }
 
@@ -96,6 +102,8 @@ public sealed record StatusReport(
             })],
             FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
         {
+            EtcConflicts = new EtcKeeper(sysroot).Open(),
+            EtcFailure = sysroot.Deployments.Select(each => EtcRecord.Of(sysroot, each.Name)?.Failure).FirstOrDefault(static failure => failure is not null),
             IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),
             Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
         };

@@ -59,10 +59,10 @@ internal static class StatusCommand
     {
         if (report.Deployments.Count == 0)
             return $"{box.Sysroot.Path}: nothing is deployed";
-        var text = new StringBuilder();
-        foreach (DeploymentStatus each in report.Deployments)
+        var text = new StringBuilder(Timeline(report.Deployments));
+        foreach ((int index, DeploymentStatus each) in report.Deployments.Index())
         {
-            text.Append(CultureInfo.InvariantCulture, $"{(each.IsBooted ? '●' : each.IsNext == true ? '→' : ' ')} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{index} {Mark(each)} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Name.Commit}{(each.Time is { } time ? $" of {time:yyyy-MM-dd HH:mm} UTC" : ", which the repository lacks")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
             text.Append(CultureInfo.InvariantCulture, $"    /etc     {Changes(each)}\n");
@@ -73,7 +73,9 @@ internal static class StatusCommand
         text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
         if (report.IsGhost)
             text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off: sbox ledger lists it.\n");
-        text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}\n");
+        string esp = report.Esp is { } partition ? $"; EFI partition {Amount.OfBytes(partition.AvailableBytes)} of {Amount.OfBytes(partition.TotalBytes)}" : "";
+        text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}{esp}\n");
+        text.Append(Conflicts(report));
         if (report.IsSettled == false)
             text.Append("An upgrade was cut short; what is listed above boots all the same. sbox upgrade finishes it.\n");
         if (report.Choice is { } choice)
@@ -89,6 +91,36 @@ internal static class StatusCommand
         return choice.OneShot is { } once
             ? $"{said}The next boot only starts {(report.NextOnce is { } version ? $"version {Version(version)}" : $"'{once}'")} (LoaderEntryOneShot).\n"
             : said;
+    }
+
+    // Oldest first, what runs and what comes next marked: where the box is on its way.
+    private static string Timeline(IReadOnlyList<DeploymentStatus> deployments)
+    {
+        if (deployments.Count < 2)
+            return "";
+        var (line, below) = (new StringBuilder(), new StringBuilder());
+        foreach (DeploymentStatus each in deployments.OrderBy(static each => each.Time ?? DateTimeOffset.MinValue).ThenBy(static each => each.Name.Serial))
+        {
+            string name = $"{Mark(each)} {Version(each)}", role = $"{Role(each)}{(each.IsPinned ? ", pinned" : "")}";
+            int width = Math.Max(name.Length, role.Length) + 4;
+            line.Append(name).Append(' ').Append('─', width - name.Length - 2).Append(' ');
+            below.Append(role.PadRight(width));
+        }
+
+        return $"{line.ToString().TrimEnd().TrimEnd('─').TrimEnd()}\n{below.ToString().TrimEnd()}\n\n";
+    }
+
+    private static char Mark(DeploymentStatus each) => each.IsBooted ? '●' : each.IsNext == true ? '→' : '○';
+
+    // What a merge could not decide, and what a merge at shutdown could not do.
+    private static string Conflicts(StatusReport report)
+    {
+        string failed = report.EtcFailure is { } failure ? $"/etc: what was edited after the upgrade did not come with it: {failure}\n" : "";
+        int count = report.EtcConflicts.Count;
+        if (count == 0)
+            return failed;
+        string some = string.Join(", ", report.EtcConflicts.Take(4).Select(static each => each.Finding.Path));
+        return string.Create(CultureInfo.InvariantCulture, $"{failed}{count} {(count == 1 ? "conflict in /etc waits" : "conflicts in /etc wait")}: {some}{(count > 4 ? ", ..." : "")} (yours is kept; sbox etc resolve)\n");
     }
 
     private static string Changes(DeploymentStatus each) => each.EtcChanges switch
@@ -146,9 +178,25 @@ internal static class StatusCommand
             writer.WriteEndObject();
         }
 
+        writer.WriteStartArray("etc-conflicts");
+        foreach ((Sbox.Boot.DeploymentName deployment, EtcFinding finding) in report.EtcConflicts)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("path", $"/etc/{finding.Path}");
+            writer.WriteString("deployment", deployment.ToString());
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+        writer.WriteString("etc-failure", report.EtcFailure);
         writer.WriteBoolean("ghost", report.IsGhost);
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
+        if (report.Esp is { } partition)
+        {
+            writer.WriteNumber("esp-bytes-free", partition.AvailableBytes);
+            writer.WriteNumber("esp-bytes", partition.TotalBytes);
+        }
     }
 
     private static void Property(Utf8JsonWriter writer, string name, DeploymentStatus? deployment)

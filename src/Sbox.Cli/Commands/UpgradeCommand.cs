@@ -2,25 +2,33 @@ using System.CommandLine;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
+using Sbox.Linux;
 using Sbox.Store;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
 
-/// <summary><c>sbox upgrade</c>: the branch's newest commit becomes what boots next.</summary>
+/// <summary><c>sbox upgrade</c>: the branch's newest commit becomes what boots next; <c>sbox switch</c>: another branch's.</summary>
 internal static class UpgradeCommand
 {
-    public static Command Make()
+    public static IEnumerable<Command> All() => [Make(null), Make(new Argument<string>("BRANCH") { Description = "REMOTE:BRANCH, or BRANCH of the remote that is followed now" })];
+
+    private static Command Make(Argument<string>? branch)
     {
         Option<string> path = SharedOptions.Sysroot();
         Option<string?> esp = SharedOptions.Esp();
         var check = new Option<bool>("--check") { Description = "Fetch, say what would be done, and deploy nothing" };
+        var download = new Option<bool>("--download-only") { Description = "Fetch, and deploy nothing; sbox upgrade --offline does that later" };
+        var offline = new Option<bool>("--offline") { Description = "Fetch nothing: deploy what is here of the branch" };
+        var reboot = new Option<bool>("--reboot") { Description = "Restart the machine where a new version waits for it" };
         var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
         var unsealed = new Option<bool>("--unsealed") { Description = "On a sealed box, deploy a version that is not; with Secure Boot on, the firmware will not start it" };
         var unapproved = new Option<bool>("--unapproved") { Description = "Take a version that too few have signed of those whom the running tree's approval policy names" };
         var url = new Option<string?>("--url") { Description = "Fetch from this address once, in place of the remote's", HelpName = "URL" };
         Option<bool> json = SharedOptions.Json();
-        Command command = new DocumentedCommand("upgrade", "Fetch the branch's newest version; it runs after a reboot")
+        Command command = new DocumentedCommand(
+            branch is null ? "upgrade" : "switch",
+            branch is null ? "Fetch the branch's newest version; it runs after a reboot" : "Follow another branch from now on; its newest version runs after a reboot")
         {
             Details =
             [
@@ -28,12 +36,16 @@ internal static class UpgradeCommand
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
                 "Where the running tree has an approval policy (sbox-approval.toml(5)), a new version needs enough signatures of those whom it names; the commit and its signatures are fetched "
                 + "first, and nothing else where they are too few.",
-                "What is changed in /etc after this command and before the reboot stays with the version that runs now; type sbox upgrade last, and reboot.",
+                "What is changed in /etc after this command and before the reboot is merged too, at shutdown (sbox-etc(1)); sbox etc plan shows what becomes of it.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
-            Examples = [new Example("Upgrade and run the new version", "sbox upgrade && reboot")],
-        }.With(path, esp, check, older, unsealed, unapproved, url, json);
+            Examples = branch is null
+                ? [new Example("Upgrade and run the new version", "sbox upgrade --reboot"), new Example("Fetch now, deploy when there is time", "sbox upgrade --download-only; sbox upgrade --offline")]
+                : [new Example("Try the next release, and go back if it is not good", "sbox switch debian/forky && reboot")],
+        }.With(path, esp, check, download, offline, reboot, older, unsealed, unapproved, url, json);
+        if (branch is not null)
+            command.Arguments.Add(branch);
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
@@ -44,6 +56,7 @@ internal static class UpgradeCommand
             UpgradeOffer offer = await new Upgrader(box.Sysroot, deployer).Fetch(
                 new UpgradeOptions
                 {
+                    SwitchTo = branch is null ? null : Branch(parsed.GetValue(branch)!, box.Sysroot), Offline = parsed.GetValue(offline),
                     AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = parsed.GetValue(url) },
                 },
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
@@ -61,6 +74,9 @@ internal static class UpgradeCommand
                 case UpgradeState.AwaitsReboot:
                     notes.AddRange(checks ? [] : deployer.Overrule());
                     Say("awaits-reboot", $"{offer.Refspec}: version {version} is the newest; it runs after a reboot");
+                    break;
+                case UpgradeState.Available when parsed.GetValue(download):
+                    Say("downloaded", $"{offer.Refspec}: version {version} is here; sbox {command.Name}{(branch is null ? "" : " " + offer.Refspec)} --offline deploys it");
                     break;
                 case UpgradeState.Available when checks:
                     line.Dispose();
@@ -82,7 +98,7 @@ internal static class UpgradeCommand
                     break;
             }
 
-            return 0;
+            return parsed.GetValue(reboot) && !checks && !parsed.GetValue(download) ? Restart(box, speaker) : 0;
 
             void Say(string state, string text)
             {
@@ -100,6 +116,26 @@ internal static class UpgradeCommand
         });
         return command;
     }
+
+    // A branch alone is one of the remote that is followed now.
+    private static Refspec Branch(string text, OstreeSysroot sysroot)
+    {
+        Refspec asked = Refspec.Parse(text);
+        Refspec? now = (sysroot.Booted ?? sysroot.Deployments.FirstOrDefault())?.Origin?.Refspec;
+        return asked.Remote is null && !text.Contains(':', StringComparison.Ordinal) && now?.Remote is { } remote ? asked with { Remote = remote } : asked;
+    }
+
+    private static int Restart(Box box, Speaker speaker)
+    {
+        if (!box.IsThisMachine || box.Sysroot.BootedName is not { } booted || booted == box.Sysroot.Deployments[0].Name)
+        {
+            speaker.Note("Nothing waits for a restart of this machine");
+            return 0;
+        }
+
+        speaker.Note("Restarting");
+        return ChildProcess.Run(new ChildCommand("systemctl", ["reboot"])).ExitCode;
+    }
 }
 
 /// <summary><c>sbox rollback</c>: the other version becomes what boots next.</summary>
@@ -110,6 +146,7 @@ internal static class RollbackCommand
         Option<string> path = SharedOptions.Sysroot();
         Option<string?> esp = SharedOptions.Esp();
         Option<bool> json = SharedOptions.Json();
+        var to = new Option<string?>("--to") { Description = "Which version: its number in sbox status, its version, or the beginning of its commit", HelpName = "VERSION" };
         Command command = new DocumentedCommand("rollback", "Boot the other version next")
         {
             Details =
@@ -117,14 +154,15 @@ internal static class RollbackCommand
                 "Only the order of the boot menu changes: each version keeps its own tree and its own /etc, and /var is shared by both. Typed twice, it is as before.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
             ],
-            Examples = [new Example("Go back to the version before", "sbox rollback && reboot")],
-        }.With(path, esp, json);
+            Examples = [new Example("Go back to the version before", "sbox rollback && reboot"), new Example("Go back to a pinned one", "sbox rollback --to 2")],
+        }.With(to, path, esp, json);
         command.SetAction(parsed =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
-            (Deployment target, CleanupReport cleanup) = deployer.Rollback();
+            (Deployment target, CleanupReport cleanup) = deployer.Rollback(
+                parsed.GetValue(to) is { } wanted ? DeploymentSelector.Find(box.Sysroot, wanted).Name : null);
             bool known = box.Sysroot.Repository.Has(new ObjectName(target.Name.Commit, ObjectType.Commit));
             string version = (known ? box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version : null) ?? target.Name.Short;
             foreach (string note in cleanup.Notes)

@@ -25,11 +25,14 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The unit that seals what is not sealed yet, after the first boot; null for a box without it.</summary>
     public string? VerityUnit { get; init; }
 
+    /// <summary>The directory of the units that every box has (services, timers); null for a box without them.</summary>
+    public string? BoxUnits { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
         .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit }.OfType<string>().Where(file => !File.Exists(file)),
-        .. new[] { DracutModule, SentinelPolicy }.OfType<string>().Where(directory => !Directory.Exists(directory)),
+        .. new[] { DracutModule, SentinelPolicy, BoxUnits }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
     internal void InstallInto(TreeRoot tree)
@@ -50,6 +53,21 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         {
             tree.Write($"{Units}/{VerityService}", File.ReadAllBytes(VerityUnit));
             tree.Link($"{Units}/multi-user.target.wants/{VerityService}", $"../{VerityService}");
+        }
+
+        foreach (string name in UnitFiles())
+            InstallUnit(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));
+    }
+
+    // What its [Install] asks for is asked for in /usr, as with the sentinel.
+    private static void InstallUnit(TreeRoot tree, string name, string text)
+    {
+        tree.Write($"{Units}/{name}", text);
+        tree.Link($"usr/lib/sbox/box/{name}", $"../../systemd/system/{name}"); // where a box that builds others looks for them
+        foreach ((string key, string suffix) in (ReadOnlySpan<(string, string)>)[("WantedBy=", "wants"), ("RequiredBy=", "requires")])
+        {
+            foreach (string target in text.Split('\n').Where(line => line.StartsWith(key, StringComparison.Ordinal)).SelectMany(line => line[key.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)))
+                tree.Link($"{Units}/{target}.{suffix}/{name}", $"../{name}");
         }
     }
 
@@ -81,6 +99,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         digest.AddFile(Sbox).Add(InitrdDigest().Span);
         foreach (string unit in new[] { SentinelUnit, VerityUnit }.OfType<string>())
             digest.AddFile(unit);
+        foreach (string name in UnitFiles())
+            digest.Add(name).AddFile($"{BoxUnits}/{name}");
         foreach (string name in PolicyFiles())
             digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
         foreach (string name in ExampleFiles())
@@ -100,6 +120,9 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
 
     private IEnumerable<string> PolicyFiles() => SentinelPolicy is null
         ? [] : Directory.GetFiles(SentinelPolicy, "*.toml").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
+
+    private IEnumerable<string> UnitFiles() => BoxUnits is null
+        ? [] : Directory.GetFiles(BoxUnits).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 
     private IEnumerable<string> ModuleFiles() => Directory.GetFiles(DracutModule).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 }

@@ -31,6 +31,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         List<DeploymentName> removed = [.. DeploymentDirectories.Of(Root).Where(name => !IsActive(name) && !planner.IsProtected(name))];
         foreach (DeploymentName name in removed)
             RemoveDeployment(name);
+        RemoveBacking();
         RemoveKernels();
         return removed;
     }
@@ -69,6 +70,24 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         Root.RemoveAll(Layout.BackingOf(name));
         Root.TryUnlink(Layout.OriginOf(name));
         Root.RemoveAll(name.Directory);
+    }
+
+    // What was kept beside a deployment that is gone: an older libostree removes the one and not the other.
+    private void RemoveBacking()
+    {
+        HashSet<DeploymentName> there = [.. DeploymentDirectories.Of(Root)];
+        using Dir deploy = Root.OpenDir(Layout.Deploy);
+        foreach (string os in deploy.Entries().Select(static entry => entry.Name))
+        {
+            using Dir? backing = deploy.TryStat(os) is { IsDirectory: true } ? deploy.TryOpenDir($"{os}/backing") : null;
+            foreach (DirEntry entry in backing?.Entries() ?? [])
+            {
+                if (!DeploymentName.TryParse($"{os}/{entry.Name}", out DeploymentName name) || there.Contains(name))
+                    continue;
+                sysroot.Step($"remove {backing!.Of(entry.Name)}");
+                backing.RemoveAll(entry.Name);
+            }
+        }
     }
 
     private void RemoveKernels()

@@ -21,6 +21,13 @@ internal sealed class CommitTree(Repository repository, Checksum checksum)
         _ => KernelArguments.Empty,
     };
 
+    /// <summary>The bytes of a file of the defaults of /etc; null where there is no such file.</summary>
+    public byte[]? EtcContent(string path)
+    {
+        TreeEntry? entry = repository.TryFind(checksum, $"/usr/etc/{path}") ?? repository.TryFind(checksum, $"/etc/{path}");
+        return entry?.Content is { } content && repository.LoadFile(content) is { SymlinkTarget: null } file ? Bytes(file) : null;
+    }
+
     /// <summary>The defaults of /etc; an empty directory where the tree has none.</summary>
     public EtcNode Etc()
     {
@@ -57,10 +64,15 @@ internal sealed class CommitTree(Repository repository, Checksum checksum)
         FileObject file = repository.LoadFile(entry.Content!.Value);
         if (file.SymlinkTarget is { } target)
             return new EtcNode(new EtcEntry(FileKind.Symlink, 0, file.Uid, file.Gid, Checksum.Of(FileName.ToBytes(target))), EtcNode.NoChildren);
+        return new EtcNode(
+            new EtcEntry(FileKind.Regular, file.Mode.Permissions, file.Uid, file.Gid, Checksum.Of(Bytes(file))), EtcNode.NoChildren);
+    }
+
+    private static byte[] Bytes(FileObject file)
+    {
         using Stream content = file.OpenContent();
         using var bytes = new MemoryStream();
         content.CopyTo(bytes);
-        return new EtcNode(
-            new EtcEntry(FileKind.Regular, file.Mode.Permissions, file.Uid, file.Gid, Checksum.Of(bytes.GetBuffer().AsSpan(0, (int)bytes.Length))), EtcNode.NoChildren);
+        return bytes.ToArray();
     }
 }

@@ -72,6 +72,9 @@ public sealed class Deployer : IDisposable
         Checksum digest = CheckOut(plan, cancel);
         progress?.Report("Merging /etc");
         MergeEtc(plan);
+        int conflicts = EtcRecord.Of(sysroot, plan.Name)?.Open.Count() ?? 0;
+        if (conflicts > 0)
+            plan = plan with { Notes = [.. plan.Notes, $"/etc: you and the new version changed {conflicts} of the same files, and yours are kept: sbox etc resolve shows them"] };
         cancel.ThrowIfCancellationRequested();
 
         progress?.Report("Making it bootable");
@@ -85,9 +88,27 @@ public sealed class Deployer : IDisposable
 
         List<BootTarget> targets = [added with { MayBeUnsealed = request.AllowUnsealed }, .. plan.Kept.Select(Kept)];
         CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
+        BoxHistory.Add(sysroot, "deploy", plan.Name, plan.Origin?.Refspec?.ToString());
         return new DeployResult(plan, digest, report);
 
         BootTarget Kept(DeploymentName name) => Existing(name) with { MayBeUnsealed = request.AllowUnsealed };
+    }
+
+    /// <summary>Says what becomes of the owner's changes to /etc in another version. Nothing is changed.</summary>
+    /// <param name="revision">A commit of the repository. Null: what is deployed and never ran, else what the branch leads to.</param>
+    /// <returns>What the version is called, and the plan.</returns>
+    /// <exception cref="NoSuchDeploymentException">There is no other version, or no /etc to carry over.</exception>
+    public (string Onto, EtcMergePlan Plan) PlanEtc(string? revision)
+    {
+        Deployment current = sysroot.Booted ?? CurrentDefault ?? throw new NoSuchDeploymentException(sysroot.Path, "nothing is deployed");
+        Checksum? pending = sysroot.Deployments.FirstOrDefault(each => each != current && EtcRecord.Of(sysroot, each.Name) is { IsPending: true } record && record.From == current.Name)?.Name.Commit;
+        Checksum commit = revision is not null ? sysroot.Repository.Resolve(revision)
+            : pending ?? (current.Origin?.Refspec is { } refspec ? sysroot.Repository.Resolve(refspec.ToString())
+            : throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin, and nothing else is deployed: there is nothing to merge with"));
+        var tree = new CommitTree(sysroot.Repository, commit);
+        EtcMergePlan plan = planner.EtcPlan(current.Name, tree.Etc(), tree.EtcContent) ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no /etc to merge");
+        string name = commit.ToString()[..12];
+        return (tree.Commit.Version is { } version ? $"version {version} ({name})" : $"commit {name}", plan);
     }
 
     /// <summary>The deployment that <see cref="Rollback"/> would make the default: the first of the stateroot that is not the default now.</summary>
@@ -109,6 +130,7 @@ public sealed class Deployer : IDisposable
         Deployment chosen = target is { } name ? Find(name) : RollbackTarget();
         IEnumerable<DeploymentName> rest = sysroot.Deployments.Where(each => each.Name != chosen.Name).Select(static each => each.Name);
         CleanupReport report = Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null);
+        BoxHistory.Add(sysroot, "rollback", chosen.Name);
         return new RollbackResult(Find(chosen.Name), report);
     }
 
@@ -124,6 +146,7 @@ public sealed class Deployer : IDisposable
         List<BootTarget> rest = [.. sysroot.Deployments.Where(each => each.Name != name).Select(each => Existing(each.Name))];
         if (rest.Count == 0 && esp is not null)
             throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
+        BoxHistory.Add(sysroot, "undeploy", name);
         return Activate(rest, ImageDigest, updateLoader: false, progress: null);
     }
 
@@ -277,8 +300,12 @@ public sealed class Deployer : IDisposable
             sysroot.Step("merge /etc");
             using Dir defaults = tree.OpenDir("usr/etc"), etc = tree.OpenDir("etc");
             using Dir? local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
-            if (local is not null && planner.EtcPlan(merge, EtcTree.Read(defaults)) is { } etcPlan)
+            if (local is not null && planner.EtcPlan(merge, EtcTree.Read(defaults), EtcContents.Reader(defaults)) is { } etcPlan)
+            {
                 EtcMerge.Apply(etcPlan, local, etc);
+                using Dir? before = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc");
+                EtcRecord.Of(etcPlan, merge).WriteWithCopies(sysroot, plan.Name, before, local);
+            }
         }
 
         // systemd's ConditionNeedsUpdate= looks at these: whatever runs once after an update shall run.

@@ -28,7 +28,7 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
             request.Origin ?? merge?.Origin?.ForSuccessor(),
             [.. kept.Select(static each => each.Name)],
             [.. sysroot.Deployments.Except(kept).Select(static each => each.Name)],
-            merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc()),
+            merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc(), tree.EtcContent),
             esp is null ? 0 : tree.EspBytes())
         {
             Notes = notes,
@@ -36,10 +36,16 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
     }
 
     /// <summary>How the owner's changes to the one's /etc go onto these defaults; null where the one has no /etc.</summary>
-    public EtcMergePlan? EtcPlan(DeploymentName merge, EtcNode next)
+    /// <param name="merge">Whose /etc.</param>
+    /// <param name="next">The new defaults.</param>
+    /// <param name="nextContent">Reads a file of them; null where there is none.</param>
+    public EtcMergePlan? EtcPlan(DeploymentName merge, EtcNode next, Func<string, byte[]?> nextContent)
     {
         using Dir? defaults = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc"), local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
-        return defaults is null || local is null ? null : EtcMergePlan.Make(EtcTree.Read(defaults), EtcTree.Read(local), next);
+        if (defaults is null || local is null)
+            return null;
+        var contents = new EtcContents(EtcContents.Reader(defaults), EtcContents.Reader(local), nextContent);
+        return EtcMergePlan.Make(EtcTree.Read(defaults), EtcTree.Read(local), next, contents);
     }
 
     /// <summary>Whether a deployment's directory may not be removed though no boot entry leads to it: firmware still offers it, or it runs.</summary>

@@ -12,13 +12,25 @@ public enum EtcAction
     CopyLeaf,
     /// <summary>Makes the directory where it is missing, and gives it the owner's mode, owner and attributes.</summary>
     TakeDirectory,
+    /// <summary>Writes a file that is neither side's alone: <see cref="EtcStep.Content"/> and <see cref="EtcStep.Result"/>.</summary>
+    Combine,
 }
 
 /// <summary>One step of a merge.</summary>
 /// <param name="Action">What is done.</param>
 /// <param name="Path">To what, relative to /etc.</param>
 /// <param name="IsConflict">The new tree changed its default here too, and differently; the owner's version is kept.</param>
-public sealed record EtcStep(EtcAction Action, string Path, bool IsConflict);
+public sealed record EtcStep(EtcAction Action, string Path, bool IsConflict)
+{
+    /// <summary>The bytes that <see cref="EtcAction.Combine"/> writes; null for those of the side that <see cref="Result"/> names.</summary>
+    public byte[]? Content { get; init; }
+
+    /// <summary>Owner and mode that <see cref="EtcAction.Combine"/> gives.</summary>
+    public EtcEntry Result { get; init; }
+
+    /// <summary>What was decided beyond "yours is kept", a line each, for people.</summary>
+    public IReadOnlyList<string> Findings { get; init; } = [];
+}
 
 /// <summary>
 /// How the owner's changes to /etc are carried onto a new tree's defaults: three trees in, a list of steps out; pure.
@@ -36,9 +48,11 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
     /// <param name="defaults">The old deployment's <c>usr/etc</c>.</param>
     /// <param name="local">The old deployment's <c>etc</c>.</param>
     /// <param name="next">The new tree's <c>usr/etc</c>.</param>
-    public static EtcMergePlan Make(EtcNode defaults, EtcNode local, EtcNode next)
+    /// <param name="contents">The bytes of files in the three. Null: two different contents are always in each other's way.</param>
+    public static EtcMergePlan Make(EtcNode defaults, EtcNode local, EtcNode next, EtcContents? contents = null)
     {
-        var planner = new Planner();
+        var planner = new Planner(contents is null ? null : new EtcFileMerge(contents));
+        planner.MergeAccounts(defaults, local, next);
         planner.VisitChildren("", defaults, local, next);
         return new EtcMergePlan(planner.Steps, planner.Skipped);
     }
@@ -49,9 +63,14 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
         var text = new StringBuilder();
         foreach (EtcStep step in Steps)
         {
-            string verb = step.Action switch { EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", _ => "keep directory" };
-            string why = step.IsConflict ? "  (the new tree changed it too; yours is kept)" : "";
+            string verb = step.Action switch
+            {
+                EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", EtcAction.Combine => "merge", _ => "keep directory",
+            };
+            string why = step.IsConflict && step.Findings.Count == 0 ? "  (the new tree changed it too; yours is kept)" : "";
             text.Append(CultureInfo.InvariantCulture, $"{verb} /etc/{step.Path}{why}\n");
+            foreach (string finding in step.Findings)
+                text.Append(CultureInfo.InvariantCulture, $"    {finding}\n");
         }
 
         foreach (string path in Skipped)
@@ -59,11 +78,14 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
         return text.ToString();
     }
 
-    private sealed class Planner
+    private sealed class Planner(EtcFileMerge? files)
     {
         public List<EtcStep> Steps { get; } = [];
 
         public List<string> Skipped { get; } = [];
+
+        // One user has a line in several of them: they are merged as one, also where the owner touched only one.
+        public void MergeAccounts(EtcNode defaults, EtcNode local, EtcNode next) => files?.MergeAccounts(defaults, local, next);
 
         public void VisitChildren(string path, EtcNode? defaults, EtcNode local, EtcNode? next)
         {
@@ -73,6 +95,12 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
 
         private void Visit(string path, EtcNode? defaults, EtcNode? local, EtcNode? next)
         {
+            if (files?.Account(path, defaults, local, next) is { } account)
+            {
+                Steps.Add(account);
+                return;
+            }
+
             if (EtcNode.Same(defaults, local))
                 return; // untouched: the new default stands, also where it is gone
             bool nextChanged = !EtcNode.Same(defaults, next);
@@ -85,6 +113,8 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
                 Skipped.Add(path);
             else if (local.IsDirectory)
                 VisitDirectory(path, defaults, local, next);
+            else if (EtcFileMerge.AreFiles(local, next) && nextChanged && !EtcNode.Same(local, next))
+                Steps.Add(EtcFileMerge.Merge(files, path, defaults, local, next!));
             else
             {
                 bool conflict = nextChanged && !EtcNode.Same(local, next);

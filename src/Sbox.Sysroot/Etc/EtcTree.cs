@@ -64,6 +64,9 @@ public static class EtcTree
         return new EtcNode(new EtcEntry(FileKind.Directory, stat.Permissions, stat.Uid, stat.Gid, default), children);
     }
 
+    /// <summary>One name and all below it; null where it is not there.</summary>
+    public static EtcNode? ReadOne(Dir dir, string path) => ReadChild(dir, path);
+
     private static EtcNode? ReadChild(Dir dir, string name)
     {
         // /etc is alive while it is read: editors and daemons replace files at any moment.

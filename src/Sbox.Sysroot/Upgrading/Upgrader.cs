@@ -23,6 +23,9 @@ public sealed record UpgradeOptions
     /// <summary>Take a commit that too few signed of those whom the tree trusts.</summary>
     public bool AllowUnapproved { get; init; }
 
+    /// <summary>Fetch nothing: what the repository has of the branch is what is offered.</summary>
+    public bool Offline { get; init; }
+
     /// <summary>How to pull; remote and refs are set here.</summary>
     public PullOptions Pull { get; init; } = new();
 }
@@ -73,7 +76,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
             ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin: it is not known where upgrades come from");
         ApprovalPolicy? policy = options.AllowUnapproved ? null : Policy(current, options);
         PullResult? pulled = null;
-        if (refspec.Remote is { } remote)
+        if (refspec.Remote is { } remote && !options.Offline)
         {
             PullOptions pull = options.Pull with
             {

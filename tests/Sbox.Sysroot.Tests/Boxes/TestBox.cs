@@ -19,6 +19,9 @@ internal sealed class TestBox : IDisposable
         Directory.CreateDirectory(EspPath);
     }
 
+    /// <summary>Whether its trees have systemd's own EFI stub: the program sbox makes its UKIs of that.</summary>
+    public bool RealStub { get; init; }
+
     public string Path => temp.Path;
 
     public string Source => temp.Of("source");
@@ -45,6 +48,9 @@ internal sealed class TestBox : IDisposable
         temp.Write($"{tree}/usr/lib/modules/6.12.1/vmlinuz", kernel);
         temp.Write($"{tree}/usr/lib/modules/6.12.1/initramfs.img", $"initrd of {kernel}");
         temp.Write($"{tree}/usr/lib/systemd/boot/efi/linuxx64.efi.stub", "stub");
+        // A kernel is a PE file too; no machine starts this one.
+        foreach (string pe in RealStub ? (string[])["usr/lib/systemd/boot/efi/linuxx64.efi.stub", "usr/lib/modules/6.12.1/vmlinuz"] : [])
+            File.Copy(Directory.GetFiles(System.IO.Path.Combine(Judge.Root, "usr/lib/systemd/boot/efi"), "linuxx64.efi.stub").Single(), temp.Of($"{tree}/{pe}"), overwrite: true);
         temp.Write($"{tree}/usr/lib/systemd/boot/efi/systemd-bootx64.efi", $"boot loader of version {version}");
         temp.Write($"{tree}/usr/bin/version", $"{version}", 0x1ED);
         temp.Write($"{tree}/usr/etc/hostname", "box\n");

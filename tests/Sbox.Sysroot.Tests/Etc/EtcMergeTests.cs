@@ -159,6 +159,76 @@ public sealed class EtcMergeTests : IDisposable
     }
 
     [Fact]
+    public void Lines_that_only_one_side_changed_are_as_that_side_has_them_and_that_is_no_conflict()
+    {
+        Give("sshd_config", defaults: "a\nb\nc\nd\n", local: "a\nmine\nc\nd\n", next: "a\nb\nc\ntheirs\n");
+        Assert.Empty(Merge().Conflicts);
+        Assert.Equal("a\nmine\nc\ntheirs\n", temp.Read("merged/sshd_config"));
+    }
+
+    [Fact]
+    public void Where_both_changed_a_line_the_owners_file_stands_whole()
+    {
+        Give("sshd_config", defaults: "a\nb\nc\nd\n", local: "a\nmine\nc\nd\n", next: "new\ntheirs\nc\nd\n");
+        Assert.Equal(["sshd_config"], Merge().Conflicts);
+        Assert.Equal("a\nmine\nc\nd\n", temp.Read("merged/sshd_config"));
+    }
+
+    [Fact]
+    public void A_file_that_is_no_text_is_kept_whole()
+    {
+        Give("blob", defaults: "a\0\nb\nc\n", local: "A\0\nb\nc\n", next: "a\0\nb\nC\n");
+        Assert.Equal(["blob"], Merge().Conflicts);
+        Assert.Equal("A\0\nb\nc\n", temp.Read("merged/blob"));
+    }
+
+    [Fact]
+    public void A_file_whose_mode_alone_the_owner_changed_takes_its_new_default_and_keeps_the_mode()
+    {
+        Give("key", defaults: "old", local: "old", next: "new");
+        temp.Chmod("local/key", 0x180); // 0600
+        Assert.Empty(Merge().Conflicts);
+        Assert.Equal(("new", 0x180u), (temp.Read("merged/key"), Stat("merged/key").Permissions));
+    }
+
+    [Fact]
+    public void An_edited_file_takes_the_mode_that_the_new_tree_gives_it()
+    {
+        Give("key", defaults: "old", local: "mine", next: "old");
+        temp.Chmod("next/key", 0x180); // 0600
+        Assert.Empty(Merge().Conflicts);
+        Assert.Equal(("mine", 0x180u), (temp.Read("merged/key"), Stat("merged/key").Permissions));
+    }
+
+    [Fact]
+    public void A_new_system_user_arrives_and_the_owners_user_and_password_stay()
+    {
+        Give("passwd", "root:x:0:0::/root:/bin/sh\n", "root:x:0:0::/root:/bin/bash\nme:x:1000:1000::/home/me:/bin/sh\n", "root:x:0:0::/root:/bin/sh\nchrony:x:110:110::/var:/bin/false\n");
+        Give("group", "root:x:0:\nsudo:x:27:\n", "root:x:0:\nsudo:x:27:me\nme:x:1000:\n", "root:x:0:\nsudo:x:27:\nchrony:x:110:\n");
+        Give("shadow", "root:*:1:0:99999:7:::\n", "root:$y$mine:5:0:99999:7:::\nme:$y$me:5:0:99999:7:::\n", "root:*:2:0:99999:7:::\nchrony:!:2::::::\n");
+        temp.Chmod("local/shadow", 0x1A0); // 0640
+        temp.Chmod("defaults/shadow", 0x1A0);
+        temp.Chmod("next/shadow", 0x1A0);
+        Assert.Empty(Merge().Conflicts);
+        Assert.Equal("root:x:0:0::/root:/bin/bash\nme:x:1000:1000::/home/me:/bin/sh\nchrony:x:110:110::/var:/bin/false\n", temp.Read("merged/passwd"));
+        Assert.Equal("root:x:0:\nsudo:x:27:me\nme:x:1000:\nchrony:x:110:\n", temp.Read("merged/group"));
+        Assert.Equal("root:$y$mine:5:0:99999:7:::\nme:$y$me:5:0:99999:7:::\nchrony:!:2::::::\n", temp.Read("merged/shadow"));
+        Assert.Equal(0x1A0u, Stat("merged/shadow").Permissions);
+    }
+
+    [Fact]
+    public void A_new_system_user_whose_id_is_taken_gets_another_in_every_file_and_the_report_says_so()
+    {
+        Give("passwd", "root:x:0:0::/root:/bin/sh\n", "root:x:0:0::/root:/bin/sh\nmydaemon:x:110:110::/:/bin/false\n", "root:x:0:0::/root:/bin/sh\nchrony:x:110:110::/:/bin/false\n");
+        Give("group", "root:x:0:\n", "root:x:0:\nmydaemon:x:110:\n", "root:x:0:\nchrony:x:110:\n");
+        EtcMergePlan plan = Merge();
+        Assert.Equal(["group", "passwd"], plan.Conflicts.Order());
+        Assert.EndsWith("mydaemon:x:110:110::/:/bin/false\nchrony:x:999:999::/:/bin/false\n", temp.Read("merged/passwd"));
+        Assert.EndsWith("mydaemon:x:110:\nchrony:x:999:\n", temp.Read("merged/group"));
+        Assert.Contains("chrony: it is new and should have id 110, which is mydaemon's; it has 999", plan.ToString());
+    }
+
+    [Fact]
     public void Sockets_and_fifos_are_left_behind_and_the_report_says_so()
     {
         using (Dir local = temp.Open("local"))
@@ -196,7 +266,7 @@ public sealed class EtcMergeTests : IDisposable
     private EtcMergePlan Merge()
     {
         using Dir root = temp.Open(), defaults = temp.Open("defaults"), local = temp.Open("local"), next = temp.Open("next");
-        EtcMergePlan plan = EtcMergePlan.Make(EtcTree.Read(defaults), EtcTree.Read(local), EtcTree.Read(next));
+        EtcMergePlan plan = EtcMergePlan.Make(EtcTree.Read(defaults), EtcTree.Read(local), EtcTree.Read(next), EtcContents.Of(defaults, local, next));
         TreeCopy.Recursive(root, "next", root, "merged");
         using Dir merged = temp.Open("merged");
         EtcMerge.Apply(plan, local, merged);
