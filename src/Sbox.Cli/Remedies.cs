@@ -55,7 +55,9 @@ internal static class Remedies
         RefNotFoundException missing => $"Refspec '{missing.Revision}' not found",
         InvalidRefException { Finding: "Cannot create alias to remote ref" } alias => alias.Finding,
         InvalidRefException invalid => $"Invalid ref name {invalid.RefName}: {invalid.Finding}",
-        ObjectMissingException missing when missing.Name.Type != ObjectType.File => $"No such metadata object {missing.Name}",
+        ObjectMissingException missing => missing.Name.Type == ObjectType.File ? $"Couldn't find file object '{missing.Name.Checksum}'" : $"No such metadata object {missing.Name}",
+        PullException { Words: { } words } => words,
+        PullException { InnerException: ObjectCorruptException { Found: not null } corrupt } => InTheirWords(corrupt),
         ObjectCorruptException { Found: { } found } corrupt =>
             $"Corrupted {(corrupt.Expected.Type == ObjectType.File ? "file" : corrupt.Expected.Type.ToString().ToLowerInvariant())} object; checksum expected='{corrupt.Expected.Checksum}' actual='{found}': {corrupt.Path}",
         RemoteNotFoundException missing => $"Remote \"{missing.Remote}\" not found",

@@ -216,6 +216,9 @@ public sealed class PullException(string url, string expected, string found, Exc
 
     /// <summary>What came.</summary>
     public string Found { get; } = found;
+
+    /// <summary>The same in libostree's words, where scripts are known to look for them; null for <see cref="Exception.Message"/>.</summary>
+    public string? Words { get; init; }
 }
 
 /// <summary>Work was ended before its end, by one of libostree's hooks for tests.</summary>

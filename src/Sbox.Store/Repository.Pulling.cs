@@ -19,7 +19,11 @@ public sealed partial class Repository
         RemoteTrust? trust = options.GpgVerify || options.GpgVerifySummary
             ? RemoteTrust.OfGpg(this, options.Remote ?? throw new SignatureException(null, "Must specify remote name to enable gpg verification"), options.GpgVerify, options.GpgVerifySummary)
             : null;
-        return new LocalPull(source, this, options, trust, progress, cancel).Run();
+        var targets = new PullTargets
+        {
+            Repository = this, Remote = options.Remote, Collection = source.CollectionId, VerifyBindings = options.VerifyBindings, WithoutRefs = options.WithoutRefs,
+        };
+        return new LocalPull(source, targets, options, trust, progress, cancel).Run();
     }
 
     /// <summary>Writes the file <c>summary</c>, by which others learn which branches there are; as <c>ostree summary -u</c>.</summary>
@@ -68,29 +72,42 @@ public sealed partial class Repository
     {
         // Also where the address is given otherwise: what a remote's commits must be signed with is known from its settings only.
         RemoteSettings? remote = options.Remote is null ? null : Remote(options.Remote) ?? throw new RemoteNotFoundException(Path, options.Remote);
-        RemoteTrust? trust = remote is null ? null : RemoteTrust.Of(this, remote);
+        if (remote?.UnconfiguredState is { } state)
+            throw new PullException(remote.Name, "a remote that is configured", state) { Words = $"remote unconfigured-state: {state}" };
+        RemoteTrust? trust = remote is null ? null : RemoteTrust.Of(this, options.RequireGpg ? remote with { GpgVerify = true } : remote);
         string url = (options.Url ?? remote?.Url)?.TrimEnd('/') ??
             throw new PullException(options.Remote ?? "(no remote)", "a remote with a url", "none");
-        if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https" or "file"))
-            throw new PullException(url, "an address with http, https or file", "another one");
-        if (address.IsFile)
-            return PullFile(address.LocalPath, remote, trust, options, progress, cancel);
-        using var pull = new HttpPull(this, url, remote, trust, options, progress);
-        return await pull.Run(cancel).ConfigureAwait(false);
+        string? collection = options.Collection ?? remote?.CollectionId;
+        var targets = new PullTargets
+        {
+            Repository = this, Remote = options.Remote, Collection = collection, Mirror = options.Mirror, WithoutRefs = options.WithoutRefs,
+            VerifyBindings = options.VerifyBindings, NoOlder = options.NoOlder, NoOlderThan = options.NoOlderThan,
+        };
+        if (!Mirrors.IsList(url) && new Uri(Mirrors.Checked(url)) is { IsFile: true } file)
+            return PullFile(file.LocalPath, remote, trust, targets, options, progress, cancel);
+        using var pull = new HttpPull(this, url, remote, trust, targets, options, progress);
+        return await pull.Run(url, cancel).ConfigureAwait(false);
     }
 
-    private PullResult PullFile(string path, RemoteSettings? remote, RemoteTrust? trust, PullOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
+    private static PullResult PullFile(
+        string path, RemoteSettings? remote, RemoteTrust? trust, PullTargets targets, PullOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
         using Repository source = Open(path);
+        IReadOnlyList<string> refs = options.Refs.Count > 0 ? options.Refs : remote?.Branches ?? [];
+        if (refs.Count == 0 && remote is not null && !options.Mirror)
+            throw new PullException(remote.Name, "a branch to pull, or some in the remote's settings", "none") { Words = $"No configured branches for remote {remote.Name}" };
         return new LocalPull(
-            source, this,
+            source, targets,
             new PullLocalOptions
             {
-                Refs = options.Refs.Count > 0 ? options.Refs : remote?.Branches ?? [],
+                Refs = refs,
                 Remote = options.Mirror ? null : options.Remote,
                 Depth = options.Depth,
                 Untrusted = true,
                 CommitMetadataOnly = options.CommitMetadataOnly,
+                Subpaths = options.Subpaths,
+                PlainFilesOnly = options.PlainFilesOnly,
+                VerifyBindings = options.VerifyBindings,
                 WithoutRefs = options.WithoutRefs,
                 KeepBeside = options.KeepBeside,
                 RequireDeltas = options.Deltas == DeltaUse.Required,

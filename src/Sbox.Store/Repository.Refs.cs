@@ -55,11 +55,13 @@ public sealed partial class Repository
     }
 
     /// <summary>As <see cref="SetRef"/>, of several at once.</summary>
-    internal void SetRefs(IReadOnlyDictionary<string, Checksum?> changes)
+    internal void SetRefs(IReadOnlyDictionary<string, Checksum?> changes, IReadOnlyDictionary<CollectionRef, Checksum?> ofCollections)
     {
         foreach ((string refspec, Checksum? target) in changes)
             refs.Write(refspec, target, durable: Settings.Fsync);
-        if (changes.Count > 0)
+        foreach ((CollectionRef name, Checksum? target) in ofCollections)
+            WriteCollectionRef(name, target);
+        if (changes.Count + ofCollections.Count > 0)
             RefsChanged();
     }
 

@@ -35,11 +35,25 @@ internal static class ReadingCommands
         var detachedKeys = new Option<bool>("--list-detached-metadata-keys") { Description = "List the names in what lies beside the commit" };
         var sizes = new Option<bool>("--print-sizes") { Description = "Show the sizes that the commit's metadata has of its objects, and how much of that is not here yet" };
         Option<string?> home = SigningCommands.GpgHome();
+        var related = new Option<bool>("--print-related") { Description = "List the objects that a commit names beside its tree; libostree writes none" };
+        var variant = new Option<string?>("--print-variant-type") { Description = "OBJECT is a file, shown as a GVariant of this type", HelpName = "TYPE" };
         var remote = new Option<string?>("--gpg-verify-remote") { Description = "Verify GPG's signatures by this remote's keys only", HelpName = "REMOTE" };
-        return new DocumentedCommand("show", "Show a commit").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys, sizes, home, remote).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("show", "Show a commit or another object").With(revision, raw, noSwap, hex, key, keys, detachedKey, detachedKeys, sizes, related, variant, home, remote).OnRepository((parsed, repository, _) =>
         {
-            Checksum checksum = repository.Resolve(parsed.GetValue(revision)!);
             bool swap = !parsed.GetValue(noSwap);
+            if (parsed.GetValue(variant) is { } type)
+            {
+                Console.Out.WriteLine(ObjectPage.OfFile(parsed.GetValue(revision)!, type));
+                return 0;
+            }
+
+            Checksum checksum = repository.Resolve(parsed.GetValue(revision)!);
+            if (ObjectPage.Of(repository, checksum, parsed.GetValue(raw), swap) is { } page)
+            {
+                Console.Out.Write(page);
+                return 0;
+            }
+
             if (parsed.GetValue(detachedKeys) || parsed.GetValue(detachedKey) is not null)
             {
                 VariantDictionary detached = repository.LoadDetachedMetadata(checksum) ??
@@ -49,6 +63,8 @@ internal static class ReadingCommands
             }
 
             Commit commit = repository.LoadCommit(checksum);
+            if (parsed.GetValue(related))
+                return 0; // a commit that named any would not have been read
             if (parsed.GetValue(sizes))
             {
                 Console.Out.Write(Sizes(repository, commit));

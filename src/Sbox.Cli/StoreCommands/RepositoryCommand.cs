@@ -18,12 +18,7 @@ internal static class RepositoryCommand
     /// <summary>As the other, for commands that wait for the network.</summary>
     public static Command OnRepository(this Command command, Func<ParseResult, Repository, CancellationToken, Task<int>> act)
     {
-        // -v where it is not taken: of summary it is --view.
-        var verbose = command.Options.Any(static option => option.Aliases.Contains("-v"))
-            ? new Option<bool>("--verbose")
-            : new Option<bool>("--verbose", "-v");
-        verbose.Description = "Say on stderr which repository is worked on";
-        command.Options.Add(verbose);
+        Option<bool> verbose = command.WithVerbose();
         command.SetAction(async (parsed, cancel) =>
         {
             using Repository repository = Repository.Open(Named(parsed) ?? DefaultPath());
@@ -32,6 +27,18 @@ internal static class RepositoryCommand
             return await act(parsed, repository, cancel);
         });
         return command;
+    }
+
+    /// <summary><c>--verbose</c>, which every command of ostree takes.</summary>
+    public static Option<bool> WithVerbose(this Command command)
+    {
+        // -v where it is not taken: of summary it is --view.
+        var verbose = command.Options.Any(static option => option.Aliases.Contains("-v"))
+            ? new Option<bool>("--verbose")
+            : new Option<bool>("--verbose", "-v");
+        verbose.Description = "Say on stderr which repository is worked on";
+        command.Options.Add(verbose);
+        return verbose;
     }
 
     /// <summary><c>--repo=PATH</c>, before the command's name or after it: it belongs to the program.</summary>

@@ -15,12 +15,12 @@ internal static class StoreCommandSet
 
     private static IEnumerable<Command> Make() =>
     [
-        WritingCommands.Init(), CommitCommand.Make(), WritingCommands.Checkout(),
+        WritingCommands.Init(), CommitCommand.Make(), CheckoutCommand.Make(),
         ReadingCommands.Log(), ReadingCommands.Show(), RefCommands.RevParse(), RefCommands.Refs(), RefCommands.Reset(),
         SigningCommands.Sign(), SigningCommands.GpgSign(),
         ComparingCommands.Diff(), ComparingCommands.Checksum(), SummaryCommand.Make(),
         ExportCommand.Make(), TreeCommands.Ls(), TreeCommands.Cat(),
         KeepingCommands.Fsck(), KeepingCommands.Prune(), KeepingCommands.Config(),
-        PullingCommands.PullLocal(), PullingCommands.Pull(), PullingCommands.Remote(), DeltaCommands.Make(),
+        PullingCommands.PullLocal(), PullingCommands.Pull(), RemoteCommands.Remote(), FinderCommands.FindRemotes(), FinderCommands.CreateUsb(), DeltaCommands.Make(),
     ];
 }

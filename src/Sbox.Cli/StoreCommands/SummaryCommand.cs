@@ -37,27 +37,37 @@ internal static class SummaryCommand
                 if (!parsed.GetValue(view) && !parsed.GetValue(raw) && !parsed.GetValue(keys) && one is null)
                     throw new Finding("No option specified; use -u to update summary", "summary --update, or summary --view");
                 byte[] bytes = repository.Dir.TryReadAll("summary") ?? throw new Finding($"{repository.Path}/summary: No such file or directory", "summary --update writes it");
-                GVariant summary = GVariant.Parse("(a(s(taya{sv}))a{sv})", bytes);
-                var metadata = new VariantDictionary(summary.Items[1]);
-                Console.Out.Write(
-                    one is not null ? $"{metadata[one]?.ByteSwapped() ?? throw new Finding($"No such metadata key '{one}'", "--list-metadata-keys lists those that there are")}\n"
-                    : parsed.GetValue(keys) ? string.Concat(metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n"))
-                    : parsed.GetValue(raw) ? $"{summary.ByteSwapped()}\n"
-                    : Describe(summary, metadata, SigningCommands.Describe(repository.GpgSummarySignatures(), " on the summary")));
+                Console.Out.Write(Show(bytes, parsed.GetValue(raw), parsed.GetValue(keys), one, SigningCommands.Describe(repository.GpgSummarySignatures(), " on the summary")));
                 return 0;
             });
     }
 
-    private static string Describe(GVariant summary, VariantDictionary metadata, string signatures)
+    /// <summary>A summary as <c>ostree</c> prints it, or one thing of it.</summary>
+    /// <param name="bytes">The file.</param>
+    /// <param name="raw">As a GVariant in text form.</param>
+    /// <param name="keys">The names in its metadata.</param>
+    /// <param name="key">One value of its metadata.</param>
+    /// <param name="signatures">What is said of its signatures; empty where there are none, null to say nothing of them.</param>
+    internal static string Show(byte[] bytes, bool raw, bool keys, string? key, string? signatures)
+    {
+        GVariant summary = GVariant.Parse("(a(s(taya{sv}))a{sv})", bytes);
+        var metadata = new VariantDictionary(summary.Items[1]);
+        return key is not null ? $"{metadata[key]?.ByteSwapped() ?? throw new Finding($"No such metadata key '{key}'", "--list-metadata-keys lists those that there are")}\n"
+            : keys ? string.Concat(metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n"))
+            : raw ? $"{summary.ByteSwapped()}\n"
+            : Describe(summary, metadata, signatures);
+    }
+
+    private static string Describe(GVariant summary, VariantDictionary metadata, string? signatures)
     {
         var text = new StringBuilder();
         string? collection = metadata.GetString("ostree.summary.collection-id");
         Append(text, summary.Items[0].Items, collection);
         foreach (GVariant other in metadata["ostree.summary.collection-map"]?.Items ?? [])
             Append(text, other.Items[1].Items, other.Items[0].Text);
-        foreach (string name in metadata.Keys.Where(static name => name != "ostree.summary.collection-map"))
+        foreach (string name in metadata.Keys)
             text.Append(CultureInfo.InvariantCulture, $"{Line(name, metadata[name]!)}\n");
-        return text.Append(signatures.Length > 0 ? $"\n{signatures}" : "Summary is unsigned\n").ToString();
+        return text.Append(signatures is null ? "" : signatures.Length > 0 ? $"\n{signatures}" : "Summary is unsigned\n").ToString();
     }
 
     private static void Append(StringBuilder text, IReadOnlyList<GVariant> refs, string? collection)
@@ -82,6 +92,7 @@ internal static class SummaryCommand
         "ostree.summary.last-modified" => $"Last-Modified ({name}): {Time(value)}",
         "ostree.summary.expires" => $"Expires ({name}): {Time(value)}",
         "ostree.summary.tombstone-commits" => $"Has Tombstone Commits ({name}): {(value.ToString() == "true" ? "Yes" : "No")}",
+        "ostree.summary.collection-map" => $"Collection Map ({name}): (printed above)",
         "ostree.summary.collection-id" => $"Collection ID ({name}): {value.Text}",
         _ => $"{name}: {value.ToUnannotatedString()}",
     };

@@ -13,6 +13,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             : RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Exclusive, cancel);
         if (options.DeleteCommit is { } gone)
             DeleteCommit(gone);
+        if (!options.DryRun)
+            SummaryCache.Prune(repository);
         HashSet<ObjectName> needed = Needed();
         List<ObjectName> all = [.. repository.EnumerateObjects()];
         List<ObjectName> unneeded = [.. all.Where(name => !IsNeeded(name, needed) && (!options.CommitsOnly || name.Type is ObjectType.Commit or ObjectType.CommitMeta)).OrderBy(static name => Order(name.Type))];

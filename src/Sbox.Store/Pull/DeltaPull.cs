@@ -60,10 +60,10 @@ internal sealed class DeltaPull(
     public async Task Take(Transaction transaction, Checksum to, CancellationToken cancel)
     {
         // An archive keeps objects compressed, one by one: making them out of a delta would cost more than it saves.
-        if (use == DeltaUse.Never || (target.Mode == RepositoryMode.Archive && use != DeltaUse.Required) || IsWhole(to))
-            return;
-        if (target.Mode == RepositoryMode.Archive)
+        if (target.Mode == RepositoryMode.Archive && use == DeltaUse.Required)
             throw new PullException(target.Path, "a repository that is no archive", "Can't use static deltas in an archive repo");
+        if (use == DeltaUse.Never || target.Mode == RepositoryMode.Archive || IsWhole(to))
+            return;
         Dictionary<DeltaName, Checksum>? listed = await source.List(to, cancel).ConfigureAwait(false);
         if (Choose(listed?.Keys.Where(name => name.To == to) ?? []) is not { } name)
         {

@@ -13,36 +13,45 @@ internal sealed class HttpPull : IDisposable
     private readonly Repository target;
     private readonly PullOptions options;
     private readonly IProgress<PullProgress>? progress;
-    private readonly HttpFetcher fetcher;
+    private readonly HttpTransport transport;
     private readonly ConcurrentDictionary<ObjectName, bool> seen = new();
     private readonly ConcurrentDictionary<Checksum, int> depths = new();
     private readonly ConcurrentDictionary<Checksum, int> levels = new();
     private readonly ConcurrentBag<Checksum> completed = [];
     private readonly RemoteSettings? remote;
     private readonly RemoteTrust? trust;
-    private Task<Summary?>? summary;
-    private byte[]? summaryBytes, summarySignature;
+    private readonly PullTargets targets;
+    private readonly LocalCaches caches;
+    private HttpFetcher fetcher, content; // the second has objects and deltas
+    private SummarySource summary;
+    private Dictionary<string, Checksum> wanted = [];
     private bool indexedDeltas;
     private long reported;
 
-    public HttpPull(Repository target, string url, RemoteSettings? remote, RemoteTrust? trust, PullOptions options, IProgress<PullProgress>? progress)
+    public HttpPull(Repository target, string url, RemoteSettings? remote, RemoteTrust? trust, PullTargets targets, PullOptions options, IProgress<PullProgress>? progress)
     {
-        (this.target, this.options, this.progress, this.remote, this.trust) = (target, options, progress, remote, trust);
-        fetcher = new HttpFetcher(url, options);
+        (this.target, this.options, this.progress, this.remote, this.trust, this.targets) = (target, options, progress, remote, trust, targets);
+        transport = new HttpTransport(target, remote, options);
+        caches = new LocalCaches(options.LocalCaches);
+        content = fetcher = new HttpFetcher(transport, [url], options); // until the address is looked up
+        summary = new SummarySource(fetcher, trust, cache: null, known: null, withSignature: false);
     }
 
-    public async Task<PullResult> Run(CancellationToken cancel)
+    public async Task<PullResult> Run(string url, CancellationToken cancel)
     {
+        using SummaryCache? cache = SummaryCache.Open(target, remote?.Name, options.CacheDirectory);
+        await FindMirrors(url, cache, cancel).ConfigureAwait(false);
         await CheckMode(cancel).ConfigureAwait(false);
-        Dictionary<string, Checksum> wanted = await Wanted(cancel).ConfigureAwait(false);
+        wanted = await new WantedCommits(fetcher, summary, options, remote, trust is { ForSummary: true }).Find(cancel).ConfigureAwait(false);
         using Transaction transaction = target.Begin(cancel);
-        var deltas = new DeltaPull(target, new HttpDeltas(fetcher, indexedDeltas, Summary), options.CommitMetadataOnly ? DeltaUse.Never : options.Deltas, options.DryRun, Verify);
+        bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
+        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
         foreach (Checksum commit in wanted.Values.Distinct())
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
             return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
         long byDeltas = transaction.Stats.ContentBytes;
-        var import = new ArchiveImport(transaction);
+        var import = new ArchiveImport(transaction, options.PlainFilesOnly, options.BelieveServer);
         using (var queue = new PullQueue(cancel))
         {
             foreach (Checksum commit in wanted.Values.Distinct())
@@ -54,35 +63,42 @@ internal sealed class HttpPull : IDisposable
             await queue.Run(options.Parallel, (name, token) => Take(transaction, import, queue, name, token)).ConfigureAwait(false);
         }
 
-        var refs = new Dictionary<string, Checksum>();
-        foreach ((string branch, Checksum commit) in wanted.Where(static item => !Checksum.TryParse(item.Key, out _)))
-        {
-            VerifyBinding(transaction, branch, commit);
-            string refspec = options.Mirror || options.Remote is null ? branch : $"{options.Remote}:{branch}";
-            if (!options.WithoutRefs)
-                transaction.SetRef(refspec, commit);
-            refs.Add(refspec, commit);
-        }
-
+        Dictionary<string, Checksum> refs = targets.Set(transaction, fetcher.UrlOf("").TrimEnd('/'), wanted);
         TransactionStats stats = transaction.Commit();
-        if (!options.CommitMetadataOnly)
+        if (whole)
             target.ClearPartial(completed);
         if (options.Mirror && options.Refs.Count == 0 && remote?.Branches is not { Count: > 0 })
-            KeepSummary();
-        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
+            KeepSummary(await summary.Get(cancel).ConfigureAwait(false));
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred)
+        {
+            Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, LocalMetadata = caches.Metadata, LocalContent = caches.Content,
+        };
     }
 
-    public void Dispose() => fetcher.Dispose();
+    public void Dispose()
+    {
+        caches.Dispose();
+        transport.Dispose();
+    }
+
+    private async Task FindMirrors(string url, SummaryCache? cache, CancellationToken cancel)
+    {
+        Mirrors mirrors = await Mirrors.Find(url, transport, options, cancel).ConfigureAwait(false);
+        content = fetcher = new HttpFetcher(transport, mirrors.Urls, options);
+        if (remote?.ContentUrl is { } other && options.Url is null)
+            content = new HttpFetcher(transport, (await Mirrors.Find(other, transport, options, cancel).ConfigureAwait(false)).Urls, options);
+        summary = new SummarySource(fetcher, trust, cache, mirrors.Summary, withSignature: options.Mirror);
+    }
 
     // A mirror of everything is announced as its source is, signature and all; never a summary beside the signature of another.
-    private void KeepSummary()
+    private void KeepSummary(FoundSummary? found)
     {
-        if (summaryBytes is null)
+        if (found is null)
             return;
         target.Dir.TryUnlink("summary.sig");
-        Durable.Replace(target.Dir, "summary", summaryBytes);
-        if (summarySignature is not null)
-            Durable.Replace(target.Dir, "summary.sig", summarySignature);
+        Durable.Replace(target.Dir, "summary", found.Bytes);
+        if (found.Signature is not null)
+            Durable.Replace(target.Dir, "summary.sig", found.Signature);
     }
 
     private async Task CheckMode(CancellationToken cancel)
@@ -99,70 +115,6 @@ internal sealed class HttpPull : IDisposable
         catch (MalformedException malformed)
         {
             throw new PullException(fetcher.UrlOf("config"), "a repository's config", malformed.Message, malformed);
-        }
-    }
-
-    /// <summary>What to fetch: by branch, or by checksum where one was asked for.</summary>
-    private async Task<Dictionary<string, Checksum>> Wanted(CancellationToken cancel)
-    {
-        IReadOnlyList<string> names = options.Refs.Count > 0 ? options.Refs : remote?.Branches ?? [];
-        if (names.Count == 0)
-        {
-            Summary summary = await Summary(cancel).ConfigureAwait(false) ??
-                throw NotFound("summary", "a summary, since no branch was named");
-            return summary.Refs.ToDictionary();
-        }
-
-        if (trust is { ForSummary: true })
-            await Summary(cancel).ConfigureAwait(false); // also where only checksums are asked for: that much was promised
-        var wanted = new Dictionary<string, Checksum>();
-        foreach (string name in names)
-        {
-            int at = name.IndexOf('@', StringComparison.Ordinal);
-            string branch = at < 0 ? name : name[..at];
-            if (Checksum.TryParse(branch, out Checksum checksum) || (at >= 0 && Checksum.TryParse(name.AsSpan(at + 1), out checksum)))
-                wanted[branch] = checksum;
-            else
-                wanted[branch] = await Resolve(branch, cancel).ConfigureAwait(false);
-        }
-
-        return wanted;
-    }
-
-    private async Task<Checksum> Resolve(string branch, CancellationToken cancel)
-    {
-        RefStore.Split(branch);
-        string path = $"refs/heads/{branch}";
-        // Where the summary must be signed, it alone says what a branch leads to.
-        bool asksBranch = trust is not { ForSummary: true };
-        if (asksBranch && await fetcher.TryFetch(path, SmallFile, cancel).ConfigureAwait(false) is { } bytes)
-        {
-            string text = Encoding.ASCII.GetString(bytes).Trim();
-            return Checksum.TryParse(text, out Checksum checksum)
-                ? checksum
-                : throw new PullException(fetcher.UrlOf(path), "a commit's checksum", $"'{(text.Length > 80 ? text[..80] : text)}'");
-        }
-
-        return await Summary(cancel).ConfigureAwait(false) is { } summary && summary.Refs.TryGetValue(branch, out Checksum listed)
-            ? listed
-            : throw NotFound(path, $"the branch '{branch}'");
-    }
-
-    private Task<Summary?> Summary(CancellationToken cancel) => summary ??= FetchSummary(cancel);
-
-    private async Task<Summary?> FetchSummary(CancellationToken cancel)
-    {
-        byte[]? bytes = summaryBytes = await fetcher.TryFetch("summary", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
-        if (trust is { ForSummary: true } || (options.Mirror && bytes is not null))
-            summarySignature = await fetcher.TryFetch("summary.sig", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
-        trust?.VerifySummary(fetcher.UrlOf("summary"), bytes, summarySignature);
-        try
-        {
-            return bytes is null ? null : Store.Summary.Parse(bytes);
-        }
-        catch (MalformedException malformed)
-        {
-            throw new PullException(fetcher.UrlOf("summary"), "a summary", malformed.Message, malformed);
         }
     }
 
@@ -201,7 +153,7 @@ internal sealed class HttpPull : IDisposable
         int depth = depths[commit];
         bool isTip = depth == options.Depth;
         bool whole = target.Has(name) && !target.IsPartial(commit);
-        byte[]? bytes = transaction.TryLoadMetadata(name) ?? await FetchMetadata(name, cancel).ConfigureAwait(false);
+        byte[]? bytes = transaction.TryLoadMetadata(name) ?? caches.TryRead(name) ?? await FetchMetadata(name, cancel).ConfigureAwait(false);
         if (bytes is null)
         {
             // A parent that the server no longer has ends the history; the commit that was asked for must be there.
@@ -216,18 +168,16 @@ internal sealed class HttpPull : IDisposable
         // Before anything of it is kept; again where it is kept already, since it may have come when nothing was asked for.
         if (trust is { ForCommits: true })
             trust.VerifyCommit(commit, bytes, detached ?? transaction.TryLoadDetached(commit));
+        Commit parsed = Parse(name, bytes, Commit.Parse);
+        if (isTip)
+            targets.CheckAge(fetcher.UrlOf(PathOf(name)), wanted, commit, parsed);
         if (!whole)
             target.MarkPartial(commit);
         if (detached is not null)
             transaction.WriteDetachedMetadata(commit, detached);
-        Commit parsed = Parse(name, bytes, Commit.Parse);
         transaction.WriteMetadata(ObjectType.Commit, bytes);
         if (!whole && !options.CommitMetadataOnly)
-        {
-            Enqueue(queue, new ObjectName(parsed.RootMeta, ObjectType.DirMeta));
-            levels.TryAdd(parsed.RootTree, 0);
-            Enqueue(queue, new ObjectName(parsed.RootTree, ObjectType.DirTree));
-        }
+            await EnqueueTree(transaction, queue, parsed, cancel).ConfigureAwait(false);
 
         if (!whole)
             completed.Add(commit);
@@ -236,6 +186,44 @@ internal sealed class HttpPull : IDisposable
             depths.TryAdd(parent, depth - 1);
             Enqueue(queue, new ObjectName(parent, ObjectType.Commit));
         }
+    }
+
+    private async Task EnqueueTree(Transaction transaction, PullQueue queue, Commit commit, CancellationToken cancel)
+    {
+        if (options.Subpaths.Count == 0)
+        {
+            Enqueue(queue, new ObjectName(commit.RootMeta, ObjectType.DirMeta));
+            EnqueueTree(queue, commit.RootTree, level: 0);
+            return;
+        }
+
+        foreach (string path in options.Subpaths)
+        {
+            (Checksum tree, Checksum meta) = (commit.RootTree, commit.RootMeta);
+            string[] parts = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
+            for (int level = 0; ; level++)
+            {
+                Enqueue(queue, new ObjectName(meta, ObjectType.DirMeta));
+                if (level == parts.Length)
+                {
+                    EnqueueTree(queue, tree, level);
+                    break;
+                }
+
+                DirTree names = await Load(transaction, new ObjectName(tree, ObjectType.DirTree), DirTree.Parse, cancel).ConfigureAwait(false);
+                if (level == parts.Length - 1 && names.Files.FirstOrDefault(each => each.Name == parts[level]) is { Name: not null } file)
+                    Enqueue(queue, new ObjectName(file.Content, ObjectType.File));
+                if (names.Directories.FirstOrDefault(each => each.Name == parts[level]) is not { Name: not null } inner)
+                    break; // as libostree: what is not there is not missed
+                (tree, meta) = (inner.Tree, inner.Meta);
+            }
+        }
+    }
+
+    private void EnqueueTree(PullQueue queue, Checksum tree, int level)
+    {
+        levels.TryAdd(tree, level);
+        Enqueue(queue, new ObjectName(tree, ObjectType.DirTree));
     }
 
     // A delta's commit, which has the hash that its name says by now.
@@ -273,8 +261,7 @@ internal sealed class HttpPull : IDisposable
         foreach (DirTreeDirectory inner in tree.Directories)
         {
             Enqueue(queue, new ObjectName(inner.Meta, ObjectType.DirMeta));
-            levels.TryAdd(inner.Tree, level + 1);
-            Enqueue(queue, new ObjectName(inner.Tree, ObjectType.DirTree));
+            EnqueueTree(queue, inner.Tree, level + 1);
         }
     }
 
@@ -282,15 +269,17 @@ internal sealed class HttpPull : IDisposable
     {
         if (transaction.Has(name))
             return;
+        if (caches.TryAdd(transaction, name))
+            return;
         string path = PathOf(name);
-        using Fetched fetched = await fetcher.TryFetchLarge(path, transaction, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}");
+        using Fetched fetched = await content.TryFetchLarge(path, transaction, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
         try
         {
-            import.Add(fetched, name, fetcher.UrlOf(path));
+            import.Add(fetched, name, content.UrlOf(path));
         }
         catch (ObjectCorruptException corrupt)
         {
-            throw new PullException(fetcher.UrlOf(path), $"the object {name}", corrupt.Found is { } found ? $"bytes that hash to {found}" : corrupt.Message, corrupt);
+            throw new PullException(content.UrlOf(path), $"the object {name}", corrupt.Found is { } found ? $"bytes that hash to {found}" : corrupt.Message, corrupt);
         }
     }
 
@@ -299,7 +288,7 @@ internal sealed class HttpPull : IDisposable
         byte[]? bytes = transaction.TryLoadMetadata(name);
         if (bytes is not null)
             return Parse(name, bytes, parse);
-        bytes = await FetchMetadata(name, cancel).ConfigureAwait(false) ?? throw NotFound(PathOf(name), $"the object {name}");
+        bytes = caches.TryRead(name) ?? await FetchMetadata(name, cancel).ConfigureAwait(false) ?? throw NotFound(PathOf(name), $"the object {name}", content);
         T parsed = Parse(name, bytes, parse);
         transaction.WriteMetadata(name.Type, bytes);
         return parsed;
@@ -307,9 +296,13 @@ internal sealed class HttpPull : IDisposable
 
     private async Task<byte[]?> FetchMetadata(ObjectName name, CancellationToken cancel)
     {
-        byte[]? bytes = await fetcher.TryFetch(PathOf(name), ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+        byte[]? bytes = await content.TryFetch(PathOf(name), ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
         if (bytes is not null && Checksum.Of(bytes) is var found && found != name.Checksum)
-            throw new PullException(fetcher.UrlOf(PathOf(name)), $"the object {name}", $"bytes that hash to {found}");
+        {
+            throw new PullException(
+                content.UrlOf(PathOf(name)), $"the object {name}", $"bytes that hash to {found}", new ObjectCorruptException(content.UrlOf(PathOf(name)), name, found));
+        }
+
         return bytes;
     }
 
@@ -321,16 +314,8 @@ internal sealed class HttpPull : IDisposable
         }
         catch (MalformedException malformed)
         {
-            throw new PullException(fetcher.UrlOf(PathOf(name)), $"the object {name}", malformed.Message, malformed);
+            throw new PullException(content.UrlOf(PathOf(name)), $"the object {name}", malformed.Message, malformed) { Words = $"{name}: {malformed.Found}" };
         }
-    }
-
-    // A server that answers for one branch with the commit of another is mistaken, or worse.
-    private void VerifyBinding(Transaction transaction, string branch, Checksum commit)
-    {
-        Commit loaded = Commit.Parse(transaction.TryLoadMetadata(new ObjectName(commit, ObjectType.Commit))!);
-        if (!loaded.IsBoundTo(branch))
-            throw new PullException(fetcher.UrlOf($"refs/heads/{branch}"), $"a commit bound to '{branch}'", $"{commit}, bound to {loaded.Metadata[Commit.RefBinding]}");
     }
 
     private void Report(Transaction transaction, PullQueue queue)
@@ -343,5 +328,5 @@ internal sealed class HttpPull : IDisposable
 
     private static string PathOf(ObjectName name) => $"objects/{name.LoosePath(RepositoryMode.Archive)}";
 
-    private PullException NotFound(string path, string expected) => new(fetcher.UrlOf(path), expected, "status 404 (there is none)");
+    private PullException NotFound(string path, string expected, HttpFetcher? where = null) => new((where ?? fetcher).UrlOf(path), expected, "status 404 (there is none)");
 }

@@ -24,7 +24,7 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
 /// <param name="fetcher">Fetches its files.</param>
 /// <param name="indexed">Whether its config says that every delta is in an index.</param>
 /// <param name="summary">Its summary; asked only where there are no indexes.</param>
-internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, Func<CancellationToken, Task<Summary?>> summary) : IDeltaSource
+internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySource summary) : IDeltaSource
 {
     public async Task<Dictionary<DeltaName, Checksum>?> List(Checksum to, CancellationToken cancel)
     {
@@ -32,7 +32,7 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, Func<Cancell
         try
         {
             if (!indexed)
-                return await summary(cancel).ConfigureAwait(false) is { } said ? DeltaStore.ParseList(said.Metadata[DeltaSuperblock.ListKey]) : null;
+                return await summary.Get(cancel).ConfigureAwait(false) is { } said ? DeltaStore.ParseList(said.Parsed.Metadata[DeltaSuperblock.ListKey]) : null;
             byte[]? bytes = await fetcher.TryFetch(path, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
             return bytes is null ? null : DeltaStore.ParseList(VariantDictionary.Parse(bytes)[DeltaSuperblock.ListKey]);
         }

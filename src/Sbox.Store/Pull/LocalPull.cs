@@ -10,15 +10,16 @@ internal sealed class LocalPull
     private readonly Repository source, target;
     private readonly PullLocalOptions options;
     private readonly RemoteTrust? trust;
+    private readonly PullTargets targets;
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
     private readonly bool sameDevice, linkable;
     private long bytes;
     private long outstanding;
 
-    public LocalPull(Repository source, Repository target, PullLocalOptions options, RemoteTrust? trust, IProgress<PullProgress>? progress, CancellationToken cancel)
+    public LocalPull(Repository source, PullTargets targets, PullLocalOptions options, RemoteTrust? trust, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
-        (this.source, this.target, this.options, this.trust, this.progress, this.cancel) = (source, target, options, trust, progress, cancel);
+        (this.source, target, this.targets, this.options, this.trust, this.progress, this.cancel) = (source, targets.Repository, targets, options, trust, progress, cancel);
         // Between two archives as well: their objects are files like any other.
         sameDevice = !options.Copy && source.Dir.Stat().Device == target.Dir.Stat().Device;
         linkable = sameDevice && source.Mode == target.Mode;
@@ -28,6 +29,7 @@ internal sealed class LocalPull
     {
         trust?.VerifySummary(source.Dir.Of("summary"), source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
         Dictionary<string, Checksum> wanted = Wanted();
+        bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         using Transaction transaction = target.Begin(cancel);
         var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun, (superblock, _) =>
         {
@@ -44,23 +46,15 @@ internal sealed class LocalPull
         {
             var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum), (name, content) => Keep(transaction, name, content));
             foreach (Checksum commit in wanted.Values.Distinct())
-                completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, TakeCommit, cancel));
+                completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, TakeCommit, cancel, options.Subpaths));
             work.Finish();
         }
 
-        foreach ((string name, Checksum commit) in wanted.Where(static item => !Checksum.TryParse(item.Key, out _)))
-        {
-            if (options.VerifyBindings)
-                VerifyBinding(transaction, name[(name.IndexOf(':', StringComparison.Ordinal) + 1)..], commit);
-            if (!options.WithoutRefs)
-                transaction.SetRef(name, commit);
-        }
-
+        Dictionary<string, Checksum> refs = targets.Set(transaction, source.Path, wanted);
         TransactionStats stats = transaction.Commit();
-        if (!options.CommitMetadataOnly)
+        if (whole)
             target.ClearPartial(completed);
-        return new PullResult(
-            wanted.Where(static item => !Checksum.TryParse(item.Key, out _)).ToDictionary(), stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
 
         // Read once: what was hashed and verified is what is kept, whatever the source has by then.
         byte[] TakeCommit(Checksum commit)
@@ -72,6 +66,8 @@ internal sealed class LocalPull
             if (metadata is not null && options.KeepBeside is { } keep && transaction.TryLoadDetached(commit) is { } here)
                 metadata = keep(commit, here, metadata);
             Verify(commit, content, metadata ?? transaction.TryLoadDetached(commit));
+            if (wanted.ContainsValue(commit))
+                targets.CheckAge(source.Path, wanted, commit, Commit.Parse(content));
             if (metadata is not null)
                 transaction.WriteDetachedMetadata(commit, metadata);
             return content;
@@ -87,27 +83,24 @@ internal sealed class LocalPull
 
     private Dictionary<string, Checksum> Wanted()
     {
-        IEnumerable<string> names = options.Refs.Count > 0
-            ? options.Refs
-            : source.Refs().Keys.Where(static name => !name.Contains(':', StringComparison.Ordinal));
         var wanted = new Dictionary<string, Checksum>();
-        foreach (string name in names)
+        foreach (string name in options.Refs.Count > 0 ? options.Refs : source.Refs().Keys)
         {
-            Checksum commit = source.Resolve(name);
-            bool isChecksum = Checksum.TryParse(name, out _);
-            string branch = name[(name.IndexOf(':', StringComparison.Ordinal) + 1)..];
-            wanted[isChecksum ? name : options.Remote is null ? branch : $"{options.Remote}:{branch}"] = commit;
+            int at = name.IndexOf('@', StringComparison.Ordinal);
+            string branch = at < 0 ? name : name[..at];
+            Checksum commit = at >= 0 && Checksum.TryParse(name.AsSpan(at + 1), out Checksum given) ? given : Resolve(branch);
+            if (!Checksum.TryParse(branch, out _))
+                RefStore.RequireName(branch); // as libostree: a remote's ref there is none that could be set here
+            wanted[branch] = commit;
         }
 
         return wanted;
     }
 
-    private void VerifyBinding(Transaction transaction, string branch, Checksum commit)
-    {
-        Commit loaded = Commit.Parse(transaction.TryLoadMetadata(new ObjectName(commit, ObjectType.Commit))!);
-        if (!loaded.IsBoundTo(branch))
-            throw new PullException($"{source.Path}/refs/heads/{branch}", $"a commit bound to '{branch}'", $"{commit}, bound to {loaded.Metadata[Commit.RefBinding]}");
-    }
+    private Checksum Resolve(string branch) =>
+        targets.Collection is { } collection && source.CollectionRefs(collection).TryGetValue(new CollectionRef(collection, branch), out Checksum found)
+            ? found
+            : source.Resolve(branch);
 
     private byte[] FetchMetadata(Transaction transaction, ObjectName name)
     {

@@ -37,14 +37,56 @@ public sealed record PullOptions
     /// <summary>Only say what deltas would bring; nothing is kept.</summary>
     public bool DryRun { get; init; }
 
+    /// <summary>Only these parts of the tree, each beginning with a slash; the commits stay marked as partial. None: all of it.</summary>
+    public IReadOnlyList<string> Subpaths { get; init; } = [];
+
+    /// <summary>The collection whose refs <see cref="Refs"/> are; null for that of the remote's settings, if any.</summary>
+    public string? Collection { get; init; }
+
+    /// <summary>Refuse a commit whose metadata binds it to other refs, or, of a collection, to none (not so with <c>--disable-verify-bindings</c>).</summary>
+    public bool VerifyBindings { get; init; } = true;
+
+    /// <summary>Refuse a commit that is older than the one its ref leads to (<c>--timestamp-check</c>).</summary>
+    public bool NoOlder { get; init; }
+
+    /// <summary>Refuse a commit that is older than this one (<c>--timestamp-check-from-rev</c>); null for none.</summary>
+    public string? NoOlderThan { get; init; }
+
+    /// <summary>Refuse files with permissions beyond 0775 (<c>--bareuseronly-files</c>).</summary>
+    public bool PlainFilesOnly { get; init; }
+
+    /// <summary>Into an archive: keep objects as they come over HTTP, without hashing them (<c>--http-trusted</c>). They are as wrong as the server made them.</summary>
+    public bool BelieveServer { get; init; }
+
+    /// <summary>Repositories on this machine that objects are taken from before the network is asked.</summary>
+    public IReadOnlyList<string> LocalCaches { get; init; } = [];
+
+    /// <summary>Where summaries are kept that were believed; null for the repository's <c>tmp/cache</c>.</summary>
+    public string? CacheDirectory { get; init; }
+
+    /// <summary>Sent with every request.</summary>
+    public IReadOnlyList<(string Name, string Value)> Headers { get; init; } = [];
+
+    /// <summary>Added to the name that this program gives itself to servers; null for nothing.</summary>
+    public string? AppendUserAgent { get; init; }
+
+    /// <summary>A server that sends fewer bytes a second than this for <see cref="SlowTime"/> is asked again; 0 bears any.</summary>
+    public long SlowBytes { get; init; } = 1000;
+
+    /// <summary>How long a slow server is borne.</summary>
+    public TimeSpan SlowTime { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>Requests at once.</summary>
     public int Parallel { get; init; } = 8;
 
-    /// <summary>Tries for each object before giving up, where the network is to blame.</summary>
+    /// <summary>How often each object is tried again before giving up, where the network is to blame.</summary>
     public int Retries { get; init; } = 5;
 
     /// <summary>How long a server may say nothing.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Commits must be signed by GPG whatever the remote's settings say: where it is was not the owner's to say.</summary>
+    internal bool RequireGpg { get; init; }
 
     /// <summary>Makes the requests, in place of one's own; for tests and odd transports.</summary>
     public HttpMessageHandler? Handler { get; init; }
@@ -64,6 +106,12 @@ public readonly record struct PullProgress(long MetadataFetched, long ContentFet
 /// <param name="BytesTransferred">Bytes that came over the network, or were copied.</param>
 public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long Metadata, long Content, long BytesTransferred)
 {
+    /// <summary>Of <see cref="Metadata"/>, what came from caches on this machine.</summary>
+    public long LocalMetadata { get; init; }
+
+    /// <summary>Of <see cref="Content"/>, what came from caches on this machine.</summary>
+    public long LocalContent { get; init; }
+
     /// <summary>What came by static deltas.</summary>
     public DeltaUsage Deltas { get; init; }
 
@@ -79,6 +127,9 @@ public sealed record PullLocalOptions
 
     /// <summary>Keep the refs as this remote's; null: as local branches.</summary>
     public string? Remote { get; init; }
+
+    /// <summary>Only these parts of the tree, each beginning with a slash; the commits stay marked as partial. None: all of it.</summary>
+    public IReadOnlyList<string> Subpaths { get; init; } = [];
 
     /// <summary>How many parents of each commit to take; -1 for all.</summary>
     public int Depth { get; init; }

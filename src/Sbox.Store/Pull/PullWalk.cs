@@ -20,8 +20,9 @@ internal sealed class PullWalk(
     /// <param name="metadataOnly">Whether trees are left out.</param>
     /// <param name="take">Gives a commit's bytes, once it has seen that they may be kept: these very bytes are.</param>
     /// <param name="cancel">Looked at between trees.</param>
+    /// <param name="subpaths">Only these parts of the trees; all where there are none.</param>
     /// <returns>The commits that will be whole once all files are there.</returns>
-    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Func<Checksum, byte[]> take, CancellationToken cancel)
+    public List<Checksum> Commits(Checksum tip, int depth, bool metadataOnly, Func<Checksum, byte[]> take, CancellationToken cancel, IReadOnlyList<string>? subpaths = null)
     {
         var walked = new List<Checksum>();
         Repository target = transaction.Repository;
@@ -42,8 +43,10 @@ internal sealed class PullWalk(
                 KeepCommit(name, bytes);
             if (!whole && !metadataOnly && seen.Add(name))
             {
-                Load(new ObjectName(parsed.RootMeta, ObjectType.DirMeta), commit);
-                Tree(parsed.RootTree, commit, cancel);
+                if (subpaths is not { Count: > 0 })
+                    Below(parsed.RootTree, parsed.RootMeta, [], commit, cancel);
+                foreach (string path in subpaths ?? [])
+                    Below(parsed.RootTree, parsed.RootMeta, path.Split('/', StringSplitOptions.RemoveEmptyEntries), commit, cancel);
             }
 
             if (!whole)
@@ -54,6 +57,32 @@ internal sealed class PullWalk(
         }
 
         return walked;
+    }
+
+    // The directories on the way, and all of what the path leads to; what is not there is not missed, as in libostree.
+    private void Below(Checksum tree, Checksum meta, ReadOnlySpan<string> path, Checksum commit, CancellationToken cancel)
+    {
+        Load(new ObjectName(meta, ObjectType.DirMeta), commit);
+        if (path.IsEmpty)
+        {
+            Tree(tree, commit, cancel);
+            return;
+        }
+
+        var name = new ObjectName(tree, ObjectType.DirTree);
+        DirTree names = Parse(name, Load(name, commit), DirTree.Parse);
+        string part = path[0];
+        if (path.Length == 1 && names.Files.FirstOrDefault(each => each.Name == part) is { Name: not null } file)
+            WantFile(file.Content);
+        if (names.Directories.FirstOrDefault(each => each.Name == part) is { Name: not null } inner)
+            Below(inner.Tree, inner.Meta, path[1..], commit, cancel);
+    }
+
+    private void WantFile(Checksum content)
+    {
+        var wanted = new ObjectName(content, ObjectType.File);
+        if (seen.Add(wanted) && !transaction.Has(wanted))
+            wantFile(content);
     }
 
     private void Tree(Checksum root, Checksum commit, CancellationToken cancel)
@@ -69,11 +98,7 @@ internal sealed class PullWalk(
                 continue;
             DirTree names = Parse(name, Load(name, commit), DirTree.Parse);
             foreach (DirTreeFile file in names.Files)
-            {
-                var wanted = new ObjectName(file.Content, ObjectType.File);
-                if (seen.Add(wanted) && !transaction.Has(wanted))
-                    wantFile(file.Content);
-            }
+                WantFile(file.Content);
 
             foreach (DirTreeDirectory inner in names.Directories)
             {

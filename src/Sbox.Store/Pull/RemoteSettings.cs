@@ -4,20 +4,44 @@ namespace Sbox.Store;
 
 /// <summary>A remote as the config has it: <c>[remote "NAME"]</c>.</summary>
 /// <param name="Name">Its name.</param>
-/// <param name="Url">Where it is; null where the config says nothing.</param>
+/// <param name="Url">Where it is: an address, or <c>mirrorlist=</c> or <c>metalink=</c> and one; null where the config says nothing.</param>
 /// <param name="Branches">What is pulled when nothing is asked for.</param>
 /// <param name="GpgVerify">Commits must be signed by GPG; libostree's default is yes.</param>
 /// <param name="SignVerify">Commits must be signed otherwise.</param>
+/// <remarks>After ostree.repo-config(5).</remarks>
 public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<string> Branches, bool GpgVerify, bool SignVerify)
 {
-    // What would change how bytes are fetched or trusted; going on without it would be a guess.
-    private static readonly string[] Unhandled =
-        ["proxy", "tls-client-cert-path", "tls-client-key-path", "tls-ca-path", "contenturl", "metalink"];
-
     internal static string Group(string name) => $"remote \"{name}\"";
+
+    /// <summary>Where objects and deltas are, in place of <see cref="Url"/>, which then has the summary, refs and signatures; null for the same place.</summary>
+    public string? ContentUrl { get; init; }
+
+    /// <summary>The collection that its refs belong to; null for none.</summary>
+    public string? CollectionId { get; init; }
 
     /// <summary>The summary must be signed by GPG.</summary>
     public bool GpgVerifySummary { get; init; }
+
+    /// <summary>A proxy's address; null for the one of the environment (<c>http_proxy</c>), if any.</summary>
+    public string? Proxy { get; init; }
+
+    /// <summary>Servers are believed whatever their certificate.</summary>
+    public bool TlsPermissive { get; init; }
+
+    /// <summary>Certificates of authorities that alone are believed (PEM); null for the machine's.</summary>
+    public string? TlsCaPath { get; init; }
+
+    /// <summary>The certificate that is shown to servers (PEM); null for none.</summary>
+    public string? TlsClientCertPath { get; init; }
+
+    /// <summary>Its private key (PEM).</summary>
+    public string? TlsClientKeyPath { get; init; }
+
+    /// <summary>Whether HTTP/2 is spoken where the server does.</summary>
+    public bool Http2 { get; init; } = true;
+
+    /// <summary>Why nothing may be pulled from it, in words for people; null where it may.</summary>
+    public string? UnconfiguredState { get; init; }
 
     /// <summary>By which engines commits must be signed; empty for any of them, null for none.</summary>
     internal IReadOnlyList<string>? SignVerifyBy { get; init; }
@@ -30,21 +54,28 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
         string group = Group(name);
         if (!config.Groups.Contains(group))
             return null;
-        foreach (string key in Unhandled)
-        {
-            if (config.GetString(group, key) is { Length: > 0 } value)
-                throw new UnsupportedRepositoryException(repository, $"[{group}] {key}", value);
-        }
-
-        if (config.GetBoolean(group, "tls-permissive"))
-            throw new UnsupportedRepositoryException(repository, $"[{group}] tls-permissive", "true");
         IReadOnlyList<string>? sign = Engines(config, group, "sign-verify");
+        string? certificate = Text(config, group, "tls-client-cert-path"), key = Text(config, group, "tls-client-key-path");
+        if (certificate is null != key is null)
+            throw new MalformedException("repository config", $"[{group}]", "both tls-client-cert-path and tls-client-key-path, or neither", certificate is null ? "a key without a certificate" : "a certificate without a key");
+        // Its content is another program's to fetch: going on without that would be a guess.
+        if (Text(config, group, "custom-backend") is { } backend)
+            throw new UnsupportedRepositoryException(repository, $"[{group}] custom-backend", backend);
         return new RemoteSettings(
             name, config.GetString(group, "url")?.TrimEnd('/'), config.GetList(group, "branches"), config.GetBoolean(group, "gpg-verify", otherwise: true), sign is not null)
         {
+            ContentUrl = Text(config, group, "contenturl")?.TrimEnd('/'),
+            CollectionId = Text(config, group, "collection-id"),
             GpgVerifySummary = config.GetBoolean(group, "gpg-verify-summary"),
             SignVerifyBy = sign,
             SignVerifySummaryBy = Engines(config, group, "sign-verify-summary"),
+            Proxy = Text(config, group, "proxy"),
+            TlsPermissive = config.GetBoolean(group, "tls-permissive"),
+            TlsCaPath = Text(config, group, "tls-ca-path"),
+            TlsClientCertPath = certificate,
+            TlsClientKeyPath = key,
+            Http2 = config.GetBoolean(group, "http2", otherwise: true),
+            UnconfiguredState = Text(config, group, "unconfigured-state"),
         };
     }
 
@@ -59,6 +90,8 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
         string[] paths = value.Split(';', ',');
         return paths[^1].Length == 0 ? paths[..^1] : paths;
     }
+
+    private static string? Text(KeyFile config, string group, string key) => config.GetString(group, key) is { Length: > 0 } value ? value : null;
 
     // A boolean, or the names of the engines that may verify.
     private static IReadOnlyList<string>? Engines(KeyFile config, string group, string key) => config.GetString(group, key)?.Trim() switch

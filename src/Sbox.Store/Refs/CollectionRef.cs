@@ -48,10 +48,15 @@ public sealed partial class Repository
     /// <exception cref="InvalidRefException">The collection's id or the name holds what libostree refuses.</exception>
     public void SetCollectionRef(CollectionRef name, Checksum? target)
     {
+        WriteCollectionRef(name, target);
+        RefsChanged();
+    }
+
+    private void WriteCollectionRef(CollectionRef name, Checksum? target)
+    {
         if (name.Collection == CollectionId)
             refs.Write(name.Name, target, Settings.Fsync);
         else
             refs.WriteMirror(name, target, Settings.Fsync);
-        RefsChanged();
     }
 }

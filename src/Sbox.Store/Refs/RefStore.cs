@@ -27,6 +27,14 @@ internal sealed partial class RefStore(Dir repository)
         return (remote, name);
     }
 
+    /// <summary>Asks for the name of a branch, without a remote.</summary>
+    /// <exception cref="InvalidRefException">It is none.</exception>
+    public static void RequireName(string branch)
+    {
+        if (Split(branch).Remote is not null)
+            throw new InvalidRefException(branch, "a branch has no remote before its name");
+    }
+
     /// <summary>What a ref leads to; null where there is no such ref.</summary>
     public Checksum? Read(string refspec)
     {

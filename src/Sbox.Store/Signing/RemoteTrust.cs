@@ -62,7 +62,7 @@ internal sealed class RemoteTrust
             throw new SignatureException(subject, $"{kind} enabled, but no summary.sig found (use {setting}=false in remote config to disable)");
         VariantDictionary signatures = ParseOrEmpty(signature);
         if (gpgSummary)
-            VerifyGpg(subject, bytes, signatures, "GPG verification enabled, but no summary signatures found (use gpg-verify-summary=false in remote config to disable)");
+            VerifyGpg(subject, bytes, signatures, "GPG verification enabled, but no signatures found (use gpg-verify-summary=false in remote config to disable)");
         if (summaryKeys is not null)
             VerifyKeys(summaryKeys, subject, bytes, signatures);
     }

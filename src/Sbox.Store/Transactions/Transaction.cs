@@ -14,6 +14,7 @@ public sealed class Transaction : IDisposable
 {
     private readonly FileLock? held;
     private readonly Dictionary<string, Checksum?> refs = [];
+    private readonly Dictionary<CollectionRef, Checksum?> collectionRefs = [];
     private readonly ConcurrentDictionary<ObjectName, bool> known = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];
     private readonly ConcurrentBag<Checksum> revived = [];
@@ -132,6 +133,13 @@ public sealed class Transaction : IDisposable
         refs[refspec] = target;
     }
 
+    /// <summary>As <see cref="SetRef"/>, of a ref with its collection.</summary>
+    public void SetCollectionRef(CollectionRef name, Checksum? target)
+    {
+        RefStore.Split(name.Name);
+        collectionRefs[name] = target;
+    }
+
     /// <summary>Makes all of it durable and visible.</summary>
     /// <exception cref="LinuxException">Some of it may not be on the disk; no ref was changed.</exception>
     public TransactionStats Commit()
@@ -149,7 +157,7 @@ public sealed class Transaction : IDisposable
             Repository.Objects.Dir.TryUnlink(new ObjectName(commit, ObjectType.TombstoneCommit).LoosePath(Repository.Mode));
         Staging.Remove();
         Staging.Clear(Repository.Dir, Repository.Settings.TmpExpiry, TimeProvider.System.GetUtcNow());
-        Repository.SetRefs(refs);
+        Repository.SetRefs(refs, collectionRefs);
         End();
         return Stats;
     }

@@ -1,0 +1,129 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Cli.StoreCommands;
+
+/// <summary><c>remote</c>: where a repository pulls from.</summary>
+internal static class RemoteCommands
+{
+    public static Command Remote()
+    {
+        var remote = new DocumentedCommand("remote", "List, add and remove the repositories to pull from");
+        remote.Subcommands.Add(RemoteAdd());
+        remote.Subcommands.Add(RemoteKeyCommands.Import());
+        remote.Subcommands.Add(RemoteKeyCommands.List());
+        var urls = new Option<bool>("--show-urls", "-u") { Description = "Show their addresses too" };
+        remote.Subcommands.Add(new DocumentedCommand("list", "List the remotes' names").With(urls).OnRepository((parsed, repository, _) =>
+        {
+            string[] names = [.. repository.RemoteNames()];
+            int width = names.Select(static name => name.Length).DefaultIfEmpty().Max();
+            foreach (string name in names)
+                Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.RemoteUrl(name)}" : name);
+            return 0;
+        }));
+        var shown = new Argument<string>("NAME") { Description = "The remote" };
+        remote.Subcommands.Add(new DocumentedCommand("show-url", "Print a remote's address").With(shown).OnRepository((parsed, repository, _) =>
+        {
+            string asked = parsed.GetValue(shown)!;
+            Console.Out.WriteLine(repository.RemoteUrl(asked) ?? throw new RemoteNotFoundException(repository.Path, asked));
+            return 0;
+        }));
+        var gone = new Argument<string>("NAME") { Description = "The remote" };
+        var ifExists = new Option<bool>("--if-exists") { Description = "Do nothing where there is none by that name" };
+        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone, ifExists).OnRepository((parsed, repository, _) =>
+        {
+            if (parsed.GetValue(ifExists) && !repository.Config.Groups.Contains(Group(parsed.GetValue(gone)!)))
+                return 0;
+            repository.DeleteRemote(Known(repository, parsed.GetValue(gone)!));
+            return 0;
+        }));
+        remote.Subcommands.Add(RemoteServerCommands.AddCookie());
+        remote.Subcommands.Add(RemoteServerCommands.DeleteCookie());
+        remote.Subcommands.Add(RemoteServerCommands.ListCookies());
+        remote.Subcommands.Add(RemoteServerCommands.Refs());
+        remote.Subcommands.Add(RemoteServerCommands.Summary());
+        return remote;
+    }
+
+    private static Command RemoteAdd()
+    {
+        var name = new Argument<string>("NAME") { Description = "The new remote" };
+        var url = new Argument<string>("URL") { Description = "Where its files are; mirrorlist=URL or metalink=URL for a list of such places" };
+        var branches = new Argument<string[]>("BRANCH") { Description = "What a pull takes where it names nothing", Arity = ArgumentArity.ZeroOrMore };
+        var noGpg = new Option<bool>("--no-gpg-verify") { Description = "Do not ask for GPG signatures" };
+        var noSign = new Option<bool>("--no-sign-verify") { Description = "Do not ask for other signatures either" };
+        var set = new Option<string[]>("--set") { Description = "One more setting of the remote", HelpName = "KEY=VALUE" };
+        var sign = new Option<string[]>("--sign-verify") { Description = "Ask for signatures by a key: KEYTYPE=inline:PUBKEY or KEYTYPE=file:PATH", HelpName = "KEYTYPE=[inline|file]:PUBKEY" };
+        var import = new Option<string[]>("--gpg-import") { Description = "A file with GPG keys to believe", HelpName = "FILE" };
+        var collection = new Option<string?>("--collection-id") { Description = "The remote's collection", HelpName = "COLLECTION-ID" };
+        var contentUrl = new Option<string?>("--contenturl") { Description = "Where its files and deltas are, in place of URL", HelpName = "URL" };
+        var backend = new Option<string?>("--custom-backend") { Description = "Its content is not fetched by this program, but by that one", HelpName = "NAME" };
+        var unless = new Option<bool>("--if-not-exists") { Description = "Do nothing where there is one by that name" };
+        var force = new Option<bool>("--force") { Description = "Replace one by that name" };
+        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, sign, import, collection, contentUrl, backend, unless, force).OnRepository((parsed, repository, _) =>
+        {
+            if (parsed.GetValue(unless) && parsed.GetValue(force))
+                throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");
+            if (parsed.GetValue(noSign) && parsed.GetValue(sign) is { Length: > 0 })
+                throw new Finding("Cannot specify both --sign-verify and --no-sign-verify", "one of them");
+            string group = Group(parsed.GetValue(name)!);
+            KeyFile config = repository.Config;
+            if (config.Groups.Contains(group) && !parsed.GetValue(force))
+            {
+                return parsed.GetValue(unless) ? 0 : throw new Finding(
+                    $"Remote configuration for \"{parsed.GetValue(name)}\" already exists", "--force replaces it, --if-not-exists keeps it");
+            }
+
+            config = config.WithoutGroup(group).With(group, "url", parsed.GetValue(url)!);
+            if (parsed.GetValue(branches) is { Length: > 0 } given)
+                config = config.With(group, "branches", string.Concat(given.Select(static branch => branch + ";")));
+            foreach (string pair in parsed.GetValue(set) ?? [])
+                config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
+            config = WithVerification(config, group, parsed.GetValue(sign) ?? []);
+            if (parsed.GetValue(noGpg) || parsed.GetValue(noSign))
+                config = config.With(group, "gpg-verify", "false");
+            if (parsed.GetValue(noSign))
+                config = config.With(group, "sign-verify", "false");
+            if (parsed.GetValue(collection) is { } id)
+                config = config.With(group, "collection-id", id);
+            if (parsed.GetValue(contentUrl) is { } content)
+                config = config.With(group, "contenturl", content);
+            if (parsed.GetValue(backend) is { } other)
+                config = config.With(group, "custom-backend", other);
+            repository.WriteConfig(config);
+            if (parsed.GetValue(import) is { Length: > 0 } files)
+                RemoteKeyCommands.Report(repository.GpgImport(parsed.GetValue(name)!, files, []), parsed.GetValue(name)!);
+            return 0;
+        });
+    }
+
+    // KEYTYPE=inline:KEY and KEYTYPE=file:PATH become the settings that a pull reads.
+    private static KeyFile WithVerification(KeyFile config, string group, string[] given)
+    {
+        var engines = new List<string>();
+        foreach (string one in given)
+        {
+            if (one.Split('=', 2) is not [var type, var reference])
+                throw new Finding($"Failed to parse KEYTYPE=[inline|file]:DATA in {one}", "--sign-verify=ed25519=inline:KEY");
+            SignatureEngine engine = SignatureEngine.Of(type);
+            config = reference.Split(':', 2) switch
+            {
+                ["inline", var key] => config.With(group, $"verification-{engine.Name}-key", key),
+                ["file", var path] => config.With(group, $"verification-{engine.Name}-file", path),
+                _ => throw new Finding($"Invalid key reference {reference}, expected inline|file", "--sign-verify=ed25519=file:PATH"),
+            };
+            if (!engines.Contains(engine.Name))
+                engines.Add(engine.Name);
+        }
+
+        return engines.Count > 0 ? config.With(group, "sign-verify", string.Concat(engines.Select(static name => name + ";"))) : config;
+    }
+
+    private static string Known(Repository repository, string name) => repository.Config.Groups.Contains(Group(name))
+        ? name
+        : throw new Finding($"Remote \"{name}\" not found", "remote list shows those that there are");
+
+    private static string Group(string name) => $"remote \"{name}\"";
+}

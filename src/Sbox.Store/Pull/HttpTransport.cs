@@ -1,0 +1,155 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+
+namespace Sbox.Store;
+
+/// <summary>Connections to servers, made as a remote's settings and the options of a pull ask: proxy, certificates, cookies, headers, HTTP version.</summary>
+internal sealed class HttpTransport : IDisposable
+{
+    // Servers that know ostree's clients by their name shall know this one for what it can.
+    private const string Agent = "libostree/2026.4";
+
+    private readonly PullOptions options;
+    private readonly RemoteSettings? remote;
+    private readonly CookieContainer? cookies;
+    private long bytes;
+    private volatile HttpClient client;
+    private HttpClient? retired;
+    private int old;
+
+    /// <exception cref="PullException">A setting names a certificate that cannot be read, or a proxy that is none.</exception>
+    public HttpTransport(Repository repository, RemoteSettings? remote, PullOptions options)
+    {
+        (this.remote, this.options) = (remote, options);
+        cookies = remote is null ? null : CookieFile.Container(CookieFile.Read(repository, remote.Name));
+        client = NewClient(keepsConnections: true);
+    }
+
+    /// <summary>Bytes that came so far.</summary>
+    public long BytesTransferred => Interlocked.Read(ref bytes);
+
+    public void Count(int read) => Interlocked.Add(ref bytes, read);
+
+    /// <summary>An address as it may be shown: without a name and password in it.</summary>
+    public static string Shown(string url) =>
+        Uri.TryCreate(url, UriKind.Absolute, out Uri? parsed) && parsed.UserInfo.Length > 0 ? url.Replace(parsed.UserInfo + "@", "", StringComparison.Ordinal) : url;
+
+    /// <summary>Asks, and answers as soon as there are headers.</summary>
+    public async Task<HttpResponseMessage> Get(string url, Validators? known, CancellationToken cancel)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, Shown(url)) { Version = client.DefaultRequestVersion, VersionPolicy = client.DefaultVersionPolicy };
+        if (new Uri(url).UserInfo is { Length: > 0 } user)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(user))));
+        if (known?.ETag is { } tag)
+            request.Headers.TryAddWithoutValidation("If-None-Match", tag);
+        if (known?.LastModified is { } since)
+            request.Headers.IfModifiedSince = since;
+        HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel).ConfigureAwait(false);
+        NoteVersion(response.Version);
+        return response;
+    }
+
+    public void Dispose()
+    {
+        client.Dispose();
+        retired?.Dispose();
+    }
+
+    // A server of HTTP/1.0 hangs up after each answer without saying so; the class library would keep the connection and find it dead
+    // at the next request. Found out by the first answer, which nobody waits beside.
+    private void NoteVersion(Version version)
+    {
+        if (version >= HttpVersion.Version11 || Interlocked.Exchange(ref old, 1) != 0)
+            return;
+        retired = client;
+        client = NewClient(keepsConnections: false);
+    }
+
+    private HttpClient NewClient(bool keepsConnections)
+    {
+        HttpMessageHandler handler = options.Handler ?? Sockets(keepsConnections);
+        var made = new HttpClient(handler, disposeHandler: options.Handler is null)
+        {
+            Timeout = Timeout.InfiniteTimeSpan, // a large file may take long; silence is timed instead
+            DefaultRequestVersion = remote?.Http2 == false ? HttpVersion.Version11 : HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
+        };
+        made.DefaultRequestHeaders.TryAddWithoutValidation("User-Agent", options.AppendUserAgent is { Length: > 0 } more ? $"{Agent} {more}" : Agent);
+        foreach ((string name, string value) in options.Headers)
+            made.DefaultRequestHeaders.TryAddWithoutValidation(name, value);
+        return made;
+    }
+
+    private SocketsHttpHandler Sockets(bool keepsConnections)
+    {
+        var handler = new SocketsHttpHandler
+        {
+            MaxConnectionsPerServer = options.Parallel,
+            ConnectTimeout = options.Timeout,
+            EnableMultipleHttp2Connections = true,
+            PooledConnectionLifetime = keepsConnections ? Timeout.InfiniteTimeSpan : TimeSpan.Zero,
+            UseCookies = cookies is not null,
+        };
+        if (cookies is not null)
+            handler.CookieContainer = cookies;
+        if (remote?.Proxy is { Length: > 0 } proxy)
+        {
+            handler.Proxy = Uri.TryCreate(proxy.Contains("://", StringComparison.Ordinal) ? proxy : $"http://{proxy}", UriKind.Absolute, out Uri? address)
+                ? new WebProxy(address) { Credentials = CredentialsOf(address) }
+                : throw new PullException(proxy, "a proxy's address", "none");
+        }
+
+        Secure(handler.SslOptions);
+        return handler;
+    }
+
+    private void Secure(SslClientAuthenticationOptions tls)
+    {
+        if (remote is null)
+            return;
+        if (remote.TlsPermissive)
+            tls.RemoteCertificateValidationCallback = static (_, _, _, _) => true; // the owner of the config asked for that
+        else if (remote.TlsCaPath is { Length: > 0 } authorities)
+            tls.CertificateChainPolicy = ChainOf(authorities);
+        if (remote.TlsClientCertPath is { Length: > 0 } certificate)
+            tls.ClientCertificates = [Read(certificate, () => X509Certificate2.CreateFromPemFile(certificate, remote.TlsClientKeyPath))];
+    }
+
+    private static X509ChainPolicy ChainOf(string path)
+    {
+        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        Read(path, () =>
+        {
+            policy.CustomTrustStore.ImportFromPemFile(path);
+            return policy;
+        });
+        return policy.CustomTrustStore.Count > 0 ? policy : throw new PullException(path, "certificates (PEM)", "none");
+    }
+
+    private static T Read<T>(string path, Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception unusable) when (unusable is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException)
+        {
+            throw new PullException(path, "a certificate (PEM)", unusable.Message, unusable);
+        }
+    }
+
+    private static NetworkCredential? CredentialsOf(Uri address) => address.UserInfo.Split(':', 2) switch
+    {
+        [{ Length: > 0 } user, var password] => new NetworkCredential(Uri.UnescapeDataString(user), Uri.UnescapeDataString(password)),
+        [{ Length: > 0 } user] => new NetworkCredential(Uri.UnescapeDataString(user), ""),
+        _ => null,
+    };
+}
+
+/// <summary>What a server said of a file, by which it says later that it is still the same.</summary>
+/// <param name="ETag">The header <c>ETag</c>; null where there was none.</param>
+/// <param name="LastModified">The header <c>Last-Modified</c>; null where there was none.</param>
+internal sealed record Validators(string? ETag, DateTimeOffset? LastModified);

@@ -1,0 +1,91 @@
+using System.Text;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Summaries of remotes and their signatures as they were last believed: <c>tmp/cache/summaries/REMOTE</c> and <c>REMOTE.sig</c>, with the
+/// server's ETag in the xattr <c>user.etag</c> and its Last-Modified as the file's time, as libostree keeps them.
+/// </summary>
+internal sealed class SummaryCache : IDisposable
+{
+    private const string Summaries = "summaries";
+    private const string ETag = "user.etag";
+    private readonly Dir dir;
+    private readonly string remote;
+
+    private SummaryCache(Dir dir, string remote) => (this.dir, this.remote) = (dir, remote);
+
+    /// <summary>The cache of a remote's summary; null where caching is turned off (<c>OSTREE_SKIP_CACHE</c>), or there is no remote.</summary>
+    /// <param name="repository">Whose remote.</param>
+    /// <param name="remote">Its name.</param>
+    /// <param name="directory">Where, in place of the repository's <c>tmp/cache</c>.</param>
+    public static SummaryCache? Open(Repository repository, string? remote, string? directory)
+    {
+        if (remote is null || Environment.GetEnvironmentVariable("OSTREE_SKIP_CACHE") is not null)
+            return null;
+        if (directory is null)
+        {
+            repository.Dir.MakeDirs($"tmp/cache/{Summaries}");
+            return new SummaryCache(repository.Dir.OpenDir($"tmp/cache/{Summaries}"), remote);
+        }
+
+        using var place = Dir.Open(directory);
+        return new SummaryCache(place.MakeAndOpenDir(Summaries), remote);
+    }
+
+    /// <summary>Deletes what was kept of remotes that are no more.</summary>
+    public static void Prune(Repository repository)
+    {
+        if (!repository.Dir.Exists($"tmp/cache/{Summaries}"))
+            return;
+        using Dir dir = repository.Dir.OpenDir($"tmp/cache/{Summaries}");
+        IReadOnlyList<string> remotes = repository.RemoteNames();
+        foreach (DirEntry entry in dir.Entries())
+        {
+            string name = entry.Name.EndsWith(".sig", StringComparison.Ordinal) ? entry.Name[..^4] : entry.Name;
+            if (!remotes.Contains(name))
+                dir.TryUnlink(entry.Name);
+        }
+    }
+
+    /// <summary>What is kept, with what the server said of it; nulls where nothing is.</summary>
+    public (byte[]? Bytes, Validators? Said) Load(bool signature)
+    {
+        string name = NameOf(signature);
+        if (dir.TryReadAll(name) is not { } bytes || dir.TryStat(name) is not { } stat)
+            return (null, null);
+        using Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenFile(name);
+        string? tag = Xattrs.Read(file, dir.Of(name)).Where(static each => each.Name == ETag).Select(static each => Encoding.UTF8.GetString(each.Value)).FirstOrDefault();
+        return (bytes, new Validators(tag, stat.ModifiedSeconds > 0 ? DateTimeOffset.FromUnixTimeSeconds(stat.ModifiedSeconds) : null));
+    }
+
+    /// <summary>Keeps a file that was believed; one that is there as it is stays.</summary>
+    public void Save(bool signature, byte[] bytes, Validators? said)
+    {
+        string name = NameOf(signature);
+        if (dir.TryReadAll(name) is not { } there || !there.AsSpan().SequenceEqual(bytes))
+            Durable.Replace(dir, name, bytes);
+        if (said?.ETag is { } tag)
+            TagWith(name, tag);
+        if (said?.LastModified is { } since)
+            dir.SetTimes(name, since.ToUnixTimeSeconds());
+    }
+
+    public void Dispose() => dir.Dispose();
+
+    private void TagWith(string name, string tag)
+    {
+        try
+        {
+            using Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenFile(name);
+            Xattrs.Set(file, new Xattr(ETag, Encoding.UTF8.GetBytes(tag)), dir.Of(name));
+        }
+        catch (LinuxException refused) when (refused.Errno == Errno.EOPNOTSUPP)
+        {
+            return; // a file system without xattrs: its time has to do
+        }
+    }
+
+    private string NameOf(bool signature) => signature ? $"{remote}.sig" : remote;
+}
