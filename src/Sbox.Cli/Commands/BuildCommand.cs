@@ -83,12 +83,14 @@ internal static class BuildCommand
                 SentinelPolicy = Path.Combine(beside, "sentinel", "sentinel.d"),
                 SentinelUnit = Path.Combine(beside, "sentinel", "sbox-watch.service"),
                 VerityUnit = Path.Combine(beside, "verity", "sbox-verity.service"),
+                Tombs = Path.Combine(beside, "tomb"),
             }
             : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox")
             {
                 SentinelPolicy = "/usr/lib/sbox/sentinel.d",
                 SentinelUnit = "/usr/lib/systemd/system/sbox-watch.service",
                 VerityUnit = "/usr/lib/systemd/system/sbox-verity.service",
+                Tombs = "/usr/lib/sbox/tomb",
             };
         return programs.Missing() is [var missing, ..]
             ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")

@@ -25,11 +25,14 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The unit that seals what is not sealed yet, after the first boot; null for a box without it.</summary>
     public string? VerityUnit { get; init; }
 
+    /// <summary>The directory of what opens tombs by itself: units, and the lines of PAM; null for a box without.</summary>
+    public string? Tombs { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
         .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit }.OfType<string>().Where(file => !File.Exists(file)),
-        .. new[] { DracutModule, SentinelPolicy }.OfType<string>().Where(directory => !Directory.Exists(directory)),
+        .. new[] { DracutModule, SentinelPolicy, Tombs }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
     internal void InstallInto(TreeRoot tree)
@@ -46,6 +49,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         }
 
         InstallSentinel(tree);
+        if (Tombs is not null)
+            TombUnits.InstallInto(tree, Tombs);
         if (VerityUnit is not null)
         {
             tree.Write($"{Units}/{VerityService}", File.ReadAllBytes(VerityUnit));
@@ -85,6 +90,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
         foreach (string name in ExampleFiles())
             digest.Add(name).AddFile($"{Examples}/{name}");
+        foreach (string file in Tombs is null ? [] : TombUnits.Files(Tombs))
+            digest.Add(file).AddFile($"{Tombs}/{file}");
         return digest.Finish();
     }
 

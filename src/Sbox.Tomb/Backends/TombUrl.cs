@@ -159,8 +159,8 @@ public static class SecretFile
     {
         using var bytes = new SecretMemory(LengthAtMost);
         int filled = 0;
-        for (int read; filled < LengthAtMost && (read = stream.Read(bytes.Span[filled..])) > 0;)
-            filled += read;
+        for (int read; filled < LengthAtMost && !bytes.Span[..filled].Contains((byte)'\n') && (read = stream.Read(bytes.Span[filled..])) > 0;)
+            filled += read; // and no further than the line: a pipe may stay open behind it
         ReadOnlySpan<byte> line = bytes.Span[..filled];
         int end = line.IndexOf((byte)'\n');
         return new SecretMemory((end < 0 ? line : line[..end]).TrimEnd((byte)'\r'));

@@ -70,6 +70,15 @@ public sealed class SessionClient(string runDirectory = SessionOptions.DefaultRu
         return Users(answer.RootElement);
     }
 
+    /// <summary>Has a tomb saved and closed as soon as nobody uses it any more; returns at once.</summary>
+    /// <exception cref="TombNotOpenException">It is not open.</exception>
+    public async Task Leave(string name, CancellationToken cancel) => (await Ask(name, SessionRequest.Leave, cancel)).Dispose();
+
+    /// <summary>Takes a <see cref="Leave"/> back.</summary>
+    /// <exception cref="TombNotOpenException">It is not open.</exception>
+    /// <exception cref="SessionRefusedException">It was being closed already.</exception>
+    public async Task Stay(string name, CancellationToken cancel) => (await Ask(name, SessionRequest.Stay, cancel)).Dispose();
+
     /// <summary>What the hooks did when it was opened.</summary>
     /// <exception cref="TombNotOpenException">It is not open.</exception>
     public async Task<IReadOnlyList<HookReport>> Hooks(string name, CancellationToken cancel)

@@ -6,8 +6,11 @@ public sealed record SessionOptions
     /// <summary>What it is called while it is open: a word without <c>/</c>.</summary>
     public required string Name { get; init; }
 
-    /// <summary>Where it is seen: an absolute path of a directory.</summary>
+    /// <summary>Where it is seen: an absolute path of a directory, without symbolic links, as the kernel's table of mounts has it.</summary>
     public required string MountPoint { get; init; }
+
+    /// <summary>What snapshots call that place, as its owner does: <c>/home/me</c>, also where /home is a link; null for <see cref="MountPoint"/>.</summary>
+    public string? Place { get; init; }
 
     /// <summary>Where sessions keep their mounts and sockets.</summary>
     public string RunDirectory { get; init; } = DefaultRunDirectory;
@@ -36,6 +39,9 @@ public sealed record SessionOptions
     /// <summary>The user who may ask the session, beside root; null for whoever owns the tomb's top.</summary>
     public uint? Owner { get; init; }
 
+    /// <summary>That user's first group.</summary>
+    public uint OwnerGroup { get; init; }
+
     /// <summary>Told each snapshot that is saved, before anything else happens; null when nobody wants to know.</summary>
     public Action<Snapshot>? OnSaved { get; init; }
 
@@ -44,6 +50,9 @@ public sealed record SessionOptions
 
     /// <summary>Where sessions keep their mounts and sockets unless told otherwise.</summary>
     public const string DefaultRunDirectory = "/run/sbox/tombs";
+
+    /// <summary>What snapshots call the place.</summary>
+    public string PlaceInSnapshots => Place ?? MountPoint;
 
     /// <summary>This session's own directory.</summary>
     public string Directory => $"{RunDirectory}/{Name}";

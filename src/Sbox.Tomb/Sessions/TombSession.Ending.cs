@@ -131,6 +131,10 @@ public sealed partial class TombSession
         {
             throw Reopened();
         }
+        catch (LinuxException gone) when (gone.Errno == Errno.EINVAL && MountTable.At(options.MountPoint)?.Source != $"tomb-{options.Name}")
+        {
+            mounted = false; // somebody took it away already (systemd does, where it mounted it by itself); what was written is in the upper layer
+        }
 
         mounted = false;
         SessionSave late;

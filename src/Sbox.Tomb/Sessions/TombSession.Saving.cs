@@ -139,7 +139,7 @@ public sealed partial class TombSession
             time = before.Time with { Seconds = before.Time.Seconds + 1 }; // a clock that stands back must not hide what is newest
         var snapshot = new Snapshot
         {
-            Time = time, Parent = Latest?.Id, Tree = tree, Paths = Opened?.Paths ?? [options.MountPoint], Hostname = options.Hostname, Username = Environment.UserName,
+            Time = time, Parent = Latest?.Id, Tree = tree, Paths = Opened?.Paths ?? [options.PlaceInSnapshots], Hostname = options.Hostname, Username = Environment.UserName,
             Uid = uid, Gid = gid, Tags = Opened?.Tags.Where(static tag => !tag.StartsWith(SnapshotHistory.MergedTag, StringComparison.Ordinal)).ToList() ?? [],
             ProgramVersion = options.ProgramVersion,
         };
@@ -185,16 +185,14 @@ public sealed partial class TombSession
     private List<Tree> OnTheWay(UpperMerge merge, Node top)
     {
         var parents = new List<Tree>();
-        Dir at = Dir.Open("/");
-        foreach (string name in names.SkipLast(1))
+        for (int depth = 1; depth < names.Count; depth++)
         {
-            parents.Add(new Tree([merge.Describe(at, name, at.Stat(name))]));
-            Dir inner = at.OpenDir(name);
-            at.Dispose();
-            at = inner;
+            string real = RealPath.Of($"/{string.Join('/', names.Take(depth))}"); // /home may be a link, and is a directory in the snapshot
+            using Dir parent = Dir.Open(Path.GetDirectoryName(real) ?? "/");
+            string name = Path.GetFileName(real);
+            parents.Add(new Tree([merge.Describe(parent, name, parent.Stat(name)) with { Name = names[depth - 1] }]));
         }
 
-        at.Dispose();
         parents.Add(new Tree([top]));
         return parents;
     }

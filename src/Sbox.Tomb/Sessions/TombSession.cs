@@ -129,8 +129,8 @@ public sealed partial class TombSession : IAsyncDisposable
         if (options.Snapshot is not { } wanted || wanted == "latest")
         {
             var history = new SnapshotHistory(snapshots);
-            return history.NewestOf(options.MountPoint) ?? (snapshots.Count == 0 ? null : throw new SnapshotNotFoundException(
-                tomb.Backend.Location, "latest", $"none is of {options.MountPoint}, and which of the others is meant is not clear: they are of {string.Join(" and ", history.Places)}"));
+            return history.NewestOf(options.PlaceInSnapshots) ?? (snapshots.Count == 0 ? null : throw new SnapshotNotFoundException(
+                tomb.Backend.Location, "latest", $"none is of {options.PlaceInSnapshots}, and which of the others is meant is not clear: they are of {string.Join(" and ", history.Places)}"));
         }
 
         Snapshot[] found = [.. snapshots.Where(each => each.Id.ToString().StartsWith(wanted, StringComparison.Ordinal))];
@@ -152,7 +152,7 @@ public sealed partial class TombSession : IAsyncDisposable
     {
         if (Opened is null)
         {
-            names = options.MountPoint.Split('/', StringSplitOptions.RemoveEmptyEntries);
+            names = options.PlaceInSnapshots.Split('/', StringSplitOptions.RemoveEmptyEntries);
             return null;
         }
 
@@ -190,14 +190,21 @@ public sealed partial class TombSession : IAsyncDisposable
 
     private void PrepareEmpty()
     {
-        using Dir place = Dir.Open(options.MountPoint);
-        FileStat stat = place.Stat();
+        if (overlay.Recovered)
+            return;
         using Dir scratch = Dir.Open(overlay.Scratch);
-        if (!overlay.Recovered)
+        if (options.Owner is { } owner)
         {
+            scratch.ChangeOwner("upper", owner, options.OwnerGroup); // and what is there is not opened: it may be an automount that waits for this
+        }
+        else
+        {
+            using Dir place = Dir.Open(options.MountPoint);
+            FileStat stat = place.Stat();
             scratch.ChangeOwner("upper", stat.Uid, stat.Gid);
             scratch.ChangeMode("upper", stat.Permissions);
-            Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Empty));
         }
+
+        Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Empty));
     }
 }
