@@ -1,5 +1,4 @@
 using Sbox.Linux;
-using Sbox.Tomb.Sessions;
 
 namespace Sbox.Cli.TombCommands;
 
@@ -27,7 +26,7 @@ internal static class MountHelper
             string home = RealPath.Of(OpenCommand.HomeOf(user));
             if (home != RealPath.Of(place))
                 throw new Finding($"{place}: the home of {user} is {home}, and a tomb is mounted there alone", $"Write {home} into fstab");
-            await TombService.Start(user, null, new SessionClient(), cancel);
+            await TombService.StartAndAttach(user, home, cancel);
             return 0;
         }
         catch (Exception failure) when (Remedies.Explains(failure))

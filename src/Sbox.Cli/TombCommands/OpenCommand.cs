@@ -88,7 +88,9 @@ internal static class OpenCommand
         SessionOptions options = Options(parsed);
         if (!Environment.IsPrivilegedProcess)
             throw new Finding("only root may mount", "sudo sbox tomb open …");
-        if (!Directory.Exists(options.MountPoint))
+        if (parsed.GetValue(Unit))
+            options = options with { Attacher = TombService.Attacher(options.Name) };
+        if (!File.Exists(options.Attacher) && !Directory.Exists(options.MountPoint))
             throw new Finding($"{options.MountPoint}: there is no such directory", $"mkdir -p {options.MountPoint}");
         if (await IsOpen(options, cancel))
             throw new Finding($"{options.Name}: this tomb is open already, at {options.MountPoint}", $"sbox tomb status {options.Name}");

@@ -19,13 +19,45 @@ internal static partial class TombService
     public static bool IsThere(string user) => Directory.Exists("/run/systemd/system") && Plain().IsMatch(user)
         && new[] { "/etc/systemd/system", "/usr/lib/systemd/system" }.Any(static where => File.Exists($"{where}/sbox-tomb@.service"));
 
+    /// <summary>The file that is there while the helper of mount(8) waits to attach a user's home.</summary>
+    public static string Attacher(string user) => $"{Login}/{user}.mount";
+
+    /// <summary>Has a user's unit started, and attaches what it opens: this process may touch the place where an automount is being set off, and the unit may not.</summary>
+    /// <exception cref="Finding">The unit failed.</exception>
+    public static async Task StartAndAttach(string user, string home, CancellationToken cancel)
+    {
+        string unit = $"sbox-tomb@{user}.service", attach = $"{SessionOptions.DefaultRunDirectory}/{user}/{SessionOptions.HomeToAttach}";
+        using (Dir root = Dir.Open("/"))
+            root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */);
+        File.WriteAllText(Attacher(user), "");
+        try
+        {
+            ChildProcess.Run(new ChildCommand("systemctl", ["start", "--no-block", unit]), cancel: cancel);
+            for (int tries = 0; MountTable.At(home) is not { Type: "overlay" }; tries++)
+            {
+                if (File.Exists(attach))
+                    DetachedMount.AttachFrom(File.ReadAllText(attach), home);
+                else if (tries % 20 == 19 && ChildProcess.Run(new ChildCommand("systemctl", ["is-active", "--quiet", unit]), cancel: cancel).ExitCode == 0 && MountTable.At(home) is not { Type: "overlay" })
+                    throw new Finding($"{home}: the tomb is open, and was unmounted by hand", $"systemctl restart {unit}");
+                else if (tries % 20 == 19 && ChildProcess.Run(new ChildCommand("systemctl", ["is-failed", "--quiet", unit]), cancel: cancel).ExitCode == 0)
+                    throw new Finding($"{unit} did not start", $"What it says: journalctl -u {unit}");
+                else
+                    await Task.Delay(50, cancel);
+            }
+        }
+        finally
+        {
+            File.Delete(Attacher(user));
+        }
+    }
+
     /// <summary>Starts a user's unit, and waits until the tomb is open.</summary>
     /// <param name="user">Whose.</param>
-    /// <param name="password">What opens it; null where the unit has a credential of its own.</param>
+    /// <param name="password">What opens it.</param>
     /// <param name="client">Asks whether it is open.</param>
     /// <param name="cancel">Ends the waiting; the unit is stopped then, so that nothing is mounted over a home that is in use.</param>
     /// <exception cref="Finding">The unit failed.</exception>
-    public static async Task Start(string user, SecretMemory? password, SessionClient client, CancellationToken cancel)
+    public static async Task Start(string user, SecretMemory password, SessionClient client, CancellationToken cancel)
     {
         string unit = $"sbox-tomb@{user}.service";
         try
@@ -75,10 +107,8 @@ internal static partial class TombService
         }
     }
 
-    private static async Task<T> Handing<T>(string user, SecretMemory? password, Func<T> work)
+    private static async Task<T> Handing<T>(string user, SecretMemory password, Func<T> work)
     {
-        if (password is null)
-            return await Task.Run(work);
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */);
         using Dir login = Dir.Open(Login);

@@ -19,6 +19,8 @@ public enum SessionRequest
     Hooks,
     /// <summary>Save and close as soon as nobody uses it any more.</summary>
     Leave,
+    /// <summary>Save, and have the upper layer begin anew above what is saved.</summary>
+    Fold,
     /// <summary>Somebody came: forget a <see cref="Leave"/>.</summary>
     Stay,
 }

@@ -33,6 +33,18 @@ public sealed record SessionOptions
     /// <summary>How often to save by itself; zero for never.</summary>
     public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>
+    /// A file that is there while somebody else is to attach the overlay at <see cref="MountPoint"/>: under an automount that is being set off only the helper
+    /// of mount(8) may touch the place. The session then names what to attach in its directory, in <see cref="HomeToAttach"/>. Null for nobody.
+    /// </summary>
+    public string? Attacher { get; init; }
+
+    /// <summary>In a session's directory: what <see cref="Linux.DetachedMount.AttachFrom"/> takes, while it is waited for.</summary>
+    public const string HomeToAttach = "attach";
+
+    /// <summary>Bytes of the upper layer above which what is saved is folded into the lower one, when nobody uses the home; zero for never.</summary>
+    public long FoldAbove { get; init; } = 16 << 20;
+
     /// <summary>For whom the hooks inside the tomb are followed; null to leave them alone.</summary>
     public HookOwner? Hooks { get; init; }
 

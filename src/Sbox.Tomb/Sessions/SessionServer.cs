@@ -94,6 +94,8 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
             {
                 await Task.Delay(options.SaveEvery, options.Clock, over.Token);
                 await session.Save(over.Token);
+                if (options.FoldAbove > 0 && session.UpperBytes(over.Token) > options.FoldAbove)
+                    await session.Fold(over.Token); // refused while somebody uses it: the next round asks again
             }
             catch (Exception) when (over.IsCancellationRequested)
             {
@@ -202,6 +204,9 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
                     return (SessionMessage.Line(json => Users(json, ended)), true);
                 case SessionRequest.Hooks:
                     return (SessionMessage.Line(Hooks), false);
+                case SessionRequest.Fold:
+                    long folded = await session.Fold(over.Token);
+                    return (SessionMessage.Line(json => json.WriteNumber("folded-bytes", folded)), false);
                 case SessionRequest.Leave:
                     leaving = true;
                     return (SessionMessage.Line(static json => json.WriteBoolean("leaves", true)), false);

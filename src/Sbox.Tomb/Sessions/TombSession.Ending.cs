@@ -50,6 +50,7 @@ public sealed partial class TombSession
             hooks?.Close(byForce: true);
             if (mounted)
                 Mounts.Detach(options.MountPoint);
+            HomeOverlay.ClearBeneath(options);
             mounted = false;
             FuseMount? taken = lower;
             lower = null;
@@ -137,6 +138,7 @@ public sealed partial class TombSession
         }
 
         mounted = false;
+        HomeOverlay.ClearBeneath(options);
         SessionSave late;
         try
         {
@@ -193,11 +195,14 @@ public sealed partial class TombSession
         {
             hooks?.Close(byForce: true);
             Mounts.Detach(options.MountPoint);
+            HomeOverlay.ClearBeneath(options);
         }
 
         mounted = false;
         lower?.Dispose();
         lower = null;
+        foreach (FuseMount unused in beneath)
+            unused.Dispose();
         blobs.Dispose();
         if (tombLock is { } held)
         {
