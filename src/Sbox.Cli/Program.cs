@@ -12,4 +12,6 @@ Console.CancelKeyPress += (_, pressed) =>
     pressed.Cancel = !interrupted.IsCancellationRequested;
     interrupted.Cancel();
 };
+if (called == Sbox.Cli.TombCommands.MountHelper.Name)
+    return await Sbox.Cli.TombCommands.MountHelper.Run(args, interrupted.Token);
 return await Invocation.Run(program, args, interrupted.Token);

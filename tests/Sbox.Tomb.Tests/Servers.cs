@@ -14,6 +14,8 @@ internal sealed class Server : IDisposable
 
     public int Port { get; }
 
+    public int ProcessId => process.Id;
+
     /// <summary>restic's own server on a directory.</summary>
     public static async Task<Server> Rest(Place place, string? password = null)
     {

@@ -84,6 +84,7 @@ internal static class BuildCommand
                 SentinelUnit = Path.Combine(beside, "sentinel", "sbox-watch.service"),
                 VerityUnit = Path.Combine(beside, "verity", "sbox-verity.service"),
                 BoxUnits = Path.Combine(beside, "box"),
+                Tombs = Path.Combine(beside, "tomb"),
             }
             : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox")
             {
@@ -91,6 +92,7 @@ internal static class BuildCommand
                 SentinelUnit = "/usr/lib/systemd/system/sbox-watch.service",
                 VerityUnit = "/usr/lib/systemd/system/sbox-verity.service",
                 BoxUnits = "/usr/lib/sbox/box",
+                Tombs = "/usr/lib/sbox/tomb",
             };
         return programs.Missing() is [var missing, ..]
             ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")

@@ -26,6 +26,7 @@ internal static class OpenCommand
     private static readonly Option<string?> HooksAs = new("--hooks-as") { Description = "Follow the hooks inside the tomb as this user, who owns its top; without --user they are followed only so", HelpName = "USER" };
     private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb, although --user is given" };
     private static readonly Option<bool> Foreground = new("--foreground") { Description = "Serve the tomb from this process, as a systemd service does" };
+    private static readonly Option<bool> Unit = new("--unit") { Description = "Serve the tomb from this process; its password comes from the login that waits for it, else from the service's credential tomb-NAME. sbox-tomb@.service does this" };
     private static readonly Option<bool> Serve = new("--serve") { Hidden = true };
     private static readonly Option<string> Run = SessionCommands.RunDirectory();
 
@@ -45,8 +46,8 @@ internal static class OpenCommand
                 new Example("A home", "sbox tomb --tomb sftp:me@host:/srv/tomb open --user me"),
                 new Example("Beside the home", "sbox tomb --tomb /media/stick/tomb open --at /home/me/tomb"),
             ],
-        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, Foreground, Serve, Run);
-        command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
+        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, Foreground, Unit, Serve, Run);
+        command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) || parsed.GetValue(Unit) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
         return command;
     }
 
@@ -66,9 +67,9 @@ internal static class OpenCommand
             throw new Finding($"'{name}' is no name for an open tomb", "--name NAME: a word without '/'");
         return new SessionOptions
         {
-            Name = name, MountPoint = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
-            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is { Uid: 0 } ? null : hooks,
-            ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid,
+            Name = name, MountPoint = RealPath.Of(at), Place = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
+            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is null or { Uid: 0 } ? null : hooks with { Home = RealPath.Of(hooks.Home) },
+            ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid, OwnerGroup = user?.Gid ?? 0,
         };
     }
 
@@ -79,16 +80,21 @@ internal static class OpenCommand
         return new HookOwner(user, uint.Parse(fields[2], CultureInfo.InvariantCulture), uint.Parse(fields[3], CultureInfo.InvariantCulture), fields[5].TrimEnd('/'));
     }
 
+    /// <summary>Where an account's home is, as /etc/passwd has it.</summary>
+    public static string HomeOf(string user) => Account(user).Home;
+
     private static async Task<int> ServeHere(ParseResult parsed, CancellationToken cancel)
     {
         SessionOptions options = Options(parsed);
         if (!Environment.IsPrivilegedProcess)
             throw new Finding("only root may mount", "sudo sbox tomb open …");
-        if (!Directory.Exists(options.MountPoint))
+        if (parsed.GetValue(Unit))
+            options = options with { Attacher = TombService.Attacher(options.Name) };
+        if (!File.Exists(options.Attacher) && !Directory.Exists(options.MountPoint))
             throw new Finding($"{options.MountPoint}: there is no such directory", $"mkdir -p {options.MountPoint}");
         if (await IsOpen(options, cancel))
             throw new Finding($"{options.Name}: this tomb is open already, at {options.MountPoint}", $"sbox tomb status {options.Name}");
-        TombSession opened = await TombSession.Open(parsed, cancel);
+        TombSession opened = parsed.GetValue(Unit) ? await TombSession.Open(parsed, TombService.Password(options.Name), cancel) : await TombSession.Open(parsed, cancel);
         await opened.Snapshots(cancel); // says when the remote was rolled back
         TombRepository repository = opened.Repository;
         options = options with { OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };

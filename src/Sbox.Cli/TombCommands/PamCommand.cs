@@ -23,7 +23,8 @@ internal static class PamCommand
             [
                 "The user and the moment come from PAM's environment, the password from its standard input (expose_authtok). A user who has no table in /etc/sbox/tomb.toml is let through without a word, "
                 + "and so is one whose tomb cannot be opened: the login is not refused, and the home is then the one on this machine. It waits for 20 seconds at most.",
-                "packaging/tomb/pam.example shows the lines for /etc/pam.d.",
+                "Where systemd runs, the tomb is sbox-tomb@USER.service, and is saved before the network goes when the machine shuts down. After the last logout it is saved and closed as soon as nothing uses the home any more. "
+                + "A box has these lines in /etc/pam.d for login, sshd and display managers; packaging/tomb/pam.example shows them for others.",
             ],
         };
         command.Options.Add(run);
@@ -36,8 +37,8 @@ internal static class PamCommand
             var client = new SessionClient(parsed.GetValue(run)!);
             return Environment.GetEnvironmentVariable("PAM_TYPE") switch
             {
-                "auth" => client.Names.Contains(user) && await Answers(client, user, cancel) ? 0 : await Open(user, parsed.GetValue(run)!, cancel),
-                "close_session" => await Close(client, user, cancel),
+                "auth" => await Stays(client, user, cancel) ? 0 : await Open(client, user, parsed.GetValue(run)!, cancel),
+                "close_session" => await Leave(client, user, cancel),
                 _ => 0,
             };
         });
@@ -46,27 +47,32 @@ internal static class PamCommand
 
     private static bool HasTable(string user) => File.Exists(Settings) && File.ReadLines(Settings).Any(line => line.Trim() == $"[{user}]");
 
-    private static async Task<bool> Answers(SessionClient client, string user, CancellationToken cancel)
+    private static async Task<bool> Stays(SessionClient client, string user, CancellationToken cancel)
     {
+        if (!client.Names.Contains(user))
+            return false;
         try
         {
-            await client.Status(user, cancel);
+            await client.Stay(user, cancel);
             return true;
         }
         catch (IOException)
         {
-            return false; // its session is dead: opening it again finds what it had
+            return false; // its session is dead or ending: opening it again finds what it had
         }
     }
 
-    private static async Task<int> Open(string user, string run, CancellationToken cancel)
+    private static async Task<int> Open(SessionClient client, string user, string run, CancellationToken cancel)
     {
         using SecretMemory password = FromPam();
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(LoginLimit);
         try
         {
-            return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, limit.Token);
+            if (!TombService.IsThere(user) || run != SessionOptions.DefaultRunDirectory)
+                return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, limit.Token);
+            await TombService.Start(user, password, client, limit.Token);
+            return 0;
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
@@ -75,14 +81,14 @@ internal static class PamCommand
         }
     }
 
-    // Still used by another login, or by what a user left running: it stays open, and the timer saves.
-    private static async Task<int> Close(SessionClient client, string user, CancellationToken cancel)
+    // Other logins, and what a user left running, keep it open; it is saved and closed when the last of them ends.
+    private static async Task<int> Leave(SessionClient client, string user, CancellationToken cancel)
     {
         if (!client.Names.Contains(user))
             return 0;
         try
         {
-            await client.Close(user, cancel);
+            await client.Leave(user, cancel);
         }
         catch (IOException refused)
         {

@@ -49,6 +49,44 @@ internal static class SessionCommands
         return command;
     }
 
+    public static Command Fold()
+    {
+        Argument<string?> name = Name();
+        Option<string> run = RunDirectory();
+        var command = new DocumentedCommand("fold", "Save an open tomb, and free what its changes take here")
+        {
+            Details =
+            [
+                "What is saved becomes the layer below, fetched again when it is read, and the layer of changes begins anew. An open tomb does this by itself after a save, when more than 16 MiB are there "
+                + "and nobody uses it. While a program uses it, it is refused, and the program is named: exit status 4. It needs Linux 6.5.",
+            ],
+            Examples = [new Example("After a large download was saved", "sbox tomb fold")],
+        };
+        command.Arguments.Add(name);
+        command.Options.Add(run);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            var client = new SessionClient(parsed.GetValue(run)!);
+            string which = Which(client, parsed.GetValue(name));
+            try
+            {
+                long freed = await client.Fold(which, cancel);
+                new Speaker(parsed.GetValue(TombSession.Json)).Answer($"folded {which}: {Amount.OfBytes(freed)} freed", json =>
+                {
+                    json.WriteString("folded", which);
+                    json.WriteNumber("bytes", freed);
+                });
+                return 0;
+            }
+            catch (SessionRefusedException refused)
+            {
+                Remedies.Say(refused, ostree: false, parsed.GetValue(TombSession.Json));
+                return StillOpen;
+            }
+        });
+        return command;
+    }
+
     public static Command Slam()
     {
         Argument<string?> name = Name();

@@ -55,12 +55,15 @@ internal sealed class TombSession : IAsyncDisposable
     }
 
     /// <summary>Opens the tomb and looks whether it was rolled back.</summary>
-    public static async Task<TombSession> Open(ParseResult parsed, CancellationToken cancel)
+    public static Task<TombSession> Open(ParseResult parsed, CancellationToken cancel) => Open(parsed, null, cancel);
+
+    /// <summary>The same with a password that is known, and wiped when this returns.</summary>
+    public static async Task<TombSession> Open(ParseResult parsed, SecretMemory? known, CancellationToken cancel)
     {
         TombSession session = At(parsed);
         try
         {
-            using SecretMemory password = session.Password(parsed, "Password of the tomb: ", twice: false);
+            using SecretMemory password = known ?? session.Password(parsed, "Password of the tomb: ", twice: false);
             session.Repository = await TombRepository.Open(session.Backend, password, cancel);
             return session;
         }

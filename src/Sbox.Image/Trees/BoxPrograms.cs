@@ -28,11 +28,14 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The directory of the units that every box has (services, timers); null for a box without them.</summary>
     public string? BoxUnits { get; init; }
 
+    /// <summary>The directory of what opens tombs by itself: units, and the lines of PAM; null for a box without.</summary>
+    public string? Tombs { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
         .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit }.OfType<string>().Where(file => !File.Exists(file)),
-        .. new[] { DracutModule, SentinelPolicy, BoxUnits }.OfType<string>().Where(directory => !Directory.Exists(directory)),
+        .. new[] { DracutModule, SentinelPolicy, BoxUnits, Tombs }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
     internal void InstallInto(TreeRoot tree)
@@ -49,6 +52,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         }
 
         InstallSentinel(tree);
+        if (Tombs is not null)
+            TombUnits.InstallInto(tree, Tombs);
         if (VerityUnit is not null)
         {
             tree.Write($"{Units}/{VerityService}", File.ReadAllBytes(VerityUnit));
@@ -105,6 +110,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
         foreach (string name in ExampleFiles())
             digest.Add(name).AddFile($"{Examples}/{name}");
+        foreach (string file in Tombs is null ? [] : TombUnits.Files(Tombs))
+            digest.Add(file).AddFile($"{Tombs}/{file}");
         return digest.Finish();
     }
 

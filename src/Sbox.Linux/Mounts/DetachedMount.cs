@@ -62,12 +62,31 @@ public sealed unsafe class DetachedMount : IDisposable
 
     /// <summary>Attaches it over a directory (or a file, for a file).</summary>
     /// <exception cref="LinuxException">There is nothing at the path to cover.</exception>
-    public void AttachAt(string path)
+    public void AttachAt(string path) => Attach(path, 0);
+
+    /// <summary>Attaches it under the topmost mount at a path: unseen until that one is unmounted, and then at once.</summary>
+    /// <exception cref="LinuxException">EINVAL: nothing is mounted there, or the kernel is older than 6.5.</exception>
+    public void AttachBeneath(string path) => Attach(path, LibC.MOVE_MOUNT_BENEATH);
+
+    /// <summary>By what path another process of root's can attach it, for as long as this one holds it: see <see cref="AttachFrom"/>.</summary>
+    public string PathForOthers => $"/proc/{Environment.ProcessId}/fd/{(int)handle.DangerousGetHandle()}";
+
+    /// <summary>Attaches a mount that another process holds.</summary>
+    /// <param name="other">What <see cref="PathForOthers"/> is there.</param>
+    /// <param name="path">The directory to cover.</param>
+    /// <exception cref="LinuxException">It is no detached mount, or has a place already.</exception>
+    public static void AttachFrom(string other, string path)
+    {
+        fixed (byte* from = CString.Of(other), to = CString.Of(path))
+            Answer.Check(LibC.move_mount(LibC.AT_FDCWD, from, LibC.AT_FDCWD, to, LibC.MOVE_MOUNT_F_SYMLINKS), "move_mount", $"{other} -> {path}");
+    }
+
+    private void Attach(string path, uint how)
     {
         using var mount = new Borrowed(handle);
         byte empty = 0;
         fixed (byte* to = CString.Of(path))
-            Answer.Check(LibC.move_mount(mount.Number, &empty, LibC.AT_FDCWD, to, LibC.MOVE_MOUNT_F_EMPTY_PATH), "move_mount", $"{what} -> {path}");
+            Answer.Check(LibC.move_mount(mount.Number, &empty, LibC.AT_FDCWD, to, LibC.MOVE_MOUNT_F_EMPTY_PATH | how), "move_mount", $"{what} -> {path}");
     }
 
     /// <inheritdoc/>

@@ -27,7 +27,9 @@ internal static unsafe partial class LibC
     public const uint OPEN_TREE_CLONE = 1;
     public const uint OPEN_TREE_CLOEXEC = 0x80000;
     public const uint AT_RECURSIVE = 0x8000;
+    public const uint MOVE_MOUNT_F_SYMLINKS = 1;
     public const uint MOVE_MOUNT_F_EMPTY_PATH = 4;
+    public const uint MOVE_MOUNT_BENEATH = 0x200;
 
     public const int CLONE_NEWNS = 0x20000;
 

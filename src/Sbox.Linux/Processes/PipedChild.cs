@@ -31,6 +31,19 @@ public sealed class PipedChild : IDisposable
         }
     }
 
+    /// <summary>Ends it at once, whatever it does, and lets go of whoever waits for its pipes.</summary>
+    public void Kill()
+    {
+        try
+        {
+            process.Kill(entireProcessTree: true);
+        }
+        catch (Exception gone) when (gone is InvalidOperationException or Win32Exception)
+        {
+            return; // it has ended by itself
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -15,6 +15,9 @@ public static class Signals
     /// <summary>SIGSTOP.</summary>
     public const int Stop = 19;
 
+    /// <summary>SIGCONT.</summary>
+    public const int Continue = 18;
+
     /// <summary>Sends one to a process that may be gone already; false then, or when it may not be signalled.</summary>
     public static bool TrySend(int process, int signal) => Answer.Of(LibC.kill(process, signal)) == Errno.None;
 

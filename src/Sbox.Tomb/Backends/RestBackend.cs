@@ -11,7 +11,6 @@ namespace Sbox.Tomb;
 public sealed class RestBackend : IBackend
 {
     private const string ListingV2 = "application/vnd.x.restic.rest.v2";
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
     private readonly HttpClient client;
     private readonly Uri top;
 
@@ -32,6 +31,9 @@ public sealed class RestBackend : IBackend
             System.Security.Cryptography.CryptographicOperations.ZeroMemory(credentials);
         }
     }
+
+    /// <summary>How long a request may take.</summary>
+    public RequestLimit Limit { get; init; } = RequestLimit.Usual;
 
     /// <inheritdoc/>
     public string Location => $"rest:{top}";
@@ -168,31 +170,9 @@ public sealed class RestBackend : IBackend
         Limited(what, bytes, stop => client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop), cancel);
 
     private Task<T> Limited<T>(string what, long bytes, Func<CancellationToken, Task<T>> work, CancellationToken cancel) =>
-        TimeLimit.Run($"{Location}{what}", Patience + TimeSpan.FromSeconds(bytes / 32_768), work, cancel);
+        TimeLimit.Run($"{Location}{what}", Limit.For(bytes), work, cancel);
 
     private BackendException Refused(string what, HttpResponseMessage response) => new(
         $"{Location}{what}", $"the server answers {(int)response.StatusCode} {response.ReasonPhrase}",
         isTransient: response.StatusCode is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError and not HttpStatusCode.InsufficientStorage);
-}
-
-/// <summary>Nothing waits for ever: a request that takes longer than its limit is a transient failure.</summary>
-internal static class TimeLimit
-{
-    public static async Task<T> Run<T>(string what, TimeSpan limit, Func<CancellationToken, Task<T>> work, CancellationToken cancel)
-    {
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        stop.CancelAfter(limit);
-        try
-        {
-            return await work(stop.Token);
-        }
-        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
-        {
-            throw new BackendException(what, $"no answer within {limit.TotalSeconds:0} s", isTransient: true);
-        }
-        catch (Exception broken) when (broken is HttpRequestException or (IOException and not TombException and not LinuxException))
-        {
-            throw new BackendException(what, broken.InnerException?.Message ?? broken.Message, isTransient: true, broken);
-        }
-    }
 }

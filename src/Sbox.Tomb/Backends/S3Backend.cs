@@ -18,7 +18,6 @@ public sealed record S3Credentials(string AccessKey, string SecretKey)
 /// <summary>A tomb in a bucket of any S3-compatible store.</summary>
 public sealed class S3Backend : IBackend
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
     private readonly AmazonS3Client client;
     private readonly string bucket, prefix;
 
@@ -38,6 +37,9 @@ public sealed class S3Backend : IBackend
             RequestChecksumCalculation = RequestChecksumCalculation.WHEN_REQUIRED, ResponseChecksumValidation = ResponseChecksumValidation.WHEN_REQUIRED,
         });
     }
+
+    /// <summary>How long a request may take.</summary>
+    public RequestLimit Limit { get; init; } = RequestLimit.Usual;
 
     /// <inheritdoc/>
     public string Location { get; }
@@ -134,7 +136,7 @@ public sealed class S3Backend : IBackend
     }
 
     private Task<T> Limited<T>(StoredFile file, long bytes, Func<CancellationToken, Task<T>> work, CancellationToken cancel) =>
-        TimeLimit.Run($"{Location}/{file.Path}", Patience + TimeSpan.FromSeconds(bytes / 32_768), async stop =>
+        TimeLimit.Run($"{Location}/{file.Path}", Limit.For(bytes), async stop =>
         {
             try
             {

@@ -5,7 +5,6 @@ namespace Sbox.Tomb;
 /// <summary>A tomb behind OpenSSH: files of a directory there, by SFTP over <c>ssh</c>, which brings its own keys, agents and known hosts.</summary>
 public sealed class SftpBackend : IBackend
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
     private const int PiecesAhead = 32;
     private readonly ChildCommand command;
     private readonly string top;
@@ -16,6 +15,9 @@ public sealed class SftpBackend : IBackend
     /// <param name="command">What connects: <c>ssh ... HOST -s sftp</c>.</param>
     /// <param name="path">The directory there.</param>
     public SftpBackend(string location, ChildCommand command, string path) => (Location, this.command, top) = (location, command, path.TrimEnd('/'));
+
+    /// <summary>How long a request may take.</summary>
+    public RequestLimit Limit { get; init; } = RequestLimit.Usual;
 
     /// <inheritdoc/>
     public string Location { get; }
@@ -207,11 +209,17 @@ public sealed class SftpBackend : IBackend
     private string Full(string path) => $"{top}/{path}";
 
     private Task<T> Limited<T>(string what, long bytes, Func<SftpConnection, CancellationToken, Task<T>> work, CancellationToken cancel) =>
-        TimeLimit.Run($"{Location}/{what}", Patience + TimeSpan.FromSeconds(bytes / 32_768), async stop =>
+        TimeLimit.Run($"{Location}/{what}", Limit.For(bytes), async stop =>
         {
+            SftpConnection? used = null;
             try
             {
-                return await work(await Connected(stop), stop);
+                return await work(used = await Connected(stop), stop);
+            }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+            {
+                used?.Abandon("no answer came in time"); // the next try has another
+                throw;
             }
             catch (SftpException refused)
             {

@@ -41,7 +41,7 @@ internal sealed class SftpConnection : IDisposable
         try
         {
             await connection.Write(new byte[] { Init, 0, 0, 0, 3 }, cancel);
-            byte[] hello = await connection.ReadPacket(cancel);
+            byte[] hello = await connection.ReadPacket(CancellationToken.None).WaitAsync(cancel);
             if (hello.Length < 5 || hello[0] != Version)
                 throw new IOException("it does not speak SFTP");
             var reader = new Packet(hello.AsSpan(5));
@@ -133,6 +133,13 @@ internal sealed class SftpConnection : IDisposable
             Check(await Ask(Make(Extended).Text("fsync@openssh.com").Bytes(handle), cancel));
     }
 
+    /// <summary>Gives the connection up, with all that is under way on it.</summary>
+    public void Abandon(string why)
+    {
+        Break(new IOException(why));
+        child.Kill();
+    }
+
     public void Dispose()
     {
         Break(new IOException("the connection was closed"));
@@ -168,14 +175,25 @@ internal sealed class SftpConnection : IDisposable
             var framed = new byte[packet.Length + 4];
             BinaryPrimitives.WriteInt32BigEndian(framed, packet.Length);
             packet.CopyTo(framed.AsMemory(4));
-            await child.Input.WriteAsync(framed, CancellationToken.None); // half a packet would garble all that follow
-            await child.Input.FlushAsync(CancellationToken.None);
+            await WriteWhole(framed).WaitAsync(cancel);
+        }
+        catch (OperationCanceledException)
+        {
+            Abandon("a request could not be written in time"); // half a packet would garble all that follow
+            throw;
         }
         finally
         {
             writing.Release();
         }
     }
+
+    // On a thread of its own: a pipe that nobody reads holds whoever writes, and only the end of ssh lets go of it.
+    private Task WriteWhole(byte[] framed) => Task.Run(async () =>
+    {
+        await child.Input.WriteAsync(framed, CancellationToken.None);
+        await child.Input.FlushAsync(CancellationToken.None);
+    }, CancellationToken.None);
 
     private async Task<byte[]> ReadPacket(CancellationToken cancel)
     {

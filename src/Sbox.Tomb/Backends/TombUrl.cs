@@ -21,6 +21,9 @@ public sealed record BackendSettings
     /// <summary>Words before the host when ssh is called, <c>ssh</c> first.</summary>
     public IReadOnlyList<string> SshCommand { get; init; } = ["ssh"];
 
+    /// <summary>How long a request may take.</summary>
+    public RequestLimit Limit { get; init; } = RequestLimit.Usual;
+
     /// <summary>Where index files of far tombs are kept; null for nowhere.</summary>
     public string? CacheDirectory { get; init; }
 }
@@ -73,7 +76,7 @@ public sealed class TombUrl
         if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? parsed) || parsed.Scheme is not ("http" or "https"))
             throw new FormatException($"'rest:{url}' is not rest:http(s)://HOST[:PORT]/PATH");
         using SecretMemory? password = settings.RestPasswordFile is { } file ? SecretFile.FirstLine(file) : null;
-        return new RestBackend(parsed, password);
+        return new RestBackend(parsed, password) { Limit = settings.Limit };
     }
 
     private static S3Backend S3(string url, BackendSettings settings)
@@ -83,7 +86,7 @@ public sealed class TombUrl
             throw new FormatException($"'s3:{url}' is not s3:http(s)://HOST[:PORT]/BUCKET[/PATH]");
         string[] parts = parsed.AbsolutePath.Trim('/').Split('/', 2);
         string file = settings.S3CredentialsFile ?? throw new FormatException("an S3 tomb needs a file of credentials (s3-credentials-file)");
-        return new S3Backend(new Uri(parsed.GetLeftPart(UriPartial.Authority)), parts[0], parts.Length > 1 ? parts[1] : "", settings.S3Region, Credentials(file, settings.S3Profile));
+        return new S3Backend(new Uri(parsed.GetLeftPart(UriPartial.Authority)), parts[0], parts.Length > 1 ? parts[1] : "", settings.S3Region, Credentials(file, settings.S3Profile)) { Limit = settings.Limit };
     }
 
     private static S3Credentials Credentials(string file, string profile)
@@ -129,7 +132,7 @@ public sealed class TombUrl
         if (host.Length == 0 || host.StartsWith('-') || path.Length == 0)
             throw new FormatException($"'sftp:{url}' names no host and path");
         string[] words = [.. settings.SshCommand.Skip(1), "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=15", .. port, "-s", "--", host, "sftp"];
-        return new SftpBackend(text, new ChildCommand(settings.SshCommand[0], words), path);
+        return new SftpBackend(text, new ChildCommand(settings.SshCommand[0], words), path) { Limit = settings.Limit };
     }
 }
 
@@ -159,8 +162,8 @@ public static class SecretFile
     {
         using var bytes = new SecretMemory(LengthAtMost);
         int filled = 0;
-        for (int read; filled < LengthAtMost && (read = stream.Read(bytes.Span[filled..])) > 0;)
-            filled += read;
+        for (int read; filled < LengthAtMost && !bytes.Span[..filled].Contains((byte)'\n') && (read = stream.Read(bytes.Span[filled..])) > 0;)
+            filled += read; // and no further than the line: a pipe may stay open behind it
         ReadOnlySpan<byte> line = bytes.Span[..filled];
         int end = line.IndexOf((byte)'\n');
         return new SecretMemory((end < 0 ? line : line[..end]).TrimEnd((byte)'\r'));

@@ -7,7 +7,10 @@ namespace Sbox.Tomb.Mounting;
 /// <summary>What a merge counted.</summary>
 internal sealed class MergeCounts
 {
-    public long Files, Directories, Deleted, BytesRead;
+    public long Files, FilesNew, Directories, DirectoriesNew, Deleted, BytesRead;
+
+    /// <summary>How much more there is than in the lower layer.</summary>
+    public MergeTotals Totals { get; } = new();
 
     public List<Unsaved> Unsaved { get; } = [];
 }
@@ -120,28 +123,35 @@ internal sealed class UpperMerge
         if (entry.Kind == UpperKind.Deleted)
         {
             Counts.Deleted++;
+            Counts.Totals.Remove(before);
             return null;
         }
 
         try
         {
-            switch (entry.Kind)
-            {
-                case UpperKind.Replaced or UpperKind.Merged:
-                    return Subdirectory(upper, entry, before, lower);
-                case UpperKind.AttributesOnly:
-                    Node below = entry.Redirect is { } moved ? Redirected(moved, lower) ?? throw Lost(upper, entry) : before ?? throw Lost(upper, entry);
-                    return below.Type == NodeType.File
-                        ? Describe(upper, entry.Name, entry.Stat) with { Content = below.Content ?? [], Size = below.Size }
-                        : throw Lost(upper, entry);
-                default:
-                    return entry.Stat.IsRegular ? File(upper, entry) : Describe(upper, entry.Name, entry.Stat);
-            }
+            if (entry.Kind is UpperKind.Replaced or UpperKind.Merged)
+                return Subdirectory(upper, entry, before, lower);
+            Node node = Other(upper, entry, before, lower);
+            Counts.Totals.Remove(before);
+            Counts.Totals.Add(node);
+            if (before is null && node.Type == NodeType.File)
+                Counts.FilesNew++;
+            return node;
         }
         catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
         {
             return null; // deleted while it was looked at: the next save sees its end
         }
+    }
+
+    private Node Other(Dir upper, UpperEntry entry, Node? before, Tree? lower)
+    {
+        if (entry.Kind != UpperKind.AttributesOnly)
+            return entry.Stat.IsRegular ? File(upper, entry) : Describe(upper, entry.Name, entry.Stat);
+        Node below = (entry.Redirect is { } moved ? Redirected(moved, lower) : before) ?? throw Lost(upper, entry);
+        return below.Type == NodeType.File
+            ? Describe(upper, entry.Name, entry.Stat) with { Content = below.Content ?? [], Size = below.Size }
+            : throw Lost(upper, entry);
     }
 
     private Node Subdirectory(Dir upper, UpperEntry entry, Node? before, Tree? lower)
@@ -150,6 +160,13 @@ internal sealed class UpperMerge
         Node? below = entry.Kind == UpperKind.Replaced ? null : entry.Redirect is { } moved ? Redirected(moved, lower) : before;
         using Dir inner = upper.OpenDir(entry.Name);
         Counts.Directories++;
+        if (below is not { Type: NodeType.Directory } || below != before)
+        {
+            Counts.DirectoriesNew++;
+            Counts.Totals.Remove(before);
+            Counts.Totals.Add(below is { Type: NodeType.Directory } ? below : null);
+        }
+
         return node with { Subtree = Directory(inner, below is { Type: NodeType.Directory, Subtree: { } tree } ? load(tree) : null) };
     }
 

@@ -1,6 +1,4 @@
 using System.Collections.Concurrent;
-using System.Globalization;
-using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -93,9 +91,12 @@ public sealed partial class Saver
         {
             Time = Moment.Of(begun), Parent = report.Parent, Tree = report.Tree, Paths = options.Paths, Hostname = options.Hostname, Username = Environment.UserName,
             Uid = uid, Gid = gid, Excludes = options.Excludes.Patterns, Tags = options.Tags, ProgramVersion = options.ProgramVersion,
-            Summary = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $$"""
-                {"backup_start":"{{Moment.Of(begun)}}","backup_end":"{{Moment.Of(clock.GetUtcNow())}}","files_new":{{filesNew}},"files_changed":{{filesChanged}},"files_unmodified":{{filesUnmodified}},"dirs_new":{{directoriesNew}},"dirs_changed":{{directoriesChanged}},"dirs_unmodified":{{directoriesUnmodified}},"data_blobs":{{report.DataBlobs}},"tree_blobs":{{report.TreeBlobs}},"data_added":{{report.BytesAdded}},"data_added_packed":{{report.BytesStored}},"total_files_processed":{{filesNew + filesChanged + filesUnmodified}},"total_bytes_processed":{{report.BytesTotal}}}
-                """)),
+            Summary = new SnapshotSummary
+            {
+                Begun = Moment.Of(begun), Ended = Moment.Of(clock.GetUtcNow()), FilesNew = filesNew, FilesChanged = filesChanged, DirectoriesNew = directoriesNew, DirectoriesChanged = directoriesChanged,
+                DirectoriesUnmodified = directoriesUnmodified, DataBlobs = report.DataBlobs, TreeBlobs = report.TreeBlobs, BytesAdded = report.BytesAdded, BytesStored = report.BytesStored,
+                Files = filesNew + filesChanged + filesUnmodified, Bytes = report.BytesTotal,
+            }.ToBytes(),
         };
         return snapshot with { Id = await tomb.SaveDocument(StoredFileType.Snapshot, snapshot.ToBytes(), stop.Token) };
     }

@@ -70,6 +70,25 @@ public sealed class SessionClient(string runDirectory = SessionOptions.DefaultRu
         return Users(answer.RootElement);
     }
 
+    /// <summary>Saves, and has the upper layer begin anew above what is saved.</summary>
+    /// <returns>Bytes that were freed here.</returns>
+    /// <exception cref="TombNotOpenException">It is not open.</exception>
+    /// <exception cref="SessionRefusedException">It is in use, or could not be saved.</exception>
+    public async Task<long> Fold(string name, CancellationToken cancel)
+    {
+        using JsonDocument answer = await Ask(name, SessionRequest.Fold, cancel);
+        return answer.RootElement.GetProperty("folded-bytes").GetInt64();
+    }
+
+    /// <summary>Has a tomb saved and closed as soon as nobody uses it any more; returns at once.</summary>
+    /// <exception cref="TombNotOpenException">It is not open.</exception>
+    public async Task Leave(string name, CancellationToken cancel) => (await Ask(name, SessionRequest.Leave, cancel)).Dispose();
+
+    /// <summary>Takes a <see cref="Leave"/> back.</summary>
+    /// <exception cref="TombNotOpenException">It is not open.</exception>
+    /// <exception cref="SessionRefusedException">It was being closed already.</exception>
+    public async Task Stay(string name, CancellationToken cancel) => (await Ask(name, SessionRequest.Stay, cancel)).Dispose();
+
     /// <summary>What the hooks did when it was opened.</summary>
     /// <exception cref="TombNotOpenException">It is not open.</exception>
     public async Task<IReadOnlyList<HookReport>> Hooks(string name, CancellationToken cancel)

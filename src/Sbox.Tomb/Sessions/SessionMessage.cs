@@ -17,6 +17,12 @@ public enum SessionRequest
     Slam,
     /// <summary>What the hooks did.</summary>
     Hooks,
+    /// <summary>Save and close as soon as nobody uses it any more.</summary>
+    Leave,
+    /// <summary>Save, and have the upper layer begin anew above what is saved.</summary>
+    Fold,
+    /// <summary>Somebody came: forget a <see cref="Leave"/>.</summary>
+    Stay,
 }
 
 /// <summary>Words on a session's socket.</summary>

@@ -11,7 +11,11 @@ namespace Sbox.Tomb.Sessions;
 /// <param name="options">As it was opened.</param>
 public sealed class SessionServer(TombSession session, SessionOptions options) : IDisposable
 {
+    private static readonly TimeSpan WhileUsed = TimeSpan.FromSeconds(1), WhileNotSaved = TimeSpan.FromSeconds(30);
+
     private readonly CancellationTokenSource over = new();
+    private readonly SemaphoreSlim closing = new(1);
+    private volatile bool leaving;
     private Socket? listener;
 
     /// <summary>Listens; from here on clients are answered once <see cref="Run"/> runs.</summary>
@@ -35,10 +39,11 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     {
         try
         {
-            Task saving = SaveNowAndThen();
+            Task saving = SaveNowAndThen(), closed = CloseWhenFree();
             using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
                 await Task.WhenAll(await Accept());
             await saving;
+            await closed;
         }
         finally
         {
@@ -52,6 +57,7 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     {
         listener?.Dispose();
         over.Dispose();
+        closing.Dispose();
     }
 
     private async Task<List<Task>> Accept()
@@ -88,6 +94,8 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
             {
                 await Task.Delay(options.SaveEvery, options.Clock, over.Token);
                 await session.Save(over.Token);
+                if (options.FoldAbove > 0 && session.UpperBytes(over.Token) > options.FoldAbove)
+                    await session.Fold(over.Token); // refused while somebody uses it: the next round asks again
             }
             catch (Exception) when (over.IsCancellationRequested)
             {
@@ -98,6 +106,60 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
                 continue;
             }
         }
+    }
+
+    // Somebody logged out. What they left behind (a user's systemd ends ten seconds later) may still use the home; and what cannot be saved now waits here.
+    private async Task CloseWhenFree()
+    {
+        TimeSpan wait = WhileUsed;
+        while (!over.IsCancellationRequested)
+        {
+            try
+            {
+                await Task.Delay(wait, over.Token);
+                await closing.WaitAsync(over.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            try
+            {
+                wait = WhileUsed;
+                if (!leaving)
+                    continue;
+                await session.Close(over.Token);
+                await over.CancelAsync();
+            }
+            catch (TombInUseException)
+            {
+                continue;
+            }
+            catch (Exception) when (!over.IsCancellationRequested)
+            {
+                wait = WhileNotSaved; // status says why
+            }
+            catch (Exception)
+            {
+                return; // it ends in another way
+            }
+            finally
+            {
+                closing.Release();
+            }
+        }
+    }
+
+    // Whoever logs in while it is being closed hears of it, and opens it anew.
+    private async Task<byte[]> Stay()
+    {
+        leaving = false;
+        await closing.WaitAsync(CancellationToken.None);
+        closing.Release();
+        return over.IsCancellationRequested
+            ? SessionMessage.Line(static json => json.WriteString("error", "it was closed meanwhile"))
+            : SessionMessage.Line(static json => json.WriteBoolean("stays", true));
     }
 
     private async Task Serve(Socket client)
@@ -142,6 +204,14 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
                     return (SessionMessage.Line(json => Users(json, ended)), true);
                 case SessionRequest.Hooks:
                     return (SessionMessage.Line(Hooks), false);
+                case SessionRequest.Fold:
+                    long folded = await session.Fold(over.Token);
+                    return (SessionMessage.Line(json => json.WriteNumber("folded-bytes", folded)), false);
+                case SessionRequest.Leave:
+                    leaving = true;
+                    return (SessionMessage.Line(static json => json.WriteBoolean("leaves", true)), false);
+                case SessionRequest.Stay:
+                    return (await Stay(), false);
                 default:
                     return (SessionMessage.Line(static json => json.WriteString("error", "no such request")), false);
             }

@@ -50,6 +50,7 @@ public sealed partial class TombSession
             hooks?.Close(byForce: true);
             if (mounted)
                 Mounts.Detach(options.MountPoint);
+            HomeOverlay.ClearBeneath(options);
             mounted = false;
             FuseMount? taken = lower;
             lower = null;
@@ -131,8 +132,13 @@ public sealed partial class TombSession
         {
             throw Reopened();
         }
+        catch (LinuxException gone) when (gone.Errno == Errno.EINVAL && MountTable.At(options.MountPoint)?.Source != $"tomb-{options.Name}")
+        {
+            mounted = false; // somebody took it away already (systemd does, where it mounted it by itself); what was written is in the upper layer
+        }
 
         mounted = false;
+        HomeOverlay.ClearBeneath(options);
         SessionSave late;
         try
         {
@@ -189,11 +195,14 @@ public sealed partial class TombSession
         {
             hooks?.Close(byForce: true);
             Mounts.Detach(options.MountPoint);
+            HomeOverlay.ClearBeneath(options);
         }
 
         mounted = false;
         lower?.Dispose();
         lower = null;
+        foreach (FuseMount unused in beneath)
+            unused.Dispose();
         blobs.Dispose();
         if (tombLock is { } held)
         {

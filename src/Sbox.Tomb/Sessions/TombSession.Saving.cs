@@ -11,7 +11,7 @@ public sealed partial class TombSession
     private const string Empty = "empty";
 
     private readonly SavedFiles saved = new();
-    private readonly MappedFiles mapped;
+    private MappedFiles mapped;
     private readonly HashSet<Checksum> known = [];
     private IReadOnlyList<string> names = [];
     private Checksum? lowerTree, savedFingerprint;
@@ -87,7 +87,7 @@ public sealed partial class TombSession
         Snapshot? snapshot = null;
         if (Latest is null || top != Latest.Tree)
         {
-            snapshot = await WriteSnapshot(top, cancel);
+            snapshot = await WriteSnapshot(top, Summary(merge, packs, now, cancel), cancel);
             known.Add(snapshot.Id);
             Latest = snapshot;
             NoteAsLatest(snapshot);
@@ -106,8 +106,8 @@ public sealed partial class TombSession
 
     private void NoteAsLatest(Snapshot snapshot)
     {
-        using Dir scratch = Dir.Open(overlay.Scratch);
-        Durable.Replace(scratch, HomeOverlay.SavedFile, Encoding.ASCII.GetBytes(snapshot.Id.ToString()));
+        using Dir layer = Dir.Open(overlay.Layer);
+        Durable.Replace(layer, HomeOverlay.SavedFile, Encoding.ASCII.GetBytes(snapshot.Id.ToString()));
     }
 
     // A machine that slept has lost its lock, and others may have pruned since: what the index says is read anew, and nothing is taken for saved that is not.
@@ -131,7 +131,7 @@ public sealed partial class TombSession
         }
     }
 
-    private async Task<Snapshot> WriteSnapshot(Checksum tree, CancellationToken cancel)
+    private async Task<Snapshot> WriteSnapshot(Checksum tree, SnapshotSummary? summary, CancellationToken cancel)
     {
         (uint uid, uint gid) = Accounts.Own();
         Moment time = Moment.Of(options.Clock.GetUtcNow());
@@ -139,11 +139,35 @@ public sealed partial class TombSession
             time = before.Time with { Seconds = before.Time.Seconds + 1 }; // a clock that stands back must not hide what is newest
         var snapshot = new Snapshot
         {
-            Time = time, Parent = Latest?.Id, Tree = tree, Paths = Opened?.Paths ?? [options.MountPoint], Hostname = options.Hostname, Username = Environment.UserName,
+            Time = time, Parent = Latest?.Id, Tree = tree, Paths = Opened?.Paths ?? [options.PlaceInSnapshots], Hostname = options.Hostname, Username = Environment.UserName,
             Uid = uid, Gid = gid, Tags = Opened?.Tags.Where(static tag => !tag.StartsWith(SnapshotHistory.MergedTag, StringComparison.Ordinal)).ToList() ?? [],
-            ProgramVersion = options.ProgramVersion,
+            ProgramVersion = options.ProgramVersion, Summary = summary?.ToBytes(),
         };
         return snapshot with { Id = await tomb.SaveDocument(StoredFileType.Snapshot, snapshot.ToBytes(), cancel) };
+    }
+
+    // Counted out of what the snapshot below counted; where that was not counted, or a directory that went cannot be looked into, nothing is said.
+    private SnapshotSummary? Summary(UpperMerge merge, PackWriter packs, DateTimeOffset begun, CancellationToken cancel)
+    {
+        if ((Opened is null ? (0, 0) : SnapshotSummary.TotalsOf(Opened)) is not var (files, bytes))
+            return null;
+        MergeTotals more = merge.Counts.Totals;
+        try
+        {
+            more.Finish(id => LoadTree(id, cancel), cancel);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+
+        return new SnapshotSummary
+        {
+            Begun = Moment.Of(begun), Ended = Moment.Of(options.Clock.GetUtcNow()), Files = files + more.Files, Bytes = bytes + more.Bytes,
+            FilesNew = merge.Counts.FilesNew, FilesChanged = Math.Max(0, merge.Counts.Files - merge.Counts.FilesNew),
+            DirectoriesNew = merge.Counts.DirectoriesNew, DirectoriesChanged = merge.Counts.Directories - merge.Counts.DirectoriesNew,
+            DataBlobs = packs.Blobs[0], TreeBlobs = packs.Blobs[1], BytesAdded = packs.PlainBytes, BytesStored = packs.SealedBytes,
+        };
     }
 
     // The merged home goes where it was in the snapshot, below its parents, which stay as they are; the first one where it is seen.
@@ -151,8 +175,8 @@ public sealed partial class TombSession
     {
         if (names.Count == 0)
             return home;
-        using Dir scratch = Dir.Open(overlay.Scratch);
-        Node top = merge.Describe(scratch, "upper", scratch.Stat("upper")) with { Name = names[^1] };
+        using Dir layer = Dir.Open(overlay.Layer);
+        Node top = merge.Describe(layer, "upper", layer.Stat("upper")) with { Name = names[^1] };
         IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents(cancel);
         Checksum below = home;
         for (int depth = names.Count - 1; depth >= 0; depth--)
@@ -185,16 +209,14 @@ public sealed partial class TombSession
     private List<Tree> OnTheWay(UpperMerge merge, Node top)
     {
         var parents = new List<Tree>();
-        Dir at = Dir.Open("/");
-        foreach (string name in names.SkipLast(1))
+        for (int depth = 1; depth < names.Count; depth++)
         {
-            parents.Add(new Tree([merge.Describe(at, name, at.Stat(name))]));
-            Dir inner = at.OpenDir(name);
-            at.Dispose();
-            at = inner;
+            string real = RealPath.Of($"/{string.Join('/', names.Take(depth))}"); // /home may be a link, and is a directory in the snapshot
+            using Dir parent = Dir.Open(Path.GetDirectoryName(real) ?? "/");
+            string name = Path.GetFileName(real);
+            parents.Add(new Tree([merge.Describe(parent, name, parent.Stat(name)) with { Name = names[depth - 1] }]));
         }
 
-        at.Dispose();
         parents.Add(new Tree([top]));
         return parents;
     }

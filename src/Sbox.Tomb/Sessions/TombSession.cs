@@ -13,7 +13,7 @@ public sealed partial class TombSession : IAsyncDisposable
 {
     private readonly TombRepository tomb;
     private readonly SessionOptions options;
-    private readonly HomeOverlay overlay;
+    private HomeOverlay overlay;
     private readonly BlobReader blobs;
     private readonly ulong device = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) >> 2;
     private TombLock? tombLock;
@@ -103,7 +103,10 @@ public sealed partial class TombSession : IAsyncDisposable
             PrepareEmpty();
         else
             Mount(root);
-        overlay.MountAt(options.MountPoint);
+        if (options.Attacher is { } attacher && File.Exists(attacher))
+            overlay.HaveAttached(cancel);
+        else
+            overlay.MountAt(options.MountPoint);
         mounted = true;
         if (!overlay.Recovered)
             NoteAsSaved();
@@ -120,17 +123,17 @@ public sealed partial class TombSession : IAsyncDisposable
     {
         if (overlay.Recovered)
         {
-            using Dir scratch = Dir.Open(overlay.Scratch);
-            string id = Encoding.ASCII.GetString(scratch.ReadAll("base")).Trim();
+            using Dir layer = Dir.Open(overlay.Layer);
+            string id = Encoding.ASCII.GetString(layer.ReadAll(HomeOverlay.BaseFile)).Trim();
             return id == Empty ? null : snapshots.FirstOrDefault(each => each.Id.ToString() == id)
-                ?? throw new SnapshotNotFoundException(tomb.Backend.Location, id, $"what was not saved in {overlay.Scratch} belongs to it, and it was forgotten");
+                ?? throw new SnapshotNotFoundException(tomb.Backend.Location, id, $"what was not saved in {overlay.Layer} belongs to it, and it was forgotten");
         }
 
         if (options.Snapshot is not { } wanted || wanted == "latest")
         {
             var history = new SnapshotHistory(snapshots);
-            return history.NewestOf(options.MountPoint) ?? (snapshots.Count == 0 ? null : throw new SnapshotNotFoundException(
-                tomb.Backend.Location, "latest", $"none is of {options.MountPoint}, and which of the others is meant is not clear: they are of {string.Join(" and ", history.Places)}"));
+            return history.NewestOf(options.PlaceInSnapshots) ?? (snapshots.Count == 0 ? null : throw new SnapshotNotFoundException(
+                tomb.Backend.Location, "latest", $"none is of {options.PlaceInSnapshots}, and which of the others is meant is not clear: they are of {string.Join(" and ", history.Places)}"));
         }
 
         Snapshot[] found = [.. snapshots.Where(each => each.Id.ToString().StartsWith(wanted, StringComparison.Ordinal))];
@@ -140,10 +143,10 @@ public sealed partial class TombSession : IAsyncDisposable
     // What a killed session had saved itself: the next save comes out of that, and not a second time out of the one that it had open.
     private Snapshot? LastSaved(IReadOnlyList<Snapshot> snapshots)
     {
-        using Dir scratch = Dir.Open(overlay.Scratch);
-        if (!overlay.Recovered || !scratch.Exists(HomeOverlay.SavedFile))
+        using Dir layer = Dir.Open(overlay.Layer);
+        if (!overlay.Recovered || !layer.Exists(HomeOverlay.SavedFile))
             return null;
-        string id = Encoding.ASCII.GetString(scratch.ReadAll(HomeOverlay.SavedFile)).Trim();
+        string id = Encoding.ASCII.GetString(layer.ReadAll(HomeOverlay.SavedFile)).Trim();
         return snapshots.FirstOrDefault(each => each.Id.ToString() == id);
     }
 
@@ -152,7 +155,7 @@ public sealed partial class TombSession : IAsyncDisposable
     {
         if (Opened is null)
         {
-            names = options.MountPoint.Split('/', StringSplitOptions.RemoveEmptyEntries);
+            names = options.PlaceInSnapshots.Split('/', StringSplitOptions.RemoveEmptyEntries);
             return null;
         }
 
@@ -170,34 +173,43 @@ public sealed partial class TombSession : IAsyncDisposable
     private void Mount(Node root)
     {
         lowerTree = root.Subtree;
-        lower = FuseMount.Mount(new SnapshotTree(blobs, root), overlay.Lower, new FuseOptions { Source = $"tomb-{options.Name}" });
+        lower = MountLower(root, overlay);
         if (!overlay.Recovered)
-            Prepare(root);
+            Prepare(root, overlay, Opened!);
     }
 
+    private FuseMount MountLower(Node root, HomeOverlay under) => FuseMount.Mount(new SnapshotTree(blobs, root), under.Lower, new FuseOptions { Source = $"tomb-{options.Name}" });
+
     // The merged top has the upper layer's attributes: they are the snapshot's.
-    private void Prepare(Node root)
+    private static void Prepare(Node root, HomeOverlay over, Snapshot snapshot)
     {
-        using Dir scratch = Dir.Open(overlay.Scratch);
-        using Dir upper = scratch.OpenDir("upper");
+        using Dir layer = Dir.Open(over.Layer);
+        using Dir upper = layer.OpenDir("upper");
         foreach (Xattr attribute in root.Xattrs.Where(static each => !each.Name.StartsWith("trusted.overlay.", StringComparison.Ordinal)))
             Xattrs.Set(upper.Handle, attribute, upper.Path);
-        scratch.ChangeOwner("upper", root.Uid, root.Gid);
-        scratch.ChangeMode("upper", root.Permissions);
-        scratch.SetTimes("upper", root.Modified.Seconds, root.Modified.Nanoseconds);
-        Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Opened!.Id.ToString()));
+        layer.ChangeOwner("upper", root.Uid, root.Gid);
+        layer.ChangeMode("upper", root.Permissions);
+        layer.SetTimes("upper", root.Modified.Seconds, root.Modified.Nanoseconds);
+        Durable.Replace(layer, HomeOverlay.BaseFile, Encoding.ASCII.GetBytes(snapshot.Id.ToString()));
     }
 
     private void PrepareEmpty()
     {
-        using Dir place = Dir.Open(options.MountPoint);
-        FileStat stat = place.Stat();
-        using Dir scratch = Dir.Open(overlay.Scratch);
-        if (!overlay.Recovered)
+        if (overlay.Recovered)
+            return;
+        using Dir layer = Dir.Open(overlay.Layer);
+        if (options.Owner is { } owner)
         {
-            scratch.ChangeOwner("upper", stat.Uid, stat.Gid);
-            scratch.ChangeMode("upper", stat.Permissions);
-            Durable.Replace(scratch, "base", Encoding.ASCII.GetBytes(Empty));
+            layer.ChangeOwner("upper", owner, options.OwnerGroup); // and what is there is not opened: it may be an automount that waits for this
         }
+        else
+        {
+            using Dir place = Dir.Open(options.MountPoint);
+            FileStat stat = place.Stat();
+            layer.ChangeOwner("upper", stat.Uid, stat.Gid);
+            layer.ChangeMode("upper", stat.Permissions);
+        }
+
+        Durable.Replace(layer, HomeOverlay.BaseFile, Encoding.ASCII.GetBytes(Empty));
     }
 }

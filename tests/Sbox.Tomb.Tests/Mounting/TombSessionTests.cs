@@ -33,10 +33,12 @@ public sealed class TombSessionTests
         string seen = Listing.Of(open.Path);
         Assert.Equal(seen, OpenTomb.Restored(place, place["home"]));
         place.Restic("check", "--read-data", "--no-lock");
+        CountsWhatResticCounts(place);
 
         Assert.Empty(open.Sh("echo again >> again/x; rm new2; mv deep/er deep/est"));
         Assert.NotNull((await open.Save()).Snapshot);
         Assert.Equal(Listing.Of(open.Path), OpenTomb.Restored(place, place["home"]));
+        CountsWhatResticCounts(place);
         await open.Close();
         Assert.Null(MountTable.At(open.Path));
         Assert.False(Directory.Exists(place["run/home"]));
@@ -44,6 +46,17 @@ public sealed class TombSessionTests
 
         await using OpenTomb later = await OpenTomb.Of(place);
         Assert.Equal(OpenTomb.Restored(place, place["home"]), Listing.Of(later.Path));
+    }
+
+    // The size in restic's list of snapshots, beside what restic itself counts in the tree.
+    private static void CountsWhatResticCounts(Place place)
+    {
+        System.Text.Json.JsonElement summary = System.Text.Json.JsonDocument.Parse(place.Restic("snapshots", "--json", "latest")).RootElement[0].GetProperty("summary");
+        IEnumerable<System.Text.Json.JsonElement> files = place.Restic("ls", "latest", "--json").Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(static line => System.Text.Json.JsonDocument.Parse(line).RootElement)
+            .Where(static node => node.TryGetProperty("type", out System.Text.Json.JsonElement type) && type.GetString() == "file");
+        Assert.Equal(
+            (files.Count(), files.Sum(static file => file.GetProperty("size").GetInt64())),
+            (summary.GetProperty("total_files_processed").GetInt32(), summary.GetProperty("total_bytes_processed").GetInt64()));
     }
 
     [Fact]
@@ -134,6 +147,25 @@ public sealed class TombSessionTests
         await using OpenTomb again = await OpenTomb.Of(place);
         Assert.Equal(["one"], again.Sh("cat d/f"));
         Assert.Equal(Listing.Of(again.Path), OpenTomb.Restored(place, again.Path));
+    }
+
+    [Fact]
+    public async Task Where_somebody_else_has_to_attach_the_home_the_session_waits_for_them()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        File.WriteAllText(place["attacher"], "");
+        Task<OpenTomb> opening = Task.Run(() => OpenTomb.Of(place, options => options with { Attacher = place["attacher"] }), TestContext.Current.CancellationToken);
+        string what = place[$"run/home/{SessionOptions.HomeToAttach}"];
+        Assert.True(SpinWait.SpinUntil(() => File.Exists(what), TimeSpan.FromMinutes(1)));
+        Assert.Null(MountTable.At(place["mounted"]));
+        DetachedMount.AttachFrom(File.ReadAllText(what), place["mounted"]);
+        await using OpenTomb open = await opening;
+        Assert.Equal(["hello"], open.Sh("cat plain"));
+        await open.Close();
+        Assert.Null(MountTable.At(open.Path));
     }
 
     [Fact]

@@ -1,0 +1,108 @@
+using System.Diagnostics;
+using Sbox.Linux;
+using Sbox.Tomb.Mounting;
+
+namespace Sbox.Tomb.Sessions;
+
+// What is saved goes below: the last snapshot becomes the lower layer, under an upper one that is empty. The new overlay is put under the old one and
+// seen the moment that is unmounted. Files that are open would stay on the old one, so nobody may use the home; who comes in between keeps it as it was.
+public sealed partial class TombSession
+{
+    private const int BeneathAtMost = 2;
+    private static readonly TimeSpan PatienceOfFold = TimeSpan.FromSeconds(1);
+
+    private readonly List<FuseMount> beneath = [];
+
+    /// <summary>Saves, and has the upper layer begin anew above what is saved.</summary>
+    /// <returns>Bytes that the upper layer held and holds no more.</returns>
+    /// <exception cref="TombInUseException">Somebody uses it; nothing was changed but that it is saved.</exception>
+    /// <exception cref="TombException">It could not be saved.</exception>
+    public async Task<long> Fold(CancellationToken cancel)
+    {
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancel, ending.Token);
+        await Enter(both.Token);
+        try
+        {
+            await SaveHeld(both.Token);
+            RefuseWhileUsed();
+            return hooks?.Bound.Count > 0 ? throw new TombInUseException(options.MountPoint, []) : await FoldHeld(both.Token);
+        }
+        finally
+        {
+            await Leave();
+        }
+    }
+
+    /// <summary>Bytes that the upper layer holds.</summary>
+    public long UpperBytes(CancellationToken cancel)
+    {
+        using Dir upper = Dir.Open(overlay.Upper);
+        return UpperLook.At(upper, saved, new HashSet<ulong>(), cancel).Bytes;
+    }
+
+    private async Task<long> FoldHeld(CancellationToken cancel)
+    {
+        if (Latest is not { } snapshot || snapshot.Id == Opened?.Id || beneath.Count >= BeneathAtMost || await SnapshotTree.DirectoryAt(blobs, snapshot, names, cancel) is not { } root)
+            return 0;
+        long bytes = UpperBytes(cancel);
+        HomeOverlay next = overlay.Next();
+        FuseMount? below = null;
+        try
+        {
+            Prepare(root, next, snapshot);
+            below = MountLower(root, next);
+            next.MountBeneath(options.MountPoint);
+        }
+        catch
+        {
+            below?.Dispose();
+            next.Delete();
+            throw;
+        }
+
+        if (!TryTakeTop())
+        {
+            beneath.Add(below); // it stays, unseen, until the tomb is closed
+            throw new TombInUseException(options.MountPoint, MountUsers.Of(Places()));
+        }
+
+        next.BecomeCurrent();
+        HomeOverlay old = overlay;
+        Take(lower)();
+        (overlay, lower, lowerTree, Opened) = (next, below, root.Subtree, snapshot);
+        mapped = new MappedFiles(overlay.Upper, options.MountPoint);
+        saved.Clear();
+        NoteAsSaved();
+        old.Delete();
+        return bytes;
+    }
+
+    // True when the old overlay is gone and all that it held is saved. What was written after the save puts it back where it was.
+    private bool TryTakeTop()
+    {
+        long since = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                Mounts.Unmount(options.MountPoint);
+                break;
+            }
+            catch (LinuxException busy) when (busy.Errno == Errno.EBUSY)
+            {
+                if (Stopwatch.GetElapsedTime(since) > PatienceOfFold)
+                    return false;
+                Thread.Sleep(20);
+            }
+        }
+
+        using (Dir upper = Dir.Open(overlay.Upper))
+        {
+            if (UpperLook.At(upper, saved, new HashSet<ulong>(), CancellationToken.None).Fingerprint == savedFingerprint)
+                return true;
+        }
+
+        overlay.MountAt(options.MountPoint);
+        return false;
+    }
+}
