@@ -23,6 +23,12 @@ string? page = args switch
     ["tomb-mount", var sbox, _] => InScratch("mount-work", work => MountComparison.Page([.. new MountComparison(sbox.Split(' '), work, rounds: 3).Run()])),
     _ => null,
 };
+if (args is ["large-tomb", var place, var password, var named, var count])
+{
+    await LargeTomb.Make(place, password, named, int.Parse(count, CultureInfo.InvariantCulture));
+    return 0;
+}
+
 if (page is null)
 {
     Console.Error.WriteLine("""
@@ -30,6 +36,7 @@ if (page is null)
         Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
         Sbox.Bench tomb-mount OUR-SBOX PAGE
+        Sbox.Bench large-tomb PLACE PASSWORD-FILE HOME FILES  makes a tomb of so many small files, to look at
         """);
     return 2;
 }
