@@ -28,6 +28,12 @@ string? page = args switch
     }),
     _ => null,
 };
+if (args is ["large-tomb", var place, var password, var named, var count])
+{
+    await LargeTomb.Make(place, password, named, int.Parse(count, CultureInfo.InvariantCulture));
+    return 0;
+}
+
 if (page is null)
 {
     Console.Error.WriteLine("""
@@ -36,6 +42,7 @@ if (page is null)
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
         Sbox.Bench tomb-mount OUR-SBOX PAGE
         Sbox.Bench watch OUR-SBOX PAGE
+        Sbox.Bench large-tomb PLACE PASSWORD-FILE HOME FILES  makes a tomb of so many small files, to look at
         """);
     return 2;
 }

@@ -26,6 +26,9 @@ public sealed partial class TombRepository : IAsyncDisposable
     // Packs that were stored, and are in Index, while no index file lists them yet.
     private IReadOnlyList<IndexedPack> unlisted = [];
 
+    // What was deciphered and is not decompressed yet.
+    private readonly BlockPool compressed = new(keptAtMost: 8 << 20);
+
     private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
     {
         Backend = backend;
@@ -186,18 +189,33 @@ public sealed partial class TombRepository : IAsyncDisposable
 
     /// <summary>Opens one blob of a range that was fetched: authenticates, decrypts, decompresses, hashes.</summary>
     /// <param name="place">The blob.</param>
-    /// <param name="sealedBytes">Its <see cref="BlobLocation.Length"/> bytes of the pack; overwritten.</param>
+    /// <param name="sealedBytes">Its <see cref="BlobLocation.Length"/> bytes of the pack; borrowed, and left as they are.</param>
     /// <param name="plain">Room for <see cref="BlobLocation.PlainLength"/> bytes.</param>
     /// <exception cref="TombDamagedException">The bytes are not what was written.</exception>
-    public void OpenBlob(BlobLocation place, Span<byte> sealedBytes, Span<byte> plain)
+    public void OpenBlob(BlobLocation place, ReadOnlySpan<byte> sealedBytes, Span<byte> plain)
     {
-        Span<byte> opened = sealedBytes.Slice(AesCounter.BlockSize, sealedBytes.Length - SealingKey.Overhead);
-        if (!Key.TryOpen(sealedBytes, opened))
-            throw Damaged(place, "its tag is not right: the bytes were changed");
         if (place.UncompressedLength == 0)
-            opened.CopyTo(plain);
-        else if (!Zstandard.TryDecompress(opened, plain))
-            throw Damaged(place, $"it does not decompress to {plain.Length} bytes");
+        {
+            if (!Key.TryOpen(sealedBytes, plain))
+                throw Damaged(place, "its tag is not right: the bytes were changed");
+        }
+        else
+        {
+            NativeBlock scratch = compressed.Rent(sealedBytes.Length);
+            try
+            {
+                Span<byte> opened = scratch.GetSpan()[..(sealedBytes.Length - SealingKey.Overhead)];
+                if (!Key.TryOpen(sealedBytes, opened))
+                    throw Damaged(place, "its tag is not right: the bytes were changed");
+                if (!Zstandard.TryDecompress(opened, plain))
+                    throw Damaged(place, $"it does not decompress to {plain.Length} bytes");
+            }
+            finally
+            {
+                compressed.Return(scratch);
+            }
+        }
+
         Checksum found = Checksum.Of(plain);
         if (found != place.Id)
             throw Damaged(place, $"it hashes to {found}");
@@ -210,6 +228,7 @@ public sealed partial class TombRepository : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         Key.Dispose();
+        compressed.Close();
         return ValueTask.CompletedTask;
     }
 

@@ -15,6 +15,13 @@ public static class Durable
         Answer.Check(LibC.fsync(fd.Number), "fsync", path);
     }
 
+    /// <summary>Has the disk begin to write what a file holds, and does not wait: a later <see cref="Sync(SafeFileHandle, string)"/> waits the less, and only that one says whether it worked.</summary>
+    public static void Begin(SafeFileHandle file)
+    {
+        using var fd = new Borrowed(file);
+        _ = LibC.sync_file_range(fd.Number, 0, 0, LibC.SYNC_FILE_RANGE_WRITE); // a hint: where it is refused, the sync does it all
+    }
+
     /// <summary>fsync(2) of a directory: the names in it survive from here on.</summary>
     /// <exception cref="LinuxException">The names may not be on the disk.</exception>
     public static void Sync(Dir dir) => Sync(dir.Handle, dir.Path);

@@ -30,6 +30,7 @@ internal static unsafe partial class LibC
     public const ulong STATX_ATTR_MOUNT_ROOT = 0x2000;
     public const ulong STATX_ATTR_VERITY = 0x100000;
     public const int POSIX_FADV_DONTNEED = 4;
+    public const uint SYNC_FILE_RANGE_WRITE = 2;
     public const uint RENAME_NOREPLACE = 1;
     public const uint RENAME_EXCHANGE = 2;
 
@@ -107,6 +108,9 @@ internal static unsafe partial class LibC
     public static partial int fdatasync(int fd);
 
     [LibraryImport("libc", SetLastError = true)]
+    public static partial int sync_file_range(int fd, long offset, long length, uint flags);
+
+    [LibraryImport("libc", SetLastError = true)]
     public static partial int syncfs(int fd);
 
     [LibraryImport("libc", SetLastError = true)]
@@ -132,6 +136,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint pwrite(int fd, byte* buffer, nint size, long offset);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial nint writev(int fd, IoVec* parts, int count);
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial long lseek(int fd, long offset, int whence);
@@ -164,6 +171,13 @@ internal static unsafe partial class LibC
     public struct StatVfs
     {
         public ulong BlockSize, FragmentSize, Blocks, BlocksFree, BlocksAvailable;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct IoVec
+    {
+        public byte* Bytes;
+        public nint Length;
     }
 
     [StructLayout(LayoutKind.Sequential)]

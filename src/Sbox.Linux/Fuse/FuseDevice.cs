@@ -133,6 +133,34 @@ internal sealed unsafe class FuseDevice : IDisposable
             continue;
     }
 
+    /// <summary>Puts bytes of a file into the kernel's cache, unasked.</summary>
+    /// <returns>None; ENOENT where the kernel does not know the node (any more).</returns>
+    public Errno Store(ulong node, long offset, ReadOnlySpan<byte> bytes)
+    {
+        if (closed || Handle.IsClosed)
+            return Errno.ENODEV;
+        using var fd = new Borrowed(Handle);
+        var header = new StoreHeader
+        {
+            Out = new OutHeader { Length = (uint)(sizeof(StoreHeader) + bytes.Length), Error = NotifyStore },
+            Store = new StoreOut { Node = node, Offset = (ulong)offset, Size = (uint)bytes.Length },
+        };
+        fixed (byte* content = bytes)
+        {
+            LibC.IoVec* parts = stackalloc LibC.IoVec[2];
+            parts[0] = new LibC.IoVec { Bytes = (byte*)&header, Length = sizeof(StoreHeader) };
+            parts[1] = new LibC.IoVec { Bytes = content, Length = bytes.Length };
+            return Answer.Of(LibC.writev(fd.Number, parts, 2));
+        }
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct StoreHeader
+    {
+        public OutHeader Out;
+        public StoreOut Store;
+    }
+
     /// <summary>Closes it. Requests that still wait for something keep their memory until they have it; a reply then goes nowhere.</summary>
     public void Dispose()
     {

@@ -59,6 +59,7 @@ public sealed class FuseMount : IDisposable
                 .Set("source", options.Source).Set("subtype", options.Subtype)
                 .Set("fd", number).Set("rootmode", "40000").Set("user_id", "0").Set("group_id", "0")
                 .Set("default_permissions").Set("allow_other").Set("ro");
+            tree.Mounting(new FusePages(device));
             using DetachedMount made = context.Create(MountAttributes.ReadOnly | MountAttributes.NoDevices | MountAttributes.NoSetUid);
             mount.Start(new FuseServer(device, tree, options.OnFailure), options.Workers);
             made.AttachAt(mountPoint);

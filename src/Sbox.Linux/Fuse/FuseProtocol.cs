@@ -80,6 +80,18 @@ internal static class FuseProtocol
         public ulong Unique;
     }
 
+    /// <summary>What is told without having been asked, in place of an error; the request's number is 0 then.</summary>
+    public const int NotifyStore = 4;
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct StoreOut
+    {
+        public ulong Node;
+        public ulong Offset;
+        public uint Size;
+        public uint Padding;
+    }
+
     [StructLayout(LayoutKind.Sequential)]
     public struct InitIn
     {

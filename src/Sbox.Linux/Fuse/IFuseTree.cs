@@ -38,6 +38,12 @@ public readonly record struct FuseSpace(long Bytes, long Files);
 /// </remarks>
 public interface IFuseTree
 {
+    /// <summary>It is about to be mounted: from here on the kernel's cache of it takes what is put there.</summary>
+    void Mounting(FusePages pages)
+    {
+        // A tree that never knows more than it is asked has nothing to put there.
+    }
+
     /// <summary>Finds a name in a directory; null where there is none. The node is known to the kernel once more from here on.</summary>
     /// <param name="directory">Its number.</param>
     /// <param name="name">Its bytes, borrowed for the call; <c>.</c> and <c>..</c> mean what they do everywhere.</param>

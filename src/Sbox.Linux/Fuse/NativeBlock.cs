@@ -31,6 +31,9 @@ public sealed unsafe class NativeBlock : MemoryManager<byte>
     /// <summary>Its size in bytes.</summary>
     public int Length => length;
 
+    /// <summary>Whether it comes from the kernel and goes back to it, and not to the C library.</summary>
+    public bool IsMapped => length >= MappedFrom;
+
     internal byte* Pointer => memory;
 
     /// <inheritdoc/>

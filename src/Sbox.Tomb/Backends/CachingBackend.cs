@@ -42,6 +42,15 @@ public sealed class CachingBackend : IBackend
     }
 
     /// <inheritdoc/>
+    public async Task<Task> Begin(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    {
+        Task durable = await inner.Begin(file, bytes, cancel);
+        if (IsKept(file.Type))
+            Keep(file, bytes.Span);
+        return durable;
+    }
+
+    /// <inheritdoc/>
     public async Task<byte[]> Load(StoredFile file, CancellationToken cancel)
     {
         if (!IsKept(file.Type))

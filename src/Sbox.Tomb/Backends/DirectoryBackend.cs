@@ -60,32 +60,18 @@ public sealed class DirectoryBackend : IBackend
     /// <inheritdoc/>
     public Task Save(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
     {
-        using Dir? below = file.Type == StoredFileType.Config ? null : Top.MakeAndOpenDir(file.Directory, PrivateDirectory);
-        Dir dir = below ?? Top;
-        string name = System.IO.Path.GetFileName(file.Path);
-        string temporary = $"{name}-tmp-{Guid.NewGuid():N}"; // restic knows such names for what they are
-        try
-        {
-            using (SafeFileHandle handle = dir.CreateFile(temporary, 0x180 /* 0600 */))
-            {
-                Files.WriteAt(handle, bytes.Span, 0, dir.Of(temporary));
-                Files.ChangeMode(handle, ReadOnlyFile, dir.Of(temporary));
-                if (file.Type != StoredFileType.Lock)
-                    Durable.Sync(handle, dir.Of(temporary));
-            }
-
-            dir.Rename(temporary, dir, name);
-        }
-        catch (LinuxException)
-        {
-            dir.TryUnlink(temporary);
-            throw;
-        }
-
-        // A power cut ends whoever holds a lock: it need not survive one.
-        if (file.Type != StoredFileType.Lock)
-            Durable.Sync(dir);
+        new Written(Top, file, bytes.Span).Finish();
         return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public Task<Task> Begin(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    {
+        var written = new Written(Top, file, bytes.Span);
+        written.StartWriting();
+
+        // Waiting for a disk is all that is left: on a thread of its own it keeps nobody else from working.
+        return Task.FromResult(Task.Factory.StartNew(written.Finish, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
     }
 
     /// <inheritdoc/>
@@ -180,6 +166,77 @@ public sealed class DirectoryBackend : IBackend
             if (read == 0)
                 throw new BackendException($"{path}/{file.Path}", $"it ends at {offset + done} bytes; {offset + into.Length} were expected", isTransient: false);
             done += read;
+        }
+    }
+
+    /// <summary>A file that has its bytes and not yet its name.</summary>
+    private sealed class Written
+    {
+        private readonly StoredFile file;
+        private readonly Dir dir;
+        private readonly string name, temporary;
+        private readonly SafeFileHandle handle;
+
+        public Written(Dir top, StoredFile file, ReadOnlySpan<byte> bytes)
+        {
+            this.file = file;
+            dir = file.Type == StoredFileType.Config ? top.OpenDir(".") : top.MakeAndOpenDir(file.Directory, PrivateDirectory);
+            name = System.IO.Path.GetFileName(file.Path);
+            temporary = $"{name}-tmp-{Guid.NewGuid():N}"; // restic knows such names for what they are
+            try
+            {
+                handle = dir.CreateFile(temporary, 0x180 /* 0600 */);
+            }
+            catch
+            {
+                dir.Dispose();
+                throw;
+            }
+
+            try
+            {
+                Files.WriteAt(handle, bytes, 0, dir.Of(temporary));
+                Files.ChangeMode(handle, ReadOnlyFile, dir.Of(temporary));
+            }
+            catch
+            {
+                GiveUp();
+                throw;
+            }
+        }
+
+        /// <summary>Has the disk begin, so that less is left to wait for.</summary>
+        public void StartWriting() => Durable.Begin(handle);
+
+        /// <summary>Makes it durable under its name.</summary>
+        public void Finish()
+        {
+            try
+            {
+                // A power cut ends whoever holds a lock: it need not survive one.
+                if (file.Type != StoredFileType.Lock)
+                    Durable.Sync(handle, dir.Of(temporary));
+                dir.Rename(temporary, dir, name);
+            }
+            catch
+            {
+                GiveUp();
+                throw;
+            }
+
+            using (dir)
+            using (handle)
+            {
+                if (file.Type != StoredFileType.Lock)
+                    Durable.Sync(dir);
+            }
+        }
+
+        private void GiveUp()
+        {
+            using (dir)
+            using (handle)
+                dir.TryUnlink(temporary);
         }
     }
 }

@@ -73,6 +73,17 @@ public interface IBackend : IAsyncDisposable
     /// <exception cref="BackendException">It could not be written.</exception>
     Task Save(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel);
 
+    /// <summary>
+    /// Begins to write a file as <see cref="Save"/> does: many may be on their way to the disk while the memory of only a few is held.
+    /// </summary>
+    /// <returns>Completes when the bytes are not needed any more, with what completes when the file is durable.</returns>
+    /// <exception cref="BackendException">It could not be written; either may throw it.</exception>
+    async Task<Task> Begin(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    {
+        await Save(file, bytes, cancel);
+        return Task.CompletedTask;
+    }
+
     /// <summary>All of a file.</summary>
     /// <exception cref="StoredFileMissingException">There is none.</exception>
     /// <exception cref="StoredFileUnreadableException">A disk of ours cannot read it.</exception>

@@ -1,25 +1,38 @@
 using System.Collections.Concurrent;
 using Sbox.Codecs;
+using Sbox.Linux;
 using ZstdSharp;
 
 namespace Sbox.Tomb;
 
-/// <summary>Zstandard, with contexts kept for reuse: each is some hundred kilobytes. Safe on several threads.</summary>
+/// <summary>
+/// Zstandard, by the system's library and where there is none by our own copy, with contexts kept for reuse: each is some hundred kilobytes. Safe on several threads.
+/// </summary>
 internal static class Zstandard
 {
     /// <summary>No document or blob is larger: what says it is was made to fill memory.</summary>
     public const int MaximumSize = 1 << 30;
 
     private const int Level = 3;
+    private static readonly ConcurrentBag<Zstd> Contexts = [];
     private static readonly ConcurrentBag<Compressor> Compressors = [];
     private static readonly ConcurrentBag<Decompressor> Decompressors = [];
 
     /// <summary>Room that compressing may need.</summary>
-    public static int Bound(int length) => Compressor.GetCompressBound(length);
+    public static int Bound(int length) => Zstd.IsThere ? Zstd.Bound(length) : Compressor.GetCompressBound(length);
 
     /// <summary>Compresses; returns the bytes written.</summary>
     public static int Compress(ReadOnlySpan<byte> plain, Span<byte> into)
     {
+        if (Zstd.IsThere)
+        {
+            if (!Contexts.TryTake(out Zstd? context))
+                context = new Zstd();
+            int length = context.Compress(plain, into, Level);
+            Contexts.Add(context);
+            return length;
+        }
+
         if (!Compressors.TryTake(out Compressor? compressor))
             compressor = new Compressor(Level);
         int written = compressor.Wrap(plain, into);
@@ -30,6 +43,15 @@ internal static class Zstandard
     /// <summary>Fills <paramref name="into"/> exactly; false when the bytes are no such frame.</summary>
     public static bool TryDecompress(ReadOnlySpan<byte> compressed, Span<byte> into)
     {
+        if (Zstd.IsThere)
+        {
+            if (!Contexts.TryTake(out Zstd? context))
+                context = new Zstd();
+            bool filled = context.TryDecompress(compressed, into);
+            Contexts.Add(context);
+            return filled;
+        }
+
         if (!Decompressors.TryTake(out Decompressor? decompressor))
             decompressor = new Decompressor();
         try

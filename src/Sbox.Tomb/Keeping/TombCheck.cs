@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Sbox.Codecs;
-using Sbox.Tomb.Crypto;
 
 namespace Sbox.Tomb;
 
@@ -89,13 +88,14 @@ public sealed class TombCheck
     {
         List<Snapshot> snapshots = await ReadSnapshots();
         Dictionary<Checksum, List<PackEntry>> packs = await ReadIndexes();
-        (int count, string[] unlisted) = await ComparePacks(packs);
+        Dictionary<Checksum, long> there = await ListPacks();
+        string[] unlisted = ComparePacks(packs, there);
         if (options.ReadData)
-            await ReadPacks(packs);
+            await ReadPacks(packs, there);
         int trees = await WalkTrees(snapshots);
         return new CheckReport
         {
-            Snapshots = snapshots.Count, Trees = trees, Packs = count, BytesRead = bytesRead, Problems = [.. problems], LostFiles = lost, UnlistedPacks = unlisted,
+            Snapshots = snapshots.Count, Trees = trees, Packs = there.Count, BytesRead = bytesRead, Problems = [.. problems], LostFiles = lost, UnlistedPacks = unlisted,
             BadPacks = badPacks, BadIndexes = badIndexes, BadSnapshots = badSnapshots,
         };
     }
@@ -164,7 +164,7 @@ public sealed class TombCheck
         }
     }
 
-    private async Task<(int Count, string[] Unlisted)> ComparePacks(Dictionary<Checksum, List<PackEntry>> packs)
+    private async Task<Dictionary<Checksum, long>> ListPacks()
     {
         var there = new Dictionary<Checksum, long>();
         foreach (ListedFile file in await tomb.Backend.List(StoredFileType.Pack, cancel))
@@ -173,6 +173,11 @@ public sealed class TombCheck
                 there[id] = file.Size;
         }
 
+        return there;
+    }
+
+    private string[] ComparePacks(Dictionary<Checksum, List<PackEntry>> packs, Dictionary<Checksum, long> there)
+    {
         foreach ((Checksum pack, List<PackEntry> blobs) in packs)
         {
             long expected = blobs.Sum(static blob => (long)blob.Length) + PackHeader.Size(blobs.Count(static blob => blob.UncompressedLength == 0), blobs.Count(static blob => blob.UncompressedLength != 0));
@@ -182,33 +187,42 @@ public sealed class TombCheck
                 Bad(pack, $"it has {size} bytes; {expected} were written", options.ReadData ? [] : blobs.Where(blob => blob.Offset + (long)blob.Length > size));
         }
 
-        return (there.Count, [.. there.Keys.Where(pack => !packs.ContainsKey(pack)).Select(static pack => pack.ToString())]);
+        return [.. there.Keys.Where(pack => !packs.ContainsKey(pack)).Select(static pack => pack.ToString())];
     }
 
-    private async Task ReadPacks(Dictionary<Checksum, List<PackEntry>> packs)
+    private async Task ReadPacks(Dictionary<Checksum, List<PackEntry>> packs, Dictionary<Checksum, long> there)
     {
         long done = 0, total = packs.Count;
-        await Parallel.ForEachAsync(
-            packs, new ParallelOptions { MaxDegreeOfParallelism = Math.Min(4, Environment.ProcessorCount), CancellationToken = cancel }, async (pack, stop) =>
-            {
-                await ReadPack(pack.Key, pack.Value, stop);
-                progress?.Report(new CheckProgress("reading packs", Interlocked.Increment(ref done), total));
-            });
-    }
-
-    private async Task ReadPack(Checksum pack, List<PackEntry> blobs, CancellationToken stop)
-    {
-        byte[] bytes;
         try
         {
-            bytes = await PackReader.Load(tomb, pack, stop);
+            await Parallel.ForEachAsync(
+                packs, new ParallelOptions { MaxDegreeOfParallelism = Math.Min(4, Environment.ProcessorCount), CancellationToken = cancel }, async (pack, stop) =>
+                {
+                    if (there.TryGetValue(pack.Key, out long size))
+                        await ReadPack(pack.Key, pack.Value, size, stop);
+                    progress?.Report(new CheckProgress("reading packs", Interlocked.Increment(ref done), total));
+                });
+        }
+        finally
+        {
+            PackReader.Free();
+        }
+    }
+
+    private async Task ReadPack(Checksum pack, List<PackEntry> blobs, long size, CancellationToken stop)
+    {
+        try
+        {
+            await PackReader.Lend(tomb, pack, size, bytes => LookAt(pack, blobs, bytes.Span), stop);
         }
         catch (BackendException gone) when (!gone.IsTransient)
         {
             Bad(pack, gone.Finding, blobs);
-            return;
         }
+    }
 
+    private void LookAt(Checksum pack, List<PackEntry> blobs, ReadOnlySpan<byte> bytes)
+    {
         Interlocked.Add(ref bytesRead, bytes.Length);
         if (Checksum.Of(bytes) is var found && found != pack)
             Bad(pack, $"it hashes to {found}, which is not its name", []);
@@ -280,97 +294,4 @@ public sealed class TombCheck
         StoredFileUnreadableException unreadable => unreadable.Finding,
         _ => wrong.Message,
     };
-}
-
-/// <summary>Looks into a pack that is in memory.</summary>
-internal static class PackReader
-{
-    private const int Piece = 64 * 1024, Sector = 4096;
-
-    /// <summary>A pack's bytes, zeros where the disk cannot read them: a blob that lies there does not open then, and the others do.</summary>
-    public static async Task<byte[]> Load(TombRepository tomb, Checksum pack, CancellationToken cancel)
-    {
-        StoredFile file = TombRepository.PackOf(pack);
-        try
-        {
-            return await tomb.Backend.Load(file, cancel);
-        }
-        catch (StoredFileUnreadableException)
-        {
-            var bytes = new byte[await tomb.Backend.Size(file, cancel) ?? throw new StoredFileMissingException(tomb.Backend.Location, file)];
-            await Fill(tomb.Backend, file, bytes, 0, Piece, cancel);
-            return bytes;
-        }
-    }
-
-    private static async Task Fill(IBackend backend, StoredFile file, Memory<byte> into, long offset, int piece, CancellationToken cancel)
-    {
-        for (int at = 0; at < into.Length; at += piece)
-        {
-            Memory<byte> part = into.Slice(at, Math.Min(piece, into.Length - at));
-            try
-            {
-                await backend.LoadRange(file, offset + at, part, cancel);
-            }
-            catch (StoredFileUnreadableException)
-            {
-                if (piece > Sector)
-                    await Fill(backend, file, part, offset + at, Sector, cancel);
-                else
-                    part.Span.Clear();
-            }
-        }
-    }
-
-    /// <summary>Opens one blob of it; null when it is what was written, else what is wrong.</summary>
-    public static string? TryOpen(TombRepository tomb, Checksum pack, PackEntry blob, byte[] bytes)
-    {
-        if (blob.Offset + (long)blob.Length > bytes.Length)
-            return $"it ends before blob {blob.Id}";
-        byte[] plain = System.Buffers.ArrayPool<byte>.Shared.Rent((int)Math.Max(blob.UncompressedLength, blob.Length));
-        byte[] copy = System.Buffers.ArrayPool<byte>.Shared.Rent((int)blob.Length);
-        try
-        {
-            Span<byte> own = copy.AsSpan(0, (int)blob.Length);
-            bytes.AsSpan((int)blob.Offset, (int)blob.Length).CopyTo(own);
-            var place = new BlobLocation(blob.Type, blob.Id, pack, blob.Offset, blob.Length, blob.UncompressedLength);
-            tomb.OpenBlob(place, own, plain.AsSpan(0, place.PlainLength));
-            return null;
-        }
-        catch (TombDamagedException damaged)
-        {
-            return $"{(blob.Type == BlobType.Tree ? "tree" : "data")} blob {blob.Id}: {damaged.Finding}";
-        }
-        finally
-        {
-            System.Buffers.ArrayPool<byte>.Shared.Return(plain);
-            System.Buffers.ArrayPool<byte>.Shared.Return(copy);
-        }
-    }
-
-    /// <summary>What its own header lists; null when that cannot be read.</summary>
-    public static IReadOnlyList<PackEntry>? TryHeader(TombRepository tomb, byte[] bytes, out string? finding)
-    {
-        finding = "its header cannot be read";
-        if (bytes.Length < PackHeader.Size(0, 0))
-            return null;
-        uint length = System.Buffers.Binary.BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(bytes.Length - PackHeader.LengthSize));
-        if (length > PackHeader.MaximumSize || length < SealingKey.Overhead || length > bytes.Length - PackHeader.LengthSize)
-            return null;
-        int start = bytes.Length - PackHeader.LengthSize - (int)length;
-        var plain = new byte[length - SealingKey.Overhead];
-        if (!tomb.Key.TryOpen(bytes.AsSpan(start, (int)length), plain))
-            return null;
-        try
-        {
-            IReadOnlyList<PackEntry> entries = PackHeader.Parse(plain, start);
-            finding = null;
-            return entries;
-        }
-        catch (MalformedException wrong)
-        {
-            finding = wrong.Message;
-            return null;
-        }
-    }
 }

@@ -115,7 +115,7 @@ public static class TombRepair
                 continue;
             var place = new BlobLocation(entry.Type, entry.Id, pack, entry.Offset, entry.Length, entry.UncompressedLength);
             var plain = new byte[place.PlainLength];
-            tomb.OpenBlob(place, bytes.AsSpan((int)entry.Offset, (int)entry.Length).ToArray(), plain);
+            tomb.OpenBlob(place, bytes.AsSpan((int)entry.Offset, (int)entry.Length), plain);
             writer.AddAgain(entry.Type, entry.Id, plain);
             saved++;
         }

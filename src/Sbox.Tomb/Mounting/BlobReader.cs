@@ -8,10 +8,10 @@ namespace Sbox.Tomb.Mounting;
 public sealed record BlobReaderOptions
 {
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
-    public long SealedBytes { get; init; } = 24L << 20;
+    public long SealedBytes { get; init; } = 16L << 20;
 
-    /// <summary>Bytes of opened blobs that are kept in memory.</summary>
-    public long PlainBytes { get; init; } = 48L << 20;
+    /// <summary>Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too.</summary>
+    public long PlainBytes { get; init; } = 24L << 20;
 
     /// <summary>How long a reader waits for a remote that does not answer before it gets EIO.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
@@ -39,6 +39,7 @@ public sealed class BlobReader : IDisposable
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
     private readonly ReaderWriterLockSlim use = new();
+    private readonly BlockPool blocks = new(keptAtMost: 16 << 20);
     private bool disposed;
     private long held;
 
@@ -48,7 +49,7 @@ public sealed class BlobReader : IDisposable
         this.tomb = tomb;
         capacity = options.PlainBytes;
         patience = new RemotePatience(options.Patience, options.Clock);
-        ranges = new SealedRanges(tomb, patience, options.SealedBytes);
+        ranges = new SealedRanges(tomb, patience, blocks, options.SealedBytes);
     }
 
     /// <summary>The tomb.</summary>
@@ -136,6 +137,15 @@ public sealed class BlobReader : IDisposable
         }
 
         ranges.Dispose();
+        blocks.Close();
+    }
+
+    /// <summary>Takes a blob that is lent once more, for someone who needs it for longer.</summary>
+    internal PlainBlob Share(PlainBlob blob)
+    {
+        lock (gate)
+            blob.Users++;
+        return blob;
     }
 
     internal void Release(PlainBlob blob)
@@ -144,7 +154,7 @@ public sealed class BlobReader : IDisposable
         {
             blob.Users--;
             if (blob.Users == 0 && blob.Place is null)
-                blob.Free();
+                Free(blob);
         }
     }
 
@@ -200,7 +210,7 @@ public sealed class BlobReader : IDisposable
         try
         {
             BlobLocation place = Find(BlobType.Data, id);
-            var block = new NativeBlock(Math.Max(place.PlainLength, 1));
+            NativeBlock block = blocks.Rent(Math.Max(place.PlainLength, 1));
             var blob = new PlainBlob(this, id, block, place.PlainLength);
             try
             {
@@ -208,7 +218,7 @@ public sealed class BlobReader : IDisposable
             }
             catch
             {
-                block.Free();
+                blocks.Return(block);
                 throw;
             }
 
@@ -260,13 +270,11 @@ public sealed class BlobReader : IDisposable
 
     private bool TryOpen(BlobLocation place, ReadOnlySpan<byte> sealedBytes, Span<byte> into)
     {
-        byte[] copy = ArrayPool<byte>.Shared.Rent(sealedBytes.Length);
         use.EnterReadLock();
         try
         {
             RefuseWhenDisposed();
-            sealedBytes.CopyTo(copy);
-            tomb.OpenBlob(place, copy.AsSpan(0, sealedBytes.Length), into);
+            tomb.OpenBlob(place, sealedBytes, into);
             return true;
         }
         catch (TombDamagedException wrong)
@@ -277,7 +285,6 @@ public sealed class BlobReader : IDisposable
         finally
         {
             use.ExitReadLock();
-            ArrayPool<byte>.Shared.Return(copy);
         }
     }
 
@@ -307,8 +314,10 @@ public sealed class BlobReader : IDisposable
         kept.Remove(blob.Id);
         held -= blob.Length;
         if (blob.Users == 0)
-            blob.Free();
+            Free(blob);
     }
+
+    private void Free(PlainBlob blob) => blocks.Return(blob.TakeBlock());
 }
 
 /// <summary>An opened blob, lent: it stays until whoever has it disposes it.</summary>
@@ -334,15 +343,17 @@ public sealed class PlainBlob : IDisposable
 
     internal bool IsFreed { get; private set; }
 
+    /// <summary>Whether the kernel was given all of it.</summary>
+    internal bool IsOffered { get; set; }
+
     internal LinkedListNode<PlainBlob>? Place { get; set; }
 
     /// <summary>Lets go of it once.</summary>
     public void Dispose() => owner.Release(this);
 
-    internal void Free()
+    internal NativeBlock TakeBlock()
     {
         IsFreed = true;
-        block.GetSpan().Clear(); // what a home holds does not stay in freed memory
-        block.Free();
+        return block;
     }
 }

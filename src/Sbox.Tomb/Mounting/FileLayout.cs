@@ -7,6 +7,8 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="lengthOf">Plain bytes of a blob.</param>
 internal sealed class FileLayout(IReadOnlyList<Checksum> blobs, Func<Checksum, int> lengthOf)
 {
+    private const int SmallestReadAhead = 16 * 1024;
+
     private readonly long[] ends = Ends(blobs, lengthOf);
     private int lastRead = -1;
 
@@ -30,11 +32,15 @@ internal sealed class FileLayout(IReadOnlyList<Checksum> blobs, Func<Checksum, i
     /// <summary>Where a blob begins.</summary>
     public long Begin(int blob) => blob == 0 ? 0 : ends[blob - 1];
 
-    /// <summary>Notes that a blob was read, and says whether it follows what was read before.</summary>
-    public bool Follows(int blob)
+    /// <summary>
+    /// Notes a read, and says whether the file is read on from where it was read before: in pieces so large as the kernel asks for when it reads ahead itself.
+    /// </summary>
+    /// <param name="blob">The first blob that is read.</param>
+    /// <param name="length">Bytes that are asked for.</param>
+    public bool ReadsOn(int blob, int length)
     {
         int before = Interlocked.Exchange(ref lastRead, blob);
-        return blob == before || blob == before + 1;
+        return length >= SmallestReadAhead && (blob == before || blob == before + 1);
     }
 
     private static long[] Ends(IReadOnlyList<Checksum> blobs, Func<Checksum, int> lengthOf)

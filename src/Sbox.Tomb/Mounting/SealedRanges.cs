@@ -7,7 +7,7 @@ namespace Sbox.Tomb.Mounting;
 /// Ranges of packs as they were fetched, still sealed: what lies behind a wanted blob comes along with it, so that many small files cost
 /// few requests. How much comes along grows while it is used, and shrinks when it is not.
 /// </summary>
-internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience, long capacity) : IDisposable
+internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience, BlockPool blocks, long capacity) : IDisposable
 {
     private const int FirstWindow = 1024 * 1024, LargestWindow = 8 * 1024 * 1024;
 
@@ -83,13 +83,15 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
     private SealedRange Begin(PackRanges pack, BlobLocation place)
     {
         pack.Adapt(FirstWindow, LargestWindow, grow: place.Length < Small);
-        var range = new SealedRange(place.Pack, place.Offset, (int)(WindowEnd(pack, place) - place.Offset));
+        var range = NewRange(place, (int)(WindowEnd(pack, place) - place.Offset));
         pack.Ranges.Add(range);
         range.Place = recent.AddFirst(range);
         held += range.Length;
         range.Ready = Fetch(range);
         return range;
     }
+
+    private SealedRange NewRange(BlobLocation place, int length) => new(place.Pack, place.Offset, length, blocks.Rent(length));
 
     // As far as blobs follow each other in the pack, up to the window, and not into what is there already.
     private long WindowEnd(PackRanges pack, BlobLocation place)
@@ -130,7 +132,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
         recent.Remove(range.Place!);
         packs[range.Pack].Remove(range);
         held -= range.Length;
-        range.Bytes.Free();
+        blocks.Return(range.Bytes);
     }
 
     private sealed class PackRanges
@@ -165,7 +167,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
 }
 
 /// <summary>One fetched range.</summary>
-internal sealed class SealedRange(Checksum pack, uint offset, int length)
+internal sealed class SealedRange(Checksum pack, uint offset, int length, NativeBlock bytes)
 {
     public Checksum Pack { get; } = pack;
 
@@ -173,7 +175,7 @@ internal sealed class SealedRange(Checksum pack, uint offset, int length)
 
     public int Length { get; } = length;
 
-    public NativeBlock Bytes { get; } = new(length);
+    public NativeBlock Bytes => bytes;
 
     /// <summary>Completes when the bytes are there.</summary>
     public Task Ready { get; set; } = Task.CompletedTask;

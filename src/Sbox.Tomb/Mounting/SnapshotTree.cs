@@ -10,7 +10,7 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 public sealed class SnapshotTree : IFuseTree
 {
-    private const int BlobsAhead = 3;
+    private const int BlobsAhead = 3, PageSize = 4096;
     private const long NodesKept = 60_000, BlobNamesKept = 200_000;
 
     private readonly BlobReader blobs;
@@ -18,6 +18,9 @@ public sealed class SnapshotTree : IFuseTree
     private readonly KnownNodes known;
     private readonly RecentItems<Checksum, Tree> trees = new(NodesKept, static tree => tree.Nodes.Count + 1);
     private readonly RecentItems<ulong, FileLayout> layouts = new(BlobNamesKept, static layout => layout.Blobs.Count + 1);
+
+    private FusePages? pages;
+    private int offering;
 
     /// <summary>The directory that a node is.</summary>
     /// <param name="blobs">Reads the tomb.</param>
@@ -36,6 +39,9 @@ public sealed class SnapshotTree : IFuseTree
 
     /// <summary>Nodes that the kernel knows at the moment.</summary>
     public int Known => known.Count;
+
+    /// <inheritdoc/>
+    public void Mounting(FusePages pages) => this.pages = pages;
 
     /// <inheritdoc/>
     public async ValueTask<FuseAttributes?> Lookup(ulong directory, ReadOnlyMemory<byte> name, CancellationToken cancel)
@@ -79,7 +85,8 @@ public sealed class SnapshotTree : IFuseTree
         int filled = 0;
         for (int blob = layout.BlobAt(offset); filled < into.Length && blob < layout.Blobs.Count; blob++)
         {
-            if (layout.Follows(blob))
+            bool readsOn = layout.ReadsOn(blob, into.Length);
+            if (readsOn)
             {
                 for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count; ahead++)
                     blobs.Prepare(layout.Blobs[ahead]);
@@ -90,9 +97,30 @@ public sealed class SnapshotTree : IFuseTree
             int taken = Math.Min(rest.Length, into.Length - filled);
             rest[..taken].CopyTo(into.Span[filled..]);
             filled += taken;
+            if (!readsOn && taken < plain.Length / 2)
+                Offer(node, layout.Begin(blob), plain);
         }
 
         return filled;
+    }
+
+    // Opening a blob costs far more than a few bytes of it are worth. Where a file is read here and there, the kernel gets all of what was opened, and asks for each only once.
+    private void Offer(ulong node, long begin, PlainBlob plain)
+    {
+        if (pages is null || plain.IsOffered || Interlocked.CompareExchange(ref offering, 1, 0) != 0)
+            return; // one at a time: it waits for reads that are under way
+        plain.IsOffered = true;
+        PlainBlob own = blobs.Share(plain);
+        _ = Task.Run(() =>
+        {
+            using (own)
+            {
+                int skipped = (int)Math.Min(-begin & (PageSize - 1), own.Length);
+                pages.Put(node, begin + skipped, own.Span[skipped..]);
+            }
+
+            Volatile.Write(ref offering, 0);
+        });
     }
 
     /// <inheritdoc/>

@@ -27,6 +27,7 @@ public sealed class Restorer
     private readonly List<string> kept = [];
     private long gatheredBytes, files, others, bytes, filesTotal;
     private Dir target = null!;
+    private (string Below, Dir Dir)? current;
 
     private Restorer(TombRepository tomb, RestoreOptions options, IProgress<RestoreProgress>? progress, CancellationToken cancel)
     {
@@ -69,6 +70,7 @@ public sealed class Restorer
                 }
                 finally
                 {
+                    LetGoOfCurrent();
                     Discard();
                 }
 
@@ -133,6 +135,23 @@ public sealed class Restorer
         }
 
         return at;
+    }
+
+    // Files come directory by directory: the last one stays open for the next.
+    private Dir Current(string below)
+    {
+        if (current is { } last && last.Below == below)
+            return last.Dir;
+        LetGoOfCurrent();
+        Dir dir = At(below);
+        current = (below, dir);
+        return dir;
+    }
+
+    private void LetGoOfCurrent()
+    {
+        current?.Dir.Dispose();
+        current = null;
     }
 
     private async Task Directory(Tree tree, Dir here, string below, string path)
@@ -237,6 +256,7 @@ public sealed class Restorer
         Durable.SyncFileSystem(target);
         foreach (PendingFile file in gathered)
             Appear(file);
+        LetGoOfCurrent();
         Discard();
         progress?.Report(new RestoreProgress(files, filesTotal, bytes));
     }
@@ -269,8 +289,7 @@ public sealed class Restorer
     {
         try
         {
-            using Dir dir = At(file.Below);
-            file.Create(dir);
+            file.Create(Current(file.Below));
         }
         catch (LinuxException refused)
         {
@@ -350,8 +369,7 @@ public sealed class Restorer
 
         try
         {
-            using Dir dir = At(file.Below);
-            if (!file.Appear(dir))
+            if (!file.Appear(Current(file.Below)))
             {
                 kept.Add(file.Name); // someone made it meanwhile
                 return;

@@ -14,12 +14,19 @@ internal sealed class PackWriter : IAsyncDisposable
 {
     // A pack ends before it would grow past this: half as large at least, since no blob is larger than half of it.
     private const int DataPackSize = 16 * 1024 * 1024, TreePackSize = 4 * 1024 * 1024;
+
+    // Nor does it take more blobs than this: what lists them is read as a whole.
+    private const int BlobsAtMost = 20_000;
+
+    // Packs that are written, and not known to be on the disk: no memory of ours, and up to so many may be lost at once with the machine.
+    private const int SettlingAtMost = 8;
     private static readonly TimeSpan IndexEvery = TimeSpan.FromSeconds(30);
 
     private readonly TombRepository tomb;
     private readonly TimeProvider clock;
     private readonly CancellationToken cancel;
     private readonly SemaphoreSlim slots;
+    private readonly SemaphoreSlim settling = new(SettlingAtMost);
     private readonly Lock sync = new();
     private readonly HashSet<(BlobType, Checksum)> claimed = [];
     private readonly OpenPack[] open;
@@ -38,7 +45,7 @@ internal sealed class PackWriter : IAsyncDisposable
         this.tomb = tomb;
         this.clock = clock;
         this.cancel = cancel;
-        slots = new SemaphoreSlim(2); // each pack under way is 16 MiB
+        slots = new SemaphoreSlim(tomb.Backend.Connections > 2 ? 2 : 1); // each pack under way is 16 MiB; a place on this machine takes one while the next is filled
         lastIndex = clock.GetTimestamp();
         unlisted.AddRange(tomb.TakeUnlisted());
         unlistedBlobs = unlisted.Sum(static pack => pack.Blobs.Count);
@@ -143,6 +150,7 @@ internal sealed class PackWriter : IAsyncDisposable
         }
 
         slots.Dispose();
+        settling.Dispose();
         indexing.Dispose();
     }
 
@@ -195,9 +203,16 @@ internal sealed class PackWriter : IAsyncDisposable
     {
         try
         {
-            ReadOnlyMemory<byte> bytes = pack.Bytes;
-            Checksum id = Checksum.Of(bytes.Span);
-            await tomb.Backend.Save(TombRepository.PackOf(id), bytes, cancel);
+            (Checksum id, Task durable) = await Begin(pack);
+            try
+            {
+                await durable;
+            }
+            finally
+            {
+                settling.Release();
+            }
+
             tomb.Index.Add(id, pack.Entries);
             lock (sync)
             {
@@ -213,6 +228,25 @@ internal sealed class PackWriter : IAsyncDisposable
         {
             lock (sync)
                 failure ??= ExceptionDispatchInfo.Capture(refused);
+        }
+    }
+
+    private async Task<(Checksum Id, Task Durable)> Begin(FullPack pack)
+    {
+        try
+        {
+            ReadOnlyMemory<byte> bytes = pack.Bytes;
+            Checksum id = Checksum.Of(bytes.Span);
+            await settling.WaitAsync(cancel);
+            try
+            {
+                return (id, await tomb.Backend.Begin(TombRepository.PackOf(id), bytes, cancel));
+            }
+            catch
+            {
+                settling.Release();
+                throw;
+            }
         }
         finally
         {
@@ -311,7 +345,7 @@ internal sealed class PackWriter : IAsyncDisposable
 
         public bool IsEmpty => entries.Count == 0;
 
-        public bool Fits(int more) => IsEmpty || used + more + PackHeader.Size(0, entries.Count + 1) <= limit;
+        public bool Fits(int more) => IsEmpty || (entries.Count < BlobsAtMost && used + more + PackHeader.Size(0, entries.Count + 1) <= limit);
 
         public void Append(PackEntry entry, ReadOnlySpan<byte> content)
         {
