@@ -145,6 +145,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         output.WriteLine(vm.Run($"sbox upgrade --url http://10.0.2.2:{server.Port}", ChangeLimit).OrThrow());
         IsReadOnly(vm);
         vm.Reboot(SealedBox.BootLimit);
+        Assert.Contains("/var/ghost", vm.Console.Text, StringComparison.Ordinal); // the shutdown said what was forgotten
         RunsSealed(vm, second);
         vm.Run("command -v tree").OrThrow();
     }
