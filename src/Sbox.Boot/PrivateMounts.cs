@@ -23,11 +23,12 @@ public sealed class PrivateMounts : IDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    private readonly bool looksOnly, madeWritable, unlocked;
+    private readonly bool looksOnly, madeWritable;
+    private readonly FileLock? ghostLock;
     private bool espMounted;
 
-    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable, bool unlocked = false) =>
-        (Sysroot, this.looksOnly, this.madeWritable, this.unlocked) = (sysroot, looksOnly, madeWritable, unlocked);
+    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable, FileLock? ghostLock = null) =>
+        (Sysroot, this.looksOnly, this.madeWritable, this.ghostLock) = (sysroot, looksOnly, madeWritable, ghostLock);
 
     /// <summary>The physical root; writable here, unless it is only looked at.</summary>
     public string Sysroot { get; }
@@ -64,18 +65,16 @@ public sealed class PrivateMounts : IDisposable
     public static PrivateMounts Open(string sysroot = "/sysroot")
     {
         Seclude();
-        bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true }, unlocked = false;
+        bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true };
+        FileLock? ghostLock = readOnly ? LockGhost() : null;
         if (readOnly)
         {
             Mounts.SetAttributes(sysroot, clear: MountAttributes.ReadOnly);
             if (MountTable.At(sysroot) is { IsReadOnly: true })
-            {
                 Mounts.SetSuperblockWritable(sysroot, writable: true);
-                unlocked = true;
-            }
         }
 
-        return new PrivateMounts(sysroot, looksOnly: false, readOnly, unlocked);
+        return new PrivateMounts(sysroot, looksOnly: false, readOnly, ghostLock);
     }
 
     /// <summary>Leaves the physical root as it is; <see cref="MountEsp"/> mounts read-only.</summary>
@@ -116,13 +115,31 @@ public sealed class PrivateMounts : IDisposable
             espMounted = false;
         }
 
+        using FileLock? held = ghostLock;
         if (madeWritable)
         {
             Sync(Sysroot);
             Mounts.SetAttributes(Sysroot, set: MountAttributes.ReadOnly);
-            // A ghost's disk: nobody else may find it writable when this is over.
-            if (unlocked)
+            // A ghost's disk: nobody else may find it writable when this is over, nor what a killed one before it left.
+            if (ghostLock is not null)
                 Mounts.SetSuperblockWritable(Sysroot, writable: false);
+        }
+    }
+
+    // One at a time: whoever ends first makes the superblock read-only, for all.
+    private static FileLock? LockGhost()
+    {
+        if (!RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
+            return null;
+        using Dir run = Dir.Open("/run");
+        run.MakeDirs("sbox");
+        using Dir ours = run.OpenDir("sbox");
+        for (long started = Stopwatch.GetTimestamp(); ; Thread.Sleep(50))
+        {
+            if (FileLock.TryTake(ours, "ghost-disk.lock", mode: 0x180 /* 0600 */) is { } taken)
+                return taken;
+            if (Stopwatch.GetElapsedTime(started) > Patience)
+                throw new IOException("/run/sbox/ghost-disk.lock: another sbox writes to this ghost's disk; when it has ended, this works");
         }
     }
 

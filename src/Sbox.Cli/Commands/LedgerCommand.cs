@@ -61,7 +61,7 @@ internal static class LedgerCommand
             Details =
             [
                 "The disk becomes writable to this command alone, for as long as it writes. All bytes are written and durable before the first name on the disk changes; killed at any moment, each file is there whole or as it was.",
-                "What was deleted in the session is deleted on the disk. Sockets, FIFOs and device nodes are not kept.",
+                "What was deleted in the session is deleted on the disk. Sockets, FIFOs and device nodes are not kept. A renamed directory is kept under its new name, and stays on the disk under its old one too: the session goes on reading from there.",
                 "What was kept is in the next boot too, in every one of the menu's entries: the disk is the box's.",
             ],
             ExitCodes = [(0, "All that was asked for is on the disk."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
@@ -79,7 +79,7 @@ internal static class LedgerCommand
                 IReadOnlyList<LedgerEntry> kept = GhostSession.Keep(layers, chosen, cancel);
                 Print(speaker, "kept", kept);
                 foreach (LedgerEntry left in chosen.Except(kept))
-                    speaker.Note($"not kept: {left.Path}: {(left.CanBeKept ? "it has changed again; sbox ledger lists it anew" : "neither file, link nor directory")}");
+                    speaker.Note($"not kept: {left.Path}: {left.Obstacle ?? "it has changed again; sbox ledger lists it anew"}");
             }
 
             return Task.FromResult(0);

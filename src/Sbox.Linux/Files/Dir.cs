@@ -45,6 +45,30 @@ public sealed unsafe class Dir : IDisposable
             : throw new LinuxException(errno, "openat", Of(name));
     }
 
+    /// <summary>
+    /// The directory that holds a path below this one, opened name by name: no symbolic link on the way is followed, whoever puts it there meanwhile.
+    /// </summary>
+    /// <param name="path">Relative to this directory.</param>
+    /// <param name="name">The path's last name.</param>
+    /// <returns>Null where a directory on the way is missing, or is none.</returns>
+    /// <exception cref="LinuxException">Refused for any other reason.</exception>
+    public Dir? TryOpenParent(string path, out string name)
+    {
+        string[] names = path.Split('/');
+        name = names[^1];
+        Dir here = OpenDir(".");
+        foreach (string each in names.AsSpan(0, names.Length - 1))
+        {
+            using Dir above = here;
+            SafeFileHandle? next = TryOpenAt(above.Handle, each, LibC.O_RDONLY | LibC.O_DIRECTORY | LibC.O_NOFOLLOW, 0, out Errno errno);
+            if (next is null)
+                return errno is Errno.ENOENT or Errno.ENOTDIR or Errno.ELOOP ? null : throw new LinuxException(errno, "openat", above.Of(each));
+            here = new Dir(next, above.Of(each));
+        }
+
+        return here;
+    }
+
     /// <summary>Opens a directory in this one, making it and its parents first where they are missing.</summary>
     public Dir MakeAndOpenDir(string name, uint mode = DirMode)
     {

@@ -17,7 +17,7 @@ public static class TreeCopy
         to.TryUnlink(newName);
         if (stat.IsSymlink)
             to.Symlink(from.ReadLink(name), newName);
-        else if (!Bytes(from, name, to, newName))
+        else if (!Bytes(from, name, stat, to, newName))
             return false;
         Metadata(from, name, stat, to, newName);
         return true;
@@ -52,10 +52,11 @@ public static class TreeCopy
         Metadata(from, name, stat, to, newName);
     }
 
-    private static bool Bytes(Dir from, string name, Dir to, string newName)
+    // Of the file that was looked at: bytes of one that was put in its place would get the owner and mode of this one.
+    private static bool Bytes(Dir from, string name, FileStat looked, Dir to, string newName)
     {
         using SafeFileHandle? source = from.TryOpenFile(name);
-        if (source is null)
+        if (source is null || Files.Stat(source, from.Of(name)) is var opened && (opened.Inode, opened.Uid, opened.Mode) != (looked.Inode, looked.Uid, looked.Mode))
             return false;
         using SafeFileHandle target = to.CreateFile(newName, OwnerOnly);
         Files.Copy(source, target, to.Of(newName));

@@ -21,6 +21,19 @@ public enum LedgerChange
 /// <param name="From">For a directory that was renamed and is on the disk under its old name: that name, from the root. Else null.</param>
 public sealed record LedgerEntry(string Path, LedgerChange Change, FileKind Kind, long Bytes, string? From = null)
 {
-    /// <summary>Whether a disk can keep it: sockets, FIFOs and device nodes mean nothing after the session.</summary>
-    public bool CanBeKept => Change == LedgerChange.Deleted || Kind is FileKind.Regular or FileKind.Symlink or FileKind.Directory;
+    /// <summary>A directory so deep that what is in it was not looked at.</summary>
+    public bool IsTooDeep { get; init; }
+
+    /// <summary>
+    /// Whether the session reads a directory that it renamed from here, or from below or above here: to change this on the disk would change, in
+    /// the session, what has another name by now.
+    /// </summary>
+    public bool IsInUse { get; init; }
+
+    /// <summary>Why a disk cannot keep it now; null where it can.</summary>
+    public string? Obstacle =>
+        IsInUse ? "the session reads from there what it renamed; in a boot that is no ghost it can be deleted"
+        : IsTooDeep ? "too deep to be looked into"
+        : Change == LedgerChange.Deleted || Kind is FileKind.Regular or FileKind.Symlink or FileKind.Directory ? null
+        : "neither file, link nor directory";
 }

@@ -10,6 +10,7 @@ namespace Sbox.Sysroot;
 public sealed class LedgerKeeper : IDisposable
 {
     private const uint OwnerOnly = 0x1C0; // 0700
+    private const string ParentName = "parent";
 
     private readonly Dir merged, lower;
     private readonly GhostLayer layer;
@@ -35,7 +36,7 @@ public sealed class LedgerKeeper : IDisposable
     /// <summary>Makes the disk have what the session has: all bytes are written and durable before the first name changes.</summary>
     /// <param name="entries">Of this directory, in the order of the ledger.</param>
     /// <param name="cancel">Looked at between two entries, until names begin to change.</param>
-    /// <returns>What the disk has now; not in it is what is neither file, link nor directory, and what went or came back since the ledger was made.</returns>
+    /// <returns>What the disk has now; not in it is what has an <see cref="LedgerEntry.Obstacle"/>, and what went or came back since the ledger was made.</returns>
     /// <exception cref="LinuxException">The disk refused (ENOSPC, EROFS).</exception>
     public IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<LedgerEntry> entries, CancellationToken cancel = default)
     {
@@ -61,67 +62,104 @@ public sealed class LedgerKeeper : IDisposable
     private List<(LedgerEntry Entry, string? Staged)> Write(IReadOnlyList<LedgerEntry> entries, Dir ready, CancellationToken cancel)
     {
         var written = new List<(LedgerEntry Entry, string? Staged)>();
-        foreach (LedgerEntry entry in entries)
+        foreach (LedgerEntry entry in entries.Where(static entry => entry.Obstacle is null))
         {
             cancel.ThrowIfCancellationRequested();
-            string name = layer.Relative(entry.Path), staged = written.Count.ToString(CultureInfo.InvariantCulture);
-            bool isThere = merged.Exists(name);
-            if (entry.Change == LedgerChange.Deleted ? isThere : !isThere || !entry.CanBeKept)
-                continue;
-            if (entry.Change == LedgerChange.Deleted || entry is { Kind: FileKind.Directory, From: null })
-                written.Add((entry, null));
-            else if (entry.Kind != FileKind.Directory && TreeCopy.Leaf(merged, name, ready, staged))
-                written.Add((entry, staged));
-            else if (entry.Kind == FileKind.Directory)
+            using Dir? parent = merged.TryOpenParent(layer.Relative(entry.Path), out string name);
+            bool isThere = parent is not null && parent.Exists(name);
+            if (entry.Change == LedgerChange.Deleted)
             {
-                TreeCopy.Recursive(merged, name, ready, staged);
-                written.Add((entry, staged));
+                if (!isThere) // else made again since: the ledger would list it anew
+                    written.Add((entry, null));
+                continue;
             }
+
+            string staged = written.Count.ToString(CultureInfo.InvariantCulture);
+            if (isThere && Stage(entry, parent!, name, ready, staged))
+                written.Add((entry, staged));
         }
 
         return written;
     }
 
+    private static bool Stage(LedgerEntry entry, Dir parent, string name, Dir ready, string staged)
+    {
+        if (entry.Kind != FileKind.Directory)
+            return TreeCopy.Leaf(parent, name, ready, staged);
+        if (parent.Stat(name) is { IsDirectory: false })
+            return false;
+        if (entry.From is not null)
+            TreeCopy.Recursive(parent, name, ready, staged);
+        else
+            TreeCopy.Directory(parent, name, ready, staged);
+        return true;
+    }
+
     private bool Name(LedgerEntry entry, string? staged, Dir ready)
     {
-        string name = layer.Relative(entry.Path);
-        if (entry.Change == LedgerChange.Deleted)
-            return lower.RemoveAll(name);
-        MakeParents(name);
-        FileStat? before = lower.TryStat(name);
+        using Dir? parent = ParentOnDisk(layer.Relative(entry.Path), ready, make: entry.Change != LedgerChange.Deleted, out string name);
+        if (parent is null)
+            return false;
         if (staged is null)
-        {
-            if (before is { IsDirectory: false })
-                lower.Unlink(name);
-            TreeCopy.Directory(merged, name, lower, name);
-        }
+            return parent.RemoveAll(name);
+        FileStat? before = parent.TryStat(name);
+        if (before is { IsDirectory: true } && entry is { Kind: FileKind.Directory, From: null })
+            TreeCopy.Directory(ready, staged, parent, name); // the directory stays, with what is in it
         else if (before is null || (!before.Value.IsDirectory && entry.Kind != FileKind.Directory))
-            ready.Rename(staged, lower, name);
+            ready.Rename(staged, parent, name);
         else
-            ready.Exchange(staged, lower, name); // what was there goes with the staging directory
+            ready.Exchange(staged, parent, name); // what was there goes with the staging directory
         return true;
+    }
+
+    // Name by name, as the session's, so that nobody's symbolic link leads root elsewhere. What is missing comes as a whole, with its owner and mode.
+    private Dir? ParentOnDisk(string path, Dir ready, bool make, out string name)
+    {
+        string[] names = path.Split('/');
+        name = names[^1];
+        Dir here = lower.OpenDir("."), session = merged.OpenDir(".");
+        foreach (string each in names.AsSpan(0, names.Length - 1))
+        {
+            using Dir above = here, seen = session;
+            if (make && above.TryStat(each) is not { IsDirectory: true })
+            {
+                ready.RemoveAll(ParentName);
+                TreeCopy.Directory(seen, each, ready, ParentName);
+                if (above.Exists(each))
+                    ready.Exchange(ParentName, above, each);
+                else
+                    ready.Rename(ParentName, above, each);
+            }
+
+            if (above.TryStat(each) is not { IsDirectory: true } || seen.TryStat(each) is not { IsDirectory: true })
+                return null;
+            (here, session) = (above.OpenDir(each), seen.OpenDir(each));
+        }
+
+        session.Dispose();
+        return here;
     }
 
     /// <summary>Makes the session have what the disk has. Directories that only the session has go with the last that was in them.</summary>
     /// <exception cref="LinuxException">Refused; the entry may be gone from the session, and is on the disk as it was.</exception>
     public void Forget(LedgerEntry entry)
     {
-        string name = layer.Relative(entry.Path);
-        FileStat? before = lower.TryStat(name);
-        if (before is null || merged.TryStat(name) is { IsDirectory: true } != before.Value.IsDirectory)
-            merged.RemoveAll(name);
+        string path = layer.Relative(entry.Path);
+        using Dir? disk = lower.TryOpenParent(path, out string name);
+        using Dir? session = merged.TryOpenParent(path, out _);
+        if (session is null)
+            return; // a directory above it has gone
+        FileStat? before = disk?.TryStat(name);
+        if (before is null || session.TryStat(name) is { IsDirectory: true } != before.Value.IsDirectory)
+            session.RemoveAll(name);
         if (before is null)
-        {
-            RemoveEmptyParents(name);
-            return;
-        }
-
-        if (!before.Value.IsDirectory)
-            TreeCopy.Leaf(lower, name, merged, name);
-        else if (merged.Exists(name))
-            TreeCopy.Directory(lower, name, merged, name);
+            RemoveEmptyParents(path);
+        else if (!before.Value.IsDirectory)
+            TreeCopy.Leaf(disk!, name, session, name);
+        else if (session.Exists(name))
+            TreeCopy.Directory(disk!, name, session, name);
         else
-            TreeCopy.Recursive(lower, name, merged, name);
+            TreeCopy.Recursive(disk!, name, session, name);
     }
 
     /// <inheritdoc/>
@@ -131,32 +169,21 @@ public sealed class LedgerKeeper : IDisposable
         lower.Dispose();
     }
 
-    private void RemoveEmptyParents(string name)
+    private void RemoveEmptyParents(string path)
     {
-        for (int slash = name.LastIndexOf('/'); slash > 0; slash = name.LastIndexOf('/', slash - 1))
+        for (int slash = path.LastIndexOf('/'); slash > 0; slash = path.LastIndexOf('/', slash - 1))
         {
-            string parent = name[..slash];
-            if (lower.Exists(parent) || !IsEmpty(parent))
+            using Dir? session = merged.TryOpenParent(path[..slash], out string name);
+            using Dir? disk = lower.TryOpenParent(path[..slash], out _);
+            if (session is null || disk?.Exists(name) == true || !IsEmpty(session, name))
                 return;
-            merged.RemoveDir(parent);
+            session.RemoveDir(name);
         }
     }
 
-    private bool IsEmpty(string name)
+    private static bool IsEmpty(Dir parent, string name)
     {
-        using Dir? directory = merged.TryOpenDir(name);
+        using Dir? directory = parent.TryStat(name) is { IsDirectory: true } ? parent.TryOpenDir(name) : null;
         return directory is not null && directory.Entries().Count == 0;
-    }
-
-    private void MakeParents(string name)
-    {
-        for (int slash = name.IndexOf('/', StringComparison.Ordinal); slash >= 0; slash = name.IndexOf('/', slash + 1))
-        {
-            string parent = name[..slash];
-            if (lower.TryStat(parent) is { IsDirectory: true })
-                continue;
-            lower.TryUnlink(parent);
-            TreeCopy.Directory(merged, parent, lower, parent);
-        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
@@ -11,7 +12,12 @@ namespace Sbox.Sysroot;
 public sealed class LedgerScan
 {
     private const string Opaque = "trusted.overlay.opaque", Redirect = "trusted.overlay.redirect";
-    private const int ComparedBytes = 64 * 1024;
+    private const long ComparedBytes = 64 << 20;
+    private const int BufferBytes = 64 * 1024;
+    private const int Deepest = 200; // two descriptors each
+
+    private static readonly IEqualityComparer<Xattr> AttributeComparer =
+        EqualityComparer<Xattr>.Create(static (a, b) => a.Name == b.Name && a.Value.AsSpan().SequenceEqual(b.Value), static attribute => attribute.Name.GetHashCode(StringComparison.Ordinal));
 
     private readonly GhostLayer layer;
     private readonly Dir lowerRoot;
@@ -29,11 +35,19 @@ public sealed class LedgerScan
         using Dir upper = Dir.Open(layer.Upper);
         using Dir lower = Dir.Open(layer.Lower);
         var scan = new LedgerScan(layer, lower, cancel);
-        scan.Walk(upper, lower, layer.At);
-        return scan.found;
+        scan.Walk(upper, lower, layer.At, layer.At, depth: 0);
+        return scan.WithUse();
     }
 
-    private void Walk(Dir upper, Dir? lower, string path)
+    private IReadOnlyList<LedgerEntry> WithUse()
+    {
+        string[] sources = [.. found.Select(static entry => entry.From).OfType<string>()];
+        return sources.Length == 0 ? found
+            : [.. found.Select(entry => sources.Any(from => GhostLayer.IsAtOrBelow(entry.Path, from) || GhostLayer.IsAtOrBelow(from, entry.Path)) ? entry with { IsInUse = true } : entry)];
+    }
+
+    // The lower path is another one below a directory that was renamed.
+    private void Walk(Dir upper, Dir? lower, string path, string lowerPath, int depth)
     {
         cancel.ThrowIfCancellationRequested();
         foreach (DirEntry entry in upper.Entries())
@@ -48,7 +62,7 @@ public sealed class LedgerScan
                     found.Add(new LedgerEntry(name, LedgerChange.Deleted, deleted.Kind, 0));
             }
             else if (now.IsDirectory)
-                VisitDirectory(upper, lower, entry.Name, name, now, before);
+                VisitDirectory(upper, lower, entry.Name, path, lowerPath, depth, now, before);
             else if (before is not { } old)
                 found.Add(new LedgerEntry(name, LedgerChange.New, now.Kind, SizeOf(now)));
             else if (!Same(upper, lower!, entry.Name, now, old))
@@ -56,28 +70,37 @@ public sealed class LedgerScan
         }
     }
 
-    private void VisitDirectory(Dir upper, Dir? lower, string name, string path, FileStat now, FileStat? before)
+    private void VisitDirectory(Dir upper, Dir? lower, string name, string parent, string lowerParent, int depth, FileStat now, FileStat? before)
     {
+        string path = $"{parent}/{name}";
         using Dir? inner = upper.TryOpenDir(name);
         if (inner is null)
             return;
+        if (depth == Deepest)
+        {
+            found.Add(new LedgerEntry(path, before is null ? LedgerChange.New : LedgerChange.Changed, FileKind.Directory, 0) { IsTooDeep = true });
+            return;
+        }
+
         if (TextOf(inner, Redirect) is { } redirect)
         {
-            string from = redirect.StartsWith('/') ? layer.At + redirect : $"{path[..path.LastIndexOf('/')]}/{redirect}";
+            // From the layer's root, or a name beside the one that the disk has for the parent.
+            string from = redirect.StartsWith('/') ? layer.At + redirect : $"{lowerParent}/{redirect}";
             found.Add(new LedgerEntry(path, LedgerChange.New, FileKind.Directory, 0, from));
-            using Dir? source = lowerRoot.TryOpenDir(layer.Relative(from));
-            Walk(inner, source, path);
+            using Dir? beside = lowerRoot.TryOpenParent(layer.Relative(from), out string last);
+            using Dir? source = beside?.TryOpenDir(last);
+            Walk(inner, source, path, from, depth + 1);
             return;
         }
 
         int known = found.Count;
-        if (before is { } old && (!old.IsDirectory || !SameOwnerAndMode(now, old)))
+        if (before is { } old && (!old.IsDirectory || !SameOwnerAndMode(now, old) || !SameAttributes(upper, lower!, name)))
             found.Add(new LedgerEntry(path, LedgerChange.Changed, FileKind.Directory, 0));
         using (Dir? below = before is { IsDirectory: true } ? lower!.TryOpenDir(name) : null)
         {
             if (below is not null && TextOf(inner, Opaque) == "y")
                 AddHidden(below, inner, path);
-            Walk(inner, below, path);
+            Walk(inner, below, path, $"{lowerParent}/{name}", depth + 1);
         }
 
         // A new directory is told by what is in it; an empty one by itself.
@@ -104,16 +127,41 @@ public sealed class LedgerScan
             return upper.ReadLink(name) == lower.ReadLink(name);
         if (!now.IsRegular)
             return now.RawDevice == before.RawDevice;
-        return now.Size == before.Size
-            && ((now.ModifiedSeconds, now.ModifiedNanoseconds) == (before.ModifiedSeconds, before.ModifiedNanoseconds)
-                || (now.Size <= ComparedBytes && SameBytes(upper, lower, name)));
+        return now.Size == before.Size && SameAttributes(upper, lower, name)
+            && now.Size <= ComparedBytes && SameBytes(upper, lower, name); // times say nothing: whoever writes can set them
     }
 
     private static bool SameBytes(Dir upper, Dir lower, string name)
     {
         using SafeFileHandle? now = upper.TryOpenFile(name), before = lower.TryOpenFile(name);
-        return now is not null && before is not null && Files.ReadAll(now, upper.Of(name)).AsSpan().SequenceEqual(Files.ReadAll(before, lower.Of(name)));
+        if (now is null || before is null)
+            return false;
+        byte[] mine = ArrayPool<byte>.Shared.Rent(BufferBytes), theirs = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        try
+        {
+            for (long at = 0; ;)
+            {
+                int here = RandomAccess.Read(now, mine.AsSpan(0, BufferBytes), at), there = RandomAccess.Read(before, theirs.AsSpan(0, BufferBytes), at);
+                if (!mine.AsSpan(0, here).SequenceEqual(theirs.AsSpan(0, there)))
+                    return false;
+                if (here == 0)
+                    return true;
+                at += here;
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(mine);
+            ArrayPool<byte>.Shared.Return(theirs);
+        }
     }
+
+    // What overlayfs writes for itself is no attribute of the file's.
+    private static bool SameAttributes(Dir upper, Dir lower, string name) =>
+        Attributes(upper, name).SequenceEqual(Attributes(lower, name), AttributeComparer);
+
+    private static IEnumerable<Xattr> Attributes(Dir directory, string name) =>
+        Xattrs.Read(directory, name).Where(static attribute => !attribute.Name.StartsWith("trusted.overlay.", StringComparison.Ordinal));
 
     private static bool SameOwnerAndMode(FileStat a, FileStat b) =>
         a.Uid == b.Uid && a.Gid == b.Gid && (a.IsSymlink || a.Permissions == b.Permissions);
