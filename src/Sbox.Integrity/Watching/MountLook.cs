@@ -35,7 +35,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         foreach (Seen each in LookAt(facts.Namespace, []))
             yield return each;
-        foreach ((uint number, int process) in NamespaceBook.Existing())
+        foreach ((uint number, int process) in Namespaces.All())
         {
             if (number == facts.Namespace)
                 continue;
@@ -93,6 +93,10 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         KnownNamespace known = book.Add(number, calls.Count > 0 ? calls[^1].Caller.Thread : book.Find(number)?.Process ?? 0);
         IReadOnlyList<MountEntry>? mounts = Read(number, known, calls);
+        List<Seen> names = Names(number, calls);
+        foreach (Seen name in names)
+            yield return name;
+        calls = [.. calls.Where(call => !names.Exists(name => ReferenceEquals(name.Call, call)))];
         var here = new HashSet<string>(StringComparer.Ordinal);
         if (mounts is not null)
         {
@@ -135,6 +139,19 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         if (told.Count == CallsRemembered)
             told.Dequeue();
         told.Enqueue(new ToldMount(number, finding.Path, System.Diagnostics.Stopwatch.GetTimestamp(), call));
+    }
+
+    // Calls that had returned when what they did was told already, of the table alone. What is at their place now is something else.
+    private List<Seen> Names(uint number, IReadOnlyList<KernelEvent> calls)
+    {
+        var names = new List<Seen>();
+        foreach (KernelEvent call in calls)
+        {
+            if (told.FirstOrDefault(each => each.IsOf(number, call.Text) && each.Call is null && call.Nanoseconds <= each.Nanoseconds) is not null && CallJudge.Judge(policy, call) is { } over)
+                names.Add(new Seen(News(over, number, call), number, call));
+        }
+
+        return names;
     }
 
     // The kernel's table changes before the call that changed it returns. What was told by then, and undone, waits for its name only.
