@@ -9,11 +9,10 @@ internal sealed class SystemJudge(SentinelPolicy policy, SystemFacts facts, Func
     private const int ThreadsRemembered = 64;
 
     // enum bpf_prog_type of linux/bpf.h.
-    private const ulong LsmProgram = 29;
     private static readonly Dictionary<ulong, string> KernelPrograms = new()
     {
         [2] = "kprobe", [5] = "tracepoint", [7] = "perf event", [17] = "raw tracepoint", [24] = "writable raw tracepoint", [26] = "tracing", [27] = "struct-ops",
-        [28] = "extension", [LsmProgram] = "LSM", [31] = "system call",
+        [28] = "extension", [29] = "LSM", [31] = "system call",
     };
 
     // Below /proc/sys: programs that the kernel starts as root, and what keeps others out of it.
@@ -103,8 +102,9 @@ internal sealed class SystemJudge(SentinelPolicy policy, SystemFacts facts, Func
     // Those that systemd and containers load limit a control group's own traffic and devices; these see or change what the kernel does.
     private static Finding? OfProgram(KernelEvent seen, Culprit culprit)
     {
-        if (!KernelPrograms.TryGetValue(seen.Arguments[0], out string? kind) || (seen.Arguments[0] == LsmProgram && culprit is { Process: 1, IsOfSystem: true }))
-            return null; // RestrictFileSystems= of a unit
+        // systemd's own programs restrict units by some, and try out what the kernel can; nobody tells them what to load.
+        if (!KernelPrograms.TryGetValue(seen.Arguments[0], out string? kind) || (culprit.IsUnaltered && MountTree.IsAtOrBelow(culprit.Program, "/usr/lib/systemd")))
+            return null;
         return new Finding(FindingKind.KernelChanged, $"BPF {(seen.Text.Length > 0 ? seen.Text : "program")}", $"a {kind} program was put into the kernel");
     }
 

@@ -32,8 +32,13 @@ public sealed class SystemJudgeTests
         Assert.Equal(told ? FindingKind.KernelChanged : null, Judge(KernelAct.LoadProgram, Evil, 0, kind)?.Kind);
 
     [Fact]
-    public void Systemd_itself_may_restrict_file_systems_by_a_program_of_its_own() =>
-        Assert.Null(Judge(KernelAct.LoadProgram, Evil with { Process = 1, Program = "/usr/lib/systemd/systemd" }, 0, 29));
+    public void Systemds_own_programs_may_load_some_unless_they_were_told_to_load_code_of_others()
+    {
+        Culprit networkd = Evil with { Program = "/usr/lib/systemd/systemd-networkd", IsUnaltered = true };
+        Assert.Null(Judge(KernelAct.LoadProgram, networkd, 0, 2));
+        Assert.NotNull(Judge(KernelAct.LoadProgram, networkd with { IsUnaltered = false }, 0, 2));
+        Assert.NotNull(Judge(KernelAct.LoadProgram, networkd with { Program = "/usr/lib/systemd-evil" }, 0, 2));
+    }
 
     [Theory]
     [InlineData("/sys/kernel/core_pattern", true)]
