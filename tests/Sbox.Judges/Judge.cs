@@ -42,6 +42,9 @@ public sealed class Judge
     /// <summary>restic-rest-server of Debian trixie (0.13).</summary>
     public static string ResticRestServer { get; } = Path.Combine(Cache, "judges", "tomb", "usr/bin/restic-rest-server");
 
+    /// <summary>Where podman, crun, flatpak and bubblewrap of trixie are unpacked, to be lent to a machine that runs trixie.</summary>
+    public static string Day { get; } = Path.Combine(Cache, "judges", "day");
+
     /// <summary>Where the judges of the newer Debian are unpacked.</summary>
     public static string Root => Environment.GetEnvironmentVariable("SBOX_JUDGES") ?? Path.Combine(Cache, "judges", "current");
 

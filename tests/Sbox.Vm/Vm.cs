@@ -166,6 +166,18 @@ public sealed class Vm : IDisposable
     /// <summary>Goes back to what was saved under a name.</summary>
     public void Load(string name) => HumanMonitor($"loadvm {name}");
 
+    /// <summary>Plugs a USB stick in; the machine needs a controller named <c>usb</c> (<see cref="VmOptions.MoreArguments"/>).</summary>
+    /// <param name="name">What it is unplugged by.</param>
+    /// <param name="image">A raw image, written in place.</param>
+    public void PlugIn(string name, string image)
+    {
+        Command("blockdev-add", new Dictionary<string, object> { ["driver"] = "raw", ["node-name"] = name, ["file"] = new Dictionary<string, string> { ["driver"] = "file", ["filename"] = image } });
+        Command("device_add", new Dictionary<string, string> { ["driver"] = "usb-storage", ["id"] = name, ["drive"] = name, ["bus"] = "usb.0" });
+    }
+
+    /// <summary>Pulls a USB stick out.</summary>
+    public void PullOut(string name) => Command("device_del", new Dictionary<string, string> { ["id"] = name });
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -175,7 +187,9 @@ public sealed class Vm : IDisposable
         qemu.Dispose();
     }
 
-    private void Monitor(string command) => (qmp ?? throw new InvalidOperationException("an interactive machine has no monitor")).Execute(command);
+    private void Monitor(string command) => Command(command);
+
+    private void Command(string command, object? arguments = null) => (qmp ?? throw new InvalidOperationException("an interactive machine has no monitor")).Execute(command, arguments);
 
     private void HumanMonitor(string command)
     {

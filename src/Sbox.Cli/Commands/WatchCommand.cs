@@ -140,7 +140,7 @@ internal static class WatchQuestions
         string real = Path.GetFullPath(path);
         SentinelPolicy policy = LoadedPolicy.Load(options.TreePolicy, options.OwnerPolicy).Policy;
         MountEntry? mount = MountTree.Of(MountTable.Read()).Carrying(real);
-        ProtectedPath? rule = policy.Protected.Where(each => each.Path == "/" ? real == "/" : MountTree.IsAtOrBelow(real, each.Path)).MaxBy(static each => each.Path.Length);
+        ProtectedPath? rule = policy.Protected.Where(each => each.Path == "/" || each.Type is not null ? real == "/" : MountTree.IsAtOrBelow(real, each.Path)).MaxBy(static each => each.Path.Length);
         string[] past = [.. Past(options).Where(line => line.Path == real || MountTree.IsAtOrBelow(line.Path, real) || MountTree.IsAtOrBelow(real, line.Path)).Select(static line => line.Text).TakeLast(5)];
         Guard? guard = Guard.Of(policy, mount);
         ReactionPlan? plan = rule is null ? null : policy.ReactionTo(policy.SeverityOf(FindingKind.Writable));

@@ -16,6 +16,7 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
     private const int ThisName = 16;
     private const int ThisControlGroup = 80;
     private const int ReadUser = 112;
+    private const int ReadKernel = 113;
     private const int ReadUserText = 114;
     private const int ReadKernelText = 115;
     private const int Reserve = 131;
@@ -112,6 +113,34 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
         return this;
     }
 
+    /// <summary>Goes on only if the device node behind a file, an argument, is one of these, by the kernel's inner numbers.</summary>
+    public EyeProgram OnlyNodes(int argument, params ReadOnlySpan<int> devices)
+    {
+        Begin();
+        BpfLabel on = code.NewLabel();
+        code.Load(R1, R6, argument * 8).Load(R1, R1, types["file.f_inode"]).Load(R1, R1, types["inode.i_rdev"], Width.Word);
+        foreach (int device in devices)
+            code.Jump(on, When.Equal, R1, device);
+        code.Jump(end).Place(on);
+        return this;
+    }
+
+    /// <summary>Goes on only if a struct path, an argument, leads into another mount namespace than the caller's; <see cref="OtherNamespace"/> writes down which.</summary>
+    public EyeProgram OnlyOtherNamespace(int argument)
+    {
+        Begin();
+        code.Store(R10, -8, 0, Width.Long).Store(R10, -16, 0, Width.Long)
+            // struct mount lies around the struct vfsmount that the path has. A kernel's own mount is in none, and cannot be read.
+            .Load(R1, R6, argument * 8).Load(R3, R1, types["path.mnt"]).Add(R3, types["mount.mnt_ns"] - types["mount.mnt"])
+            .Move(R1, R10).Add(R1, -8).Move(R2, 8).Call(ReadKernel)
+            .Load(R3, R10, -8).Add(R3, types["mnt_namespace.ns"] + types["ns_common.inum"])
+            .Move(R1, R10).Add(R1, -16).Move(R2, 4).Call(ReadKernel)
+            .Load(R9, R10, -16, Width.Word).Jump(end, When.Equal, R9, 0)
+            .Call(ThisTask).Load(R1, R0, types["task_struct.nsproxy"]).Load(R1, R1, types["nsproxy.mnt_ns"])
+            .Load(R1, R1, types["mnt_namespace.ns"] + types["ns_common.inum"], Width.Word).JumpEqual(end, R1, R9);
+        return this;
+    }
+
     /// <summary>Begins the record: what, when, and who.</summary>
     public EyeProgram Open(KernelAct act)
     {
@@ -192,10 +221,40 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
         return this;
     }
 
-    /// <summary>Follows a file to its name and inode.</summary>
-    public EyeProgram File(int argument, bool deviceNode = false)
+    /// <summary>Copies the number that <see cref="OnlyOtherNamespace"/> found.</summary>
+    public EyeProgram OtherNamespace()
     {
-        code.Load(R8, R6, argument * 8).Load(R9, R8, types["file.f_inode"]);
+        code.Load(R1, R10, -16, Width.Word).Store(R7, EyeRecord.ObjectDevice, R1, Width.Word);
+        return this;
+    }
+
+    /// <summary>Copies the process that an argument, a task, belongs to, as the first argument, and the number of its mount namespace.</summary>
+    public EyeProgram Process(int argument)
+    {
+        code.Load(R8, R6, argument * 8).Load(R1, R8, types["task_struct.tgid"], Width.Word).Store(R7, EyeRecord.Arguments, R1)
+            .Load(R1, R8, types["task_struct.nsproxy"]).Load(R1, R1, types["nsproxy.mnt_ns"])
+            .Load(R1, R1, types["mnt_namespace.ns"] + types["ns_common.inum"], Width.Word).Store(R7, EyeRecord.ObjectDevice, R1, Width.Word);
+        return this;
+    }
+
+    /// <summary>Copies the kind and the name of a BPF program that is an argument.</summary>
+    public EyeProgram BpfProgram(int argument)
+    {
+        code.Load(R8, R6, argument * 8).Load(R1, R8, types["bpf_prog.type"], Width.Word).Store(R7, EyeRecord.Arguments, R1)
+            .Load(R3, R8, types["bpf_prog.aux"]).Add(R3, types["bpf_prog_aux.name"]).Move(R1, R7).Add(R1, EyeRecord.FirstText).Move(R2, 16).Call(ReadKernelText);
+        return this;
+    }
+
+    /// <summary>Follows a file to its name and inode.</summary>
+    /// <param name="argument">The argument that points to it.</param>
+    /// <param name="deviceNode">Whether the device that it is a node of is wanted, and not the one that it lies on.</param>
+    /// <param name="within">The field by which the argument's structure points to it; null where it is the argument itself.</param>
+    public EyeProgram File(int argument, bool deviceNode = false, string? within = null)
+    {
+        code.Load(R8, R6, argument * 8);
+        if (within is not null)
+            code.Load(R8, R8, types[within]);
+        code.Load(R9, R8, types["file.f_inode"]);
         if (deviceNode)
             code.Load(R1, R9, types["inode.i_rdev"], Width.Word).Store(R7, EyeRecord.ObjectDevice, R1, Width.Word);
         else

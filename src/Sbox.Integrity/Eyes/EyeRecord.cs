@@ -43,8 +43,14 @@ public enum KernelAct
     LoadModule,
     /// <summary>The sentinel was sent a signal that stops or ends it.</summary>
     Signal,
-    /// <summary>A program took hold of the sentinel's memory.</summary>
+    /// <summary>A program took hold of another one's memory, or of what it has open.</summary>
     Trace,
+    /// <summary>A program went by a link in /proc (root, cwd, fd) to what is in another mount namespace.</summary>
+    FollowLink,
+    /// <summary>A BPF program was put into the kernel.</summary>
+    LoadProgram,
+    /// <summary>A setting of the kernel, below /proc/sys, was written.</summary>
+    WriteSetting,
 }
 
 /// <summary>Where things lie in a record that an eye writes; all numbers as the machine has them, little-endian.</summary>
@@ -116,7 +122,7 @@ public sealed record KernelEvent(
         if (record.Length < EyeRecord.Size)
             return null;
         var act = (KernelAct)Word(record, EyeRecord.Kind);
-        if (act is KernelAct.None or > KernelAct.Trace)
+        if (act is KernelAct.None or > KernelAct.WriteSetting)
             return null;
         var arguments = new ulong[6];
         for (int at = 0; at < arguments.Length; at++)
@@ -133,7 +139,7 @@ public sealed record KernelEvent(
             ProgramInode = Long(record, EyeRecord.ProgramInode),
             ProgramPath = Path(record.Slice(EyeRecord.ProgramPath, EyeRecord.ProgramDepth * EyeRecord.ComponentSize)),
         };
-        bool named = act is KernelAct.SetUserId or KernelAct.CreateSetUserId or KernelAct.SetCapabilities or KernelAct.ReadModule or KernelAct.OpenDevice;
+        bool named = act is KernelAct.SetUserId or KernelAct.CreateSetUserId or KernelAct.SetCapabilities or KernelAct.ReadModule or KernelAct.OpenDevice or KernelAct.WriteSetting;
         return new KernelEvent(act, (long)Long(record, EyeRecord.Time), Word(record, EyeRecord.Namespace), (long)Long(record, EyeRecord.Result), arguments, caller)
         {
             ObjectDevice = Word(record, EyeRecord.ObjectDevice),

@@ -67,6 +67,9 @@ internal static class Sights
             static eye => eye.OnlySuccess(6).OnlyText(2, 9, "capabili"u8).Open(KernelAct.SetCapabilities).Entry(1, isPath: false)),
         After("blkdev_open", KernelAct.OpenDevice,
             static eye => eye.OnlySuccess(2).OnlyField(1, "file.f_mode", When.AnyBit, WriteMode).Open(KernelAct.OpenDevice).File(1, deviceNode: true)),
+        // Memory of the machine, of the kernel, and the processor's ports: 1:1, 1:2, 1:4.
+        After("chrdev_open", KernelAct.OpenDevice,
+            static eye => eye.OnlySuccess(2).OnlyField(1, "file.f_mode", When.AnyBit, WriteMode).OnlyNodes(1, 0x100001, 0x100002, 0x100004).Open(KernelAct.OpenDevice).File(1, deviceNode: true)),
         After("bdev_file_open_by_dev", KernelAct.OpenDevice,
             static eye => eye.OnlyPointer(4).OnlyBits(1, WriteMode).Open(KernelAct.OpenDevice).Device(0)),
     ];
@@ -77,14 +80,20 @@ internal static class Sights
         After("security_kernel_load_data", KernelAct.LoadFromMemory, static eye => eye.OnlySuccess(2).Open(KernelAct.LoadFromMemory).Argument(0)),
         new Sight("btf_trace_module_load", BpfAttach.Tracepoint, KernelAct.LoadModule,
             static eye => eye.Open(KernelAct.LoadModule).KernelText(0, "module.name").Close()),
+        // Asked for every descriptor of a program, new ones first of all.
+        After("security_bpf_prog", KernelAct.LoadProgram, static eye => eye.OnlySuccess(1).Open(KernelAct.LoadProgram).BpfProgram(0)),
+        After("proc_sys_write", KernelAct.WriteSetting, static eye => eye.OnlySuccess(2).Open(KernelAct.WriteSetting).File(0, within: "kiocb.ki_filp")),
     ];
 
     private static IEnumerable<Sight> AboutMe(int self) =>
     [
         new Sight("btf_trace_signal_generate", BpfAttach.Tracepoint, KernelAct.Signal,
             eye => eye.OnlyField(2, "task_struct.tgid", When.Equal, self).Open(KernelAct.Signal).Argument(0).Close()),
+        // Also for /proc/PID/mem, process_vm_writev(2) and pidfd_getfd(2).
         After("security_ptrace_access_check", KernelAct.Trace,
-            eye => eye.OnlySuccess(2).OnlyBits(1, AttachMode).OnlyField(0, "task_struct.tgid", When.Equal, self).Open(KernelAct.Trace).Argument(1)),
+            static eye => eye.OnlySuccess(2).OnlyBits(1, AttachMode).Open(KernelAct.Trace).Process(0)),
+        After("nd_jump_link", KernelAct.FollowLink,
+            static eye => eye.OnlySuccess(1).OnlyOtherNamespace(0).Open(KernelAct.FollowLink).OtherNamespace()),
     ];
 
     private static Sight After(string function, KernelAct act, Func<EyeProgram, EyeProgram> write) =>

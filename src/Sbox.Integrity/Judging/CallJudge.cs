@@ -38,6 +38,6 @@ public static class CallJudge
         new(target == policy.TestPath ? FindingKind.Test : FindingKind.Covered, target,
             $"{(source.Length > 0 ? source : "something")} was mounted over it, and was gone again when it was looked at") { IsOver = true };
 
-    private static ProtectedPath? Protected(SentinelPolicy policy, string target) => policy.Protected.FirstOrDefault(path =>
-        path.Path == "/" ? target == "/" : MountTree.IsAtOrBelow(target, path.Path));
+    private static ProtectedPath? Protected(SentinelPolicy policy, string target) => policy.Protected.FirstOrDefault(path => path.Type is null &&
+        (path.Path == "/" ? target == "/" : MountTree.IsAtOrBelow(target, path.Path)));
 }

@@ -18,6 +18,9 @@ public sealed record Culprit(
     /// <summary>The program as a path of the sealed system, for <c>by</c> in policies; null where it is none.</summary>
     public string? SystemProgram => IsOfSystem ? Program : null;
 
+    /// <summary>Whether it is what its file says: a program that is told to load code of others acts for them, whatever file it was started from.</summary>
+    public bool IsUnaltered { get; init; }
+
     /// <summary>Whether it is sbox itself: the file of the sealed system, not just any program of that name.</summary>
     public bool IsSbox { get; init; }
 
@@ -32,12 +35,13 @@ public sealed record Culprit(
         if (!ofSystem)
             program = LinkOf($"/proc/{caller.Process}/exe") ?? program;
         string arguments = TextOf($"/proc/{caller.Process}/cmdline").TrimEnd('\0').Replace('\0', ' ');
+        bool unaltered = ofSystem && !TextOf($"/proc/{caller.Process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal));
         return new Culprit(
             caller.Process, program, ofSystem, caller.Name, arguments.Length > 400 ? arguments[..400] : arguments,
             ControlGroups.PathOf(caller.ControlGroup) ?? GroupOf(caller.Process), caller.User, caller.LoginUser == Caller.NoLogin ? null : caller.LoginUser, caller.Parent)
         {
-            // A program that is told to load code of others acts for them, whatever file it was started from.
-            IsSbox = ofSystem && program == sbox && !TextOf($"/proc/{caller.Process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal)),
+            IsUnaltered = unaltered,
+            IsSbox = unaltered && program == sbox,
         };
     }
 

@@ -48,6 +48,13 @@ public static class MountJudge
         MountEntry root = tree.Base!;
         foreach (ProtectedPath path in policy.Protected)
         {
+            if (path.Type is { } type)
+            {
+                foreach (MountEntry mount in tree.Mounts.Where(each => each.MountPoint == path.Path && each.Type != type))
+                    yield return Cover(policy, path, mount);
+                continue; // what is below, and whether it is written, is not this rule's business
+            }
+
             MountEntry? carrier = path.Storage is null ? root : tree.Mounts.FirstOrDefault(mount => IsRightful(facts, path, mount));
             foreach (MountEntry mount in tree.Mounts)
             {
@@ -108,7 +115,7 @@ public static class MountJudge
     // What systemd does to protect a service: the same directory of the same file system once more, read-only.
     private static bool IsSame(SystemFacts facts, MountEntry root, SentinelPolicy policy, MountEntry mount)
     {
-        if (!mount.IsReadOnly)
+        if (!mount.IsReadOnly || mount.IsIdMapped)
             return false;
         if (mount.Device == root.Device)
             return mount.Root == Below(root.Root, mount.MountPoint);

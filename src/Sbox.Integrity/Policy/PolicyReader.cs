@@ -84,8 +84,11 @@ public static class PolicyReader
             file, table.Line, name, "[[protect]], [[storage]], [[allow]], [severity], [set-user-id], [test] or [reaction.SEVERITY]", "an unknown table"),
     };
 
-    private static ProtectedPath ReadProtected(PolicyTable table) =>
-        new(table.Path("path") ?? throw table.Invalid("path", "an absolute path", "nothing"), table.Path("storage"));
+    private static ProtectedPath ReadProtected(PolicyTable table)
+    {
+        var path = new ProtectedPath(table.Path("path") ?? throw table.Invalid("path", "an absolute path", "nothing"), table.Path("storage")) { Type = table.String("type") };
+        return path is { Storage: not null, Type: not null } ? throw table.Invalid("type", "it, or 'storage'", "both") : path;
+    }
 
     private static GuardedStorage ReadStorage(SentinelPolicy policy, PolicyTable table, bool isSealed)
     {

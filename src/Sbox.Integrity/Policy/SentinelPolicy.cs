@@ -27,6 +27,8 @@ public enum FindingKind
     Module,
     /// <summary>A kernel was made ready to be started in place of this one.</summary>
     Kexec,
+    /// <summary>What the kernel does, or starts by itself, was changed: a BPF program that looks into it, the program it starts for a crash, its memory.</summary>
+    KernelChanged,
     /// <summary>A file with a set-user-id bit or capabilities appeared.</summary>
     SetUserId,
     /// <summary>The sentinel was stopped, killed or traced.</summary>
@@ -78,7 +80,11 @@ public enum Reaction
 /// <summary>A path that nobody may write or mount over.</summary>
 /// <param name="Path">The path; everything below belongs to it.</param>
 /// <param name="Storage">The directory of the physical root that is mounted there by right; null where the root itself carries the path.</param>
-public sealed record ProtectedPath(string Path, string? Storage);
+public sealed record ProtectedPath(string Path, string? Storage)
+{
+    /// <summary>The type of the file system that belongs at the path itself, where nothing else is asked of it; null where all of the above is.</summary>
+    public string? Type { get; init; }
+}
 
 /// <summary>Storage behind the system.</summary>
 /// <param name="Mount">Where it is mounted; its device is what is guarded.</param>

@@ -158,7 +158,7 @@ public sealed class Proof(OstreeSysroot sysroot, ProofOptions options)
         SystemFacts facts = SystemFacts.Of(policy, system, number, SystemFacts.DisksOf);
         var findings = new List<Finding>(Wrong(system, number, isSbox: false));
         int looked = 1, unseen = 0;
-        foreach ((uint other, int process) in NamespaceBook.Existing().Where(each => each.Number != number && each.Number != own))
+        foreach ((uint other, int process) in Namespaces.All().Where(each => each.Key != number && each.Key != own))
         {
             if (Mounts(process) is { } mounts)
             {

@@ -31,7 +31,9 @@ internal static class DesktopMessage
     /// <summary>What shows it to one user.</summary>
     public static ChildCommand For(uint user, Alarm alarm) => new("systemd-run",
     [
-        "--quiet", "--collect", "--wait", $"--uid={user}", $"--property=RuntimeMaxSec={SecondsAtMost}", "--property=NoNewPrivileges=yes",
+        "--quiet", "--collect", "--no-block", $"--uid={user}", $"--property=RuntimeMaxSec={SecondsAtMost}", "--property=NoNewPrivileges=yes",
+        // Whoever has a session but no desktop has nobody who takes it, and that is no mishap.
+        "--property=SuccessExitStatus=1", "--property=StandardError=null",
         $"--setenv=DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{user}/bus",
         // systemd puts its environment in the place of $NAME, and paths are what an attacker likes them to be.
         .. Call(alarm).Select(static word => word.Replace("$", "$$", StringComparison.Ordinal)),

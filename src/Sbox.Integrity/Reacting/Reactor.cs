@@ -71,11 +71,10 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
             Later(() => Run(new ChildCommand("systemctl", ["reboot", "--force"])));
     }
 
-    // Whoever has a bus but no desktop refuses, and that is no mishap.
     private void ShowOnDesktops(Alarm alarm)
     {
         foreach (uint user in DesktopMessage.Users($"/proc/{facts.Process}/root"))
-            Run(DesktopMessage.For(user, alarm), complaint: "<7>");
+            Run(DesktopMessage.For(user, alarm));
     }
 
     private string? Stop(Reaction step, Alarm alarm, KernelEvent? call)
@@ -161,18 +160,18 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
         Journal.Fields(alarm).Where(static field => field.Name.StartsWith("SBOX_", StringComparison.Ordinal) && !field.Value.Contains('\0', StringComparison.Ordinal))
             .ToDictionary(static field => field.Name, static field => field.Value, StringComparer.Ordinal);
 
-    private void Run(ChildCommand command, string complaint = "<4>")
+    private void Run(ChildCommand command)
     {
         using var limit = new CancellationTokenSource(HookLimit);
         try
         {
             ChildResult result = ChildProcess.Run(command, cancel: limit.Token);
             if (result.ExitCode != 0)
-                complain($"{complaint}{command.Title} ended with {result.ExitCode}");
+                complain($"<4>{command.Title} ended with {result.ExitCode}");
         }
         catch (Exception failure) when (failure is IOException or OperationCanceledException)
         {
-            complain($"{complaint}{command.Title}: {failure.Message}");
+            complain($"<4>{command.Title}: {failure.Message}");
         }
     }
 

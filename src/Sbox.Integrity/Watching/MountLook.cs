@@ -24,6 +24,9 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         public KernelEvent? Call { get; set; } = call;
 
         public bool IsOf(uint other, string otherPath) => number == other && path == otherPath;
+
+        // Put down to nobody, or to a step before it: mount(8) first makes a mount without a place.
+        public bool LacksTheCall(uint other, string otherPath) => IsOf(other, otherPath) && Call?.Text != path;
     }
 
     /// <summary>Whether an event is about mounts.</summary>
@@ -35,7 +38,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         foreach (Seen each in LookAt(facts.Namespace, []))
             yield return each;
-        foreach ((uint number, int process) in NamespaceBook.Existing())
+        foreach ((uint number, int process) in Namespaces.All())
         {
             if (number == facts.Namespace)
                 continue;
@@ -93,6 +96,14 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         KnownNamespace known = book.Add(number, calls.Count > 0 ? calls[^1].Caller.Thread : book.Find(number)?.Process ?? 0);
         IReadOnlyList<MountEntry>? mounts = Read(number, known, calls);
+        List<(KernelEvent Call, Finding? News)> late = Late(number, calls);
+        foreach ((KernelEvent call, Finding? name) in late)
+        {
+            if (name is not null)
+                yield return new Seen(name, number, call);
+        }
+
+        calls = [.. calls.Where(call => !late.Exists(each => ReferenceEquals(each.Call, call)))];
         var here = new HashSet<string>(StringComparer.Ordinal);
         if (mounts is not null)
         {
@@ -117,8 +128,8 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         {
             if (OfCall(call, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !here.Add(over.Path))
                 continue;
-            if (!MountJudge.IsAllowed(policy, facts, over, number, culpritOf(call).SystemProgram))
-                yield return new Seen(News(over, number, call), number, call);
+            if (!MountJudge.IsAllowed(policy, facts, over, number, culpritOf(call).SystemProgram) && News(over, number, call) is { } news)
+                yield return new Seen(news, number, call);
         }
     }
 
@@ -137,17 +148,26 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         told.Enqueue(new ToldMount(number, finding.Path, System.Diagnostics.Stopwatch.GetTimestamp(), call));
     }
 
-    // The kernel's table changes before the call that changed it returns. What was told by then, and undone, waits for its name only.
-    private Finding News(Finding over, uint number, KernelEvent call)
+    // Calls that had returned when what they did was told already, of the table alone. What is at their place now is something else.
+    private List<(KernelEvent Call, Finding? News)> Late(uint number, IReadOnlyList<KernelEvent> calls) =>
+    [
+        .. calls.Where(call => told.Any(each => each.LacksTheCall(number, call.Text) && call.Nanoseconds <= each.Nanoseconds))
+            .Select(call => (Call: call, Over: CallJudge.Judge(policy, call))).Where(static each => each.Over is not null)
+            .Select(each => (each.Call, News(each.Over!, number, each.Call))),
+    ];
+
+    // The kernel's table changes before the call that changed it returns. What was told by then, and undone, may lack its name; it is told no second time.
+    private Finding? News(Finding over, uint number, KernelEvent call)
     {
-        if (told.LastOrDefault(each => each.IsOf(number, over.Path) && each.Call is null && call.Nanoseconds - each.Nanoseconds < RecentNanoseconds) is not { } before)
+        if (told.LastOrDefault(each => each.LacksTheCall(number, over.Path) && call.Nanoseconds - each.Nanoseconds < RecentNanoseconds) is not { } before)
         {
             Told(over, number, call);
             return over;
         }
 
+        bool isNamed = before.Call?.Caller.Process == call.Caller.Process; // by an earlier step of the same program
         before.Call = call;
-        return over with { Says = "here is who did what was told a moment before, without a name" };
+        return isNamed ? null : over with { Says = "here is who did what was told a moment before, without a name" };
     }
 
     // What was mounted is in the table, and the table was judged.

@@ -54,19 +54,6 @@ internal sealed class NamespaceBook
         return known[number] = new KnownNamespace(process);
     }
 
-    /// <summary>All namespaces that processes are in now, found once, when the sentinel starts.</summary>
-    public static IEnumerable<(uint Number, int Process)> Existing()
-    {
-        var found = new Dictionary<uint, int>();
-        foreach (string directory in Directory.EnumerateDirectories("/proc"))
-        {
-            if (int.TryParse(Path.GetFileName(directory), out int process) && Namespaces.MountNamespaceOf(process) is { } number)
-                found.TryAdd(number, process);
-        }
-
-        return found.Select(static pair => (pair.Key, pair.Value));
-    }
-
     private void Prune()
     {
         foreach ((uint number, KnownNamespace each) in known.ToArray())

@@ -47,6 +47,7 @@ public sealed class Sentinel : IDisposable
     public Sentinel(SentinelOptions options, Action<Alarm> told, Action<string> complain)
     {
         (this.options, this.told, this.complain) = (options, told, complain);
+        HeldProc.Take();
         LoadedPolicy loaded = LoadedPolicy.Load(options.TreePolicy, options.OwnerPolicy);
         policy = loaded.Policy;
         Directory.CreateDirectory(options.StateDirectory);
@@ -57,7 +58,7 @@ public sealed class Sentinel : IDisposable
         (eyes, string? blind) = OpenEyes();
         metrics = new Metrics(options.Metrics) { Eyes = (eyes?.OpenCount ?? 0, eyes?.Closed.Count ?? 0) };
         mounts = new MountLook(policy, facts, system, book, CulpritOf);
-        judge = new SystemJudge(policy, facts, Visible, name => KernelModules.IsOfSystem(name, $"/proc/{options.SystemProcess}/root"));
+        judge = new SystemJudge(policy, facts, Visible, number => book.Find(number) is { IsSbox: true }, name => KernelModules.IsOfSystem(name, $"/proc/{options.SystemProcess}/root"));
         reactor = new Reactor(policy, facts, options.Sbox, new History(options.History), metrics, complain);
         mark = Path.Combine(options.RuntimeDirectory, "running");
         Outlook = new Outlook(loaded, eyes?.OpenCount ?? 0, eyes?.Closed ?? [new ClosedEye("BPF", blind!)], facts.Storage);

@@ -22,6 +22,9 @@ public sealed record MountEntry(
     /// <summary>Whether the mount's own attribute keeps writers out, whatever its file system would allow.</summary>
     public bool IsMarkedReadOnly => Has(Options, "ro");
 
+    /// <summary>Whether files here seem to belong to others than they do.</summary>
+    public bool IsIdMapped => Has(Options, "idmapped");
+
     /// <summary>Reads one line.</summary>
     /// <exception cref="FormatException">It lacks a field.</exception>
     public static MountEntry Parse(string line)

@@ -13,10 +13,11 @@ public readonly record struct DescriptorMount(string Device, int Id)
     /// </summary>
     public static unsafe DescriptorMount? Of(int process, int descriptor)
     {
-        fixed (byte* path = CString.Of($"/proc/{process}/fd/{descriptor}"))
+        using var proc = new Borrowed(HeldProc.Directory.Handle);
+        fixed (byte* path = CString.Of($"{process}/fd/{descriptor}"))
         {
             LibC.Statx stat;
-            return Answer.Of(LibC.statx(LibC.AT_FDCWD, path, 0, LibC.STATX_BASIC_STATS | LibC.STATX_MNT_ID, &stat)) == Errno.None
+            return Answer.Of(LibC.statx(proc.Number, path, 0, LibC.STATX_BASIC_STATS | LibC.STATX_MNT_ID, &stat)) == Errno.None
                 && (stat.Attributes & LibC.STATX_ATTR_MOUNT_ROOT) != 0
                 ? new DescriptorMount(string.Create(CultureInfo.InvariantCulture, $"{stat.Major}:{stat.Minor}"), (int)stat.MountId) : null;
         }

@@ -20,9 +20,10 @@ public sealed unsafe class MountInfoFile : IDisposable
     public static MountInfoFile? TryOpen(int process)
     {
         string path = $"/proc/{process}/mountinfo";
-        fixed (byte* name = CString.Of(path))
+        using var proc = new Borrowed(HeldProc.Directory.Handle);
+        fixed (byte* name = CString.Of($"{process}/mountinfo"))
         {
-            int fd = LibC.openat(LibC.AT_FDCWD, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
+            int fd = LibC.openat(proc.Number, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
             Errno errno = Answer.Of(fd);
             return errno switch
             {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 
 namespace Sbox.Linux;
@@ -18,10 +17,10 @@ public sealed unsafe class MountNamespace : IDisposable
     /// <param name="likely">Processes that may be in it; only when none of them is, all are looked through.</param>
     public static MountNamespace? Find(uint number, IEnumerable<int> likely)
     {
-        foreach (int process in likely.Where(static each => each > 0).Concat(Processes()))
+        foreach (int process in likely.Where(static each => each > 0).Concat(HeldProc.Processes()))
         {
             // Held first and asked for its number then: a process can end, or be another, between two looks at its number.
-            if (TryOpen($"/proc/{process}/ns/mnt") is not { } handle)
+            if (TryOpen($"{process}/ns/mnt") is not { } handle)
                 continue;
             if (Files.Stat(handle, "mount namespace").Inode == number)
                 return new MountNamespace(handle, number);
@@ -44,7 +43,7 @@ public sealed unsafe class MountNamespace : IDisposable
             try
             {
                 // This one's /proc tells of every namespace; that one may have none.
-                using Dir proc = Dir.Open("/proc");
+                Dir proc = HeldProc.Directory;
                 Enter();
                 using MountInfoFile mounts = MountInfoFile.OfThread(proc);
                 action(mounts);
@@ -72,20 +71,12 @@ public sealed unsafe class MountNamespace : IDisposable
         Answer.Check(LibC.setns(fd.Number, LibC.CLONE_NEWNS), "setns", $"mount namespace {Number}");
     }
 
-    private static IEnumerable<int> Processes()
-    {
-        foreach (string directory in Directory.EnumerateDirectories("/proc"))
-        {
-            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process))
-                yield return process;
-        }
-    }
-
     private static SafeFileHandle? TryOpen(string path)
     {
+        using var proc = new Borrowed(HeldProc.Directory.Handle);
         fixed (byte* name = CString.Of(path))
         {
-            int fd = LibC.openat(LibC.AT_FDCWD, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
+            int fd = LibC.openat(proc.Number, name, LibC.O_RDONLY | LibC.O_CLOEXEC, 0);
             return Answer.Of(fd) == Errno.None ? new SafeFileHandle(fd, ownsHandle: true) : null;
         }
     }

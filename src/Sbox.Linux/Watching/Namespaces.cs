@@ -10,15 +10,29 @@ public static unsafe class Namespaces
     public static uint? MountNamespaceOf(int process)
     {
         byte* text = stackalloc byte[64];
-        fixed (byte* path = CString.Of($"/proc/{process}/ns/mnt"))
+        using var proc = new Borrowed(HeldProc.Directory.Handle);
+        fixed (byte* path = CString.Of($"{process}/ns/mnt"))
         {
-            nint length = LibC.readlinkat(LibC.AT_FDCWD, path, text, 64);
+            nint length = LibC.readlinkat(proc.Number, path, text, 64);
             if (Answer.Of(length) != Errno.None)
                 return null;
             string link = System.Text.Encoding.ASCII.GetString(text, (int)length);
             return link.StartsWith("mnt:[", StringComparison.Ordinal) && uint.TryParse(link.AsSpan(5, link.Length - 6), NumberStyles.None, CultureInfo.InvariantCulture, out uint number)
                 ? number : null;
         }
+    }
+
+    /// <summary>All mount namespaces that processes are in now, with one process of each.</summary>
+    public static IReadOnlyDictionary<uint, int> All()
+    {
+        var found = new Dictionary<uint, int>();
+        foreach (int process in HeldProc.Processes())
+        {
+            if (MountNamespaceOf(process) is { } number)
+                found.TryAdd(number, process);
+        }
+
+        return found;
     }
 
     /// <summary>A process in a mount namespace; null when none is.</summary>
@@ -32,9 +46,9 @@ public static unsafe class Namespaces
                 return process;
         }
 
-        foreach (string directory in Directory.EnumerateDirectories("/proc"))
+        foreach (int process in HeldProc.Processes())
         {
-            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process) && MountNamespaceOf(process) == number)
+            if (MountNamespaceOf(process) == number)
                 return process;
         }
 

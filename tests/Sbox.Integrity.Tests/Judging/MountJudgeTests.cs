@@ -19,6 +19,8 @@ public sealed class MountJudgeTests
     [InlineData("40 30 0:50 / / rw - tmpfs x rw", FindingKind.Covered, "/")]
     [InlineData("40 33 0:50 / /boot rw - tmpfs x rw", FindingKind.Covered, "/boot")]
     [InlineData("40 34 0:50 / /sysroot/ostree rw - tmpfs x rw", FindingKind.Covered, "/sysroot/ostree")]
+    [InlineData("40 33 254:2 /boot /boot ro,idmapped - ext4 /dev/vda2 rw", FindingKind.Covered, "/boot")]
+    [InlineData("40 37 0:50 / /proc rw - tmpfs x rw", FindingKind.Covered, "/proc")]
     [InlineData("40 30 254:2 / /mnt rw - ext4 /dev/vda2 rw", FindingKind.PhysicalWritable, "/mnt")]
     [InlineData("40 38 254:2 /ostree/repo /tmp/r rw - ext4 /dev/vda2 rw", FindingKind.PhysicalWritable, "/tmp/r")]
     [InlineData("40 30 254:1 / /efi rw - vfat /dev/vda1 rw", FindingKind.EspWritable, "/efi")]
@@ -59,6 +61,8 @@ public sealed class MountJudgeTests
     [InlineData("40 30 0:50 / /mnt rw - tmpfs x rw")]
     [InlineData("40 38 254:2 /ostree/deploy/debian/var/tmp/private /tmp rw - ext4 /dev/vda2 rw")]
     [InlineData("40 30 0:27 /usr /usr ro - overlay overlay ro")]
+    [InlineData("40 37 0:70 / /proc rw - proc proc rw")] // ProtectProc= of a service
+    [InlineData("40 37 0:71 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw")]
     [InlineData("40 34 254:2 / /sysroot ro - ext4 /dev/vda2 rw")]
     [InlineData("40 30 254:1 / /efi ro - vfat /dev/vda1 ro")]
     public void What_belongs_to_normal_life_is_no_finding(string line) => Assert.Empty(BoxTable.News(BoxTable.Mounts(line)));

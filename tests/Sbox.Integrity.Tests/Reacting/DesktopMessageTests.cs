@@ -32,7 +32,7 @@ public sealed class DesktopMessageTests : IDisposable
         string bus = $"unix:path={temp.Of("bus")}", log = temp.Of("log");
         Start(new ProcessStartInfo("dbus-daemon", ["--session", "--nofork", "--nopidfile", $"--address={bus}"]));
         Assert.True(SpinWait.SpinUntil(() => File.Exists(temp.Of("bus")), TimeSpan.FromSeconds(30)));
-        var daemon = new ProcessStartInfo(SourceTree.Of("tests", "red-team", "notification-daemon"), [log]);
+        var daemon = new ProcessStartInfo(SourceTree.Of("tests", "red-team", "day", "notification-daemon"), [log]);
         daemon.Environment["DBUS_SESSION_BUS_ADDRESS"] = bus;
         Start(daemon);
         Assert.True(SpinWait.SpinUntil(() => File.Exists(log) && File.ReadAllText(log) == "ready\n", TimeSpan.FromSeconds(30)));
