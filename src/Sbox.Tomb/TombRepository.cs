@@ -27,7 +27,7 @@ public sealed partial class TombRepository : IAsyncDisposable
     private IReadOnlyList<IndexedPack> unlisted = [];
 
     // What was deciphered and is not decompressed yet.
-    private readonly BlockPool compressed = new(keptAtMost: 8 << 20);
+    private readonly BlockPool compressed = new(keptAtMost: 4 << 20);
 
     private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
     {

@@ -7,10 +7,10 @@ namespace Sbox.Tomb.Mounting;
 public sealed record BlobReaderOptions
 {
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
-    public long SealedBytes { get; init; } = 16L << 20;
+    public long SealedBytes { get; init; } = 12L << 20;
 
     /// <summary>Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too.</summary>
-    public long PlainBytes { get; init; } = 24L << 20;
+    public long PlainBytes { get; init; } = 16L << 20;
 
     /// <summary>How long a reader waits for a remote that does not answer before it gets EIO.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
@@ -39,7 +39,7 @@ public sealed class BlobReader : IDisposable
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
     private readonly ReaderWriterLockSlim use = new();
-    private readonly BlockPool blocks = new(keptAtMost: 16 << 20);
+    private readonly BlockPool blocks = new(keptAtMost: 8 << 20);
     private bool disposed;
     private long held, opened;
 

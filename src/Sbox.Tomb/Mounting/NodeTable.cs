@@ -9,7 +9,7 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 internal sealed class NodeTable
 {
-    private const int Parts = 256, FirstSize = 16;
+    private const int PartBits = 12, Parts = 1 << PartBits, FirstSize = 16; // parts of some kilobytes: the collector keeps large arrays longer than it must
     private readonly Slot[][] parts = new Slot[Parts][];
     private readonly int[] counts = new int[Parts];
 
@@ -95,7 +95,7 @@ internal sealed class NodeTable
         part[at] = added;
     }
 
-    private static int PartOf(ulong number) => (int)(Mixed(number) >> 56);
+    private static int PartOf(ulong number) => (int)(Mixed(number) >> (64 - PartBits));
 
     private static int HomeOf(ulong number, int size) => (int)(((Mixed(number) & 0xFFFFFFFF) * (ulong)size) >> 32);
 

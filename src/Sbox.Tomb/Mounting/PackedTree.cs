@@ -64,7 +64,7 @@ internal sealed class PackedTree
     /// <exception cref="MalformedException">As <see cref="Tree.Parse"/>.</exception>
     public static PackedTree Parse(ReadOnlySpan<byte> json)
     {
-        var writer = new Writer(json.Length / 4);
+        var writer = new Writer(json.Length / 6);
         var starts = new List<int>();
         Tree.ForEach(json, node =>
         {
@@ -147,7 +147,7 @@ internal sealed class PackedTree
 
         public int Length { get; private set; }
 
-        public byte[] ToArray() => bytes[..Length];
+        public byte[] ToArray() => bytes.Length - Length < bytes.Length / 8 ? bytes : bytes[..Length];
 
         public void Number(ulong value)
         {
@@ -183,7 +183,7 @@ internal sealed class PackedTree
         private Span<byte> Reserve(int more)
         {
             if (Length + more > bytes.Length)
-                Array.Resize(ref bytes, Math.Max(bytes.Length / 2 * 3, Length + more));
+                Array.Resize(ref bytes, Math.Max(bytes.Length / 4 * 5, Length + more));
             return bytes.AsSpan(Length);
         }
     }

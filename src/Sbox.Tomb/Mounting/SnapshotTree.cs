@@ -10,8 +10,8 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 public sealed class SnapshotTree : IFuseTree
 {
-    private const int BlobsAhead = 3, PageSize = 4096;
-    private const long TreeBytesKept = 12 << 20, BlobNamesKept = 200_000;
+    private const int BlobsAhead = 3, BytesAhead = 6 << 20, PageSize = 4096; // with the last of those blobs, less than what is kept of opened ones
+    private const long TreeBytesKept = 8 << 20, BlobNamesKept = 100_000;
 
     private readonly BlobReader blobs;
     private readonly Node root;
@@ -88,7 +88,7 @@ public sealed class SnapshotTree : IFuseTree
             bool readsOn = layout.ReadsOn(blob, into.Length);
             if (readsOn)
             {
-                for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count; ahead++)
+                for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count && layout.Begin(ahead) - layout.Begin(blob) <= BytesAhead; ahead++)
                     blobs.Prepare(layout.Blobs[ahead]);
             }
 
