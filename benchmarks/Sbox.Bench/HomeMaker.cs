@@ -22,6 +22,27 @@ internal static class HomeMaker
             Write(path, $"var/log{n}", Text(random, words, random.Next(2_000_000, 9_000_000)));
     }
 
+    /// <summary>Kinds of content by themselves, so that none hides behind another; at scale 1 some 100 MB each.</summary>
+    public static IReadOnlyList<string> Kinds { get; } = ["text", "random", "tiny files", "one large file", "media", "zeros"];
+
+    /// <summary>Makes a directory of one kind.</summary>
+    public static void MakeKind(string path, string kind, double scale)
+    {
+        var random = new Random(7);
+        string[] words = [.. Enumerable.Range(0, 4000).Select(_ => Word(random))];
+        (int count, Func<int, byte[]> make) = kind switch
+        {
+            "text" => (2000, _ => Text(random, words, random.Next(20_000, 80_000))),
+            "random" => (100, _ => Noise(random, 1_000_000)),
+            "tiny files" => (20_000, number => Encoding.ASCII.GetBytes($"{number} {words[number % words.Length]}")),
+            "one large file" => (1, _ => Noise(random, (int)(100_000_000 * scale))),
+            "media" => (150, (Func<int, byte[]>)(number => number % 3 == 0 ? Noise(random, random.Next(50_000, 200_000)) : Noise(random, random.Next(300_000, 1_500_000)))),
+            _ => (10, _ => new byte[10_000_000]),
+        };
+        for (int number = 0; number < Math.Max(1, count * scale); number++)
+            Write(path, $"{number / 200}/{number}", make(number));
+    }
+
     /// <summary>Changes one file in a hundred and adds a few.</summary>
     public static void Change(string path, int round)
     {

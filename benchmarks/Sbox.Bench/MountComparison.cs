@@ -43,37 +43,120 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
 
             yield return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
         }
+
+        yield return Saving("save, open and unchanged", "");
+        yield return Saving("save, open, 1 % of the files changed", "for file in small/*/file*00; do date >> $file; done");
+        yield return Untar();
+        yield return FarFiles();
+    }
+
+    // What tar costs, in the open home and in a tmpfs.
+    private Row Untar()
+    {
+        const string name = "untar of 3,400 files (theirs: into a tmpfs)";
+        Console.Error.WriteLine(name);
+        string archive = Path.Combine(work, "untar.tar"), figures = Path.Combine(work, "figures"), memory = Directory.CreateDirectory($"/dev/shm/sbox-bench-{Environment.ProcessId}").FullName;
+        Shell($"find small -type f | head -n 3400 > ../names; tar cf '{archive}' -T ../names", home);
+        List<Cost> ourCosts = [], theirCosts = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            Measure(mine: true, "mkdir new", $"/usr/bin/time -f '%e %U %S %M' -o '{figures}' tar xf '{archive}' -C new");
+            ourCosts.Add(Timed.Read(figures));
+            Shell($"rm -rf '{memory}'/*", "/");
+            theirCosts.Add(Timed.Run("tar", "xf", archive, "-C", memory));
+        }
+
+        Directory.Delete(memory, recursive: true);
+        return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
+    }
+
+    // An open tomb knows what changed; restic looks at all of the home.
+    private Row Saving(string name, string change)
+    {
+        Console.Error.WriteLine(name);
+        List<Cost> ourCosts = [], theirCosts = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            ourCosts.Add(Measure(mine: true, change, $"{string.Join(' ', ours)} tomb save --run-directory '{run}' > /dev/null"));
+            if (change.Length > 0)
+                Shell(change, home);
+            theirCosts.Add(Timed.Run([.. Judge.Restic.Command, "-r", tomb, "--password-file", password, "--no-cache", "backup", "--quiet", home]));
+        }
+
+        return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
+    }
+
+    /// <summary>Requests that the small files far away took: ours, theirs.</summary>
+    public (int Ours, int Theirs) Requests { get; private set; }
+
+    private Row FarFiles()
+    {
+        const string name = "500 small files of a 42 MB tomb, 20 ms away";
+        Console.Error.WriteLine(name);
+        string files = Path.Combine(work, "far"), places = Path.Combine(work, "places");
+        Directory.CreateDirectory(places);
+        var random = new Random(5);
+        var bytes = new byte[28_000];
+        for (int file = 0; file < 1500; file++)
+        {
+            Directory.CreateDirectory($"{files}/d{file / 50}");
+            random.NextBytes(bytes);
+            File.WriteAllBytes($"{files}/d{file / 50}/f{file}", bytes);
+        }
+
+        string[] repository = ["-r", Path.Combine(places, "far"), "--password-file", password, "--no-cache"];
+        Judge.Restic.Run([.. repository, "init"]);
+        Judge.Restic.Run([.. repository, "backup", "--quiet", files]);
+        using var far = new FarAway(places, TimeSpan.FromMilliseconds(20));
+        List<Cost> ourCosts = [], theirCosts = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            int before = 0;
+            ourCosts.Add(Measure(mine: true, "", "cat d?/* > /dev/null", far.Url("far"), files, "d0", () => before = far.Requests));
+            int ourRequests = far.Requests - before;
+            theirCosts.Add(Measure(mine: false, "", "cat d?/* > /dev/null", far.Url("far"), files, "d0", () => before = far.Requests));
+            Requests = (ourRequests, far.Requests - before);
+        }
+
+        return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
     }
 
     /// <summary>The results as a page.</summary>
-    public static string Page(IEnumerable<Row> rows)
+    public string Page()
     {
+        Row[] rows = [.. Run()];
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"# An open tomb beside restic mount ({Judge.Restic.Run("version").Trim()})\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Made by `./bench tomb-mount` on {DateTime.UtcNow:yyyy-MM-dd}: the same repository in a directory (9,000 small files, one of 200 MB), mounted anew for every run, medians of\n");
         text.Append("interleaved runs. Wall: the reader's. CPU and memory: of the process that serves the mount, from the mount on; ours has overlayfs above it. A ratio above 1 means that ours needs less.\n\n");
         text.Append(Table.Rows(rows));
+        text.Append(CultureInfo.InvariantCulture, $"\nThe small files far away took ours {Requests.Ours} requests, theirs {Requests.Theirs}.\n");
+        string[] load = File.ReadAllText("/proc/loadavg").Split(' ');
+        text.Append(CultureInfo.InvariantCulture, $"The machine's load at the end was {load[0]} on {Environment.ProcessorCount} processors ({load[2]} on average of the last quarter of an hour): the more it is, the less wall times say, and CPU seconds say more.\n");
         return text.ToString();
     }
 
-    private Cost Measure(bool mine, string warm, string script)
+    private Cost Measure(bool mine, string warm, string script) => Measure(mine, warm, script, tomb, home, "large", static () => { });
+
+    private Cost Measure(bool mine, string warm, string script, string place, string saved, string sign, Action mounted)
     {
         string at = Path.Combine(work, "at");
         Directory.CreateDirectory(at);
         string[] command = mine
-            ? [.. ours, "tomb", "--tomb", tomb, "--password-file", password, "open", "--at", at, "--name", "bench", "--save-every", "0", "--run-directory", run, "--foreground"]
-            : [.. Judge.Restic.Command, "-r", tomb, "--password-file", password, "--no-cache", "mount", at];
+            ? [.. ours, "tomb", "--tomb", place, "--password-file", password, "open", "--at", at, "--name", "bench", "--save-every", "0", "--run-directory", run, "--foreground"]
+            : [.. Judge.Restic.Command, "-r", place, "--password-file", password, "--no-cache", "mount", at];
         var start = new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
         using Process server = Process.Start(start)!;
         _ = server.StandardError.ReadToEndAsync();
         _ = server.StandardOutput.ReadToEndAsync();
-        string inside = mine ? at : $"{at}/snapshots/latest{home}";
-        if (!SpinWait.SpinUntil(() => File.Exists($"{inside}/large"), Patience))
+        string inside = mine ? at : $"{at}/snapshots/latest{saved}";
+        if (!SpinWait.SpinUntil(() => Path.Exists($"{inside}/{sign}"), Patience))
             throw new InvalidOperationException($"{string.Join(' ', command)}: nothing is mounted");
         try
         {
             if (warm.Length > 0)
                 Shell(warm, inside);
+            mounted();
             TimeSpan before = Cpu(server.Id);
             long begun = Stopwatch.GetTimestamp();
             Shell(script, inside);
@@ -113,7 +196,7 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
         }
     }
 
-    private static void Shell(string script, string directory)
+    internal static void Shell(string script, string directory)
     {
         using Process shell = Process.Start(new ProcessStartInfo("sh", ["-c", script]) { WorkingDirectory = directory })!;
         shell.WaitForExit();
@@ -122,14 +205,14 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
     }
 
     // User and system time so far, fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
-    private static TimeSpan Cpu(int process)
+    internal static TimeSpan Cpu(int process)
     {
         string stat = File.ReadAllText($"/proc/{process}/stat");
         string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
         return TimeSpan.FromSeconds((long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)) / 100.0);
     }
 
-    private static double Memory(int process) => File.ReadLines($"/proc/{process}/status")
+    internal static double Memory(int process) => File.ReadLines($"/proc/{process}/status")
         .Where(static line => line.StartsWith("VmHWM:", StringComparison.Ordinal))
         .Select(static line => double.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) / 1024).FirstOrDefault();
 }

@@ -18,9 +18,15 @@ string? page = args switch
         if (!Directory.Exists(home))
             HomeMaker.Make(home, double.Parse(scale, CultureInfo.InvariantCulture));
         Environment.SetEnvironmentVariable("XDG_STATE_HOME", work);
-        return TombComparison.Page([.. new TombComparison(sbox.Split(' '), home, work, rounds: 3).Run()], home);
+        return TombComparison.Page([.. new TombComparison(sbox.Split(' '), home, double.Parse(scale, CultureInfo.InvariantCulture), work, rounds: 3).Run()], home);
     }),
-    ["tomb-mount", var sbox, _] => InScratch("mount-work", work => MountComparison.Page([.. new MountComparison(sbox.Split(' '), work, rounds: 3).Run()])),
+    ["tomb-mount", var sbox, _] => InScratch("mount-work", work => new MountComparison(sbox.Split(' '), work, rounds: 3).Page()),
+    ["tomb-large", var sbox, _] => InScratch("large-work", work =>
+    {
+        Environment.SetEnvironmentVariable("XDG_STATE_HOME", work);
+        Environment.SetEnvironmentVariable("XDG_CACHE_HOME", Path.Combine(work, "cache"));
+        return new LargeComparison(sbox.Split(' '), work).Run();
+    }),
     ["watch", var sbox, _] => InScratch("watch-work", work =>
     {
         using var measure = new WatchMeasure(sbox, work);
@@ -42,6 +48,7 @@ if (page is null)
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
         Sbox.Bench tomb-mount OUR-SBOX PAGE
         Sbox.Bench watch OUR-SBOX PAGE
+        Sbox.Bench tomb-large OUR-SBOX PAGE
         Sbox.Bench large-tomb PLACE PASSWORD-FILE HOME FILES  makes a tomb of so many small files, to look at
         """);
     return 2;

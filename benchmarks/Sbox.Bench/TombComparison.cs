@@ -5,7 +5,7 @@ using Sbox.Judges;
 namespace Sbox.Bench;
 
 /// <summary>Saving, restoring and keeping a home beside real restic, in turn.</summary>
-internal sealed class TombComparison(string[] ours, string home, string work, int rounds)
+internal sealed class TombComparison(string[] ours, string home, double scale, string work, int rounds)
 {
     private readonly string password = Path.Combine(work, "password");
 
@@ -36,6 +36,18 @@ internal sealed class TombComparison(string[] ours, string home, string work, in
             return mine ? Ours(tomb, "forget", "--keep-last", "1", "--prune") : Theirs(tomb, "forget", "--keep-last", "1", "--prune");
         });
         Timed.Run(Theirs(Path.Combine(work, "ours"), "check", "--read-data"));
+        foreach (string kind in HomeMaker.Kinds)
+        {
+            string only = Path.Combine(work, "kind");
+            HomeMaker.MakeKind(only, kind, scale);
+            yield return Pair($"first save, {kind}", (mine, tomb) =>
+            {
+                Fresh(mine, tomb);
+                return Save(mine, tomb, only);
+            });
+            Timed.Run(Theirs(Path.Combine(work, "ours"), "check", "--read-data"));
+            Directory.Delete(only, recursive: true);
+        }
     }
 
     /// <summary>The results as a page.</summary>
@@ -46,8 +58,10 @@ internal sealed class TombComparison(string[] ours, string home, string work, in
         text.Append(CultureInfo.InvariantCulture, $"# The tomb beside real restic ({Judge.Restic.Run("version").Trim()})\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Made by `./bench tomb` on {DateTime.UtcNow:yyyy-MM-dd}; a generated home of {files.Length} files, {files.Sum(static file => new FileInfo(file).Length) / 1_000_000} MB; a tomb in a directory;\n");
         text.Append("medians of interleaved runs, both durable and verifying what they write. A ratio above 1 means that ours needs less.\n");
-        text.Append("The tomb of ours was found whole by `restic check --read-data` at the end.\n\n");
+        text.Append("Every tomb of ours was found whole by `restic check --read-data` afterwards.\n\n");
         text.Append(Table.Rows(rows));
+        string[] load = File.ReadAllText("/proc/loadavg").Split(' ');
+        text.Append(CultureInfo.InvariantCulture, $"\nThe machine's load at the end was {load[0]} on {Environment.ProcessorCount} processors ({load[2]} on average of the last quarter of an hour): the more it is, the less wall times say, and CPU seconds say more.\n");
         return text.ToString();
     }
 
@@ -72,7 +86,9 @@ internal sealed class TombComparison(string[] ours, string home, string work, in
         Timed.Run(mine ? Ours(tomb, "create") : Theirs(tomb, "init"));
     }
 
-    private string[] Save(bool mine, string tomb) => mine ? Ours(tomb, "save", home) : Theirs(tomb, "backup", "--quiet", home);
+    private string[] Save(bool mine, string tomb) => Save(mine, tomb, home);
+
+    private string[] Save(bool mine, string tomb, string what) => mine ? Ours(tomb, "save", what) : Theirs(tomb, "backup", "--quiet", what);
 
     private string[] Ours(string tomb, params string[] words) => [.. ours, "tomb", "--tomb", tomb, "--password-file", password, .. words];
 

@@ -27,7 +27,7 @@ public sealed partial class TombRepository : IAsyncDisposable
     private IReadOnlyList<IndexedPack> unlisted = [];
 
     // What was deciphered and is not decompressed yet.
-    private readonly BlockPool compressed = new(keptAtMost: 8 << 20);
+    private readonly BlockPool compressed = new(keptAtMost: 4 << 20);
 
     private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
     {
@@ -131,11 +131,9 @@ public sealed partial class TombRepository : IAsyncDisposable
         var files = new List<Checksum>();
         await ForEachFile(StoredFileType.Index, (id, json) =>
         {
+            IndexFile.Parse(json, (pack, blobs) => index.Add(pack, blobs));
             lock (files)
-            {
                 files.Add(id);
-                IndexFile.Parse(json, (pack, blobs) => index.Add(pack, blobs));
-            }
         }, cancel);
         Adopt(index, files);
     }
@@ -256,41 +254,7 @@ public sealed partial class TombRepository : IAsyncDisposable
     {
         var file = new StoredFile(type, id.ToString());
         byte[] plain = Unseal(Key, await LoadNamed(Backend, file, id, cancel), Backend.Location, file);
-        return plain switch
-        {
-            [(byte)'{' or (byte)'[', ..] => plain,
-            [CompressedDocument, ..] => Zstandard.Decompress(plain, 1, $"restic {type}"),
-            _ => throw new TombDamagedException(Backend.Location, file.Path, "its encoding is not known"),
-        };
-    }
-
-    private async Task ForEachFile(StoredFileType type, Action<Checksum, byte[]> read, CancellationToken cancel)
-    {
-        IReadOnlyList<ListedFile> files = await Backend.List(type, cancel);
-        await Parallel.ForEachAsync(
-            files, new ParallelOptions { MaxDegreeOfParallelism = Math.Max(2, Backend.Connections), CancellationToken = cancel },
-            async (file, stop) =>
-            {
-                if (Checksum.TryParse(file.Name, out Checksum id))
-                    await ReadOne(type, id, read, stop);
-            });
-    }
-
-    private async Task ReadOne(StoredFileType type, Checksum id, Action<Checksum, byte[]> read, CancellationToken cancel)
-    {
-        try
-        {
-            read(id, await LoadDocument(type, id, cancel));
-        }
-        catch (StoredFileMissingException)
-        {
-            // Deleted by someone since the listing: then it is no longer part of the tomb.
-            return;
-        }
-        catch (MalformedException wrong)
-        {
-            throw new TombDamagedException(Backend.Location, new StoredFile(type, id.ToString()).Path, wrong.Message);
-        }
+        return Unpacked(file, plain);
     }
 
     private static async Task<byte[]> LoadNamed(IBackend backend, StoredFile file, Checksum id, CancellationToken cancel)

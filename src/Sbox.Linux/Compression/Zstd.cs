@@ -49,6 +49,16 @@ public sealed unsafe partial class Zstd : IDisposable
         }
     }
 
+    /// <summary>How large a frame says that it becomes; null where it does not say, or is none.</summary>
+    public static long? SizeOf(ReadOnlySpan<byte> compressed)
+    {
+        fixed (byte* from = compressed)
+        {
+            ulong size = ZSTD_getFrameContentSize(from, (nuint)compressed.Length);
+            return size <= long.MaxValue ? (long)size : null; // its two errors are the largest numbers that there are
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -71,6 +81,9 @@ public sealed unsafe partial class Zstd : IDisposable
 
     [LibraryImport(Library)]
     private static partial nuint ZSTD_compressBound(nuint size);
+
+    [LibraryImport(Library)]
+    private static partial ulong ZSTD_getFrameContentSize(byte* from, nuint size);
 
     [LibraryImport(Library)]
     private static partial uint ZSTD_isError(nuint code);

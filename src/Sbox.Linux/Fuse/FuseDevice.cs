@@ -9,7 +9,7 @@ namespace Sbox.Linux;
 internal sealed unsafe class FuseDevice : IDisposable
 {
     private const ulong Clone = 0x8004E500; // _IOR(229, 0, uint32_t)
-    private const int LargeKept = 8;
+    private const int LargeKept = 4;
 
     private readonly ConcurrentBag<FuseRequest> idle = [];
     private readonly ConcurrentBag<NativeBlock> large = [];

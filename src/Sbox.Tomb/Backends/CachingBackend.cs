@@ -63,7 +63,20 @@ public sealed class CachingBackend : IBackend
     }
 
     /// <inheritdoc/>
-    public Task LoadRange(StoredFile file, long offset, Memory<byte> into, CancellationToken cancel) => inner.LoadRange(file, offset, into, cancel);
+    public async Task LoadRange(StoredFile file, long offset, Memory<byte> into, CancellationToken cancel)
+    {
+        if (!IsKept(file.Type) || offset != 0)
+        {
+            await inner.LoadRange(file, offset, into, cancel);
+            return;
+        }
+
+        if (TryFill(file, into.Span))
+            return;
+        await inner.LoadRange(file, 0, into, cancel);
+        if (Checksum.Of(into.Span).ToString() == file.Name)
+            Keep(file, into.Span); // all of it
+    }
 
     /// <inheritdoc/>
     public Task<long?> Size(StoredFile file, CancellationToken cancel) => inner.Size(file, cancel);
@@ -90,6 +103,20 @@ public sealed class CachingBackend : IBackend
     {
         cache.Dispose();
         return inner.DisposeAsync();
+    }
+
+    private bool TryFill(StoredFile file, Span<byte> into)
+    {
+        using Microsoft.Win32.SafeHandles.SafeFileHandle? kept = cache.TryOpenFile(file.Path);
+        if (kept is null || Files.Stat(kept, file.Path).Size != into.Length)
+            return false;
+        for (int done = 0, read; done < into.Length; done += read)
+        {
+            if ((read = Files.ReadAt(kept, into[done..], done, cache.Of(file.Path))) == 0)
+                return false;
+        }
+
+        return Checksum.Of(into).ToString() == file.Name;
     }
 
     private static bool IsKept(StoredFileType type) => type is StoredFileType.Index or StoredFileType.Snapshot;

@@ -98,6 +98,14 @@ public static class IndexFile
         json.Raw("}"u8);
     }
 
+    private static BlobType Type(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        return reader.ValueTextEquals("data"u8) ? BlobType.Data
+            : reader.ValueTextEquals("tree"u8) ? BlobType.Tree
+            : throw new MalformedException(Format, "type", "data or tree", $"'{reader.GetString()}'");
+    }
+
     private static void ReadBlobs(ref Utf8JsonReader reader, List<PackEntry> blobs)
     {
         if (!JsonFields.Array(ref reader))
@@ -113,7 +121,7 @@ public static class IndexFile
                 if (reader.ValueTextEquals("id"u8))
                     id = JsonFields.Id(ref reader);
                 else if (reader.ValueTextEquals("type"u8))
-                    type = JsonFields.Text(ref reader) switch { "data" => BlobType.Data, "tree" => BlobType.Tree, var other => throw new MalformedException(Format, "type", "data or tree", $"'{other}'") };
+                    type = Type(ref reader);
                 else if (reader.ValueTextEquals("offset"u8))
                     offset = JsonFields.Small(ref reader);
                 else if (reader.ValueTextEquals("length"u8))

@@ -15,9 +15,20 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
     /// <param name="json">The blob; borrowed for the call.</param>
     /// <exception cref="MalformedException">It is none: also when a name could lead out of the directory, or comes twice.</exception>
     /// <remarks>docs/formats/restic-repository.md.</remarks>
-    public static Tree Parse(ReadOnlySpan<byte> json) => JsonFields.Read(json, Format, static (ref Utf8JsonReader reader) =>
+    public static Tree Parse(ReadOnlySpan<byte> json)
     {
         var nodes = new List<Node>();
+        ForEach(json, nodes.Add);
+        return new Tree(nodes);
+    }
+
+    /// <summary>Reads a tree blob's plain bytes entry by entry, so that they need not all be there at once.</summary>
+    /// <param name="json">The blob; borrowed for the call.</param>
+    /// <param name="onNode">Told each entry in turn; what it was told counts for nothing when this ends with an error.</param>
+    /// <exception cref="MalformedException">As <see cref="Parse"/>.</exception>
+    internal static void ForEach(ReadOnlySpan<byte> json, Action<Node> onNode) => JsonFields.Read(json, Format, (ref Utf8JsonReader reader) =>
+    {
+        string? last = null;
         JsonFields.Object(ref reader);
         while (JsonFields.Next(ref reader))
         {
@@ -30,16 +41,16 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
             if (!JsonFields.Array(ref reader))
                 continue;
             while (JsonFields.NextElement(ref reader))
-                nodes.Add(NodeJson.Read(ref reader));
+            {
+                Node node = NodeJson.Read(ref reader);
+                if (last is not null && Dir.CompareNames(last, node.Name) >= 0)
+                    throw new MalformedException(Format, "nodes", "names in order, each once", $"'{node.Name}' after '{last}'");
+                last = node.Name;
+                onNode(node);
+            }
         }
 
-        for (int at = 1; at < nodes.Count; at++)
-        {
-            if (Dir.CompareNames(nodes[at - 1].Name, nodes[at].Name) >= 0)
-                throw new MalformedException(Format, "nodes", "names in order, each once", $"'{nodes[at].Name}' after '{nodes[at - 1].Name}'");
-        }
-
-        return new Tree(nodes);
+        return true;
     });
 
     /// <summary>The entry of that name; null when there is none.</summary>

@@ -1,4 +1,3 @@
-using System.Buffers;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -8,10 +7,10 @@ namespace Sbox.Tomb.Mounting;
 public sealed record BlobReaderOptions
 {
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
-    public long SealedBytes { get; init; } = 16L << 20;
+    public long SealedBytes { get; init; } = 12L << 20;
 
     /// <summary>Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too.</summary>
-    public long PlainBytes { get; init; } = 24L << 20;
+    public long PlainBytes { get; init; } = 16L << 20;
 
     /// <summary>How long a reader waits for a remote that does not answer before it gets EIO.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
@@ -24,8 +23,9 @@ public sealed record BlobReaderOptions
 /// <param name="Requests">Requests for pack data.</param>
 /// <param name="BytesFetched">Bytes that came.</param>
 /// <param name="BytesHeld">Bytes in memory, sealed and opened.</param>
+/// <param name="BlobsOpened">Blobs that were opened; one that was let go of meanwhile counts again.</param>
 /// <param name="GoneSince">Since when the remote has not answered; null while it does.</param>
-public sealed record BlobStatistics(long Requests, long BytesFetched, long BytesHeld, DateTimeOffset? GoneSince);
+public sealed record BlobStatistics(long Requests, long BytesFetched, long BytesHeld, long BlobsOpened, DateTimeOffset? GoneSince);
 
 /// <summary>Reads verified blobs on demand, and keeps what was read within bounds. Safe on several threads.</summary>
 public sealed class BlobReader : IDisposable
@@ -39,9 +39,9 @@ public sealed class BlobReader : IDisposable
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
     private readonly ReaderWriterLockSlim use = new();
-    private readonly BlockPool blocks = new(keptAtMost: 16 << 20);
+    private readonly BlockPool blocks = new(keptAtMost: 8 << 20);
     private bool disposed;
-    private long held;
+    private long held, opened;
 
     /// <summary>A reader of an open tomb of which the index is loaded.</summary>
     public BlobReader(TombRepository tomb, BlobReaderOptions options)
@@ -56,7 +56,7 @@ public sealed class BlobReader : IDisposable
     public TombRepository Tomb => tomb;
 
     /// <summary>What was fetched so far.</summary>
-    public BlobStatistics Statistics => new(ranges.Requests, ranges.Fetched, ranges.Held + Interlocked.Read(ref held), patience.GoneSince);
+    public BlobStatistics Statistics => new(ranges.Requests, ranges.Fetched, ranges.Held + Interlocked.Read(ref held), Interlocked.Read(ref opened), patience.GoneSince);
 
     /// <summary>Plain bytes of a data blob. Dispose the answer to let go of it.</summary>
     /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
@@ -81,22 +81,32 @@ public sealed class BlobReader : IDisposable
     public async ValueTask<Tree> Tree(Checksum id, CancellationToken cancel)
     {
         // Whoever gives up waiting does not take the buffer along: the opening goes on, and only it knows when nothing writes there any more.
-        return await OpenTree(Find(BlobType.Tree, id)).WaitAsync(cancel);
+        return await OpenTree(Find(BlobType.Tree, id), Sbox.Tomb.Tree.Parse).WaitAsync(cancel);
     }
 
-    private async Task<Tree> OpenTree(BlobLocation place)
+    /// <summary>A directory's entries, as small as they can be kept.</summary>
+    /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
+    internal async ValueTask<PackedTree> Packed(Checksum id, CancellationToken cancel) => await OpenTree(Find(BlobType.Tree, id), PackedTree.Parse).WaitAsync(cancel);
+
+    private async Task<T> OpenTree<T>(BlobLocation place, Parsing<T> parse)
     {
-        byte[] plain = ArrayPool<byte>.Shared.Rent(place.PlainLength);
+        NativeBlock plain = blocks.Rent(Math.Max(place.PlainLength, 1));
         try
         {
-            await Open(place, plain.AsMemory(0, place.PlainLength));
-            return Tomb_Tree(plain.AsSpan(0, place.PlainLength), place.Id);
+            await Open(place, plain.Memory[..place.PlainLength]);
+            return parse(plain.GetSpan()[..place.PlainLength]);
+        }
+        catch (MalformedException wrong)
+        {
+            throw new LinuxException(Errno.EIO, "tree", $"tree {place.Id}: {wrong.Message}");
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(plain);
+            blocks.Return(plain);
         }
     }
+
+    private delegate T Parsing<T>(ReadOnlySpan<byte> json);
 
     /// <summary>Where a data blob ends in its file when it begins at 0: its plain length.</summary>
     /// <exception cref="LinuxException">EIO: no pack of the index holds it.</exception>
@@ -155,18 +165,6 @@ public sealed class BlobReader : IDisposable
             blob.Users--;
             if (blob.Users == 0 && blob.Place is null)
                 Free(blob);
-        }
-    }
-
-    private static Tree Tomb_Tree(ReadOnlySpan<byte> json, Checksum id)
-    {
-        try
-        {
-            return Sbox.Tomb.Tree.Parse(json);
-        }
-        catch (MalformedException wrong)
-        {
-            throw new LinuxException(Errno.EIO, "tree", $"tree {id}: {wrong.Message}");
         }
     }
 
@@ -275,6 +273,7 @@ public sealed class BlobReader : IDisposable
         {
             RefuseWhenDisposed();
             tomb.OpenBlob(place, sealedBytes, into);
+            Interlocked.Increment(ref opened);
             return true;
         }
         catch (TombDamagedException wrong)

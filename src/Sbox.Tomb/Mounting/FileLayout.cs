@@ -40,7 +40,7 @@ internal sealed class FileLayout(IReadOnlyList<Checksum> blobs, Func<Checksum, i
     public bool ReadsOn(int blob, int length)
     {
         int before = Interlocked.Exchange(ref lastRead, blob);
-        return length >= SmallestReadAhead && (blob == before || blob == before + 1);
+        return length >= SmallestReadAhead && Math.Abs(blob - before) <= 1; // requests that the kernel sent one after the other may come the other way round
     }
 
     private static long[] Ends(IReadOnlyList<Checksum> blobs, Func<Checksum, int> lengthOf)

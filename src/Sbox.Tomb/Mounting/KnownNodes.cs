@@ -1,7 +1,15 @@
+using System.Runtime.CompilerServices;
+
 namespace Sbox.Tomb.Mounting;
 
-/// <summary>A node that the kernel knows: where it is found again in the snapshot's trees. Some 80 bytes each.</summary>
-internal class KnownNode(ulong number, KnownDirectory? parent, int at)
+/// <summary>A node that the kernel knows: where it is found again in the snapshot's trees.</summary>
+/// <param name="Number">Its number.</param>
+/// <param name="Parent">The directory that it was found in; null for the root.</param>
+/// <param name="At">Its place there.</param>
+internal readonly record struct KnownNode(ulong Number, KnownDirectory? Parent, int At);
+
+/// <summary>A directory that the kernel knows, or knows something below.</summary>
+internal sealed class KnownDirectory(ulong number, KnownDirectory? parent, int at, Codecs.Checksum tree)
 {
     /// <summary>Its number.</summary>
     public ulong Number { get; } = number;
@@ -12,24 +20,35 @@ internal class KnownNode(ulong number, KnownDirectory? parent, int at)
     /// <summary>Its place there.</summary>
     public int At { get; } = at;
 
-    /// <summary>How often the kernel was told of it.</summary>
-    public long Told { get; set; }
-}
-
-/// <summary>A directory that the kernel knows.</summary>
-internal sealed class KnownDirectory(ulong number, KnownDirectory? parent, int at, Codecs.Checksum tree) : KnownNode(number, parent, at)
-{
     /// <summary>The tree of its entries.</summary>
     public Codecs.Checksum Tree { get; } = tree;
+
+    /// <summary>Its place among the directories; -1 while nothing known is in it and it is not known itself.</summary>
+    internal int Index { get; set; } = -1;
+
+    /// <summary>Nodes and directories that have it as their parent.</summary>
+    internal int Below { get; set; }
+
+    /// <summary>Whether the kernel knows it.</summary>
+    internal bool IsKnown { get; set; }
 }
 
-/// <summary>All nodes that the kernel knows, by number. Safe on several threads.</summary>
+/// <summary>All nodes that the kernel knows, by number: some 30 bytes each, since after a search through a home it knows every file of it. Safe on several threads.</summary>
 internal sealed class KnownNodes
 {
     private readonly Lock gate = new();
-    private readonly Dictionary<ulong, KnownNode> nodes = [];
+    private readonly NodeTable nodes = new();
+    private readonly Dictionary<ulong, KnownDirectory> known = [];
+    private readonly List<KnownDirectory?> directories = [];
+    private readonly Stack<int> unused = new();
 
-    public KnownNodes(Codecs.Checksum root) => nodes[NodeNumbers.Root] = new KnownDirectory(NodeNumbers.Root, null, 0, root) { Told = 1 };
+    public KnownNodes(Codecs.Checksum root)
+    {
+        var top = new KnownDirectory(NodeNumbers.Root, null, 0, root);
+        Register(top);
+        Know(top);
+        nodes.Add(new NodeTable.Slot { Number = NodeNumbers.Root, Parent = -1, Told = 1 });
+    }
 
     public int Count
     {
@@ -43,7 +62,16 @@ internal sealed class KnownNodes
     public KnownNode? Find(ulong number)
     {
         lock (gate)
-            return nodes.GetValueOrDefault(number);
+        {
+            ref NodeTable.Slot slot = ref nodes.Find(number);
+            return Unsafe.IsNullRef(ref slot) ? null : new KnownNode(number, slot.Parent < 0 ? null : directories[slot.Parent], slot.At);
+        }
+    }
+
+    public KnownDirectory? FindDirectory(ulong number)
+    {
+        lock (gate)
+            return known.GetValueOrDefault(number);
     }
 
     /// <summary>The number of an entry, known already or not.</summary>
@@ -59,22 +87,34 @@ internal sealed class KnownNodes
         lock (gate)
         {
             ulong number = Free(parent, at, node);
-            if (!nodes.TryGetValue(number, out KnownNode? known))
-                nodes[number] = known = node.Subtree is { } tree && node.Type == NodeType.Directory
-                    ? new KnownDirectory(number, parent, at, tree)
-                    : new KnownNode(number, parent, at);
-            known.Told++;
+            ref NodeTable.Slot slot = ref nodes.Find(number);
+            if (!Unsafe.IsNullRef(ref slot))
+            {
+                slot.Told++;
+                return number;
+            }
+
+            Add(number, parent, at);
+            if (node.Subtree is { } tree && node.Type == NodeType.Directory)
+                Know(new KnownDirectory(number, parent, at, tree));
             return number;
         }
     }
 
-    /// <summary>Tells the kernel once more of what it knows.</summary>
-    public void TellAgain(KnownNode known)
+    /// <summary>Tells the kernel once more of a directory that it knows.</summary>
+    public void TellAgain(KnownDirectory directory)
     {
         lock (gate)
         {
-            known.Told++;
-            nodes[known.Number] = known; // it may have been given up in between
+            ref NodeTable.Slot slot = ref nodes.Find(directory.Number);
+            if (!Unsafe.IsNullRef(ref slot))
+            {
+                slot.Told++;
+                return;
+            }
+
+            Add(directory.Number, directory.Parent!, directory.At); // it was given up in between; the root never is
+            Know(directory);
         }
     }
 
@@ -83,8 +123,70 @@ internal sealed class KnownNodes
     {
         lock (gate)
         {
-            if (number != NodeNumbers.Root && nodes.TryGetValue(number, out KnownNode? known) && (known.Told -= (long)times) <= 0)
-                nodes.Remove(number);
+            ref NodeTable.Slot slot = ref nodes.Find(number);
+            if (number == NodeNumbers.Root || Unsafe.IsNullRef(ref slot))
+                return;
+            if (slot.Told > times)
+            {
+                slot.Told -= (uint)times;
+                return;
+            }
+
+            KnownDirectory parent = directories[slot.Parent]!;
+            nodes.Remove(number);
+            if (known.Remove(number, out KnownDirectory? directory))
+            {
+                directory.IsKnown = false;
+                LetGo(directory);
+            }
+
+            parent.Below--;
+            LetGo(parent);
+        }
+    }
+
+    private void Add(ulong number, KnownDirectory parent, int at)
+    {
+        Register(parent);
+        parent.Below++;
+        nodes.Add(new NodeTable.Slot { Number = number, Parent = parent.Index, At = at, Told = 1 });
+    }
+
+    private void Know(KnownDirectory directory)
+    {
+        directory.IsKnown = true;
+        known[directory.Number] = directory;
+    }
+
+    private void Register(KnownDirectory directory)
+    {
+        for (KnownDirectory? at = directory; at is { Index: < 0 }; at = at.Parent)
+        {
+            if (unused.TryPop(out int free))
+            {
+                directories[free] = at;
+                at.Index = free;
+            }
+            else
+            {
+                directories.Add(at);
+                at.Index = directories.Count - 1;
+            }
+
+            if (at.Parent is { } parent)
+                parent.Below++;
+        }
+    }
+
+    private void LetGo(KnownDirectory directory)
+    {
+        for (KnownDirectory? at = directory; at is { IsKnown: false, Below: 0, Index: >= 0 }; at = at.Parent)
+        {
+            directories[at.Index] = null;
+            unused.Push(at.Index);
+            at.Index = -1;
+            if (at.Parent is { } parent)
+                parent.Below--;
         }
     }
 
@@ -92,8 +194,14 @@ internal sealed class KnownNodes
     private ulong Free(KnownDirectory parent, int at, Node node)
     {
         ulong number = NodeNumbers.Of(parent.Number, node);
-        while (nodes.TryGetValue(number, out KnownNode? known) && !node.IsHardlinked && (known.At != at || known.Parent?.Number != parent.Number))
+        if (node.IsHardlinked)
+            return number;
+        while (true)
+        {
+            ref NodeTable.Slot slot = ref nodes.Find(number);
+            if (Unsafe.IsNullRef(ref slot) || (slot.At == at && slot.Parent >= 0 && directories[slot.Parent]!.Number == parent.Number))
+                return number;
             number++;
-        return number;
+        }
     }
 }

@@ -9,7 +9,7 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience, BlockPool blocks, long capacity) : IDisposable
 {
-    private const int FirstWindow = 1024 * 1024, LargestWindow = 8 * 1024 * 1024;
+    private const int FirstWindow = 1024 * 1024, LargestWindow = 4 * 1024 * 1024;
 
     // Blobs below this are whole small files, read one after the other as programs start; larger ones are parts of files that may be read anywhere.
     private const int Small = 128 * 1024;

@@ -10,13 +10,13 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 public sealed class SnapshotTree : IFuseTree
 {
-    private const int BlobsAhead = 3, PageSize = 4096;
-    private const long NodesKept = 60_000, BlobNamesKept = 200_000;
+    private const int BlobsAhead = 3, BytesAhead = 6 << 20, PageSize = 4096; // with the last of those blobs, less than what is kept of opened ones
+    private const long TreeBytesKept = 8 << 20, BlobNamesKept = 100_000;
 
     private readonly BlobReader blobs;
     private readonly Node root;
     private readonly KnownNodes known;
-    private readonly RecentItems<Checksum, Tree> trees = new(NodesKept, static tree => tree.Nodes.Count + 1);
+    private readonly RecentItems<Checksum, PackedTree> trees = new(TreeBytesKept, static tree => tree.Size);
     private readonly RecentItems<ulong, FileLayout> layouts = new(BlobNamesKept, static layout => layout.Blobs.Count + 1);
 
     private FusePages? pages;
@@ -48,16 +48,16 @@ public sealed class SnapshotTree : IFuseTree
     {
         if (name.Span is [(byte)'.'] or [(byte)'.', (byte)'.'])
         {
-            KnownNode there = Find(directory);
-            KnownNode wanted = name.Length == 2 ? there.Parent ?? there : there;
+            KnownDirectory there = Directory(directory);
+            KnownDirectory wanted = name.Length == 2 ? there.Parent ?? there : there;
             known.TellAgain(wanted);
             return await Attributes(wanted.Number, cancel);
         }
 
         KnownDirectory parent = Directory(directory);
-        Tree tree = await TreeOf(parent, cancel);
-        int at = PlaceOf(tree, FileName.FromBytes(name.Span));
-        return at < 0 ? null : AttributesOf(tree.Nodes[at], known.Tell(parent, at, tree.Nodes[at]));
+        PackedTree tree = await TreeOf(parent, cancel);
+        int at = tree.PlaceOf(name.Span);
+        return at >= 0 && tree[at] is var node ? AttributesOf(node, known.Tell(parent, at, node)) : null;
     }
 
     /// <inheritdoc/>
@@ -67,11 +67,11 @@ public sealed class SnapshotTree : IFuseTree
     public async ValueTask ReadDirectory(ulong directory, int from, FuseDirectoryPage page, CancellationToken cancel)
     {
         KnownDirectory parent = Directory(directory);
-        Tree tree = await TreeOf(parent, cancel);
-        for (int at = from; at < tree.Nodes.Count; at++)
+        PackedTree tree = await TreeOf(parent, cancel);
+        for (int at = from; at < tree.Count; at++)
         {
-            Node node = tree.Nodes[at];
-            if (!page.TryAdd(at, FileName.ToBytes(node.Name), AttributesOf(node, known.NumberOf(parent, at, node))))
+            Node node = tree[at];
+            if (!page.TryAdd(at, tree.NameOf(at), AttributesOf(node, known.NumberOf(parent, at, node))))
                 return;
             if (page.WithAttributes)
                 known.Tell(parent, at, node);
@@ -88,7 +88,7 @@ public sealed class SnapshotTree : IFuseTree
             bool readsOn = layout.ReadsOn(blob, into.Length);
             if (readsOn)
             {
-                for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count; ahead++)
+                for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count && layout.Begin(ahead) - layout.Begin(blob) <= BytesAhead; ahead++)
                     blobs.Prepare(layout.Blobs[ahead]);
             }
 
@@ -198,34 +198,19 @@ public sealed class SnapshotTree : IFuseTree
 
     private static FuseTime TimeOf(Moment moment) => new(moment.Seconds, moment.Nanoseconds);
 
-    private static int PlaceOf(Tree tree, string name)
-    {
-        int low = 0, high = tree.Nodes.Count - 1;
-        while (low <= high)
-        {
-            int middle = (low + high) / 2;
-            int order = Dir.CompareNames(tree.Nodes[middle].Name, name);
-            if (order == 0)
-                return middle;
-            (low, high) = order < 0 ? (middle + 1, high) : (low, middle - 1);
-        }
-
-        return -1;
-    }
-
     private KnownNode Find(ulong node) => known.Find(node) ?? throw new LinuxException(Errno.ESTALE, "fuse", $"node {node}");
 
-    private KnownDirectory Directory(ulong node) => Find(node) as KnownDirectory ?? throw new LinuxException(Errno.ENOTDIR, "fuse", $"node {node}");
+    private KnownDirectory Directory(ulong node) => known.FindDirectory(node) ?? throw new LinuxException(known.Find(node) is null ? Errno.ESTALE : Errno.ENOTDIR, "fuse", $"node {node}");
 
     private async ValueTask<Node> NodeOf(KnownNode node, CancellationToken cancel) =>
-        node.Parent is { } parent ? (await TreeOf(parent, cancel)).Nodes[node.At] : root;
+        node.Parent is { } parent ? (await TreeOf(parent, cancel))[node.At] : root;
 
-    private ValueTask<Tree> TreeOf(KnownDirectory directory, CancellationToken cancel) =>
-        trees.TryGet(directory.Tree, out Tree? there) ? new(there) : Load(directory.Tree, cancel);
+    private ValueTask<PackedTree> TreeOf(KnownDirectory directory, CancellationToken cancel) =>
+        trees.TryGet(directory.Tree, out PackedTree? there) ? new(there) : Load(directory.Tree, cancel);
 
-    private async ValueTask<Tree> Load(Checksum id, CancellationToken cancel)
+    private async ValueTask<PackedTree> Load(Checksum id, CancellationToken cancel)
     {
-        Tree tree = await blobs.Tree(id, cancel);
+        PackedTree tree = await blobs.Packed(id, cancel);
         trees.Add(id, tree);
         return tree;
     }

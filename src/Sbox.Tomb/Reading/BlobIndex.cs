@@ -1,20 +1,30 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Sbox.Codecs;
+using Sbox.Linux;
 
 namespace Sbox.Tomb;
 
 /// <summary>
-/// Which blob is where, for all of a tomb: 48 bytes a blob and about 6 for finding it, in arrays that never move, so that a million
-/// files' worth stays small and nothing of it is walked by the collector. Safe on several threads.
+/// Which blob is where, for all of a tomb: 48 bytes a blob and about 6 for finding it, outside the collector's
+/// heap, so that a million files' worth stays small and does not make the heap take the more. Safe on several threads.
 /// </summary>
 public sealed class BlobIndex
 {
     private const int SegmentSize = 1 << 14;
     private readonly ReaderWriterLockSlim sync = new();
-    private readonly List<Entry[]> segments = [];
+    private readonly List<NativeBlock> segments = [];
     private readonly List<Checksum> packs = [];
     private readonly Dictionary<Checksum, int> packNumbers = [];
     private int[] table = new int[1 << 12]; // entry's number plus one; 0 is free
     private int count;
+
+    /// <summary>Gives its memory back: nobody looks anything up in it any more.</summary>
+    ~BlobIndex()
+    {
+        foreach (NativeBlock segment in segments)
+            segment.Free();
+    }
 
     private struct Entry
     {
@@ -142,7 +152,7 @@ public sealed class BlobIndex
             next = probe + 1;
             if (number < 0)
                 return -1;
-            ref Entry entry = ref segments[number / SegmentSize][number % SegmentSize];
+            ref Entry entry = ref EntryAt(number);
             if ((entry.PackAndType & 1) == (int)type && entry.Id == id)
                 return number;
         }
@@ -150,15 +160,15 @@ public sealed class BlobIndex
 
     private BlobLocation At(int number)
     {
-        ref Entry entry = ref segments[number / SegmentSize][number % SegmentSize];
+        ref Entry entry = ref EntryAt(number);
         return new BlobLocation((BlobType)(entry.PackAndType & 1), entry.Id, packs[entry.PackAndType >> 1], entry.Offset, entry.Length, entry.UncompressedLength);
     }
 
     private void Add(PackEntry blob, int pack)
     {
         if (count / SegmentSize == segments.Count)
-            segments.Add(new Entry[SegmentSize]);
-        segments[count / SegmentSize][count % SegmentSize] = new Entry
+            segments.Add(new NativeBlock(SegmentSize * Unsafe.SizeOf<Entry>()));
+        EntryAt(count) = new Entry
         {
             Id = blob.Id, PackAndType = (pack << 1) | (int)blob.Type, Offset = blob.Offset, Length = blob.Length, UncompressedLength = blob.UncompressedLength,
         };
@@ -182,6 +192,8 @@ public sealed class BlobIndex
     {
         table = new int[table.Length * 2];
         for (int number = 0; number < count; number++)
-            Enter(number, segments[number / SegmentSize][number % SegmentSize].Id);
+            Enter(number, EntryAt(number).Id);
     }
+
+    private ref Entry EntryAt(int number) => ref MemoryMarshal.Cast<byte, Entry>(segments[number / SegmentSize].GetSpan())[number % SegmentSize];
 }

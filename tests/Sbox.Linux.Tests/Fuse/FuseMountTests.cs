@@ -45,6 +45,34 @@ public sealed class FuseMountTests
     }
 
     [Fact]
+    public void What_is_put_into_the_kernels_cache_is_read_without_asking()
+    {
+        var tree = new MemoryTree();
+        byte[] content = new byte[(1 << 20) + 1000];
+        new Random(3).NextBytes(content);
+        ulong file = tree.AddFile(1, "f", content);
+        using var mounted = new MountedTree(tree);
+        Assert.False(tree.Pages!.Put(file, 0, content)); // a file that the kernel does not know yet
+        mounted.Sh("stat f");
+        Assert.True(tree.Pages.Put(file, 0, content));
+        Assert.Equal([Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content))], mounted.Sh("sha256sum < f | cut -d' ' -f1"));
+        Assert.Equal(0, tree.Reads);
+    }
+
+    [Fact]
+    public void Part_of_a_page_in_the_kernels_cache_hides_nothing_of_the_rest()
+    {
+        var tree = new MemoryTree();
+        byte[] content = new byte[20_000];
+        new Random(4).NextBytes(content);
+        ulong file = tree.AddFile(1, "f", content);
+        using var mounted = new MountedTree(tree);
+        mounted.Sh("stat f");
+        Assert.True(tree.Pages!.Put(file, 5000, content.AsSpan(5000, 7000)));
+        Assert.Equal([Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content))], mounted.Sh("sha256sum < f | cut -d' ' -f1"));
+    }
+
+    [Fact]
     public void Extended_attributes_are_listed_and_read_and_absent_ones_are_absent()
     {
         var tree = new MemoryTree();

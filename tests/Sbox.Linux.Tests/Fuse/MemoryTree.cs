@@ -28,7 +28,12 @@ internal sealed class MemoryTree : IFuseTree
     /// <summary>Asked before a name is looked up.</summary>
     public Func<string, CancellationToken, Task>? BeforeLookup { get; set; }
 
-    public int Lookups;
+    public int Lookups, Reads;
+
+    /// <summary>The kernel's cache of it, once it is mounted.</summary>
+    public FusePages? Pages { get; private set; }
+
+    public void Mounting(FusePages pages) => Pages = pages;
 
     public FuseSpace Space => new(nodes.Values.Sum(static node => node.Attributes.Size), nodes.Count);
 
@@ -84,6 +89,7 @@ internal sealed class MemoryTree : IFuseTree
 
     public async ValueTask<int> Read(ulong node, long offset, Memory<byte> into, CancellationToken cancel)
     {
+        Interlocked.Increment(ref Reads);
         if (BeforeRead is { } wait)
             await wait(node, cancel);
         byte[] content = Find(node).Content;

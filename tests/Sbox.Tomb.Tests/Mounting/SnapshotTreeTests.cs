@@ -73,6 +73,26 @@ public sealed class SnapshotTreeTests
         Assert.InRange(mounted.Blobs.Statistics.BytesHeld, 1, 22 << 20);
     }
 
+    [Fact]
+    public async Task A_file_that_is_read_here_and_there_is_opened_once_and_not_for_every_read()
+    {
+        using var place = new Place();
+        Directory.CreateDirectory(place["home"]);
+        var bytes = new byte[24_000_000];
+        new Random(8).NextBytes(bytes);
+        File.WriteAllBytes(place["home/f"], bytes);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using MountedSnapshot mounted = await MountedSnapshot.Of(place, options: new BlobReaderOptions { SealedBytes = 1 << 20, PlainBytes = 1 << 20 });
+        string digest = string.Join('\n', Listing.Sh(place["home"], HereAndThere));
+        Assert.Equal(digest, string.Join('\n', Listing.Sh(mounted.Path, HereAndThere)));
+        Assert.InRange(mounted.Blobs.Statistics.BlobsOpened, 5, 300); // of 3,000 reads; some twenty blobs, and what was asked before the kernel had them
+        Assert.Equal([$"{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(bytes))}  -"], Listing.Sh(mounted.Path, "sha256sum < f"));
+    }
+
+    private const string HereAndThere = "python3 -c 'import os, random, hashlib; f = os.open(\"f\", os.O_RDONLY); random.seed(1); h = hashlib.sha256(); "
+        + "[h.update(os.pread(f, 4096, random.randrange(24_000_000))) for _ in range(3000)]; print(h.hexdigest())'";
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

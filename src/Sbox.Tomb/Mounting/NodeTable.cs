@@ -1,0 +1,111 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>
+/// Slots by number, open addressing in many small parts: each grows by a half when it is nearly full, so that a million of them never have to be there twice. One thread
+/// at a time.
+/// </summary>
+internal sealed class NodeTable
+{
+    private const int PartBits = 12, Parts = 1 << PartBits, FirstSize = 16; // parts of some kilobytes: the collector keeps large arrays longer than it must
+    private readonly Slot[][] parts = new Slot[Parts][];
+    private readonly int[] counts = new int[Parts];
+
+    /// <summary>20 bytes; the number is 0 where it is free.</summary>
+    [StructLayout(LayoutKind.Sequential, Pack = 4)]
+    internal struct Slot
+    {
+        public ulong Number;
+        public int Parent, At;
+        public uint Told;
+    }
+
+    /// <summary>How many are there.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>The slot of a number, until one is added or removed; a null reference when there is none.</summary>
+    public ref Slot Find(ulong number)
+    {
+        Slot[]? part = parts[PartOf(number)];
+        if (part is null)
+            return ref Unsafe.NullRef<Slot>();
+        for (int at = HomeOf(number, part.Length); ; at = Next(at, part.Length))
+        {
+            ref Slot slot = ref part[at];
+            if (slot.Number == number)
+                return ref slot;
+            if (slot.Number == 0)
+                return ref Unsafe.NullRef<Slot>();
+        }
+    }
+
+    /// <summary>Adds one whose number is not there yet, and is not 0.</summary>
+    public void Add(in Slot added)
+    {
+        int which = PartOf(added.Number);
+        Slot[] part = parts[which] ??= new Slot[FirstSize];
+        if (counts[which] >= part.Length * 4 / 5)
+        {
+            var larger = new Slot[part.Length * 3 / 2];
+            foreach (ref Slot slot in part.AsSpan())
+            {
+                if (slot.Number != 0)
+                    Place(larger, slot);
+            }
+
+            parts[which] = part = larger;
+        }
+
+        Place(part, added);
+        counts[which]++;
+        Count++;
+    }
+
+    /// <summary>Removes one.</summary>
+    public void Remove(ulong number)
+    {
+        int which = PartOf(number);
+        Slot[] part = parts[which];
+        int hole = HomeOf(number, part.Length);
+        while (part[hole].Number != number)
+            hole = Next(hole, part.Length);
+
+        // Those behind it that were pushed here by others move up, so that a search never ends too early.
+        for (int at = Next(hole, part.Length); part[at].Number != 0; at = Next(at, part.Length))
+        {
+            int home = HomeOf(part[at].Number, part.Length);
+            if (Distance(home, at, part.Length) < Distance(hole, at, part.Length))
+                continue;
+            part[hole] = part[at];
+            hole = at;
+        }
+
+        part[hole] = default;
+        counts[which]--;
+        Count--;
+    }
+
+    private static void Place(Slot[] part, in Slot added)
+    {
+        int at = HomeOf(added.Number, part.Length);
+        while (part[at].Number != 0)
+            at = Next(at, part.Length);
+        part[at] = added;
+    }
+
+    private static int PartOf(ulong number) => (int)(Mixed(number) >> (64 - PartBits));
+
+    private static int HomeOf(ulong number, int size) => (int)(((Mixed(number) & 0xFFFFFFFF) * (ulong)size) >> 32);
+
+    private static ulong Mixed(ulong number)
+    {
+        number *= 0x9E3779B97F4A7C15;
+        return number ^ (number >> 29);
+    }
+
+    private static int Next(int at, int size) => at + 1 == size ? 0 : at + 1;
+
+    private static int Distance(int from, int to, int size) => to >= from ? to - from : to - from + size;
+}

@@ -1,0 +1,244 @@
+using System.Buffers.Binary;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Tomb.Mounting;
+
+/// <summary>
+/// A directory's entries as a mounted snapshot keeps them: in one piece, about 100 bytes each instead of 500, since a directory of a hundred thousand is read as a whole.
+/// What nobody sees of a mounted file (names of its owners, zones of its times) is left out.
+/// </summary>
+internal sealed class PackedTree
+{
+    private readonly byte[] records;
+    private readonly int[] starts;
+
+    private PackedTree(byte[] records, int[] starts) => (this.records, this.starts) = (records, starts);
+
+    [Flags]
+    private enum Has : byte
+    {
+        Nothing = 0,
+        OtherAccessed = 1,
+        OtherChanged = 2,
+        Content = 4,
+        Subtree = 8,
+        Link = 16,
+        Xattrs = 32,
+        Device = 64,
+    }
+
+    /// <summary>How many entries.</summary>
+    public int Count => starts.Length;
+
+    /// <summary>Bytes that it takes.</summary>
+    public long Size => records.Length + (starts.Length * sizeof(int)) + 100;
+
+    /// <summary>An entry, made anew each time.</summary>
+    public Node this[int at] => Read(new Cursor(records, starts[at]));
+
+    /// <summary>An entry's name as the kernel has it.</summary>
+    public ReadOnlySpan<byte> NameOf(int at)
+    {
+        var cursor = new Cursor(records, starts[at]);
+        return cursor.Bytes((int)cursor.Number());
+    }
+
+    /// <summary>Where a name is; -1 when there is no such entry.</summary>
+    public int PlaceOf(ReadOnlySpan<byte> name)
+    {
+        int low = 0, high = Count - 1;
+        while (low <= high)
+        {
+            int middle = (low + high) / 2;
+            int order = NameOf(middle).SequenceCompareTo(name);
+            if (order == 0)
+                return middle;
+            (low, high) = order < 0 ? (middle + 1, high) : (low, middle - 1);
+        }
+
+        return -1;
+    }
+
+    /// <summary>Reads a tree blob's plain bytes.</summary>
+    /// <exception cref="MalformedException">As <see cref="Tree.Parse"/>.</exception>
+    public static PackedTree Parse(ReadOnlySpan<byte> json)
+    {
+        var writer = new Writer(json.Length / 6);
+        var starts = new List<int>();
+        Tree.ForEach(json, node =>
+        {
+            starts.Add(writer.Length);
+            Write(writer, node);
+        });
+        return new PackedTree(writer.ToArray(), [.. starts]);
+    }
+
+    private static void Write(Writer to, Node node)
+    {
+        Has has = (node.Accessed == node.Modified ? Has.Nothing : Has.OtherAccessed) | (node.Changed == node.Modified ? Has.Nothing : Has.OtherChanged)
+            | (node.Content is null ? Has.Nothing : Has.Content) | (node.Subtree is null ? Has.Nothing : Has.Subtree)
+            | (node.LinkTarget.Length == 0 ? Has.Nothing : Has.Link) | (node.Xattrs.Count == 0 ? Has.Nothing : Has.Xattrs) | (node.Device == 0 ? Has.Nothing : Has.Device);
+        to.Text(node.Name);
+        to.Number((ulong)node.Type);
+        to.Number((ulong)has);
+        to.Number(node.Mode);
+        to.Number(node.Uid);
+        to.Number(node.Gid);
+        to.Number(node.Size);
+        to.Number(node.Links);
+        to.Number(node.IsHardlinked ? node.Inode : 0); // else the path is what it is known by
+        to.Number(node.IsHardlinked ? node.DeviceId : 0);
+        to.Time(node.Modified);
+        if (has.HasFlag(Has.OtherAccessed))
+            to.Time(node.Accessed);
+        if (has.HasFlag(Has.OtherChanged))
+            to.Time(node.Changed);
+        if (has.HasFlag(Has.Content))
+        {
+            to.Number((ulong)node.Content!.Count);
+            foreach (Checksum id in node.Content)
+                to.Raw(id.Span);
+        }
+
+        if (has.HasFlag(Has.Subtree))
+            to.Raw(node.Subtree!.Value.Span);
+        if (has.HasFlag(Has.Link))
+            to.Text(node.LinkTarget);
+        if (has.HasFlag(Has.Xattrs))
+        {
+            to.Number((ulong)node.Xattrs.Count);
+            foreach (Xattr attribute in node.Xattrs)
+            {
+                to.Text(attribute.Name);
+                to.Number((ulong)attribute.Value.Length);
+                to.Raw(attribute.Value);
+            }
+        }
+
+        if (has.HasFlag(Has.Device))
+            to.Number(node.Device);
+    }
+
+    private static Node Read(Cursor from)
+    {
+        string name = from.Text();
+        var type = (NodeType)from.Number();
+        var has = (Has)from.Number();
+        uint mode = (uint)from.Number(), uid = (uint)from.Number(), gid = (uint)from.Number();
+        ulong size = from.Number(), links = from.Number(), inode = from.Number(), device = from.Number();
+        Moment modified = from.Time();
+        return new Node
+        {
+            Name = name, Type = type, Mode = mode, Uid = uid, Gid = gid, Size = size, Links = links, Inode = inode, DeviceId = device, Modified = modified,
+            Accessed = has.HasFlag(Has.OtherAccessed) ? from.Time() : modified,
+            Changed = has.HasFlag(Has.OtherChanged) ? from.Time() : modified,
+            Content = has.HasFlag(Has.Content) ? from.Ids() : null,
+            Subtree = has.HasFlag(Has.Subtree) ? Checksum.FromBytes(from.Bytes(Checksum.Size)) : null,
+            LinkTarget = has.HasFlag(Has.Link) ? from.Text() : "",
+            Xattrs = has.HasFlag(Has.Xattrs) ? from.Xattrs() : [],
+            Device = has.HasFlag(Has.Device) ? from.Number() : 0,
+        };
+    }
+
+    private sealed class Writer(int room)
+    {
+        private byte[] bytes = new byte[Math.Max(room, 256)];
+
+        public int Length { get; private set; }
+
+        public byte[] ToArray() => bytes.Length - Length < bytes.Length / 8 ? bytes : bytes[..Length];
+
+        public void Number(ulong value)
+        {
+            Span<byte> into = Reserve(10);
+            int used = 0;
+            for (; value >= 0x80; value >>= 7)
+                into[used++] = (byte)(value | 0x80);
+            into[used++] = (byte)value;
+            Length += used;
+        }
+
+        public void Text(string text)
+        {
+            byte[] name = FileName.ToBytes(text);
+            Number((ulong)name.Length);
+            Raw(name);
+        }
+
+        public void Time(Moment time)
+        {
+            Span<byte> into = Reserve(12);
+            BinaryPrimitives.WriteInt64LittleEndian(into, time.Seconds);
+            BinaryPrimitives.WriteUInt32LittleEndian(into[8..], time.Nanoseconds);
+            Length += 12;
+        }
+
+        public void Raw(ReadOnlySpan<byte> value)
+        {
+            value.CopyTo(Reserve(value.Length));
+            Length += value.Length;
+        }
+
+        private Span<byte> Reserve(int more)
+        {
+            if (Length + more > bytes.Length)
+                Array.Resize(ref bytes, Math.Max(bytes.Length / 4 * 5, Length + more));
+            return bytes.AsSpan(Length);
+        }
+    }
+
+    private ref struct Cursor(ReadOnlySpan<byte> all, int start)
+    {
+        private ReadOnlySpan<byte> rest = all[start..];
+
+        public ulong Number()
+        {
+            ulong value = 0;
+            for (int shift = 0, at = 0; ; shift += 7, at++)
+            {
+                value |= (ulong)(rest[at] & 0x7F) << shift;
+                if (rest[at] < 0x80)
+                {
+                    rest = rest[(at + 1)..];
+                    return value;
+                }
+            }
+        }
+
+        public ReadOnlySpan<byte> Bytes(int count)
+        {
+            ReadOnlySpan<byte> taken = rest[..count];
+            rest = rest[count..];
+            return taken;
+        }
+
+        public string Text() => FileName.FromBytes(Bytes((int)Number()));
+
+        public Moment Time()
+        {
+            ReadOnlySpan<byte> bytes = Bytes(12);
+            return new Moment(BinaryPrimitives.ReadInt64LittleEndian(bytes), BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]));
+        }
+
+        public Checksum[] Ids()
+        {
+            var ids = new Checksum[(int)Number()];
+            foreach (ref Checksum id in ids.AsSpan())
+                id = Checksum.FromBytes(Bytes(Checksum.Size));
+            return ids;
+        }
+
+        public Xattr[] Xattrs()
+        {
+            var attributes = new Xattr[(int)Number()];
+            foreach (ref Xattr attribute in attributes.AsSpan())
+            {
+                string name = Text();
+                attribute = new Xattr(name, Bytes((int)Number()).ToArray());
+            }
+
+            return attributes;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Tomb.Crypto;
+
+namespace Sbox.Tomb;
+
+public sealed partial class TombRepository
+{
+    // Index files are megabytes, and there are many: the same memory serves for all of them, and none of it is the collector's.
+    private const long LargestLent = 64 << 20;
+
+    /// <summary>A document's JSON, lent for the call.</summary>
+    private delegate void Reading(Checksum id, ReadOnlySpan<byte> json);
+
+    private async Task ForEachFile(StoredFileType type, Reading read, CancellationToken cancel)
+    {
+        IReadOnlyList<ListedFile> files = await Backend.List(type, cancel);
+        var blocks = new BlockPool(keptAtMost: 48 << 20);
+        try
+        {
+            await Parallel.ForEachAsync(
+                files, new ParallelOptions { MaxDegreeOfParallelism = Math.Max(2, Backend.Connections), CancellationToken = cancel },
+                async (file, stop) =>
+                {
+                    if (Checksum.TryParse(file.Name, out Checksum id))
+                        await ReadOne(type, id, file.Size, blocks, read, stop);
+                });
+        }
+        finally
+        {
+            blocks.Close();
+        }
+    }
+
+    private async Task ReadOne(StoredFileType type, Checksum id, long size, BlockPool blocks, Reading read, CancellationToken cancel)
+    {
+        try
+        {
+            if (size is > SealingKey.Overhead and <= LargestLent)
+                await Lend(new StoredFile(type, id.ToString()), id, (int)size, blocks, read, cancel);
+            else
+                read(id, await LoadDocument(type, id, cancel));
+        }
+        catch (StoredFileMissingException)
+        {
+            // Deleted by someone since the listing: then it is no longer part of the tomb.
+            return;
+        }
+        catch (MalformedException wrong)
+        {
+            throw new TombDamagedException(Backend.Location, new StoredFile(type, id.ToString()).Path, wrong.Message);
+        }
+    }
+
+    private async Task Lend(StoredFile file, Checksum id, int size, BlockPool blocks, Reading read, CancellationToken cancel)
+    {
+        NativeBlock sealedBytes = blocks.Rent(size), opened = blocks.Rent(size);
+        NativeBlock? unpacked = null;
+        try
+        {
+            Memory<byte> bytes = sealedBytes.Memory[..size];
+            await Backend.LoadRange(file, 0, bytes, cancel);
+            if (Checksum.Of(bytes.Span) is var found && found != id)
+                throw new TombDamagedException(Backend.Location, file.Path, $"it hashes to {found}, which is not its name");
+            Span<byte> plain = opened.GetSpan()[..(size - SealingKey.Overhead)];
+            if (!Key.TryOpen(bytes.Span, plain))
+                throw new TombDamagedException(Backend.Location, file.Path, "its tag is not right: the bytes were changed");
+            if (plain[0] != CompressedDocument || Zstandard.SizeOf(plain[1..]) is not { } length)
+            {
+                read(id, Unpacked(file, plain.ToArray()));
+                return;
+            }
+
+            unpacked = blocks.Rent(Math.Max(length, 1));
+            Span<byte> json = unpacked.GetSpan()[..length];
+            if (!Zstandard.TryDecompress(plain[1..], json))
+                throw new TombDamagedException(Backend.Location, file.Path, $"it does not decompress to {length} bytes");
+            read(id, json);
+        }
+        finally
+        {
+            blocks.Return(sealedBytes);
+            blocks.Return(opened);
+            if (unpacked is not null)
+                blocks.Return(unpacked);
+        }
+    }
+
+    private byte[] Unpacked(StoredFile file, byte[] plain) => plain switch
+    {
+        [(byte)'{' or (byte)'[', ..] => plain,
+        [CompressedDocument, ..] => Zstandard.Decompress(plain, 1, $"restic {file.Type}"),
+        _ => throw new TombDamagedException(Backend.Location, file.Path, "its encoding is not known"),
+    };
+}
