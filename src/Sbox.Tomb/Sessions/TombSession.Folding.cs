@@ -15,7 +15,7 @@ public sealed partial class TombSession
 
     /// <summary>Saves, and has the upper layer begin anew above what is saved.</summary>
     /// <returns>Bytes that the upper layer held and holds no more.</returns>
-    /// <exception cref="TombInUseException">Somebody uses it; nothing was changed but that it is saved.</exception>
+    /// <exception cref="TombInUseException">Somebody uses it; it stays as it is.</exception>
     /// <exception cref="TombException">It could not be saved.</exception>
     public async Task<long> Fold(CancellationToken cancel)
     {
@@ -23,7 +23,8 @@ public sealed partial class TombSession
         await Enter(both.Token);
         try
         {
-            await SaveHeld(both.Token);
+            RefuseWhileUsed();
+            await SaveHeld(both.Token, isLast: true); // of this layer: what was written through a mapping and left no trace goes with it
             RefuseWhileUsed();
             return hooks?.Bound.Count > 0 ? throw new TombInUseException(options.MountPoint, []) : await FoldHeld(both.Token);
         }

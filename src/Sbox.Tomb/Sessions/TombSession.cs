@@ -91,7 +91,7 @@ public sealed partial class TombSession : IAsyncDisposable
 
     private async Task Start(CancellationToken cancel)
     {
-        tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+        tombLock = await TakeLock(cancel);
         Task loading = tomb.LoadIndex(cancel);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
         await loading;
