@@ -68,7 +68,7 @@ internal static class ImportCommand
         line.Dispose();
         foreach (Unsaved each in report.Unsaved)
             Console.Error.WriteLine($"sbox: not imported: {each.Path}: {each.Reason}");
-        bool same = again.Tree == report.Tree;
+        bool same = again.SavedTrees.GetValueOrDefault(options.Paths[0]) == report.SavedTrees.GetValueOrDefault(options.Paths[0]);
         session.Speaker.Answer($"imported {from} as snapshot {report.Snapshot!.Id.ToString()[..8]}: {report.FilesNew} files, {Amount.OfBytes(report.BytesTotal)}{(same ? ", verified" : "")}", json =>
         {
             json.WriteString("snapshot", report.Snapshot.Id.ToString());

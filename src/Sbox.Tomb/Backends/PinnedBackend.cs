@@ -142,8 +142,9 @@ public sealed class PinnedBackend : IBackend
         {
             T answer = await far(limit.Token);
             Interlocked.Exchange(ref awaySince, 0);
-            using Dir here = Dir.Open(directory);
-            Durable.Replace(here, name, write(answer));
+            string path = $"{directory}/{name}";
+            using Dir parent = Dir.Open(Path.GetDirectoryName(path)!);
+            Durable.Replace(parent, Path.GetFileName(path), write(answer));
             return answer;
         }
         catch (Exception gone) when (copy is not null && !cancel.IsCancellationRequested && gone is BackendException { IsTransient: true } or OperationCanceledException)

@@ -25,6 +25,12 @@ public sealed partial class TombSession
         {
             RefuseWhileUsed();
             await SaveHeld(both.Token, isLast: true); // of this layer: what was written through a mapping and left no trace goes with it
+            for (int tries = 0; savedFingerprint is null && tries < 20; tries++)
+            {
+                await Task.Delay(60, both.Token); // what is that new is looked at again
+                await SaveHeld(both.Token);
+            }
+
             RefuseWhileUsed();
             return hooks?.Bound.Count > 0 ? throw new TombInUseException(options.MountPoint, []) : await FoldHeld(both.Token);
         }

@@ -192,7 +192,7 @@ public sealed class RandomWorkTests
                     using (SafeFileHandle handle = File.OpenHandle(At(file), FileMode.Open, FileAccess.ReadWrite))
                         Xattrs.Set(handle, new Xattr("system.posix_acl_access", Acl), file);
                     break;
-                case 9 when directories.Length > 12:
+                case 9 when directories.Length > 6 && Directory.GetDirectories(At(directory)).Length == 0 && files.Length > 60:
                     Directory.Delete(At(directory), recursive: true);
                     linked.RemoveWhere(each => each.StartsWith(directory + "/", StringComparison.Ordinal));
                     break;
