@@ -41,11 +41,7 @@ public sealed partial class TombSession
     }
 
     /// <summary>Bytes that the upper layer holds.</summary>
-    public long UpperBytes(CancellationToken cancel)
-    {
-        using Dir upper = Dir.Open(overlay.Upper);
-        return UpperLook.At(upper, saved, new HashSet<ulong>(), cancel).Bytes;
-    }
+    public long UpperBytes(CancellationToken cancel) => Look(cancel).Look.Bytes;
 
     private async Task<long> FoldHeld(CancellationToken cancel)
     {
