@@ -86,6 +86,7 @@ internal static class Remedies
         Sbox.Image.TokenException => "Is the token there, is the key's name right (pkcs11-tool --list-objects), and is OpenSSL's pkcs11 provider or engine installed? Nothing was changed",
         Sbox.Tomb.Sessions.SessionRefusedException { Users.Count: > 0 } or Sbox.Tomb.Sessions.TombInUseException =>
             "Nothing was changed. End them and close it again; sbox tomb slam ends them and takes the tomb away at once",
+        Sbox.Tomb.Sessions.SessionRefusedException { Kind: nameof(Sbox.Tomb.Sessions.CannotPinException) } => "What is pinned: sbox tomb pin",
         Sbox.Tomb.Sessions.SessionRefusedException => "Nothing is lost: what was not saved stays where it is. sbox tomb status tells more",
         Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
         SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",

@@ -17,9 +17,9 @@ internal sealed class Server : IDisposable
     public int ProcessId => process.Id;
 
     /// <summary>restic's own server on a directory.</summary>
-    public static async Task<Server> Rest(Place place, string? password = null)
+    public static async Task<Server> Rest(Place place, string? password = null, int port = 0)
     {
-        int port = FreePort();
+        port = port == 0 ? FreePort() : port;
         if (password is not null)
         {
             string sum = Judge.OnPath("sh").Run("-c", $"printf %s {password} | openssl dgst -sha1 -binary | base64").Trim();

@@ -3,7 +3,7 @@ using Sbox.Linux;
 using Sbox.Tomb;
 using Sbox.Tomb.Sessions;
 
-// Opens a tomb and saves again and again until it is killed; says each snapshot that it saved.
+// Opens a tomb, and saves and folds again and again until it is killed; says each snapshot that it saved.
 // Arguments: the tomb, its password, the mount point, the run directory.
 using var password = new SecretMemory(Encoding.UTF8.GetBytes(args[1]));
 TombRepository tomb = await TombRepository.Open(new DirectoryBackend(args[0]), password, default);
@@ -19,6 +19,9 @@ for (int round = 0; ; round++)
         File.WriteAllBytes($"{args[2]}/f{random.Next(300)}", bytes);
     }
 
-    SessionSave save = await session.Save(default);
-    Console.WriteLine($"saved {save.Snapshot}");
+    if (round % 3 == 1)
+        await session.Fold(default);
+    else
+        await session.Save(default);
+    Console.WriteLine($"saved {session.Latest!.Id}");
 }

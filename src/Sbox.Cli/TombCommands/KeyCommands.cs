@@ -25,11 +25,39 @@ internal static class KeyCommands
     private static Command Add()
     {
         Option<string?> file = NewPassword();
-        return new DocumentedCommand("add", "Let another password open the tomb too").With(file).OnTomb(async (parsed, session, cancel) =>
+        var generate = new Option<string?>("--generate") { Description = "Make a random key, write it into this new file, and let that open the tomb (--password-file)", HelpName = "FILE" };
+        var seal = new Option<string?>("--seal") { Description = "Make a random key, seal it to this machine for sbox-tomb@USER.service, and let that open the tomb; needs root and systemd-creds", HelpName = "USER" };
+        var with = new Option<string>("--with-key") { Description = "What --seal seals it to: tpm2, host, host+tpm2, or auto (the TPM where there is one)", HelpName = "KEY", DefaultValueFactory = static _ => "auto" };
+        return new DocumentedCommand("add", "Let another password, a key file, or this machine's TPM open the tomb too")
         {
-            using SecretMemory password = Read(parsed.GetValue(file));
-            KeyRecord made = await session.Repository.AddKey(password, TimeProvider.System, cancel);
-            Say(session, made, "added");
+            Details =
+            [
+                "Each is a key of its own: sbox tomb key remove takes it away, and the others stay. A sealed key is /etc/credstore.encrypted/tomb-USER: of use on this machine alone, to whoever is root there.",
+                "A FIDO2 token is not supported.",
+            ],
+            Examples = [new Example("A key file on a stick", "sbox tomb key add --generate /media/stick/tomb.key"), new Example("Opened at boot by the TPM", "sbox tomb --tomb @alice key add --seal alice --with-key tpm2")],
+        }.With(file, generate, seal, with).OnTomb(async (parsed, session, cancel) =>
+        {
+            if (parsed.GetValue(generate) is null && parsed.GetValue(seal) is null)
+            {
+                using SecretMemory password = Read(parsed.GetValue(file));
+                Say(session, await session.Repository.AddKey(password, TimeProvider.System, cancel), "added");
+                return 0;
+            }
+
+            using SecretMemory random = RandomKey.Make();
+            string where = parsed.GetValue(generate) is { } path ? RandomKey.Write(random, path) : RandomKey.Seal(random, parsed.GetValue(seal)!, parsed.GetValue(with)!);
+            try
+            {
+                Say(session, await session.Repository.AddKey(random, TimeProvider.System, cancel), "added");
+            }
+            catch
+            {
+                File.Delete(where); // it opens nothing
+                throw;
+            }
+
+            session.Speaker.Note($"The key is in {where}");
             return 0;
         });
     }

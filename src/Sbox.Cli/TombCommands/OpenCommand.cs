@@ -67,11 +67,15 @@ internal static class OpenCommand
             throw new Finding($"'{name}' is no name for an open tomb", "--name NAME: a word without '/'");
         return new SessionOptions
         {
-            Name = name, MountPoint = RealPath.Of(at), Place = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
-            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is null or { Uid: 0 } ? null : hooks with { Home = RealPath.Of(hooks.Home) },
+            Name = name, MountPoint = Real(parsed, name, at), Place = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
+            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is null or { Uid: 0 } ? null : hooks with { Home = Real(parsed, name, hooks.Home) },
             ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid, OwnerGroup = user?.Gid ?? 0,
         };
     }
+
+    // Under an automount that is being set off, whoever so much as looks at the place itself waits for what is opened here.
+    private static string Real(ParseResult parsed, string name, string path) => parsed.GetValue(Unit) && File.Exists(TombService.Attacher(name)) && Path.GetDirectoryName(path) is { } parent
+        ? Path.Combine(RealPath.Of(parent), Path.GetFileName(path)) : RealPath.Of(path);
 
     private static HookOwner Account(string user)
     {

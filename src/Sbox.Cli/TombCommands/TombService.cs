@@ -42,7 +42,7 @@ internal static partial class TombService
                 else if (tries % 20 == 19 && ChildProcess.Run(new ChildCommand("systemctl", ["is-failed", "--quiet", unit]), cancel: cancel).ExitCode == 0)
                     throw new Finding($"{unit} did not start", $"What it says: journalctl -u {unit}");
                 else
-                    await Task.Delay(50, cancel);
+                    await Task.Delay(200, cancel);
             }
         }
         finally

@@ -39,7 +39,14 @@ internal sealed class TombSession : IAsyncDisposable
     public static TombSession At(ParseResult parsed)
     {
         ThisProcess.ForbidDumps();
-        string? wanted = parsed.GetValue(Tomb);
+        return At(parsed, parsed.GetValue(Tomb));
+    }
+
+    /// <summary>The same for another place than <c>--tomb</c> names.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="wanted">A URL, or <c>@NAME</c> for a table of the settings file; null for what the settings file says.</param>
+    public static TombSession At(ParseResult parsed, string? wanted)
+    {
         TombSettings settings = ReadSettings(parsed.GetValue(ConfigFile), wanted is ['@', .. var name] ? name : null);
         string url = (wanted is ['@', ..] ? null : wanted) ?? settings.Tomb
             ?? throw new Finding("no tomb is named", "Name one with --tomb URL, or with tomb = \"URL\" in ~/.config/sbox/tomb.toml");

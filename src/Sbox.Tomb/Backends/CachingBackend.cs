@@ -24,6 +24,9 @@ public sealed class CachingBackend : IBackend
         cache = Dir.Open("/" + path);
     }
 
+    /// <summary>The tomb.</summary>
+    public IBackend Inner => inner;
+
     /// <inheritdoc/>
     public string Location => inner.Location;
 

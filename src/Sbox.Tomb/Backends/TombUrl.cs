@@ -68,7 +68,8 @@ public sealed class TombUrl
         if (settings.CacheDirectory is null)
             return patient;
         string name = Codecs.Checksum.Of(System.Text.Encoding.UTF8.GetBytes(backend.Location)).ToString()[..16];
-        return new CachingBackend(patient, Path.Combine(settings.CacheDirectory, name));
+        string own = Path.Combine(settings.CacheDirectory, name);
+        return new CachingBackend(new PinnedBackend(patient, Path.GetFullPath($"{own}/pinned"), clock), own);
     }
 
     private static RestBackend Rest(string url, BackendSettings settings)

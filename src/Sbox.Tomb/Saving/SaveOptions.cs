@@ -57,6 +57,9 @@ public sealed record SaveReport
     /// <summary>The tree of <c>/</c>.</summary>
     public required Checksum Tree { get; init; }
 
+    /// <summary>The tree of each saved path that is a directory. The directories on the way to it may change without it.</summary>
+    public IReadOnlyDictionary<string, Checksum> SavedTrees { get; init; } = new Dictionary<string, Checksum>();
+
     /// <summary>The snapshot that was compared with.</summary>
     public Checksum? Parent { get; init; }
 

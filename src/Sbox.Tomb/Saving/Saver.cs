@@ -18,6 +18,7 @@ public sealed partial class Saver
     private readonly IProgress<SaveProgress>? progress;
     private readonly Accounts accounts = new();
     private readonly ConcurrentQueue<Unsaved> unsaved = new();
+    private readonly ConcurrentDictionary<string, Checksum> savedTrees = new();
     private readonly CancellationTokenSource stop;
     private readonly PackWriter packs;
     private readonly BlockingCollection<FileJob> jobs = new(JobsAtMost);
@@ -77,7 +78,7 @@ public sealed partial class Saver
         {
             Tree = tree, Parent = parent?.Id, FilesNew = filesNew, FilesChanged = filesChanged, FilesUnmodified = filesUnmodified, DirectoriesNew = directoriesNew,
             DirectoriesChanged = directoriesChanged, DirectoriesUnmodified = directoriesUnmodified, DataBlobs = packs.Blobs[0], TreeBlobs = packs.Blobs[1],
-            BytesAdded = packs.PlainBytes, BytesStored = packs.SealedBytes, BytesTotal = bytesTotal, Unsaved = [.. unsaved],
+            BytesAdded = packs.PlainBytes, BytesStored = packs.SealedBytes, BytesTotal = bytesTotal, Unsaved = [.. unsaved], SavedTrees = savedTrees,
         };
         if (options.DryRun || (options.SkipIfUnchanged && parent?.Tree == tree))
             return report;
@@ -310,6 +311,8 @@ public sealed partial class Saver
                 packs.Add(BlobType.Tree, tree, json);
         }
 
+        if (directory.Parent is not null && options.Paths.Contains(directory.Path))
+            savedTrees[directory.Path] = tree;
         directory.Close(tree);
         if (directory.Parent is null)
             return;

@@ -80,6 +80,22 @@ public sealed class SessionClient(string runDirectory = SessionOptions.DefaultRu
         return answer.RootElement.GetProperty("folded-bytes").GetInt64();
     }
 
+    /// <summary>Pins paths below the home's top, or lets go of them; with none, tells what is pinned.</summary>
+    /// <exception cref="TombNotOpenException">It is not open.</exception>
+    /// <exception cref="SessionRefusedException">It cannot be pinned, or the remote does not answer.</exception>
+    public async Task<PinnedPaths> Pin(string name, IReadOnlyList<string> paths, bool remove, CancellationToken cancel)
+    {
+        using JsonDocument answer = await Ask(name, SessionRequest.Pin, cancel, json =>
+        {
+            json.WriteStartArray("paths");
+            foreach (string path in paths)
+                json.WriteStringValue(path);
+            json.WriteEndArray();
+            json.WriteBoolean("remove", remove);
+        });
+        return SessionMessage.ReadPins(answer.RootElement);
+    }
+
     /// <summary>Has a tomb saved and closed as soon as nobody uses it any more; returns at once.</summary>
     /// <exception cref="TombNotOpenException">It is not open.</exception>
     public async Task Leave(string name, CancellationToken cancel) => (await Ask(name, SessionRequest.Leave, cancel)).Dispose();
@@ -97,7 +113,7 @@ public sealed class SessionClient(string runDirectory = SessionOptions.DefaultRu
         return [.. answer.RootElement.GetProperty("hooks").EnumerateArray().Select(static hook => new HookReport(hook.GetProperty("hook").GetString()!, SessionMessage.Text(hook, "finding")))];
     }
 
-    private async Task<JsonDocument> Ask(string name, SessionRequest request, CancellationToken cancel)
+    private async Task<JsonDocument> Ask(string name, SessionRequest request, CancellationToken cancel, Action<Utf8JsonWriter>? more = null)
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
@@ -113,7 +129,11 @@ public sealed class SessionClient(string runDirectory = SessionOptions.DefaultRu
                     : "no such tomb is open");
         }
 
-        await socket.SendAsync(SessionMessage.Line(json => json.WriteString("do", request.ToString().ToLowerInvariant())), cancel);
+        await socket.SendAsync(SessionMessage.Line(json =>
+        {
+            json.WriteString("do", request.ToString().ToLowerInvariant());
+            more?.Invoke(json);
+        }), cancel);
         JsonDocument answer = await SessionMessage.Read(socket, cancel) ?? throw new TombNotOpenException(name, "its session ended while it was asked");
         if (SessionMessage.Text(answer.RootElement, "error") is not { } error)
             return answer;

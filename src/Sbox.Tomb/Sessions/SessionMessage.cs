@@ -19,6 +19,8 @@ public enum SessionRequest
     Hooks,
     /// <summary>Save and close as soon as nobody uses it any more.</summary>
     Leave,
+    /// <summary>What is pinned; with <c>paths</c>, pin these, or with <c>remove</c> let go of them.</summary>
+    Pin,
     /// <summary>Save, and have the upper layer begin anew above what is saved.</summary>
     Fold,
     /// <summary>Somebody came: forget a <see cref="Leave"/>.</summary>
@@ -122,6 +124,18 @@ internal static class SessionMessage
     public static SessionSave ReadSave(JsonElement json) => new(
         Text(json, "snapshot"), json.GetProperty("files").GetInt64(), json.GetProperty("bytes-read").GetInt64(), json.GetProperty("bytes-stored").GetInt64(),
         json.GetProperty("seconds").GetDouble(), Text(json, "conflict"));
+
+    public static void Write(Utf8JsonWriter json, PinnedPaths pins)
+    {
+        json.WriteStartArray("pinned");
+        foreach (string path in pins.Paths)
+            json.WriteStringValue(path);
+        json.WriteEndArray();
+        json.WriteNumber("pinned-bytes", pins.Bytes);
+    }
+
+    public static PinnedPaths ReadPins(JsonElement json) =>
+        new([.. json.GetProperty("pinned").EnumerateArray().Select(static path => path.GetString()!)], json.GetProperty("pinned-bytes").GetInt64());
 
     public static string? Text(JsonElement json, string name) => json.TryGetProperty(name, out JsonElement value) ? value.GetString() : null;
 

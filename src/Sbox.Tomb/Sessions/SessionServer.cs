@@ -11,7 +11,7 @@ namespace Sbox.Tomb.Sessions;
 /// <param name="options">As it was opened.</param>
 public sealed class SessionServer(TombSession session, SessionOptions options) : IDisposable
 {
-    private static readonly TimeSpan WhileUsed = TimeSpan.FromSeconds(1), WhileNotSaved = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan WhileUsed = TimeSpan.FromSeconds(1), WhileNotSaved = TimeSpan.FromSeconds(30), AfterFailure = TimeSpan.FromMinutes(1);
 
     private readonly CancellationTokenSource over = new();
     private readonly SemaphoreSlim closing = new(1);
@@ -88,12 +88,15 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     // Whatever a save ends with, the next round tries again: nobody would notice that saving has ended. Status says what it was.
     private async Task SaveNowAndThen()
     {
+        TimeSpan wait = options.SaveEvery;
         while (options.SaveEvery > TimeSpan.Zero && !over.IsCancellationRequested)
         {
             try
             {
-                await Task.Delay(options.SaveEvery, options.Clock, over.Token);
+                await Task.Delay(wait, options.Clock, over.Token);
+                wait = options.SaveEvery < AfterFailure ? options.SaveEvery : AfterFailure; // unless it is done
                 await session.Save(over.Token);
+                wait = options.SaveEvery;
                 if (options.FoldAbove > 0 && session.UpperBytes(over.Token) > options.FoldAbove)
                     await session.Fold(over.Token); // refused while somebody uses it: the next round asks again
             }
@@ -204,6 +207,10 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
                     return (SessionMessage.Line(json => Users(json, ended)), true);
                 case SessionRequest.Hooks:
                     return (SessionMessage.Line(Hooks), false);
+                case SessionRequest.Pin:
+                    string[] paths = asked.TryGetProperty("paths", out JsonElement named) ? [.. named.EnumerateArray().Select(static each => each.GetString()!)] : [];
+                    PinnedPaths pins = paths.Length > 0 ? await session.Pin(paths, asked.TryGetProperty("remove", out JsonElement remove) && remove.GetBoolean(), over.Token) : session.Pins;
+                    return (SessionMessage.Line(json => SessionMessage.Write(json, pins)), false);
                 case SessionRequest.Fold:
                     long folded = await session.Fold(over.Token);
                     return (SessionMessage.Line(json => json.WriteNumber("folded-bytes", folded)), false);

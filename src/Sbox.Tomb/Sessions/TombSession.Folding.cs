@@ -15,7 +15,7 @@ public sealed partial class TombSession
 
     /// <summary>Saves, and has the upper layer begin anew above what is saved.</summary>
     /// <returns>Bytes that the upper layer held and holds no more.</returns>
-    /// <exception cref="TombInUseException">Somebody uses it; nothing was changed but that it is saved.</exception>
+    /// <exception cref="TombInUseException">Somebody uses it; it stays as it is.</exception>
     /// <exception cref="TombException">It could not be saved.</exception>
     public async Task<long> Fold(CancellationToken cancel)
     {
@@ -23,7 +23,14 @@ public sealed partial class TombSession
         await Enter(both.Token);
         try
         {
-            await SaveHeld(both.Token);
+            RefuseWhileUsed();
+            await SaveHeld(both.Token, isLast: true); // of this layer: what was written through a mapping and left no trace goes with it
+            for (int tries = 0; savedFingerprint is null && tries < 20; tries++)
+            {
+                await Task.Delay(60, both.Token); // what is that new is looked at again
+                await SaveHeld(both.Token);
+            }
+
             RefuseWhileUsed();
             return hooks?.Bound.Count > 0 ? throw new TombInUseException(options.MountPoint, []) : await FoldHeld(both.Token);
         }
@@ -34,11 +41,7 @@ public sealed partial class TombSession
     }
 
     /// <summary>Bytes that the upper layer holds.</summary>
-    public long UpperBytes(CancellationToken cancel)
-    {
-        using Dir upper = Dir.Open(overlay.Upper);
-        return UpperLook.At(upper, saved, new HashSet<ulong>(), cancel).Bytes;
-    }
+    public long UpperBytes(CancellationToken cancel) => Look(cancel).Look.Bytes;
 
     private async Task<long> FoldHeld(CancellationToken cancel)
     {

@@ -2,6 +2,22 @@ namespace Sbox.Tomb.Sessions;
 
 public sealed partial class TombSession
 {
+    // Where the remote is away and what is pinned is here, the tomb opens without a lock; the first save takes one, and looks then what others have done.
+    private async Task<TombLock?> TakeLock(CancellationToken cancel)
+    {
+        PinnedBackend? pinned = PinnedBackend.Of(tomb.Backend);
+        if (pinned is { HasCopies: true, IsAway: true })
+            return null;
+        try
+        {
+            return await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+        }
+        catch (BackendException away) when (away.IsTransient && pinned is { HasCopies: true })
+        {
+            return null;
+        }
+    }
+
     // Meanwhile others may have pruned. The lock counts only when the index was read anew under it: else the next save would believe the old one.
     private async Task<TombLock> Retake(CancellationToken cancel)
     {

@@ -46,12 +46,27 @@ public sealed partial class TombSession
             SessionSave done = await Task.Run(() => SaveNow(isLast, cancel), CancellationToken.None); // whoever lets go of the gate knows that nothing runs any more
             saveFailure = null;
             checkedAt = options.Clock.GetUtcNow();
+            if (done.Snapshot is not null && !isLast)
+                await TryRefreshPins(cancel);
             return done;
         }
         catch (Exception failed) when (failed is not OperationCanceledException || !cancel.IsCancellationRequested)
         {
             saveFailure = failed.Message;
             throw;
+        }
+    }
+
+    // What is saved is safe whether its packs are kept here or not; the next save tries again.
+    private async Task TryRefreshPins(CancellationToken cancel)
+    {
+        try
+        {
+            await RefreshPins(cancel);
+        }
+        catch (TombException away)
+        {
+            saveFailure = $"it is saved, and what is pinned is not all here: {away.Message}";
         }
     }
 

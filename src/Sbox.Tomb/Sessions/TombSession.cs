@@ -73,10 +73,7 @@ public sealed partial class TombSession : IAsyncDisposable
     /// <summary>How it stands.</summary>
     public SessionStatus Status(CancellationToken cancel)
     {
-        using Dir upper = Dir.Open(overlay.Upper);
-        var maps = new MappedFiles(overlay.Upper, options.MountPoint);
-        maps.Look();
-        UpperLook look = UpperLook.At(upper, saved, maps.Suspects, cancel);
+        (UpperLook look, MappedFiles maps) = Look(cancel);
         BlobStatistics fetched = blobs.Statistics;
         return new SessionStatus
         {
@@ -89,9 +86,29 @@ public sealed partial class TombSession : IAsyncDisposable
         };
     }
 
+    // Nobody is kept waiting for a fold: a layer that goes while it is looked at was saved, and the next one is looked at instead.
+    private (UpperLook Look, MappedFiles Maps) Look(CancellationToken cancel)
+    {
+        while (true)
+        {
+            HomeOverlay at = overlay;
+            try
+            {
+                using Dir upper = Dir.Open(at.Upper);
+                var maps = new MappedFiles(at.Upper, options.MountPoint);
+                maps.Look();
+                return (UpperLook.At(upper, saved, maps.Suspects, cancel), maps);
+            }
+            catch (LinuxException gone) when (gone.Errno == Errno.ENOENT && at != overlay)
+            {
+                continue;
+            }
+        }
+    }
+
     private async Task Start(CancellationToken cancel)
     {
-        tombLock = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
+        tombLock = await TakeLock(cancel);
         Task loading = tomb.LoadIndex(cancel);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
         await loading;

@@ -32,6 +32,37 @@ public sealed class SessionServerTests
     }
 
     [Fact]
+    public async Task Left_it_is_saved_and_closed_when_the_last_user_has_ended_and_not_while_somebody_came_back()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        using var place = new Place();
+        place.Restic("init");
+        SessionOptions? used = null;
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SaveEvery = TimeSpan.Zero });
+        using var server = new SessionServer(open.Session, used!);
+        server.Listen();
+        Task serving = server.Run(cancel);
+        var client = new SessionClient(place["run"]);
+        open.Sh("echo mine > mine");
+        using (Process user = Process.Start(new ProcessStartInfo("sleep", ["300"]) { WorkingDirectory = open.Path })!)
+        {
+            await client.Leave("home", cancel);
+            await Task.Delay(2500, cancel);
+            Assert.Equal(["mine"], open.Sh("cat mine")); // in use
+            await client.Stay("home", cancel);
+            user.Kill();
+            await user.WaitForExitAsync(cancel);
+        }
+
+        await Task.Delay(2500, cancel);
+        Assert.Equal(["mine"], open.Sh("cat mine")); // somebody came back
+        await client.Leave("home", cancel);
+        await serving.WaitAsync(TimeSpan.FromMinutes(2), cancel);
+        Assert.Null(MountTable.At(open.Path));
+        Assert.Equal("mine\n", place.Restic("dump", "latest", $"{open.Path}/mine"));
+    }
+
+    [Fact]
     public async Task When_the_machine_goes_down_programs_end_first_and_what_they_write_last_is_saved()
     {
         using var place = new Place();

@@ -1,0 +1,107 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Linux;
+using Sbox.Tomb;
+
+namespace Sbox.Cli.TombCommands;
+
+/// <summary><c>sbox tomb import</c>: what is kept in another way comes into the tomb. What it came from is only read.</summary>
+internal static class ImportCommand
+{
+    public static Command Make()
+    {
+        var source = new Argument<string>("SOURCE") { Description = "A directory of plain files; or a restic repository, as a directory or sftp:, rest:, s3: URL, or @NAME for a table of the settings file" };
+        var password = new Option<string?>("--from-password-file") { Description = "A file whose first line is the password of the restic repository; without it, the terminal is asked", HelpName = "FILE" };
+        return new DocumentedCommand("import", "Take a plain home, or the snapshots of a restic repository, into the tomb")
+        {
+            Details =
+            [
+                "A plain directory is saved as sbox tomb save does it, and then read once more, from end to end, to see that the tomb holds it as it is: a file that changed meanwhile is told, with exit status 1.",
+                "Of a restic repository every snapshot is taken over, each blob verified and sealed under this tomb's key; those of an earlier import are not taken again. Cut short, the same command goes on. "
+                + "A repository need not be imported to be used: it is a tomb already, for --tomb.",
+                "A tomb of dyne's is a disk in a file: it needs the kernel's dm-crypt and its own tools. Open it with them, and import the directory that it is mounted at.",
+            ],
+            Examples = [new Example("A home that was not in a tomb", "sbox tomb import /home/me"), new Example("Years of backups", "sbox tomb import sftp:me@host:/srv/restic --from-password-file old-password")],
+        }.With(source, password).OnTomb(async (parsed, session, cancel) =>
+        {
+            string from = parsed.GetValue(source)!;
+            await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
+            await session.Snapshots(stop.Token);
+            await session.Repository.LoadIndex(stop.Token);
+            if (IsRepository(from))
+                return await Repository(parsed, session, from, parsed.GetValue(password), stop.Token);
+            RefuseDisk(from);
+            return Directory.Exists(from) ? await Plain(session, Path.GetFullPath(from), stop.Token)
+                : throw new Finding($"{from}: there is no such directory", "A directory of plain files, or a restic repository: sbox tomb import --help");
+        });
+    }
+
+    private static bool IsRepository(string from) => from.StartsWith('@') || from.StartsWith("sftp:", StringComparison.Ordinal) || from.StartsWith("rest:", StringComparison.Ordinal)
+        || from.StartsWith("s3:", StringComparison.Ordinal) || (File.Exists(Path.Combine(from, "config")) && Directory.Exists(Path.Combine(from, "keys")) && Directory.Exists(Path.Combine(from, "data")));
+
+    private static void RefuseDisk(string from)
+    {
+        if (!File.Exists(from))
+            return;
+        var magic = new byte[6];
+        using (FileStream file = File.OpenRead(from))
+            file.ReadAtLeast(magic, magic.Length, throwOnEndOfStream: false);
+        throw magic.AsSpan().SequenceEqual((byte[])[(byte)'L', (byte)'U', (byte)'K', (byte)'S', 0xBA, 0xBE])
+            ? new Finding($"{from}: a tomb of dyne's, an encrypted disk in a file, which this does not open", $"tomb open {from} -k {from}.key, then: sbox tomb import /media/{Path.GetFileNameWithoutExtension(from)}")
+            : new Finding($"{from}: a file, and neither a directory nor a repository", "sbox tomb import --help");
+    }
+
+    private static async Task<int> Plain(TombSession session, string from, CancellationToken cancel)
+    {
+        var options = new SaveOptions
+        {
+            Paths = [from.Length > 1 ? from.TrimEnd('/') : from], Excludes = new Excludes([]), Tags = [], Hostname = Environment.MachineName, ProgramVersion = $"sbox {ProgramVersion.Text}", ReadAll = true,
+        };
+        using var line = new ProgressLine(session.Speaker);
+        SaveReport report = await Saver.Save(session.Repository, null, options, TimeProvider.System, new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read  {at.Path}")), cancel);
+        TombSession.Memory.Remember(session.Repository, [report.Snapshot!]);
+        SaveReport again = await Saver.Save(
+            session.Repository, null, options with { DryRun = true }, TimeProvider.System, new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read again  {at.Path}")), cancel);
+        line.Dispose();
+        foreach (Unsaved each in report.Unsaved)
+            Console.Error.WriteLine($"sbox: not imported: {each.Path}: {each.Reason}");
+        bool same = again.SavedTrees.GetValueOrDefault(options.Paths[0]) == report.SavedTrees.GetValueOrDefault(options.Paths[0]);
+        session.Speaker.Answer($"imported {from} as snapshot {report.Snapshot!.Id.ToString()[..8]}: {report.FilesNew} files, {Amount.OfBytes(report.BytesTotal)}{(same ? ", verified" : "")}", json =>
+        {
+            json.WriteString("snapshot", report.Snapshot.Id.ToString());
+            json.WriteNumber("files", report.FilesNew);
+            json.WriteNumber("bytes", report.BytesTotal);
+            json.WriteNumber("unread", report.Unsaved.Count);
+            json.WriteBoolean("verified", same);
+        });
+        if (!same)
+            throw new Finding($"{from}: something there changed while it was imported, so it could not be verified", "The same command again saves and verifies what it is now");
+        return report.Unsaved.Count > 0 ? TombCommandSet.Incomplete : 0;
+    }
+
+    private static async Task<int> Repository(ParseResult parsed, TombSession session, string from, string? passwordFile, CancellationToken cancel)
+    {
+        await using TombSession other = TombSession.At(parsed, from);
+        using SecretMemory password = passwordFile is not null ? TombSession.Checked(SecretFile.FirstLine(passwordFile), passwordFile) : SecretPrompt.Ask($"Password of {other.Backend.Location}: ", twice: false);
+        await using TombRepository theirs = await TombRepository.Open(other.Backend, password, cancel);
+        if (theirs.Config.Id == session.Repository.Config.Id)
+            throw new Finding($"{other.Backend.Location}: this is the same tomb", "Nothing was changed");
+        await using TombLock held = await TombLock.Take(theirs, exclusive: false, TimeProvider.System, cancel);
+        await theirs.LoadIndex(cancel);
+        using var line = new ProgressLine(session.Speaker);
+        ImportReport report = await TombImport.Run(theirs, session.Repository, TimeProvider.System, new Reporter<long>(at => line.Update($"{Amount.OfBytes(at)} read")), cancel);
+        line.Dispose();
+        TombSession.Memory.Remember(session.Repository, await session.Repository.Snapshots(cancel));
+        session.Speaker.Answer($"imported {report.Snapshots.Count} snapshots of {other.Backend.Location}, {report.Known} were here already: {report.Blobs} blobs, {Amount.OfBytes(report.Bytes)} added", json =>
+        {
+            json.WriteNumber("snapshots", report.Snapshots.Count);
+            json.WriteNumber("known", report.Known);
+            json.WriteNumber("blobs", report.Blobs);
+            json.WriteNumber("bytes", report.Bytes);
+        });
+        return 0;
+    }
+}
