@@ -16,6 +16,7 @@ internal static class Programs
         foreach (Command command in (Command[])[KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), StatusCommand.Make(), UpgradeCommand.Make(), RollbackCommand.Make(), VerifyCommand.Make(), VerityCommand.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make()])
             program.Subcommands.Add(command);
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
+        store.Options.Add(RepositoryCommand.Json);
         StoreCommandSet.AddTo(store);
         program.Subcommands.Add(store);
         foreach (Command command in Completion.Commands(program))
