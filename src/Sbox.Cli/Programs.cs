@@ -22,6 +22,7 @@ internal static class Programs
         ])
             program.Subcommands.Add(command);
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
+        store.Options.Add(RepositoryCommand.Json);
         StoreCommandSet.AddTo(store);
         program.Subcommands.Add(store);
         foreach (Command command in Completion.Commands(program))

@@ -85,6 +85,16 @@ internal static class CommitCommand
                 Remove(consumed.Path);
         }
 
+        JsonAnswers.Say(writer =>
+        {
+            writer.WriteString("commit", $"{result.Checksum}");
+            writer.WriteBoolean("unchanged", result.Stats is null);
+            if (result.Stats is not { } stats)
+                return;
+            writer.WriteNumber("metadataWritten", stats.MetadataWritten);
+            writer.WriteNumber("contentWritten", stats.ContentWritten);
+            writer.WriteNumber("contentBytes", stats.ContentBytes);
+        });
         Console.Out.WriteLine(parsed.GetValue(Table) ? TableOf(result) : result.Checksum.ToString());
         return 0;
     }

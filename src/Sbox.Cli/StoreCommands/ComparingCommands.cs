@@ -49,9 +49,15 @@ internal static class ComparingCommands
         var path = new Argument<string>("PATH") { Description = "A file, symbolic link or directory" };
         var ignore = new Option<bool>("--ignore-xattrs") { Description = "Leave extended attributes out" };
         Command command = new DocumentedCommand("checksum", "Print the checksum that a file or directory would have in a repository").With(path, ignore);
+        command.WithVerbose();
         command.SetAction(parsed =>
         {
-            Console.Out.WriteLine(new FileIdentity(Xattrs: !parsed.GetValue(ignore)).Of(parsed.GetValue(path)!));
+            string found = $"{new FileIdentity(Xattrs: !parsed.GetValue(ignore)).Of(parsed.GetValue(path)!)}";
+            Console.Out.WriteLine(!parsed.AsJson() ? found : Terminal.Speaker.JsonLine(writer =>
+            {
+                writer.WriteString("path", parsed.GetValue(path)!);
+                writer.WriteString("checksum", found);
+            }));
             return 0;
         });
         return command;
@@ -65,7 +71,14 @@ internal static class ComparingCommands
         foreach ((char letter, IReadOnlyList<string> paths) in new[] { ('M', diff.Modified), ('D', diff.Removed), ('A', diff.Added) })
         {
             foreach (string path in paths)
+            {
                 Console.Out.WriteLine($"{letter}    {path}");
+                JsonAnswers.Say(writer =>
+                {
+                    writer.WriteString("change", letter switch { 'M' => "modified", 'D' => "removed", _ => "added" });
+                    writer.WriteString("path", path);
+                });
+            }
         }
     }
 

@@ -22,6 +22,7 @@ internal static class DeltaCommands
     private static Command List() => new DocumentedCommand("list", "List the deltas that there are").OnRepository((_, repository, _) =>
     {
         string[] names = [.. repository.Deltas().Select(static name => $"{name}").Order(StringComparer.Ordinal)];
+        SayEach("delta", names);
         Console.Out.WriteLine(names.Length == 0 ? "(No static deltas)" : string.Join('\n', names));
         return 0;
     });
@@ -29,6 +30,7 @@ internal static class DeltaCommands
     private static Command Indexes() => new DocumentedCommand("indexes", "List the commits of which a list says by which deltas they can be had").OnRepository((_, repository, _) =>
     {
         string[] names = [.. repository.DeltaIndexes().Select(static to => $"{to}").Order(StringComparer.Ordinal)];
+        SayEach("commit", names);
         Console.Out.WriteLine(names.Length == 0 ? "(No static deltas indexes)" : string.Join('\n', names));
         return 0;
     });
@@ -62,6 +64,7 @@ internal static class DeltaCommands
             string id = parsed.GetValue(name)!;
             byte[] bytes = repository.ReadSuperblock(id);
             DeltaSuperblock superblock = DeltaSuperblock.Parse(bytes);
+            Say(superblock);
             Console.Out.Write(Describe(id, superblock));
             for (int i = 0; i < superblock.Parts.Count; i++)
                 Console.Out.Write(Describe(i, superblock.Parts[i], repository.ReadDeltaPart(superblock, i)));
@@ -104,6 +107,36 @@ internal static class DeltaCommands
             return 0;
         });
     }
+
+    // None is an answer too, of no lines.
+    private static void SayEach(string kind, string[] names)
+    {
+        foreach (string name in names)
+            JsonAnswers.Say(writer => writer.WriteString(kind, name));
+    }
+
+    private static void Say(DeltaSuperblock superblock) => JsonAnswers.Say(writer =>
+    {
+        writer.WriteString("delta", $"{superblock.Name}");
+        if (superblock.Name.From is { } from)
+            writer.WriteString("from", $"{from}");
+        writer.WriteString("to", $"{superblock.Name.To}");
+        writer.WriteBoolean("signed", superblock.Signatures is not null);
+        writer.WriteString("endianness", $"{superblock.Endianness}");
+        writer.WriteNumber("timestamp", superblock.Timestamp);
+        writer.WriteNumber("fallbacks", superblock.Fallbacks.Count);
+        writer.WriteStartArray("parts");
+        foreach (DeltaPartHeader part in superblock.Parts)
+        {
+            writer.WriteStartObject();
+            writer.WriteNumber("objects", part.Objects.Count);
+            writer.WriteNumber("size", part.Size);
+            writer.WriteNumber("uncompressedSize", part.UncompressedSize);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    });
 
     private static Argument<string> Named() => new("DELTA") { Description = "The delta: FROM-TO, or TO of one from nothing; two checksums" };
 

@@ -65,10 +65,26 @@ internal static class DeltaGenerateCommand
                 DeltaReport report = repository.MakeDelta(
                     name, options, new Reporter<DeltaProgress>(at => line.Update($"{at.Done}/{at.Total} objects; {Amount.OfBytes(at.Bytes)} compared")), cancel);
                 line.Dispose();
-                Say(report);
+                SayJson(name, report);
+                if (!parsed.AsJson())
+                    Say(report);
                 return 0;
             });
     }
+
+    private static void SayJson(DeltaName name, DeltaReport report) => JsonAnswers.Say(writer =>
+    {
+        writer.WriteString("delta", $"{name}");
+        writer.WriteNumber("modified", report.Modified);
+        writer.WriteNumber("newMetadata", report.NewMetadata);
+        writer.WriteNumber("newFiles", report.NewFiles);
+        writer.WriteNumber("newSymlinks", report.NewSymlinks);
+        writer.WriteNumber("parts", report.Parts.Count);
+        writer.WriteNumber("fallbacks", report.Fallbacks.Count);
+        writer.WriteNumber("differences", report.Differences);
+        writer.WriteNumber("size", report.Size);
+        writer.WriteNumber("uncompressedSize", report.UncompressedSize);
+    });
 
     private static bool IsBig(string? order) => order switch
     {

@@ -21,6 +21,8 @@ internal static class ExportCommand
             Checksum commit = repository.Resolve(parsed.GetValue(revision)!);
             TreeEntry from = repository.Find(commit, parsed.GetValue(subpath)!);
             string? file = parsed.GetValue(output);
+            if (file is null && parsed.AsJson())
+                throw new Finding("An archive is not written between JSON objects", "--output=PATH");
             if (file is null && !Console.IsOutputRedirected)
                 throw new Finding("An archive is not written to a terminal", "--output=PATH, or redirect it");
             using Stream stream = file is null ? Console.OpenStandardOutput() : new FileStream(file, FileMode.Create, FileAccess.Write);

@@ -88,6 +88,16 @@ internal static class FinderCommands
         for (int i = 0; i < found.Count; i++)
         {
             FoundRemote remote = found[i];
+            JsonAnswers.Say(writer =>
+            {
+                writer.WriteString("url", remote.Url);
+                writer.WriteString("remote", remote.Remote);
+                writer.WriteString("finder", $"{remote.Kind}");
+                writer.WriteStartObject("refs");
+                foreach ((CollectionRef each, Checksum? target) in remote.Refs)
+                    writer.WriteString($"{each}", target?.ToString());
+                writer.WriteEndObject();
+            });
             string modified = remote.SummaryModified?.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture) ?? "(unknown)";
             Console.Out.Write($"Result {i}: {remote.Url}\n - Finder: OstreeRepoFinder{remote.Kind}\n - Keyring: {remote.Remote}.trustedkeys.gpg\n - Priority: {remote.Priority}\n - Summary last modified: {modified}\n - Refs:\n");
             foreach (CollectionRef each in wanted)

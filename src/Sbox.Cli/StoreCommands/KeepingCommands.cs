@@ -33,6 +33,7 @@ internal static class KeepingCommands
                     AddTombstones = parsed.GetValue(tombstones),
                 }, silent ? null : progress, cancel);
             line.Dispose();
+            SayJson(report);
             foreach (Checksum gone in silent ? [] : report.Tombstones)
                 Console.Out.WriteLine($"Adding tombstone for commit {gone}");
             if (!silent)
@@ -71,6 +72,30 @@ internal static class KeepingCommands
         if (!silent)
             Console.Out.WriteLine($"object fsck of {report.Commits} commits completed successfully - no errors found.");
         return 0;
+    }
+
+    private static void SayJson(FsckReport report)
+    {
+        foreach (FsckProblem problem in report.Problems)
+        {
+            JsonAnswers.Say(writer =>
+            {
+                writer.WriteString("problem", $"{problem.Kind}");
+                writer.WriteString("subject", $"{problem.Subject}");
+                writer.WriteString("finding", Words(problem));
+                writer.WriteStartArray("commits");
+                foreach (Checksum commit in problem.Commits)
+                    writer.WriteStringValue($"{commit}");
+                writer.WriteEndArray();
+            });
+        }
+
+        JsonAnswers.Say(writer =>
+        {
+            writer.WriteBoolean("whole", report.IsWhole);
+            writer.WriteNumber("commits", report.Commits);
+            writer.WriteNumber("partialCommits", report.PartialCommits);
+        });
     }
 
     private static string Words(FsckProblem problem)
@@ -135,6 +160,13 @@ internal static class KeepingCommands
                     DeleteCommit = gone,
                     DryRun = parsed.GetValue(dryRun),
                 }, cancel);
+            JsonAnswers.Say(writer =>
+            {
+                writer.WriteNumber("objects", report.ObjectsTotal);
+                writer.WriteNumber("deleted", report.ObjectsDeleted);
+                writer.WriteNumber("bytes", report.BytesFreed);
+                writer.WriteBoolean("dryRun", parsed.GetValue(dryRun));
+            });
             Console.Out.WriteLine($"Total objects: {report.ObjectsTotal}");
             Console.Out.WriteLine(report.ObjectsDeleted == 0 ? "No unreachable objects"
                 : parsed.GetValue(dryRun) ? $"Would delete: {report.ObjectsDeleted} objects, freeing {Amount.Decimal(report.BytesFreed)}"
@@ -174,6 +206,7 @@ internal static class KeepingCommands
             switch (given[0])
             {
                 case "get":
+                    JsonAnswers.Say(writer => writer.WriteString($"{section}.{name}", repository.Config.GetString(section, name)));
                     Console.Out.WriteLine(repository.Config.GetString(section, name) ?? throw new Finding(
                         $"Key file does not have key “{name}” in group “{section}”", $"config set {section}.{name} VALUE sets it"));
                     break;

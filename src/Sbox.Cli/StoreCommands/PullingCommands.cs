@@ -52,6 +52,7 @@ internal static class PullingCommands
                     },
                     new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
+                JsonAnswers.Say(result);
                 Console.Out.WriteLine(parsed.GetValue(dryRun) || result.Deltas.TotalParts > 0
                     ? Describe(result, parsed.GetValue(dryRun), started)
                     : $"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.BytesTransferred)} content written");
@@ -75,6 +76,7 @@ internal static class PullingCommands
                 PullOptions options = how.Into(parsed, what.Into(parsed, new PullOptions { Remote = name, Refs = refs }));
                 PullResult result = await repository.Pull(options, new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
+                JsonAnswers.Say(result);
                 Console.Out.WriteLine(options.DryRun || result.Deltas.TotalParts > 0 ? Describe(result, options.DryRun, started) : Describe(result, started));
                 return 0;
             });

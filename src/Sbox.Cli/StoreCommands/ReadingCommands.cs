@@ -18,7 +18,11 @@ internal static class ReadingCommands
         return new DocumentedCommand("log", "Show the commits of a ref, newest first").With(revision, raw).OnRepository((parsed, repository, _) =>
         {
             foreach ((Checksum checksum, Commit commit) in repository.Log(repository.Resolve(parsed.GetValue(revision)!)))
+            {
                 Console.Out.Write(parsed.GetValue(raw) ? Raw(checksum, commit, swap: true) : Describe(checksum, commit));
+                JsonAnswers.Say(checksum, commit);
+            }
+
             return 0;
         });
     }
@@ -79,6 +83,8 @@ internal static class ReadingCommands
                 : parsed.GetValue(keys) ? Keys(commit.Metadata)
                 : parsed.GetValue(raw) ? Raw(checksum, commit, swap)
                 : Describe(checksum, commit));
+            if (whole && !parsed.GetValue(raw))
+                JsonAnswers.Say(checksum, commit);
             if (whole)
                 Console.Out.Write(SigningCommands.Describe(repository.GpgSignatures(checksum, parsed.GetValue(remote), parsed.GetValue(home))));
             return 0;

@@ -30,7 +30,16 @@ internal static class RefCommands
             if (given.Length == 0)
                 throw new Finding("REV must be specified", "rev-parse REV");
             foreach (string revision in given)
-                Console.Out.WriteLine(repository.Resolve(revision));
+            {
+                Checksum found = repository.Resolve(revision);
+                Console.Out.WriteLine(found);
+                JsonAnswers.Say(writer =>
+                {
+                    writer.WriteString("revision", revision);
+                    writer.WriteString("commit", $"{found}");
+                });
+            }
+
             return 0;
         });
     }
@@ -69,7 +78,7 @@ internal static class RefCommands
                 if (parsed.GetValue(list) && !repository.Dir.Exists("refs/remotes"))
                     throw new Finding("Listing refs: opendir(refs/remotes): No such file or directory", "an empty directory of that name belongs there");
                 if (parsed.GetValue(collections))
-                    OfCollections(repository, given, parsed.GetValue(create), parsed.GetValue(delete), parsed.GetValue(force), parsed.GetValue(revisions));
+                    OfCollections(repository, given, parsed.GetValue(create), parsed.GetValue(delete), parsed.GetValue(revisions));
                 else if (parsed.GetValue(create) is { } made)
                     Create(repository, given, made, parsed.GetValue(alias), parsed.GetValue(force));
                 else if (parsed.GetValue(delete))
@@ -82,15 +91,14 @@ internal static class RefCommands
             });
     }
 
-    private static void OfCollections(Repository repository, string[] given, string? made, bool delete, bool force, bool revisions)
+    private static void OfCollections(Repository repository, string[] given, string? made, bool delete, bool revisions)
     {
         if (made is not null)
         {
             if (given is not [var source] || made.Split(':', 2) is not [var collection, var name])
                 throw new Finding("--collections --create needs COLLECTION-ID:REF, and the one commit to make it for", "refs --collections --create=COLLECTION-ID:REF COMMIT");
             var full = new CollectionRef(collection, name);
-            if (!force && repository.CollectionRefs(collection).ContainsKey(full))
-                throw new Finding($"--create specified but ref {full} already exists", "--force moves it");
+            // As libostree: one that is there is moved without --force.
             repository.SetCollectionRef(full, repository.Resolve(source));
             return;
         }
@@ -115,6 +123,11 @@ internal static class RefCommands
         {
             foreach ((string name, Checksum target) in repository.Refs(prefix))
             {
+                JsonAnswers.Say(writer =>
+                {
+                    writer.WriteString("ref", name);
+                    writer.WriteString("commit", $"{target}");
+                });
                 string shown = whole || prefix is null || !name.StartsWith(prefix + "/", StringComparison.Ordinal) ? name : name[(prefix.Length + 1)..];
                 Console.Out.WriteLine(revisions ? $"{shown}\t{target}" : shown);
             }
@@ -126,7 +139,14 @@ internal static class RefCommands
         foreach ((string alias, string target) in repository.Aliases())
         {
             if (prefixes.Length == 0 || prefixes.Any(prefix => alias == prefix || alias.StartsWith(prefix + "/", StringComparison.Ordinal)))
+            {
                 Console.Out.WriteLine($"{alias} -> {target}");
+                JsonAnswers.Say(writer =>
+                {
+                    writer.WriteString("alias", alias);
+                    writer.WriteString("ref", target);
+                });
+            }
         }
     }
 

@@ -20,7 +20,15 @@ internal static class RemoteCommands
             string[] names = [.. repository.RemoteNames()];
             int width = names.Select(static name => name.Length).DefaultIfEmpty().Max();
             foreach (string name in names)
+            {
+                JsonAnswers.Say(writer =>
+                {
+                    writer.WriteString("remote", name);
+                    writer.WriteString("url", repository.RemoteUrl(name));
+                });
                 Console.Out.WriteLine(parsed.GetValue(urls) ? $"{name.PadRight(width)}  {repository.RemoteUrl(name)}" : name);
+            }
+
             return 0;
         }));
         var shown = new Argument<string>("NAME") { Description = "The remote" };
@@ -32,7 +40,7 @@ internal static class RemoteCommands
         }));
         var gone = new Argument<string>("NAME") { Description = "The remote" };
         var ifExists = new Option<bool>("--if-exists") { Description = "Do nothing where there is none by that name" };
-        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone, ifExists).OnRepository((parsed, repository, _) =>
+        remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone, ifExists).OnSystem().OnRepository((parsed, repository, _) =>
         {
             if (parsed.GetValue(ifExists) && !repository.Config.Groups.Contains(Group(parsed.GetValue(gone)!)))
                 return 0;
@@ -62,7 +70,7 @@ internal static class RemoteCommands
         var backend = new Option<string?>("--custom-backend") { Description = "Its content is not fetched by this program, but by that one", HelpName = "NAME" };
         var unless = new Option<bool>("--if-not-exists") { Description = "Do nothing where there is one by that name" };
         var force = new Option<bool>("--force") { Description = "Replace one by that name" };
-        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, sign, import, collection, contentUrl, backend, unless, force).OnRepository((parsed, repository, _) =>
+        return new DocumentedCommand("add", "Add a remote").With(name, url, branches, noGpg, noSign, set, sign, import, collection, contentUrl, backend, unless, force).OnSystem().OnRepository((parsed, repository, _) =>
         {
             if (parsed.GetValue(unless) && parsed.GetValue(force))
                 throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");

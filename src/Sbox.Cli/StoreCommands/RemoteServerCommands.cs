@@ -57,7 +57,15 @@ internal static class RemoteServerCommands
             string remote = parsed.GetValue(name)!;
             (byte[] bytes, _) = await Fetch(repository, remote, parsed.GetValue(cache), cancel);
             foreach ((string branch, Checksum target) in Store.Summary.Parse(bytes).Refs)
+            {
                 Console.Out.WriteLine(parsed.GetValue(revisions) ? $"{remote}:{branch}\t{target}" : $"{remote}:{branch}");
+                JsonAnswers.Say(writer =>
+                {
+                    writer.WriteString("ref", $"{remote}:{branch}");
+                    writer.WriteString("commit", $"{target}");
+                });
+            }
+
             return 0;
         });
     }
@@ -74,8 +82,10 @@ internal static class RemoteServerCommands
             string remote = parsed.GetValue(name)!;
             (byte[] bytes, byte[]? signature) = await Fetch(repository, remote, parsed.GetValue(cache), cancel);
             RemoteSettings settings = repository.Remote(remote)!;
-            string signatures = settings.GpgVerifySummary ? SigningCommands.Describe(repository.GpgSummarySignatures(bytes, signature, remote), " on the summary") : "";
-            Console.Out.Write(SummaryCommand.Show(bytes, parsed.GetValue(raw), parsed.GetValue(keys), parsed.GetValue(key), settings.GpgVerifySummary ? signatures : null));
+            string? signatures = settings.GpgVerifySummary
+                ? SigningCommands.Describe(repository.GpgSummarySignatures(bytes, signature, remote)).Replace("Found", "GPG: Verification enabled, found", StringComparison.Ordinal)
+                : null;
+            Console.Out.Write(SummaryCommand.Show(bytes, parsed.GetValue(raw), parsed.GetValue(keys), parsed.GetValue(key), signatures));
             return 0;
         });
     }

@@ -24,10 +24,22 @@ internal static class RepositoryCommand
             using Repository repository = Repository.Open(Named(parsed) ?? DefaultPath());
             if (parsed.GetValue(verbose))
                 Console.Error.WriteLine($"OT: repository {repository.Path}, mode {repository.Mode.Name()}");
-            return await act(parsed, repository, cancel);
+            if (!parsed.AsJson())
+                return await act(parsed, repository, cancel);
+            using var answers = new JsonAnswers();
+            int code = await act(parsed, repository, cancel);
+            if (code == 0)
+                answers.Finish(command.Name);
+            return code;
         });
         return command;
     }
+
+    /// <summary><c>--json</c>, of <c>sbox store</c> alone: what <c>ostree</c> answers is what libostree's answers.</summary>
+    public static Option<bool> Json { get; } = new("--json") { Description = "Answer with one JSON object a line", Recursive = true };
+
+    /// <summary>Whether answers are to be JSON.</summary>
+    public static bool AsJson(this ParseResult parsed) => parsed.GetResult(Json) is not null && parsed.GetValue(Json);
 
     /// <summary><c>--verbose</c>, which every command of ostree takes.</summary>
     public static Option<bool> WithVerbose(this Command command)
@@ -49,8 +61,14 @@ internal static class RepositoryCommand
         Recursive = true,
     };
 
-    /// <summary>The repository that the command line names; the last one, where it names several.</summary>
-    public static string? Named(ParseResult parsed) => parsed.GetValue(Path)?.LastOrDefault();
+    /// <summary>The repository that the command line names; the last one, where it names several. One of a sysroot before all.</summary>
+    public static string? Named(ParseResult parsed) =>
+        parsed.GetResult(Sysroot) is not null && parsed.GetValue(Sysroot) is { } root ? $"{root}/ostree/repo" : parsed.GetValue(Path)?.LastOrDefault();
+
+    private static Option<string?> Sysroot { get; } = new("--sysroot") { Description = "Work on the repository of this sysroot, in place of --repo", HelpName = "PATH" };
+
+    /// <summary>The command also takes <c>--sysroot=PATH</c>.</summary>
+    public static Command OnSystem(this Command command) => command.With(Sysroot);
 
     /// <summary>The current directory where it is a repository, else the box's.</summary>
     public static string DefaultPath() => IsRepository(".") ? "." : SystemRepository;

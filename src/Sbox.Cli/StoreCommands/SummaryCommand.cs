@@ -52,6 +52,15 @@ internal static class SummaryCommand
     {
         GVariant summary = GVariant.Parse("(a(s(taya{sv}))a{sv})", bytes);
         var metadata = new VariantDictionary(summary.Items[1]);
+        foreach ((string name, Checksum target) in key is null && !raw && !keys ? Summary.Parse(bytes).Refs : new Dictionary<string, Checksum>())
+        {
+            JsonAnswers.Say(writer =>
+            {
+                writer.WriteString("ref", name);
+                writer.WriteString("commit", $"{target}");
+            });
+        }
+
         return key is not null ? $"{metadata[key]?.ByteSwapped() ?? throw new Finding($"No such metadata key '{key}'", "--list-metadata-keys lists those that there are")}\n"
             : keys ? string.Concat(metadata.Keys.Order(StringComparer.Ordinal).Select(static each => each + "\n"))
             : raw ? $"{summary.ByteSwapped()}\n"

@@ -24,7 +24,7 @@ internal static class TreeCommands
                 Checksum commit = repository.Resolve(parsed.GetValue(revision)!);
                 using Stream output = Console.OpenStandardOutput();
                 using var buffered = new BufferedStream(output, 64 * 1024);
-                var listing = new Listing(repository, buffered, parsed.GetValue(checksums), parsed.GetValue(xattrs), parsed.GetValue(names));
+                var listing = new Listing(repository, buffered, parsed.GetValue(checksums), parsed.GetValue(xattrs), parsed.GetValue(names), parsed.AsJson());
                 foreach (string path in parsed.GetValue(paths) is { Length: > 0 } given ? given : ["/"])
                     listing.Show(repository.Find(commit, path), parsed.GetValue(dirOnly) ? 0 : parsed.GetValue(recursive) ? int.MaxValue : 1, cancel);
                 return 0;
@@ -37,6 +37,8 @@ internal static class TreeCommands
         var paths = new Argument<string[]>("PATH") { Description = "Files in the tree", Arity = ArgumentArity.OneOrMore };
         return new DocumentedCommand("cat", "Print files of a commit").With(revision, paths).OnRepository((parsed, repository, _) =>
         {
+            if (parsed.AsJson())
+                throw new Finding("cat prints the bytes of files as they are; there is no JSON of them", "ls --json tells what is there");
             Checksum commit = repository.Resolve(parsed.GetValue(revision)!);
             using Stream output = Console.OpenStandardOutput();
             foreach (string path in parsed.GetValue(paths)!)
@@ -51,18 +53,37 @@ internal static class TreeCommands
     }
 
     /// <summary>Prints entries as <c>ostree ls</c> does.</summary>
-    private sealed class Listing(Repository repository, Stream output, bool checksums, bool xattrs, bool namesOnly)
+    private sealed class Listing(Repository repository, Stream output, bool checksums, bool xattrs, bool namesOnly, bool json)
     {
         /// <summary>An entry, and below it as many levels as asked for.</summary>
         public void Show(TreeEntry entry, int levels, CancellationToken cancel)
         {
             cancel.ThrowIfCancellationRequested();
             repository.RequireNameable(entry);
-            output.Write(FileName.ToBytes(namesOnly ? entry.Path + "\0" : Line(entry) + "\n"));
+            if (json)
+                JsonAnswers.Say(writer => Say(writer, entry));
+            else
+                output.Write(FileName.ToBytes(namesOnly ? entry.Path + "\0" : Line(entry) + "\n"));
             if (!entry.IsDirectory || levels == 0)
                 return;
             foreach (TreeEntry child in repository.Children(entry))
                 Show(child, levels - 1, cancel);
+        }
+
+        private void Say(System.Text.Json.Utf8JsonWriter writer, TreeEntry entry)
+        {
+            writer.WriteString("path", entry.Path);
+            FileObject? file = entry.Content is { } content ? repository.LoadFile(content) : null;
+            DirMeta? directory = entry.Meta is { } meta ? repository.LoadDirMeta(meta) : null;
+            writer.WriteString("type", directory is not null ? "directory" : file!.Mode.IsSymlink ? "link" : "file");
+            writer.WriteString("mode", Convert.ToString((directory?.Mode ?? file!.Mode).Permissions, 8).PadLeft(4, '0'));
+            writer.WriteNumber("uid", directory?.Uid ?? file!.Uid);
+            writer.WriteNumber("gid", directory?.Gid ?? file!.Gid);
+            if (file is not null)
+                writer.WriteNumber("size", file.Size);
+            writer.WriteString("checksum", $"{entry.Tree ?? entry.Content}");
+            if (file?.SymlinkTarget is { } target)
+                writer.WriteString("target", target);
         }
 
         private string Line(TreeEntry entry)

@@ -25,6 +25,15 @@ internal static class WritingCommands
             if (RepositoryModes.TryParse(name) is not { } asked)
                 throw new Finding($"Invalid mode '{name}' in repository configuration", "bare, archive, bare-user and bare-user-only are the modes that are handled");
             using Repository repository = Repository.Create(RepositoryCommand.Named(parsed) ?? ".", asked, parsed.GetValue(collection));
+            if (parsed.AsJson())
+            {
+                Console.Out.WriteLine(Terminal.Speaker.JsonLine(writer =>
+                {
+                    writer.WriteString("repository", repository.Path);
+                    writer.WriteString("mode", repository.Mode.Name());
+                }));
+            }
+
             return 0;
         });
         return command;

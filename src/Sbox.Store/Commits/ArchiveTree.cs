@@ -20,7 +20,7 @@ namespace Sbox.Store;
 internal sealed record ArchiveEntry(
     string Path, Mode Mode, uint Uid, uint Gid, string? Target, long Size, Stream Content, IReadOnlyList<Xattr> Xattrs, bool IsHardlink = false);
 
-/// <summary>Reads tar (also with gzip) and cpio (newc) archives, front to back.</summary>
+/// <summary>Reads tar and cpio (newc) archives, as they are or compressed with gzip, xz or zstd, front to back.</summary>
 internal static class ArchiveTree
 {
     private const string XattrRecord = "SCHILY.xattr.";
@@ -29,17 +29,25 @@ internal static class ArchiveTree
     /// <param name="archive">Its bytes, from the beginning.</param>
     /// <param name="source">What it is called, for errors.</param>
     /// <exception cref="CannotCommitException">It is no archive that is handled, is cut short, or leads out of the tree.</exception>
-    public static IEnumerable<ArchiveEntry> Read(Stream archive, string source)
+    public static IEnumerable<ArchiveEntry> Read(Stream archive, string source) => Read(archive, source, isUnpacked: false);
+
+    private static IEnumerable<ArchiveEntry> Read(Stream archive, string source, bool isUnpacked)
     {
         var start = new byte[8];
         int filled = archive.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
         var whole = new PrefixedStream(start.AsMemory(0, filled), archive);
         switch (start)
         {
+            case [0x1F, 0x8B, ..] or [0xFD, (byte)'7', (byte)'z', ..] or [0x28, 0xB5, 0x2F, 0xFD, ..] when isUnpacked:
+                throw new CannotCommitException(source, "an archive is compressed once, this one is twice");
             case [0x1F, 0x8B, ..]:
-                return Read(new GZipStream(whole, CompressionMode.Decompress), source);
-            case [0xFD, (byte)'7', (byte)'z', ..] or [0x28, 0xB5, 0x2F, 0xFD, ..] or [(byte)'B', (byte)'Z', (byte)'h', ..]:
-                throw new CannotCommitException(source, "archives compressed with xz, zstd or bzip2 are not handled; uncompress it into --tree=tar=-");
+                return Guarded(Read(new GZipStream(whole, CompressionMode.Decompress), source, isUnpacked: true), source);
+            case [0xFD, (byte)'7', (byte)'z', ..]:
+                return Guarded(Read(new XzDecoder(whole), source, isUnpacked: true), source);
+            case [0x28, 0xB5, 0x2F, 0xFD, ..]:
+                return Guarded(Read(new ZstdSharp.DecompressionStream(whole, leaveOpen: false), source, isUnpacked: true), source);
+            case [(byte)'B', (byte)'Z', (byte)'h', ..]:
+                throw new CannotCommitException(source, "archives compressed with bzip2 are not handled; uncompress it into --tree=tar=-");
             case [(byte)'0', (byte)'7', (byte)'0', (byte)'7', (byte)'0', (byte)'1' or (byte)'2', ..]:
                 return Guarded(Cpio(whole, source), source);
             default:
@@ -58,7 +66,7 @@ internal static class ArchiveTree
                 if (!each.MoveNext())
                     yield break;
             }
-            catch (Exception broken) when (broken is InvalidDataException or EndOfStreamException or FormatException or ArgumentException or NotSupportedException or OverflowException)
+            catch (Exception broken) when (broken is InvalidDataException or EndOfStreamException or FormatException or ArgumentException or NotSupportedException or OverflowException or ZstdSharp.ZstdException)
             {
                 throw new CannotCommitException(source, $"no archive, or a broken one: {broken.Message}");
             }

@@ -71,30 +71,29 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     /// <param name="expected">What the object must be; null for anything.</param>
     /// <param name="size">The content's size where it is known: then a large file is written as it comes.</param>
     /// <param name="source">Where it comes from, for errors.</param>
+    /// <param name="believed">Whether what is expected is its name, whatever it is: fsck finds what it is not.</param>
     /// <exception cref="ObjectCorruptException">It is something else than expected; nothing was added.</exception>
-    public Checksum Write(FileHeader header, Stream content, Checksum? expected, long? size = null, string source = "content")
+    public Checksum Write(FileHeader header, Stream content, Checksum? expected, long? size = null, string source = "content", bool believed = false)
     {
         byte[] hashed = header.ToHashedBytes();
         if (header.Mode.IsSymlink)
-            return WriteWhole(header, hashed, 0, expected, source);
+            return WriteWhole(header, hashed, 0, expected, source, believed: believed);
         int filled = 0;
         for (int read; filled < BufferSize && (read = content.Read(buffer, filled, BufferSize - filled)) > 0;)
             filled += read;
         return filled < BufferSize
-            ? WriteWhole(header, hashed, filled, expected, source)
-            : WriteLarge(header, hashed, filled, content, size, expected, source);
+            ? WriteWhole(header, hashed, filled, expected, source, believed: believed)
+            : WriteLarge(header, hashed, filled, content, size, expected, source, believed);
     }
 
     public void Dispose() => hash.Dispose();
 
-    private Checksum WriteWhole(FileHeader header, byte[] hashed, int filled, Checksum? expected, string source, SafeFileHandle? adoptable = null)
+    private Checksum WriteWhole(FileHeader header, byte[] hashed, int filled, Checksum? expected, string source, SafeFileHandle? adoptable = null, bool believed = false)
     {
         hash.AppendData(hashed);
         hash.AppendData(buffer, 0, filled);
-        Checksum checksum = TakeHash();
+        Checksum checksum = NameOf(TakeHash(), expected, believed, source);
         var name = new ObjectName(checksum, ObjectType.File);
-        if (expected is { } wanted && wanted != checksum)
-            throw new ObjectCorruptException(source, new ObjectName(wanted, ObjectType.File), checksum);
         if (transaction.Has(name))
             return checksum;
 
@@ -187,7 +186,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     }
 
     // What was read already (filled) is in the buffer; the rest comes from the stream.
-    private Checksum WriteLarge(FileHeader header, byte[] hashed, int filled, Stream content, long? size, Checksum? expected, string source)
+    private Checksum WriteLarge(FileHeader header, byte[] hashed, int filled, Stream content, long? size, Checksum? expected, string source, bool believed = false)
     {
         bool archive = transaction.Repository.Mode == RepositoryMode.Archive;
         if (archive && size is null)
@@ -208,9 +207,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         }
 
         output.Flush();
-        Checksum checksum = TakeHash();
-        if (expected is { } wanted && wanted != checksum)
-            throw new ObjectCorruptException(source, new ObjectName(wanted, ObjectType.File), checksum);
+        Checksum checksum = NameOf(TakeHash(), expected, believed, source);
         if (archive && written != size)
             throw new MalformedException("file object", "size", $"{size} bytes", $"{written}");
         if (transaction.Repository.Mode == RepositoryMode.BareUserOnly)
@@ -281,6 +278,11 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
 
         return filled;
     }
+
+    private static Checksum NameOf(Checksum found, Checksum? expected, bool believed, string source) =>
+        expected is not { } wanted || wanted == found ? found
+        : believed ? wanted
+        : throw new ObjectCorruptException(source, new ObjectName(wanted, ObjectType.File), found);
 
     private Checksum TakeHash()
     {

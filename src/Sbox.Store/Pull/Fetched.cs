@@ -15,10 +15,26 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
     public long Length { get; private set; }
 
     /// <summary>The server said that the file is as it was; nothing came.</summary>
-    public bool IsUnchanged { get; init; }
+    public bool IsUnchanged { get; set; }
+
+    /// <summary>The server has no such file.</summary>
+    public bool IsMissing { get; set; }
 
     /// <summary>What the server said of it.</summary>
-    public Validators? Validators { get; init; }
+    public Validators? Validators { get; set; }
+
+    /// <summary>Whether the rest of it can be asked for: some of it came, and the server said how to tell that it is still the same.</summary>
+    public bool CanResume => Length > 0 && Validators is { ETag: { Length: > 0 } } or { LastModified: not null };
+
+    /// <summary>Forgets what came.</summary>
+    public void Clear()
+    {
+        File?.Dispose();
+        File = null;
+        Memory = new MemoryStream();
+        spill?.Release(reserved);
+        (reserved, Length) = (0, 0);
+    }
 
     public void Append(ReadOnlySpan<byte> bytes, int inMemory)
     {

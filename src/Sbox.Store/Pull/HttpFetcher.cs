@@ -10,6 +10,7 @@ namespace Sbox.Store;
 internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string> mirrors, PullOptions options)
 {
     private const int InMemory = 1024 * 1024;
+    private const int Progress = 64 * 1024; // as much as this, and a cut connection is no failed try
 
     public long BytesTransferred => transport.BytesTransferred;
 
@@ -53,68 +54,104 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
         return failure is null ? null : throw failure;
     }
 
+    // What came before the connection was cut is not fetched again, where the server says that the file is still the same.
     private async Task<Fetched?> FetchFrom(string url, long limit, Transaction? spill, Validators? known, CancellationToken cancel)
     {
-        for (int attempt = 0; ; attempt++)
+        Fetched? begun = null;
+        bool done = false;
+        try
         {
-            (string finding, Exception? cause) failure;
-            using (var silence = CancellationTokenSource.CreateLinkedTokenSource(cancel))
+            for (int attempt = 0; ; attempt++)
             {
-                try
+                long before = begun?.Length ?? 0;
+                begun ??= new Fetched(spill);
+                (string Finding, Exception? Cause) failure = await TryOnce(url, limit, begun, known, cancel).ConfigureAwait(false);
+                if (failure.Finding.Length == 0)
                 {
-                    silence.CancelAfter(options.Timeout);
-                    return await FetchOnce(url, limit, spill, known, silence).ConfigureAwait(false);
+                    done = !begun.IsMissing;
+                    return done ? begun : null;
                 }
-                catch (HttpRequestException refused) when (IsTransient(refused.StatusCode))
-                {
-                    failure = (refused.StatusCode is { } status ? $"status {(int)status} {Words(status)}" : Reason(refused), refused);
-                }
-                catch (IOException broken) when (broken is not Linux.LinuxException)
-                {
-                    failure = (broken.Message, broken);
-                }
-                catch (OperationCanceledException silent) when (!cancel.IsCancellationRequested)
-                {
-                    failure = ($"nothing for {options.Timeout.TotalSeconds:0} seconds", silent);
-                }
-            }
 
-            if (attempt >= options.Retries)
-                throw new PullException(HttpTransport.Shown(url), "a whole file", failure.finding, failure.cause);
-            await Task.Delay(TimeSpan.FromMilliseconds(100 << Math.Min(attempt, 6)), cancel).ConfigureAwait(false);
+                if (!begun.CanResume)
+                {
+                    begun.Dispose();
+                    begun = null;
+                }
+                else if (begun.Length - before >= Progress)
+                {
+                    attempt = -1; // slow, but it comes
+                }
+
+                if (attempt >= options.Retries)
+                    throw new PullException(HttpTransport.Shown(url), "a whole file", failure.Finding, failure.Cause);
+                await Task.Delay(TimeSpan.FromMilliseconds(100 << Math.Clamp(attempt, 0, 6)), cancel).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            if (!done)
+                begun?.Dispose();
         }
     }
 
-    private async Task<Fetched?> FetchOnce(string url, long limit, Transaction? spill, Validators? known, CancellationTokenSource silence)
+    // What failed, where the network is to blame; an empty finding where nothing did.
+    private async Task<(string Finding, Exception? Cause)> TryOnce(string url, long limit, Fetched into, Validators? known, CancellationToken cancel)
     {
-        using HttpResponseMessage response = await transport.Get(url, known, silence.Token).ConfigureAwait(false);
-        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Gone)
-            return null;
-        if (known is not null && response.StatusCode == HttpStatusCode.NotModified)
-            return new Fetched(spill) { IsUnchanged = true };
-        if (IsTransient(response.StatusCode))
-            response.EnsureSuccessStatusCode();
-        if (response.StatusCode != HttpStatusCode.OK)
-            throw new PullException(HttpTransport.Shown(url), "status 200", $"status {(int)response.StatusCode} {response.ReasonPhrase}");
-        if (response.Content.Headers.ContentLength > limit)
-            throw new PullException(HttpTransport.Shown(url), $"at most {limit} bytes", $"{response.Content.Headers.ContentLength}");
-
-        var fetched = new Fetched(spill)
-        {
-            Validators = new Validators(response.Headers.ETag?.ToString(), response.Content.Headers.LastModified),
-        };
+        using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         try
         {
-            using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
-            await Receive(url, body, limit, fetched, silence).ConfigureAwait(false);
-            // The class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too.
-            return fetched;
+            silence.CancelAfter(options.Timeout);
+            await FetchOnce(url, limit, into, known, silence).ConfigureAwait(false);
+            return ("", null);
         }
-        catch
+        catch (HttpRequestException refused) when (IsTransient(refused.StatusCode))
         {
-            fetched.Dispose();
-            throw;
+            return (refused.StatusCode is { } status ? $"status {(int)status} {Words(status)}" : Reason(refused), refused);
         }
+        catch (IOException broken) when (broken is not Linux.LinuxException)
+        {
+            return (broken.Message, broken);
+        }
+        catch (OperationCanceledException silent) when (!cancel.IsCancellationRequested)
+        {
+            return ($"nothing for {options.Timeout.TotalSeconds:0} seconds", silent);
+        }
+    }
+
+    private async Task FetchOnce(string url, long limit, Fetched into, Validators? known, CancellationTokenSource silence)
+    {
+        using HttpResponseMessage response = await transport.Get(url, known, into.CanResume ? into : null, silence.Token).ConfigureAwait(false);
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Gone)
+        {
+            into.IsMissing = true;
+            return;
+        }
+
+        if (known is not null && response.StatusCode == HttpStatusCode.NotModified)
+        {
+            into.IsUnchanged = true;
+            return;
+        }
+
+        if (IsTransient(response.StatusCode))
+            response.EnsureSuccessStatusCode();
+        if (response.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable && into.CanResume)
+        {
+            into.Clear();
+            throw new IOException("status 416: the file is shorter than what came of it");
+        }
+
+        bool goesOn = response.StatusCode == HttpStatusCode.PartialContent && into.CanResume && response.Content.Headers.ContentRange?.From == into.Length;
+        if (response.StatusCode != HttpStatusCode.OK && !goesOn)
+            throw new PullException(HttpTransport.Shown(url), "status 200", $"status {(int)response.StatusCode} {response.ReasonPhrase}");
+        if (!goesOn)
+            into.Clear(); // the whole of it comes, perhaps of another one
+        if (response.Content.Headers.ContentLength > limit - into.Length)
+            throw TooLong(url, limit, $"{response.Content.Headers.ContentLength}");
+        into.Validators = new Validators(response.Headers.ETag?.ToString(), response.Content.Headers.LastModified);
+        using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
+        await Receive(url, body, limit, into, silence).ConfigureAwait(false);
+        // The class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too.
     }
 
     private async Task Receive(string url, Stream body, long limit, Fetched fetched, CancellationTokenSource silence)
@@ -133,7 +170,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
                     break;
                 transport.Count(read);
                 if (fetched.Length + read > limit)
-                    throw new PullException(HttpTransport.Shown(url), $"at most {limit} bytes", "more");
+                    throw TooLong(url, limit, "more");
                 fetched.Append(buffer.AsSpan(0, read), InMemory);
             }
         }
@@ -142,6 +179,9 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
             System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
         }
     }
+
+    private static PullException TooLong(string url, long limit, string found) =>
+        new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
 
     private static string Join(string mirror, string path) => path.Length == 0 ? mirror : $"{mirror}/{path}";
 

@@ -38,7 +38,11 @@ internal sealed class HttpTransport : IDisposable
         Uri.TryCreate(url, UriKind.Absolute, out Uri? parsed) && parsed.UserInfo.Length > 0 ? url.Replace(parsed.UserInfo + "@", "", StringComparison.Ordinal) : url;
 
     /// <summary>Asks, and answers as soon as there are headers.</summary>
-    public async Task<HttpResponseMessage> Get(string url, Validators? known, CancellationToken cancel)
+    /// <param name="url">What for.</param>
+    /// <param name="known">What the server said of the one that is here: it need not send that again.</param>
+    /// <param name="begun">What came of it already: only the rest is asked for, if it is still the same.</param>
+    /// <param name="cancel">Ends it.</param>
+    public async Task<HttpResponseMessage> Get(string url, Validators? known, Fetched? begun, CancellationToken cancel)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, Shown(url)) { Version = client.DefaultRequestVersion, VersionPolicy = client.DefaultVersionPolicy };
         if (new Uri(url).UserInfo is { Length: > 0 } user)
@@ -47,6 +51,13 @@ internal sealed class HttpTransport : IDisposable
             request.Headers.TryAddWithoutValidation("If-None-Match", tag);
         if (known?.LastModified is { } since)
             request.Headers.IfModifiedSince = since;
+        if (begun is { Validators: { } said })
+        {
+            request.Headers.Range = new RangeHeaderValue(begun.Length, null);
+            // A weak tag promises no equal bytes; a server that is asked by one sends the whole of it.
+            request.Headers.TryAddWithoutValidation("If-Range", said.ETag ?? said.LastModified!.Value.ToString("R", System.Globalization.CultureInfo.InvariantCulture));
+        }
+
         HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel).ConfigureAwait(false);
         NoteVersion(response.Version);
         return response;

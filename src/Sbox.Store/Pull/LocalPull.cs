@@ -13,7 +13,7 @@ internal sealed class LocalPull
     private readonly PullTargets targets;
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
-    private readonly bool sameDevice, linkable;
+    private readonly bool sameDevice, linkable, believed;
     private long bytes;
     private long outstanding;
 
@@ -23,6 +23,8 @@ internal sealed class LocalPull
         // Between two archives as well: their objects are files like any other.
         sameDevice = !options.Copy && source.Dir.Stat().Device == target.Dir.Stat().Device;
         linkable = sameDevice && source.Mode == target.Mode;
+        // As libostree: what is linked is what the source has, damaged or not, unless it was to be looked at. fsck finds it there and here.
+        believed = sameDevice && trust is null && !options.Untrusted;
     }
 
     public PullResult Run()
@@ -113,9 +115,8 @@ internal sealed class LocalPull
     private byte[] ReadMetadata(ObjectName name)
     {
         byte[] content = source.LoadMetadata(name);
-        Checksum found = Checksum.Of(content);
-        if (found != name.Checksum)
-            throw new ObjectCorruptException(source.Objects.PathOf(name), name, found);
+        if (!believed)
+            RequireHash(name, content);
         Interlocked.Add(ref bytes, content.Length);
         return content;
     }
@@ -123,8 +124,17 @@ internal sealed class LocalPull
     // A link keeps whatever the source has by now: only what was read and hashed is kept of a source that is not believed as it lies there.
     private void Keep(Transaction transaction, ObjectName name, byte[] content)
     {
-        if (!(sameDevice && trust is null && !options.Untrusted && TryLinkMetadata(transaction, name)))
-            transaction.WriteMetadata(name.Type, content);
+        if (believed && TryLinkMetadata(transaction, name))
+            return;
+        RequireHash(name, content);
+        transaction.WriteMetadata(name.Type, content);
+    }
+
+    private void RequireHash(ObjectName name, byte[] content)
+    {
+        Checksum found = Checksum.Of(content);
+        if (found != name.Checksum)
+            throw new ObjectCorruptException(source.Objects.PathOf(name), name, found);
     }
 
     // Metadata is the same file in every mode.
@@ -187,7 +197,7 @@ internal sealed class LocalPull
         try
         {
             using Stream content = file.OpenContent();
-            transaction.UseWriter(writer => writer.Write(file.Header, content, name.Checksum, file.Size, path));
+            transaction.UseWriter(writer => writer.Write(file.Header, content, name.Checksum, file.Size, path, believed: trust is null && !options.Untrusted));
         }
         catch (Exception broken) when (broken is InvalidDataException or MalformedException)
         {
