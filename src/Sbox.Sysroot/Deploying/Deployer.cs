@@ -67,6 +67,7 @@ public sealed class Deployer : IDisposable
 
         progress?.Report("Checking out");
         Checksum digest = CheckOut(plan, cancel);
+        FillVar(plan);
         progress?.Report("Merging /etc");
         MergeEtc(plan);
         int conflicts = EtcRecord.Of(sysroot, plan.Name)?.Open.Count() ?? 0;
@@ -83,8 +84,9 @@ public sealed class Deployer : IDisposable
             SealDeployment(plan, progress, cancel);
         }
 
-        List<BootTarget> targets = [added with { MayBeUnsealed = request.AllowUnsealed }, .. plan.Kept.Select(Kept)];
-        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
+        List<BootTarget> targets = [.. plan.Kept.Select(Kept)];
+        targets.Insert(plan.Position, added with { MayBeUnsealed = request.AllowUnsealed });
+        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress, request.NoPrune);
         BoxHistory.Add(sysroot, "deploy", plan.Name, plan.Origin?.Refspec?.ToString());
         return new DeployResult(plan, digest, report);
 
@@ -145,6 +147,14 @@ public sealed class Deployer : IDisposable
             throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
         BoxHistory.Add(sysroot, "undeploy", name);
         return Activate(rest, ImageDigest, updateLoader: false, progress: null);
+    }
+
+    /// <summary>Gives a deployment that is there other kernel arguments, in its place: what <c>ostree admin instutil set-kargs</c> does.</summary>
+    public CleanupReport SetArguments(DeploymentName name, KernelArguments arguments)
+    {
+        using IDisposable held = Begin();
+        return Activate(
+            [.. sysroot.Deployments.Select(each => each.Name == name ? Existing(each.Name) with { Arguments = arguments } : Existing(each.Name))], ImageDigest, updateLoader: false, progress: null);
     }
 
     /// <summary>Finishes what a cut left undone: leads the ESP to what is deployed, and removes all that nothing leads to.</summary>
@@ -211,12 +221,12 @@ public sealed class Deployer : IDisposable
 
     private BootTarget Existing(DeploymentName name) => BootTarget.Of(sysroot, name, Find(name).Arguments, sealing.IsSealed);
 
-    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
+    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, bool noPrune = false)
     {
         long freed = Offer(targets, digestOf, updateLoader, progress);
         IReadOnlyList<string> overruled = targets.Count == 0 || esp is null ? [] : esp.Overrule(targets[0].Name);
         progress?.Report("Cleaning up");
-        CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None);
+        CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None, noPrune);
         return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. report.Notes] };
     }
 
@@ -249,6 +259,27 @@ public sealed class Deployer : IDisposable
         }
 
         return digest;
+    }
+
+    // The first deployment of a stateroot brings its /var along; nobody's is ever changed.
+    private void FillVar(DeployPlan plan)
+    {
+        using Dir tree = sysroot.Root.OpenDir(plan.Name.Directory);
+        using Dir var = sysroot.Root.MakeAndOpenDir(plan.Name.VarDirectory);
+        if (var.Entries().Count > 0)
+            return;
+        sysroot.Step("fill /var");
+        using Dir? brought = tree.TryOpenDir("var");
+        foreach (DirEntry entry in brought?.Entries() ?? [])
+        {
+            if (brought!.TryStat(entry.Name) is { IsDirectory: true })
+                TreeCopy.Recursive(brought, entry.Name, var, entry.Name);
+            else
+                TreeCopy.Leaf(brought, entry.Name, var, entry.Name);
+        }
+
+        if (!tree.Exists("usr/lib/tmpfiles.d"))
+            OstreeSysroot.FillVarWithUsualNames(var);
     }
 
     private Checksum WriteImage(Dir tree, Checksum commit, CancellationToken cancel)

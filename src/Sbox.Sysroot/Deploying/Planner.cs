@@ -17,7 +17,9 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
             throw new NoSuchDeploymentException(sysroot.Path, $"no stateroot '{request.Os}'");
         var tree = new CommitTree(sysroot.Repository, request.Commit);
         Deployment? merge = sysroot.MergeDeployment(request.Os);
-        List<Deployment> kept = [.. sysroot.Deployments.Where(each => request.Retain || Stays(each, request.Os, merge))];
+        int crossover = sysroot.Deployments.ToList().FindIndex(each => sysroot.IsBooted(each) || (sysroot.Booted is null && each.Name == merge?.Name));
+        List<Deployment> kept = [.. sysroot.Deployments.Where((each, index) => request.Retain || Stays(each, request.Os, merge)
+            || (request.RetainPending && index < crossover) || (request.RetainRollback && crossover >= 0 && index > crossover))];
         var notes = new List<string>();
         return new DeployPlan(
             request,
@@ -32,6 +34,7 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
             esp is null ? 0 : tree.EspBytes())
         {
             Notes = notes,
+            Position = !request.NotAsDefault ? 0 : crossover < 0 ? kept.Count : kept.IndexOf(sysroot.Deployments[crossover]) + 1,
         };
     }
 
