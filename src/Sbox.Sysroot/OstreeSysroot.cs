@@ -244,7 +244,11 @@ public sealed class OstreeSysroot : IDisposable
     internal void Step(string name) => Options.BeforeStep?.Invoke(name);
 
     /// <summary>libostree's clients watch this time to see changes.</summary>
-    internal void TouchDeploy() => Root.SetTimes(Layout.Deploy, Options.Clock.GetUtcNow().ToUnixTimeSeconds());
+    internal void TouchDeploy()
+    {
+        DateTimeOffset now = Options.Clock.GetUtcNow();
+        Root.SetTimes(Layout.Deploy, now.ToUnixTimeSeconds(), (uint)(now.Ticks % TimeSpan.TicksPerSecond * 100));
+    }
 
     // The command line of the running kernel says nothing about a staging directory, a mounted image or a chroot.
     private static string? CommandLineOfThisMachine(Dir root)

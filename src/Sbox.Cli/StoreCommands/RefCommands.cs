@@ -115,7 +115,8 @@ internal static class RefCommands
         {
             foreach ((string name, Checksum target) in repository.Refs(prefix))
             {
-                string shown = whole || prefix is null || !name.StartsWith(prefix + "/", StringComparison.Ordinal) ? name : name[(prefix.Length + 1)..];
+                string shown = whole || prefix is null || !name.StartsWith(prefix + "/", StringComparison.Ordinal) ? name
+                    : prefix[..(prefix.IndexOf(':', StringComparison.Ordinal) + 1)] + name[(prefix.Length + 1)..];
                 Console.Out.WriteLine(revisions ? $"{shown}\t{target}" : shown);
             }
         }

@@ -21,7 +21,9 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
         BootVersion boot = sysroot.BootVersion;
         int before = sysroot.Deployments.Count;
         List<BootTarget> current = [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments, isSealed: false))];
-        bool sameEntries = current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second));
+        // The entry's own checksum counts: what the tree has by now may be another kernel, or another view of it.
+        bool sameEntries = current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second))
+            && sysroot.Deployments.Zip(targets).All(static pair => pair.First.BootChecksum == pair.Second.Kernel.BootChecksum);
         if (sameEntries && current.Zip(targets).All(static pair => pair.First.Name == pair.Second.Name))
             return;
         if (sameEntries)

@@ -86,10 +86,10 @@ internal sealed class ClassicLoaders(OstreeSysroot sysroot)
         foreach (BootEntry entry in entries)
         {
             kept.Add($"LABEL {entry.Title}");
-            kept.Add($"\tKERNEL {entry.Linux}");
-            kept.AddRange(entry.Initrds.Take(1).Select(static initrd => $"\tINITRD {initrd}"));
+            kept.Add($"\tKERNEL {FromRoot(entry.Linux ?? "")}");
+            kept.AddRange(entry.Initrds.Take(1).Select(static initrd => $"\tINITRD {FromRoot(initrd)}"));
             if (entry.Get("devicetree") is { } tree)
-                kept.Add($"\tDEVICETREE {tree}");
+                kept.Add($"\tDEVICETREE {FromRoot(tree)}");
             kept.Add($"\tAPPEND {entry.Options}");
         }
 
@@ -103,6 +103,9 @@ internal sealed class ClassicLoaders(OstreeSysroot sysroot)
             section.Clear();
         }
     }
+
+    // boot/boot leads to itself, so that this holds also where /boot is a file system of its own.
+    private static string FromRoot(string path) => path.StartsWith("/boot/", StringComparison.Ordinal) ? path : $"/boot{path}";
 
     // The second deployment's variables have a 2 behind their names, and so on.
     private void UBoot(int version)

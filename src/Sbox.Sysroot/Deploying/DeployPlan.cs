@@ -66,6 +66,9 @@ public sealed record DeployPlan(
     /// </summary>
     public bool DropsFirst { get; init; }
 
+    /// <summary>Bytes that will be written to the root file system, /etc and a first /var included, at most; what is pulled is there already.</summary>
+    public long RootBytes { get; init; }
+
     /// <summary>How many of those that are kept come before the new one in the boot menu; 0 where it is the default.</summary>
     public int Position { get; init; }
 
@@ -87,6 +90,7 @@ public sealed record DeployPlan(
             Line($"    {line}");
         if (EspBytes > 0)
             Line($"  EFI partition: {EspBytes / 1048576.0:0.0} MiB for EFI/Linux/{UnifiedKernel.FileName(Name)}");
+        Line($"  root file system: {RootBytes / 1048576.0:0.0} MiB at most");
         foreach (DeploymentName kept in Kept)
             Line($"keep {kept.Short}");
         foreach (DeploymentName dropped in Dropped)

@@ -48,7 +48,9 @@ public sealed class Deployer : IDisposable
         DeployPlan plan = planner.Plan(request);
         if (sealing.IsSealed && !request.AllowUnsealed && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(request.Commit)) is null)
             throw new UnsealedCommitException(request.Commit);
-        return plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
+        plan = plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
+        new RootSpace(sysroot).Require(plan.RootBytes);
+        return plan;
     }
 
     /// <summary>Deploys a commit as the new default.</summary>
@@ -248,7 +250,7 @@ public sealed class Deployer : IDisposable
         using Dir deployments = sysroot.Root.OpenDir(Layout.Deployments(plan.Name.Os));
         string name = $"{plan.Name.Commit}.{plan.Name.Serial}";
         sysroot.Step($"check out {plan.Name.Directory}");
-        sysroot.Repository.Checkout(plan.Name.Commit, deployments, name, new CheckoutOptions(), null, cancel);
+        sysroot.Repository.Checkout(plan.Name.Commit, deployments, name, new CheckoutOptions { PassthroughWhiteouts = true }, null, cancel);
         using Dir tree = deployments.OpenDir(name);
         sysroot.Step("write the composefs image");
         Checksum digest = WriteImage(tree, plan.Name.Commit, cancel);
