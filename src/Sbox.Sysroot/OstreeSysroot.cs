@@ -30,9 +30,19 @@ public sealed record SysrootOptions
     /// <summary>How many bytes are free where a directory is, for tests. Null: as the kernel says.</summary>
     public Func<Dir, long>? FreeBytes { get; init; }
 
+    /// <summary>Name boot entries <c>ostree-N.conf</c>, as libostree does since 2025, and not <c>ostree-N-OS.conf</c>; both are read by both.</summary>
+    public bool ShortEntryNames { get; init; }
+
     /// <summary>Makes a UKI of its parts; tests with trees that hold no real stub give their own.</summary>
     public Action<UnifiedKernel, Stream> AssembleUki { get; init; } = UnifiedKernel.Assemble;
 }
+
+/// <summary>A change of the boot configuration.</summary>
+/// <param name="Swapped">Whether the entries are new, or only the links that they go through.</param>
+/// <param name="Version">Which entries are active: 0 or 1.</param>
+/// <param name="Subversion">Which links: 0 or 1.</param>
+/// <param name="CountChange">How many deployments more there are.</param>
+public sealed record BootWrite(bool Swapped, int Version, int Subversion, int CountChange);
 
 /// <summary>
 /// A physical root in libostree's layout, held open: <c>ostree/repo</c>, <c>ostree/deploy/OS</c>, <c>boot</c>. What it says is as of
@@ -69,6 +79,9 @@ public sealed class OstreeSysroot : IDisposable
     /// <summary>Its repository.</summary>
     /// <exception cref="NotARepositoryException">There is none.</exception>
     public Repository Repository => repository ??= Repository.Open(Root.Of(Layout.Repo));
+
+    /// <summary>The last change of the boot configuration through this object; null where there was none.</summary>
+    public BootWrite? LastBootWrite { get; internal set; }
 
     internal SysrootOptions Options { get; }
 
@@ -122,6 +135,24 @@ public sealed class OstreeSysroot : IDisposable
         Layout.CheckStateroot(os);
         Root.MakeDirs(Layout.Deployments(os));
         using Dir var = Root.MakeAndOpenDir($"{Layout.Stateroot(os)}/var");
+        FillVarWithUsualNames(var);
+        TouchDeploy();
+    }
+
+    /// <summary>Makes the stateroot alone, with an empty /var: as <c>ostree admin os-init</c>.</summary>
+    /// <returns>False where it is there already.</returns>
+    public bool TryMakeStateroot(string os)
+    {
+        Layout.CheckStateroot(os);
+        if (Root.Exists(Layout.Stateroot(os)))
+            return false;
+        Root.MakeDirs($"{Layout.Stateroot(os)}/var");
+        TouchDeploy();
+        return true;
+    }
+
+    internal static void FillVarWithUsualNames(Dir var)
+    {
         if (!var.Exists("tmp"))
             var.MakeDir("tmp");
         var.ChangeMode("tmp", 0x3FF); // 01777
@@ -133,8 +164,6 @@ public sealed class OstreeSysroot : IDisposable
             if (!var.Exists(name))
                 var.Symlink(target, name);
         }
-
-        TouchDeploy();
     }
 
     /// <summary>The name of the deployment that runs, whether a boot entry leads to it or not; null where none of this sysroot does.</summary>
@@ -215,7 +244,11 @@ public sealed class OstreeSysroot : IDisposable
     internal void Step(string name) => Options.BeforeStep?.Invoke(name);
 
     /// <summary>libostree's clients watch this time to see changes.</summary>
-    internal void TouchDeploy() => Root.SetTimes(Layout.Deploy, Options.Clock.GetUtcNow().ToUnixTimeSeconds());
+    internal void TouchDeploy()
+    {
+        DateTimeOffset now = Options.Clock.GetUtcNow();
+        Root.SetTimes(Layout.Deploy, now.ToUnixTimeSeconds(), (uint)(now.Ticks % TimeSpan.TicksPerSecond * 100));
+    }
 
     // The command line of the running kernel says nothing about a staging directory, a mounted image or a chroot.
     private static string? CommandLineOfThisMachine(Dir root)

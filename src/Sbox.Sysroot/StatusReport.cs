@@ -42,6 +42,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
     /// <summary>Whether its commit carries a seal.</summary>
     public bool HasSeal { get; init; }
 
+    /// <summary>The boot loader's counter of tries; null where it has none, or no EFI partition was looked at.</summary>
+    public BootTries? Tries { get; init; }
+
     /// <summary>The owner's changes to its /etc; null where they were not counted.</summary>
     public int? EtcChanges { get; init; }
 }
@@ -57,6 +60,9 @@ public sealed record StatusReport(
 {
     /// <summary>Whether the running system is a ghost: what changes in its /etc and /var is gone at power-off.</summary>
     public bool IsGhost { get; init; }
+
+    /// <summary>The versions that this box went back from by itself.</summary>
+    public IReadOnlyList<BadVersion> Bad { get; init; } = [];
 
     /// <summary>What merges of /etc left to the owner, of every deployment.</summary>
     public IReadOnlyList<(DeploymentName Deployment, EtcFinding Finding)> EtcConflicts { get; init; } = [];
@@ -99,9 +105,11 @@ public sealed record StatusReport(
                 IsPending = each == pending,
                 IsRollback = each == rollback,
                 HasUki = deployer.Esp?.Names(each.Name),
+                Tries = deployer.Esp?.Tries([each.Name]) is { Count: 1 } tries ? tries.Values.Single() : null,
             })],
             FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
         {
+            Bad = sysroot.Deployments.Count == 0 ? [] : BadVersions.Read(sysroot, (sysroot.Booted ?? sysroot.Deployments[0]).Name.Os),
             EtcConflicts = new EtcKeeper(sysroot).Open(),
             EtcFailure = sysroot.Deployments.Select(each => EtcRecord.Of(sysroot, each.Name)?.Failure).FirstOrDefault(static failure => failure is not null),
             IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),

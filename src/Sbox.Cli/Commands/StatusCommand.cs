@@ -62,7 +62,7 @@ internal static class StatusCommand
         var text = new StringBuilder(Timeline(report.Deployments));
         foreach ((int index, DeploymentStatus each) in report.Deployments.Index())
         {
-            text.Append(CultureInfo.InvariantCulture, $"{index} {Mark(each)} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{index} {Mark(each)} {each.Name.Os} {Version(each),-8} {Role(each)}{(each.IsPinned ? ", pinned" : "")}{(each.HasSeal ? ", sealed" : "")}{Trial(each, report)}\n");
             text.Append(CultureInfo.InvariantCulture, $"    commit   {each.Name.Commit}{(each.Time is { } time ? $" of {time:yyyy-MM-dd HH:mm} UTC" : ", which the repository lacks")}\n");
             text.Append(CultureInfo.InvariantCulture, $"    origin   {each.Refspec?.ToString() ?? "none: it is not known where upgrades come from"}\n");
             text.Append(CultureInfo.InvariantCulture, $"    /etc     {Changes(each)}\n");
@@ -111,6 +111,14 @@ internal static class StatusCommand
     }
 
     private static char Mark(DeploymentStatus each) => each.IsBooted ? '●' : each.IsNext == true ? '→' : '○';
+
+    private static string Trial(DeploymentStatus each, StatusReport report) => each switch
+    {
+        _ when report.Bad.Any(bad => bad.Commit == each.Name.Commit) => ", did not come up: not tried again by itself",
+        { Tries: { Left: 0 } } => ", did not come up",
+        { Tries: { } tries } => string.Create(CultureInfo.InvariantCulture, $", on trial: {tries.Left} {(tries.Left == 1 ? "try" : "tries")} left"),
+        _ => "",
+    };
 
     // What a merge could not decide, and what a merge at shutdown could not do.
     private static string Conflicts(StatusReport report)
@@ -189,6 +197,10 @@ internal static class StatusCommand
 
         writer.WriteEndArray();
         writer.WriteString("etc-failure", report.EtcFailure);
+        writer.WriteStartArray("bad-versions");
+        foreach (BadVersion bad in report.Bad)
+            writer.WriteStringValue(bad.Commit.ToString());
+        writer.WriteEndArray();
         writer.WriteBoolean("ghost", report.IsGhost);
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
@@ -233,6 +245,8 @@ internal static class StatusCommand
         writer.WriteBoolean("booted", each.IsBooted);
         Flag(writer, "next", each.IsNext);
         writer.WriteBoolean("pinned", each.IsPinned);
+        if (each.Tries is { } tries)
+            writer.WriteNumber("tries-left", tries.Left);
         writer.WriteBoolean("sealed", each.HasSeal);
         if (each.EtcChanges is { } changes)
             writer.WriteNumber("etc-changes", changes);

@@ -21,6 +21,7 @@ internal static class UpgradeCommand
         var download = new Option<bool>("--download-only") { Description = "Fetch, and deploy nothing; sbox upgrade --offline does that later" };
         var offline = new Option<bool>("--offline") { Description = "Fetch nothing: deploy what is here of the branch" };
         var reboot = new Option<bool>("--reboot") { Description = "Restart the machine where a new version waits for it" };
+        var retry = new Option<bool>("--retry") { Description = "Take a version that this box went back from by itself" };
         var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
         var unsealed = new Option<bool>("--unsealed") { Description = "On a sealed box, deploy a version that is not; with Secure Boot on, the firmware will not start it" };
         var unapproved = new Option<bool>("--unapproved") { Description = "Take a version that too few have signed of those whom the running tree's approval policy names" };
@@ -40,10 +41,11 @@ internal static class UpgradeCommand
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
+            ExitCodes = [(4, "The newest version is one that this box went back from by itself; nothing was deployed.")],
             Examples = branch is null
                 ? [new Example("Upgrade and run the new version", "sbox upgrade --reboot"), new Example("Fetch now, deploy when there is time", "sbox upgrade --download-only; sbox upgrade --offline")]
                 : [new Example("Try the next release, and go back if it is not good", "sbox switch debian/forky && reboot")],
-        }.With(path, esp, check, download, offline, reboot, older, unsealed, unapproved, url, json);
+        }.With(path, esp, check, download, offline, reboot, retry, older, unsealed, unapproved, url, json);
         if (branch is not null)
             command.Arguments.Add(branch);
         command.SetAction(async (parsed, cancel) =>
@@ -56,7 +58,7 @@ internal static class UpgradeCommand
             UpgradeOffer offer = await new Upgrader(box.Sysroot, deployer).Fetch(
                 new UpgradeOptions
                 {
-                    SwitchTo = branch is null ? null : Branch(parsed.GetValue(branch)!, box.Sysroot), Offline = parsed.GetValue(offline),
+                    SwitchTo = branch is null ? null : Branch(parsed.GetValue(branch)!, box.Sysroot), Offline = parsed.GetValue(offline), Retry = parsed.GetValue(retry),
                     AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = parsed.GetValue(url) },
                 },
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
@@ -74,6 +76,9 @@ internal static class UpgradeCommand
                 case UpgradeState.AwaitsReboot:
                     notes.AddRange(checks ? [] : deployer.Overrule());
                     Say("awaits-reboot", $"{offer.Refspec}: version {version} is the newest; it runs after a reboot");
+                    break;
+                case UpgradeState.KnownBad:
+                    Say("known-bad", $"{offer.Refspec}: version {version} is the newest, and this box went back from it by itself: it is not tried again. sbox {command.Name} --retry takes it all the same");
                     break;
                 case UpgradeState.Available when parsed.GetValue(download):
                     Say("downloaded", $"{offer.Refspec}: version {version} is here; sbox {command.Name}{(branch is null ? "" : " " + offer.Refspec)} --offline deploys it");
@@ -98,6 +103,8 @@ internal static class UpgradeCommand
                     break;
             }
 
+            if (offer.State == UpgradeState.KnownBad)
+                return 4;
             return parsed.GetValue(reboot) && !checks && !parsed.GetValue(download) ? Restart(box, speaker) : 0;
 
             void Say(string state, string text)

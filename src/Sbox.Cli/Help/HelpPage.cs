@@ -46,7 +46,7 @@ internal sealed class HelpPage : SynchronousCommandLineAction
 internal sealed class VersionPage : SynchronousCommandLineAction
 {
     // libostree's names, which scripts ask for, of what is there.
-    private static readonly string[] Features = ["gpgme", "sign-ed25519", "sign-spki", "composefs", "libarchive"];
+    private static readonly string[] Features = ["initial-var", "gpgme", "sign-ed25519", "sign-spki", "composefs", "libarchive"];
 
     /// <inheritdoc/>
     public override int Invoke(ParseResult parseResult)

@@ -128,7 +128,8 @@ internal static class RefCommands
                     writer.WriteString("ref", name);
                     writer.WriteString("commit", $"{target}");
                 });
-                string shown = whole || prefix is null || !name.StartsWith(prefix + "/", StringComparison.Ordinal) ? name : name[(prefix.Length + 1)..];
+                string shown = whole || prefix is null || !name.StartsWith(prefix + "/", StringComparison.Ordinal) ? name
+                    : prefix[..(prefix.IndexOf(':', StringComparison.Ordinal) + 1)] + name[(prefix.Length + 1)..];
                 Console.Out.WriteLine(revisions ? $"{shown}\t{target}" : shown);
             }
         }

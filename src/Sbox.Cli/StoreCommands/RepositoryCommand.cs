@@ -71,7 +71,8 @@ internal static class RepositoryCommand
     public static Command OnSystem(this Command command) => command.With(Sysroot);
 
     /// <summary>The current directory where it is a repository, else the box's.</summary>
-    public static string DefaultPath() => IsRepository(".") ? "." : SystemRepository;
+    public static string DefaultPath() => IsRepository(".") ? "."
+        : Environment.GetEnvironmentVariable("OSTREE_SYSROOT") is { Length: > 0 } sysroot && IsRepository($"{sysroot}/ostree/repo") ? $"{sysroot}/ostree/repo" : SystemRepository;
 
     /// <summary>A command with its arguments and options.</summary>
     public static Command With(this Command command, params Symbol[] symbols)

@@ -61,7 +61,21 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         }
 
         foreach (string name in UnitFiles())
-            InstallUnit(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));
+        {
+            if (name.Contains('/', StringComparison.Ordinal)) // a drop-in for a unit of others
+            {
+                tree.Write($"{Units}/{name}", File.ReadAllText($"{BoxUnits}/{name}"));
+                tree.Link($"usr/lib/sbox/box/{name}", $"../../../systemd/system/{name}");
+            }
+            else
+                InstallUnit(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));
+        }
+
+        if (BoxUnits is not null)
+        {
+            foreach (string kind in (string[])["required", "wanted"])
+                tree.MakeDirs($"usr/lib/sbox/health.d/{kind}");
+        }
     }
 
     // What its [Install] asks for is asked for in /usr, as with the sentinel.
@@ -129,7 +143,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         ? [] : Directory.GetFiles(SentinelPolicy, "*.toml").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 
     private IEnumerable<string> UnitFiles() => BoxUnits is null
-        ? [] : Directory.GetFiles(BoxUnits).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
+        ? [] : Directory.GetFiles(BoxUnits, "*", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(BoxUnits, file)).Order(StringComparer.Ordinal);
 
     private IEnumerable<string> ModuleFiles() => Directory.GetFiles(DracutModule).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 }

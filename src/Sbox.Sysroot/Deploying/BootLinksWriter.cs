@@ -19,8 +19,11 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
     public void Write(IReadOnlyList<BootTarget> targets)
     {
         BootVersion boot = sysroot.BootVersion;
+        int before = sysroot.Deployments.Count;
         List<BootTarget> current = [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments, isSealed: false))];
-        bool sameEntries = current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second));
+        // The entry's own checksum counts: what the tree has by now may be another kernel, or another view of it.
+        bool sameEntries = current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second))
+            && sysroot.Deployments.Zip(targets).All(static pair => pair.First.BootChecksum == pair.Second.Kernel.BootChecksum);
         if (sameEntries && current.Zip(targets).All(static pair => pair.First.Name == pair.Second.Name))
             return;
         if (sameEntries)
@@ -35,13 +38,16 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
             int next = 1 - boot.Version;
             MakeEntries(next, targets);
             SwapLinks(next, MakeLinks(next, BootLinks.ReadSubversion(Root, next), targets));
+            new ClassicLoaders(sysroot).Write(next);
             SwapEntries(next);
+            ClassicLoaders.Migrate(sysroot);
         }
 
         using (Dir ostree = Root.OpenDir("ostree"))
             Durable.Sync(ostree);
         sysroot.TouchDeploy();
         sysroot.Reload();
+        sysroot.LastBootWrite = new BootWrite(!sameEntries, sysroot.BootVersion.Version, sysroot.BootVersion.Subversion, sysroot.Deployments.Count - before);
     }
 
     private void SyncAll()
@@ -89,20 +95,31 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
         {
             BootTarget target = targets[index];
             InstallKernel(target);
-            string name = $"ostree-{targets.Count - index}-{target.Name.Os}.conf";
+            string name = EntryName(target, targets.Count - index);
             sysroot.Step($"write {path}/entries/{name}");
             Durable.Replace(entries, name, Encoding.UTF8.GetBytes(Entry(target, version, serials[index], index, targets.Count, severalOs).ToString()));
         }
     }
 
-    private static BootEntry Entry(BootTarget target, int version, int serial, int index, int count, bool severalOs)
+    private string EntryName(BootTarget target, int number)
     {
-        string kernels = $"/{Layout.BootDirectory(target.Name.Os, target.Kernel.BootChecksum)}";
+        if (!sysroot.Options.ShortEntryNames)
+            return $"ostree-{number}-{target.Name.Os}.conf";
+        string tries = sysroot.Repository.Config.GetString("sysroot", "boot-counting-tries") is { } count && int.TryParse(count, out int left) && left > 0 ? $"+{left}" : "";
+        return $"ostree-{number}{tries}.conf";
+    }
+
+    private BootEntry Entry(BootTarget target, int version, int serial, int index, int count, bool severalOs)
+    {
+        string prefix = sysroot.Repository.Config.GetBoolean("sysroot", "bootprefix") ? "/boot" : "";
+        string link = Layout.BootLink(version, target.Name.Os, target.Kernel.BootChecksum, serial);
+        string kernels = $"{prefix}/{Layout.BootDirectory(target.Name.Os, target.Kernel.BootChecksum)}";
         string os = severalOs ? $":{target.Name.Os}" : "";
         BootEntry entry = BootEntry.Empty
             .With("title", $"{target.Title} (ostree{os}:{index})")
             .With("version", $"{count - index}")
-            .With(target.Arguments.Append($"ostree={Layout.BootLink(version, target.Name.Os, target.Kernel.BootChecksum, serial)}"))
+            // Without an initrd the deployment's own program makes the root.
+            .With(target.Arguments.Append(target.Kernel.InitrdName is null ? $"ostree={link} init={link}/usr/lib/ostree/ostree-prepare-root" : $"ostree={link}"))
             .With("linux", $"{kernels}/{target.Kernel.KernelName}");
         if (target.Kernel.InitrdName is { } initrd)
             entry = entry.With("initrd", $"{kernels}/{initrd}");
@@ -119,7 +136,9 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
         string name = Layout.BootDirectory(target.Name.Os, kernel.BootChecksum);
         using Dir boot = Root.OpenDir(Layout.Boot), files = Root.OpenDir($"{target.Name.Directory}/{kernel.Directory}");
         using Dir installed = boot.MakeAndOpenDir(name);
-        Install(files, "vmlinuz", installed, kernel.KernelName);
+        Install(files, kernel.Kernel, installed, kernel.KernelName);
+        if (kernel.Hmac is not null)
+            Install(files, kernel.Hmac, installed, kernel.HmacName!);
         if (kernel.Initrd is not null)
             Install(files, kernel.Initrd, installed, kernel.InitrdName!);
         if (kernel.DeviceTree is not null)

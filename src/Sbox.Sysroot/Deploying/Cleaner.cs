@@ -37,10 +37,12 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
     }
 
     /// <summary>Also sets the refs that keep the deployed commits, and deletes the objects that nothing needs.</summary>
-    public CleanupReport Clean(CancellationToken cancel)
+    public CleanupReport Clean(CancellationToken cancel, bool noPrune = false)
     {
         IReadOnlyList<DeploymentName> removed = RemoveUnreferenced();
         SetRefs();
+        if (noPrune)
+            return new CleanupReport(removed, 0, 0);
         sysroot.Step("prune the repository");
         PruneOptions options = new()
         {

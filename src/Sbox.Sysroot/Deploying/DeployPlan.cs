@@ -25,6 +25,18 @@ public sealed record DeployRequest(string Os, Checksum Commit)
     /// <summary>Keep every deployment there is, not only the one that runs (or came first) and pinned ones.</summary>
     public bool Retain { get; init; }
 
+    /// <summary>Keep those that stand before the one that runs in the boot menu, too.</summary>
+    public bool RetainPending { get; init; }
+
+    /// <summary>Keep those that stand after the one that runs, too.</summary>
+    public bool RetainRollback { get; init; }
+
+    /// <summary>Put it behind the one that runs, not before all.</summary>
+    public bool NotAsDefault { get; init; }
+
+    /// <summary>Leave objects that nothing needs any more where they are.</summary>
+    public bool NoPrune { get; init; }
+
     /// <summary>Deploy a commit without a seal on a sealed box: with Secure Boot on, the firmware will not start it.</summary>
     public bool AllowUnsealed { get; init; }
 
@@ -54,6 +66,12 @@ public sealed record DeployPlan(
     /// </summary>
     public bool DropsFirst { get; init; }
 
+    /// <summary>Bytes that will be written to the root file system, /etc and a first /var included, at most; what is pulled is there already.</summary>
+    public long RootBytes { get; init; }
+
+    /// <summary>How many of those that are kept come before the new one in the boot menu; 0 where it is the default.</summary>
+    public int Position { get; init; }
+
     /// <summary>What was found that its owner should know of, a line each; none of it is in the way.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
@@ -72,6 +90,7 @@ public sealed record DeployPlan(
             Line($"    {line}");
         if (EspBytes > 0)
             Line($"  EFI partition: {EspBytes / 1048576.0:0.0} MiB for EFI/Linux/{UnifiedKernel.FileName(Name)}");
+        Line($"  root file system: {RootBytes / 1048576.0:0.0} MiB at most");
         foreach (DeploymentName kept in Kept)
             Line($"keep {kept.Short}");
         foreach (DeploymentName dropped in Dropped)

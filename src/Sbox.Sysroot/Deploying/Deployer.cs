@@ -51,7 +51,9 @@ public sealed class Deployer : IDisposable
         DeployPlan plan = planner.Plan(request);
         if (sealing.IsSealed && !request.AllowUnsealed && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(request.Commit)) is null)
             throw new UnsealedCommitException(request.Commit);
-        return plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
+        plan = plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
+        new RootSpace(sysroot).Require(plan.RootBytes);
+        return plan;
     }
 
     /// <summary>Deploys a commit as the new default.</summary>
@@ -70,6 +72,7 @@ public sealed class Deployer : IDisposable
 
         progress?.Report("Checking out");
         Checksum digest = CheckOut(plan, cancel);
+        FillVar(plan);
         progress?.Report("Merging /etc");
         MergeEtc(plan);
         int conflicts = EtcRecord.Of(sysroot, plan.Name)?.Open.Count() ?? 0;
@@ -86,8 +89,9 @@ public sealed class Deployer : IDisposable
             SealDeployment(plan, progress, cancel);
         }
 
-        List<BootTarget> targets = [added with { MayBeUnsealed = request.AllowUnsealed }, .. plan.Kept.Select(Kept)];
-        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress);
+        List<BootTarget> targets = [.. plan.Kept.Select(Kept)];
+        targets.Insert(plan.Position, added with { MayBeUnsealed = request.AllowUnsealed });
+        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress, request.NoPrune);
         BoxHistory.Add(sysroot, "deploy", plan.Name, plan.Origin?.Refspec?.ToString());
         return new DeployResult(plan, digest, report);
 
@@ -148,6 +152,14 @@ public sealed class Deployer : IDisposable
             throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
         BoxHistory.Add(sysroot, "undeploy", name);
         return Activate(rest, ImageDigest, updateLoader: false, progress: null);
+    }
+
+    /// <summary>Gives a deployment that is there other kernel arguments, in its place: what <c>ostree admin instutil set-kargs</c> does.</summary>
+    public CleanupReport SetArguments(DeploymentName name, KernelArguments arguments)
+    {
+        using IDisposable held = Begin();
+        return Activate(
+            [.. sysroot.Deployments.Select(each => each.Name == name ? Existing(each.Name) with { Arguments = arguments } : Existing(each.Name))], ImageDigest, updateLoader: false, progress: null);
     }
 
     /// <summary>Finishes what a cut left undone: leads the ESP to what is deployed, and removes all that nothing leads to.</summary>
@@ -214,12 +226,12 @@ public sealed class Deployer : IDisposable
 
     private BootTarget Existing(DeploymentName name) => BootTarget.Of(sysroot, name, Find(name).Arguments, sealing.IsSealed);
 
-    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
+    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, bool noPrune = false)
     {
         long freed = Offer(targets, digestOf, updateLoader, progress);
         IReadOnlyList<string> overruled = targets.Count == 0 || esp is null ? [] : esp.Overrule(targets[0].Name);
         progress?.Report("Cleaning up");
-        CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None);
+        CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None, noPrune);
         return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. report.Notes] };
     }
 
@@ -241,7 +253,7 @@ public sealed class Deployer : IDisposable
         using Dir deployments = sysroot.Root.OpenDir(Layout.Deployments(plan.Name.Os));
         string name = $"{plan.Name.Commit}.{plan.Name.Serial}";
         sysroot.Step($"check out {plan.Name.Directory}");
-        sysroot.Repository.Checkout(plan.Name.Commit, deployments, name, new CheckoutOptions(), null, cancel);
+        sysroot.Repository.Checkout(plan.Name.Commit, deployments, name, new CheckoutOptions { PassthroughWhiteouts = true }, null, cancel);
         using Dir tree = deployments.OpenDir(name);
         sysroot.Step("write the composefs image");
         Checksum digest = WriteImage(tree, plan.Name.Commit, cancel);
@@ -252,6 +264,27 @@ public sealed class Deployer : IDisposable
         }
 
         return digest;
+    }
+
+    // The first deployment of a stateroot brings its /var along; nobody's is ever changed.
+    private void FillVar(DeployPlan plan)
+    {
+        using Dir tree = sysroot.Root.OpenDir(plan.Name.Directory);
+        using Dir var = sysroot.Root.MakeAndOpenDir(plan.Name.VarDirectory);
+        if (var.Entries().Count > 0)
+            return;
+        sysroot.Step("fill /var");
+        using Dir? brought = tree.TryOpenDir("var");
+        foreach (DirEntry entry in brought?.Entries() ?? [])
+        {
+            if (brought!.TryStat(entry.Name) is { IsDirectory: true })
+                TreeCopy.Recursive(brought, entry.Name, var, entry.Name);
+            else
+                TreeCopy.Leaf(brought, entry.Name, var, entry.Name);
+        }
+
+        if (!tree.Exists("usr/lib/tmpfiles.d"))
+            OstreeSysroot.FillVarWithUsualNames(var);
     }
 
     private Checksum WriteImage(Dir tree, Checksum commit, CancellationToken cancel)

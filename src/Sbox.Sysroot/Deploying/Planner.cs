@@ -17,7 +17,11 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
             throw new NoSuchDeploymentException(sysroot.Path, $"no stateroot '{request.Os}'");
         var tree = new CommitTree(sysroot.Repository, request.Commit);
         Deployment? merge = sysroot.MergeDeployment(request.Os);
-        List<Deployment> kept = [.. sysroot.Deployments.Where(each => request.Retain || Stays(each, request.Os, merge))];
+        // What nothing is taken over from has no claim to stay; libostree has it so.
+        Deployment? stays = request.NoMerge ? null : merge;
+        int crossover = sysroot.Deployments.ToList().FindIndex(each => sysroot.IsBooted(each) || (sysroot.Booted is null && each.Name == stays?.Name));
+        List<Deployment> kept = [.. sysroot.Deployments.Where((each, index) => request.Retain || Stays(each, request.Os, stays)
+            || (request.RetainPending && index < crossover) || (request.RetainRollback && crossover >= 0 && index > crossover))];
         var notes = new List<string>();
         return new DeployPlan(
             request,
@@ -32,6 +36,8 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
             esp is null ? 0 : tree.EspBytes())
         {
             Notes = notes,
+            RootBytes = new RootSpace(sysroot).Needed(request),
+            Position = !request.NotAsDefault ? 0 : crossover < 0 ? kept.Count : kept.IndexOf(sysroot.Deployments[crossover]) + 1,
         };
     }
 

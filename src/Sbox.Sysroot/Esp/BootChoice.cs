@@ -1,5 +1,3 @@
-using System.IO.Enumeration;
-
 namespace Sbox.Sysroot;
 
 /// <summary>Which menu entry systemd-boot starts, as far as that can be told without being it.</summary>
@@ -25,6 +23,45 @@ public sealed record BootChoice(string? Entry, string? Once, string? Variable, s
         return new BootChoice(Lone(decided), Lone(once), set.Length > 0 ? variable : null, once.Length > 0 ? oneShot : null);
     }
 
+    /// <summary>Whether systemd-boot's pattern fits a name: <c>?</c>, <c>*</c>, and sets of characters (<c>[a-c]</c>).</summary>
+    internal static bool Fits(string pattern, string name) => Fits(pattern.ToLowerInvariant().AsSpan(), name.ToLowerInvariant());
+
+    private static bool Fits(ReadOnlySpan<char> pattern, ReadOnlySpan<char> name)
+    {
+        if (pattern.IsEmpty)
+            return name.IsEmpty;
+        switch (pattern[0])
+        {
+            case '*':
+                for (int skip = 0; skip <= name.Length; skip++)
+                {
+                    if (Fits(pattern[1..], name[skip..]))
+                        return true;
+                }
+
+                return false;
+            case '?':
+                return !name.IsEmpty && Fits(pattern[1..], name[1..]);
+            case '[' when pattern[1..].IndexOf(']') is var end and > 0:
+                return !name.IsEmpty && InSet(pattern[1..(end + 1)], name[0]) && Fits(pattern[(end + 2)..], name[1..]);
+            default:
+                return !name.IsEmpty && name[0] == pattern[0] && Fits(pattern[1..], name[1..]);
+        }
+    }
+
+    private static bool InSet(ReadOnlySpan<char> set, char c)
+    {
+        for (int at = 0; at < set.Length; at++)
+        {
+            bool range = at + 2 < set.Length && set[at + 1] == '-';
+            if (range ? c >= set[at] && c <= set[at + 2] : c == set[at])
+                return true;
+            at += range ? 2 : 0;
+        }
+
+        return false;
+    }
+
     /// <summary>The file of an entry: what stands before the name of a profile.</summary>
     internal static string FileOf(string entry) => entry.Split('@')[0];
 
@@ -35,9 +72,7 @@ public sealed record BootChoice(string? Entry, string? Once, string? Variable, s
     {
         if (pattern?.ToLowerInvariant() is not { Length: > 0 } folded)
             return [];
-        if (folded.Contains('['))
-            return [.. entries]; // a set of characters: rare, and anything may fit
-        string[] found = [.. entries.Where(entry => FileSystemName.MatchesSimpleExpression(folded, entry, ignoreCase: false))];
+        string[] found = [.. entries.Where(entry => Fits(folded, entry))];
         return found.Length == 0 && folded.StartsWith("auto-", StringComparison.Ordinal) && folded.IndexOfAny(['*', '?']) < 0 ? [folded, .. entries] : found;
     }
 }

@@ -32,7 +32,7 @@ public sealed partial class EspWriter
     }
 
     /// <summary>The UKI that loader.conf names; null where it is missing or names none that is there.</summary>
-    public string? Default => ReadConf()?.Default is { } name && UnifiedKernels().ContainsKey(name) ? name : null;
+    public string? Default => ReadConf()?.Default is { } pattern ? UnifiedKernels().Keys.FirstOrDefault(file => BootChoice.Fits(pattern, file)) : null;
 
     /// <summary>What is started when nobody chooses, the firmware's variables included.</summary>
     public BootChoice Choice => BootChoice.Of(
@@ -105,15 +105,12 @@ public sealed partial class EspWriter
     {
         MakeDirectories();
         foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
-            WriteUnifiedKernel(target, digestOf(target.Name));
+            WriteUnifiedKernel(target, digestOf(target.Name), NewName(target, targets.Count));
         if (targets.Count == 0)
             return;
+        Recount(targets[0], targets.Count);
         InstallLoader(targets[0], updateLoader);
-        // By the name that it has now: systemd-boot compares with the counter.
-        string first = UnifiedKernels().Keys.First(file => UnifiedKernel.IsOf(file, targets[0].Name));
-        LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(first);
-        if (conf != ReadConf())
-            Replace(Loader, ConfName, output => output.Write(Encoding.UTF8.GetBytes(conf.Text)));
+        SetDefault(targets[0].Name);
     }
 
     /// <summary>Removes the UKIs of all deployments but these, and what a cut left half-written.</summary>
@@ -237,11 +234,11 @@ public sealed partial class EspWriter
         Durable.Sync(esp);
     }
 
-    private void WriteUnifiedKernel(BootTarget target, Checksum imageDigest)
+    private void WriteUnifiedKernel(BootTarget target, Checksum imageDigest, string name)
     {
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
         using UnifiedKernel parts = UnifiedKernel.Of(tree, target, imageDigest);
-        Replace(Linux, UnifiedKernel.FileName(target.Name), output =>
+        Replace(Linux, name, output =>
         {
             sysroot.Options.AssembleUki(parts, output);
             sealing.Sign(target, output);

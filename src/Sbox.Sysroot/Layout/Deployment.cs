@@ -11,8 +11,9 @@ namespace Sbox.Sysroot;
 /// <param name="Origin">Where it came from; null where nobody wrote that down.</param>
 public sealed record Deployment(DeploymentName Name, Checksum BootChecksum, int BootSerial, BootEntry Entry, Origin? Origin)
 {
-    /// <summary>The kernel arguments that are the owner's and the recipe's: all but <c>ostree=</c>.</summary>
-    public KernelArguments Arguments => KernelArguments.Of(Entry.Options.Where(static argument => argument.Key != "ostree"));
+    /// <summary>The kernel arguments that are the owner's and the recipe's: all but <c>ostree=</c>, and <c>init=</c> where that leads into the deployment.</summary>
+    public KernelArguments Arguments => KernelArguments.Of(Entry.Options.Where(static argument =>
+        argument.Key != "ostree" && !(argument.Key == "init" && argument.RawValue?.StartsWith("/ostree/boot.", StringComparison.Ordinal) == true)));
 
     /// <summary>Whether the owner asked that it never be cleaned away.</summary>
     public bool IsPinned => Origin?.IsPinned ?? false;

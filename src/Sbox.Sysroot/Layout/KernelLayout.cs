@@ -22,29 +22,72 @@ public sealed class NoKernelException(string path) : IOException($"{path}: no us
 /// <remarks>docs/formats/sysroot.md, after get_kernel_from_tree_usrlib_modules of libostree's ostree-sysroot-deploy.c.</remarks>
 public sealed record KernelLayout(string Version, string? Initrd, string? DeviceTree, string? DeviceTrees, Checksum BootChecksum)
 {
+    // Trees made before usr/lib/modules/KVER held the kernel: NAME-BOOTCSUM in one of these, and the checksum is the name's.
+    private static readonly string[] Legacy = ["usr/lib/ostree-boot", "boot"];
+
+    /// <summary>Where an old tree keeps them in place of <c>usr/lib/modules</c>; null for a newer one.</summary>
+    public string? LegacyDirectory { get; init; }
+
+    /// <summary>The kernel's file name there.</summary>
+    public string Kernel { get; init; } = "vmlinuz";
+
+    /// <summary>The kernel's HMAC, which FIPS boots need; null where there is none.</summary>
+    public string? Hmac { get; init; }
+
     /// <summary>The directory with the files, from the tree's root.</summary>
-    public string Directory => $"usr/lib/modules/{Version}";
+    public string Directory => LegacyDirectory ?? $"usr/lib/modules/{Version}";
 
     /// <summary>The kernel's name in /boot.</summary>
-    public string KernelName => $"vmlinuz-{Version}";
+    public string KernelName => LegacyDirectory is null ? $"vmlinuz-{Version}" : WithoutChecksum(Kernel);
 
     /// <summary>The initrd's name in /boot.</summary>
-    public string? InitrdName => Initrd is null ? null : $"initramfs-{Version}.img";
+    public string? InitrdName => Initrd is null ? null : LegacyDirectory is null ? $"initramfs-{Version}.img" : WithoutChecksum(Initrd);
 
     /// <summary>The device tree's name in /boot.</summary>
-    public string? DeviceTreeName => DeviceTree is null ? null : $"devicetree-{Version}";
+    public string? DeviceTreeName => DeviceTree is null ? null : LegacyDirectory is null ? $"devicetree-{Version}" : WithoutChecksum(DeviceTree);
+
+    /// <summary>The HMAC's name in /boot: beside the kernel, after its name.</summary>
+    public string? HmacName => Hmac is null ? null : $".{KernelName}.hmac";
 
     /// <summary>Finds the kernel. Of several the newest counts (libostree takes the first that the file system happens to list).</summary>
     /// <param name="tree">The tree's root, a deployment's directory.</param>
     /// <exception cref="NoKernelException">There is none.</exception>
     public static KernelLayout Find(Dir tree)
     {
+        KernelLayout? modern = FindModern(tree), legacy = FindLegacy(tree);
+        // A kernel that the packages left in usr/lib/modules is not the one that an initrd was made for.
+        return legacy is not null && (modern is null || (modern.Initrd is null && legacy.Initrd is not null)) ? legacy : modern ?? throw new NoKernelException(tree.Path);
+    }
+
+    private static KernelLayout? FindLegacy(Dir tree)
+    {
+        foreach (string directory in Legacy)
+        {
+            using Dir? files = tree.TryOpenDir(directory);
+            string[] names = [.. (files?.Entries() ?? []).Select(static entry => entry.Name)];
+            string? Named(string prefix) => names.FirstOrDefault(name => name.StartsWith(prefix, StringComparison.Ordinal) && ChecksumOf(name) is not null);
+            if (Named("vmlinuz-") is { } kernel)
+                return new KernelLayout("", Named("initramfs-"), Named("devicetree-"), null, ChecksumOf(kernel)!.Value) { LegacyDirectory = directory, Kernel = kernel };
+        }
+
+        return null;
+    }
+
+    private static Checksum? ChecksumOf(string name) =>
+        name.LastIndexOf('-') is var dash and > 0 && Checksum.TryParse(name.AsSpan(dash + 1), out Checksum checksum) ? checksum : null;
+
+    private static string WithoutChecksum(string name) => name[..name.LastIndexOf('-')];
+
+    private static KernelLayout? FindModern(Dir tree)
+    {
         using Dir? modules = tree.TryOpenDir("usr/lib/modules");
-        string version = modules?.Entries()
+        string? version = modules?.Entries()
             .Select(static entry => entry.Name)
             .Where(name => modules.TryStat($"{name}/vmlinuz") is { IsRegular: true })
             .Order(VersionOrder.Comparer)
-            .LastOrDefault() ?? throw new NoKernelException(tree.Path);
+            .LastOrDefault();
+        if (version is null)
+            return null;
         using Dir files = modules!.OpenDir(version);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Append(hash, files, "vmlinuz");
@@ -52,12 +95,14 @@ public sealed record KernelLayout(string Version, string? Initrd, string? Device
         if (initrd is not null)
             Append(hash, files, initrd);
         string? tree1 = FirstOf(files, FileKind.Regular, "devicetree");
-        string? trees = tree1 is null ? FirstOf(files, FileKind.Directory, "dtb") : null;
+        // libostree's own tests deploy one tree without and then with them.
+        bool without = Environment.GetEnvironmentVariable("OSTREE_SYSROOT_DEBUG")?.Split(',').Contains("no-dtb") ?? false;
+        string? trees = tree1 is null && !without ? FirstOf(files, FileKind.Directory, "dtb") : null;
         if (tree1 is not null)
             Append(hash, files, tree1);
         else if (trees is not null)
             AppendAll(hash, files, trees);
-        return new KernelLayout(version, initrd, tree1, trees, Checksum.FromBytes(hash.GetHashAndReset()));
+        return new KernelLayout(version, initrd, tree1, trees, Checksum.FromBytes(hash.GetHashAndReset())) { Hmac = FirstOf(files, FileKind.Regular, ".vmlinuz.hmac") };
     }
 
     private static string? FirstOf(Dir dir, FileKind kind, params ReadOnlySpan<string> names)

@@ -23,6 +23,9 @@ public sealed record UpgradeOptions
     /// <summary>Take a commit that too few signed of those whom the tree trusts.</summary>
     public bool AllowUnapproved { get; init; }
 
+    /// <summary>Take a version that this box went back from by itself.</summary>
+    public bool Retry { get; init; }
+
     /// <summary>Fetch nothing: what the repository has of the branch is what is offered.</summary>
     public bool Offline { get; init; }
 
@@ -41,6 +44,8 @@ public enum UpgradeState
     Unfinished,
     /// <summary>It is in the repository now and can be deployed.</summary>
     Available,
+    /// <summary>It was here, did not come up, and the box went back; it is not tried again unless asked.</summary>
+    KnownBad,
 }
 
 /// <summary>What a branch offers, its objects pulled.</summary>
@@ -137,11 +142,14 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
             throw new OlderVersionException(refspec, now.Time, commit.Time);
         Origin origin = current.Origin is { } old ? old.ForSuccessor().With(refspec) : Origin.Of(refspec);
         return new UpgradeOffer(
-            State(offered, refspec), refspec, commit.Version, commit.Time, current, new DeployRequest(current.Name.Os, offered) { Origin = origin }, pulled)
+            Tried(State(offered, refspec), current.Name.Os, offered, options), refspec, commit.Version, commit.Time, current, new DeployRequest(current.Name.Os, offered) { Origin = origin }, pulled)
         {
             Notes = now is null ? [$"The repository lacks the commit of {current.Name.Short}: whether the offered one is newer is not known"] : [],
         };
     }
+
+    private UpgradeState Tried(UpgradeState state, string os, Checksum offered, UpgradeOptions options) =>
+        state == UpgradeState.Available && !options.Retry && BadVersions.Read(sysroot, os).Any(bad => bad.Commit == offered) ? UpgradeState.KnownBad : state;
 
     private UpgradeState State(Checksum offered, Refspec refspec)
     {

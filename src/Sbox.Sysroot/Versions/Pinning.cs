@@ -20,12 +20,24 @@ public static class Pinning
             return false;
         KeyFile file = deployment.Origin?.File ?? KeyFile.Empty;
         file = pinned ? file.With("libostree-transient", "pinned", "true") : file.Without("libostree-transient", "pinned");
+        Write(sysroot, name, file);
+        BoxHistory.Add(sysroot, pinned ? "pin" : "unpin", name);
+        return true;
+    }
+
+    /// <summary>Gives a deployment another origin.</summary>
+    public static void SetOrigin(OstreeSysroot sysroot, DeploymentName name, Origin origin)
+    {
+        using IDisposable held = sysroot.Lock();
+        Write(sysroot, name, origin.File);
+    }
+
+    private static void Write(OstreeSysroot sysroot, DeploymentName name, KeyFile file)
+    {
         sysroot.Step($"write the origin of {name.Short}");
         using (Dir deployments = sysroot.Root.OpenDir(Layout.Deployments(name.Os)))
             Durable.Replace(deployments, $"{name.Commit}.{name.Serial}.origin", Encoding.UTF8.GetBytes(file.ToString()));
         sysroot.TouchDeploy();
         sysroot.Reload();
-        BoxHistory.Add(sysroot, pinned ? "pin" : "unpin", name);
-        return true;
     }
 }

@@ -1,4 +1,5 @@
 using Sbox.Codecs;
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot.Tests;
@@ -90,7 +91,7 @@ public sealed class EspTests : IDisposable
         using (var deployer = new Deployer(sysroot, box.EspPath))
             box.Deploy(deployer, one);
         box.Fetch(two);
-        using OstreeSysroot full = box.Open(TestBox.Options() with { FreeBytes = _ => 1000, BeforeStep = step => Assert.Fail($"'{step}' though there is no room") });
+        using OstreeSysroot full = box.Open(TestBox.Options() with { FreeBytes = EspOf(1000), BeforeStep = step => Assert.Fail($"'{step}' though there is no room") });
         using var refused = new Deployer(full, box.EspPath);
         NoSpaceException found = Assert.Throws<NoSpaceException>(() => refused.Deploy(TestBox.Request(two)));
         Assert.Equal(1000, found.Free);
@@ -98,6 +99,42 @@ public sealed class EspTests : IDisposable
         Assert.Equal(Name(one), Assert.Single(found.Freeable).What);
         Assert.Single(Directory.GetDirectories($"{box.SysrootPath}/ostree/deploy/debian/deploy"));
     }
+
+    [Fact]
+    public void Too_little_room_for_the_tree_is_refused_before_anything_is_written_and_what_would_free_how_much_is_said()
+    {
+        (Checksum one, Checksum two, Checksum three) = (box.Publish(1), box.PublishWith(2, ("usr/share/large", new string('x', 3 << 20))), box.Publish(3));
+        using InstalledBox installed = box.Installed(one, two);
+        box.Fetch(three);
+        using OstreeSysroot full = box.OpenBooted(installed.Sysroot.Deployments[1], options => options with
+        {
+            FreeBytes = static dir => dir.Path.EndsWith("sysroot", StringComparison.Ordinal) ? 5000 : long.MaxValue,
+            BeforeStep = static step => Assert.Fail($"'{step}' though there is no room"),
+        });
+        using var refused = new Deployer(full, box.EspPath);
+        NoSpaceException found = Assert.Throws<NoSpaceException>(() => refused.Deploy(TestBox.Request(three)));
+        Assert.Equal((box.SysrootPath, 5000L), (found.Path, found.Free));
+        Assert.Equal("version 2.0 (sbox undeploy 0)", Assert.Single(found.Freeable).What);
+        Assert.InRange(found.Freeable[0].Bytes, 3 << 20, (3 << 20) + (64 << 10));
+        Assert.Contains("frees 3.0 MiB", found.Message);
+    }
+
+    [Fact]
+    public void What_a_deployment_takes_is_no_more_than_what_was_planned_for_it()
+    {
+        (Checksum one, Checksum two) = (box.Publish(1), box.PublishWith(2, [.. Enumerable.Range(0, 300).Select(static n => ($"usr/etc/many/{n / 10}/{n}", new string('x', n * 40)))]));
+        using InstalledBox installed = box.Installed(one);
+        box.Fetch(two);
+        long before = Taken();
+        DeployResult result = installed.Deployer.Deploy(TestBox.Request(two));
+        long taken = Taken() - before;
+        Assert.InRange(taken, 1, result.Plan.RootBytes);
+        Assert.True(result.Plan.RootBytes < taken + (3 << 20), $"{result.Plan.RootBytes} planned, {taken} taken");
+
+        long Taken() => long.Parse(Judge.OnPath("du").Run("-s", "-B1", box.SysrootPath).Split('\t')[0], System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    private static Func<Dir, long> EspOf(long free) => dir => dir.Path.EndsWith("esp", StringComparison.Ordinal) ? free : long.MaxValue;
 
     [Fact]
     public void Where_only_the_place_of_the_oldest_is_left_the_oldest_goes_first_and_what_runs_stays()
@@ -112,7 +149,7 @@ public sealed class EspTests : IDisposable
         var gone = new List<string>();
         using OstreeSysroot tight = box.OpenBooted(sysroot.Deployments[0], options => options with
         {
-            FreeBytes = _ => 1000,
+            FreeBytes = EspOf(1000),
             BeforeStep = step =>
             {
                 if (step.Contains("check out", StringComparison.Ordinal))

@@ -1,0 +1,93 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Linux;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox health</c>: whether the version that runs is good, and what becomes of one that is not.</summary>
+internal static class HealthCommand
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+
+    public static Command Make()
+    {
+        (Option<string> path, Option<string?> esp, Option<bool> json) = (SharedOptions.Sysroot(), SharedOptions.Esp(), SharedOptions.Json());
+        var atBoot = new Option<bool>("--at-boot") { Description = "Let the result count, and restart the machine where a version on trial failed (sbox-health.service)" };
+        var deadline = new Option<bool>("--deadline") { Description = "Restart the machine where a version on trial has not been found good yet (sbox-health-deadline.service)" };
+        Command command = new DocumentedCommand("health", "Ask the health checks whether the version that runs is good")
+        {
+            Details =
+            [
+                "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told. A file of /etc takes the place of one with its name in /usr/lib; a link to "
+                + "/dev/null takes it away. Exit status 0 is good; one that takes more than 120 s is not.",
+                "A new version is on trial: the boot loader gives it three tries (sysroot.boot-counting-tries in the repository's config; 0 for none). When it comes up and every required check passes, it is good and "
+                + "counted no more. When one fails, or the machine has not come so far after 15 minutes, it is restarted; after the last try the boot loader goes back to the version before, sbox status and the login message say so, "
+                + "and sbox upgrade does not take the same version again unless told to (--retry). The first version of a box, and one without sbox-health.service, is not counted.",
+            ],
+            ExitCodes = [(3, "A required check failed.")],
+            Examples = [new Example("Would this version be found good?", "sbox health"), new Example("A check of one's own", "ln -s /usr/local/bin/check-database /etc/sbox/health.d/required/")],
+        }.With(atBoot, deadline, path, esp, json);
+        command.SetAction((parsed, cancel) => Task.Run(() => Run(parsed, new Speaker(parsed.GetValue(json)), (atBoot, deadline, path, esp), cancel), cancel));
+        return command;
+    }
+
+    private static int Run(
+        ParseResult parsed, Speaker speaker, (Option<bool> AtBoot, Option<bool> Deadline, Option<string> Path, Option<string?> Esp) options, CancellationToken cancel)
+    {
+        bool counts = parsed.GetValue(options.AtBoot) || parsed.GetValue(options.Deadline);
+        using Box? box = counts ? Box.ToChange(parsed, options.Path, options.Esp) : null;
+        using Deployer? deployer = box is null ? null : new Deployer(box.Sysroot, box.Esp, box.Seal);
+        BootHealth? health = deployer?.Esp is { } partition ? new BootHealth(box!.Sysroot, partition) : null;
+        BootVerdict? verdict = health?.Look();
+        if (parsed.GetValue(options.Deadline))
+            return verdict is { IsCounted: true } ? Restart(box!, speaker, verdict, "it was not found good in time") : 0;
+        if (verdict is { FellBackFrom.Count: > 0 })
+            FallBack(box!, deployer!, health!, verdict, speaker);
+        bool good = HealthChecks.Run(HealthChecks.Directories, Limit, finding => Say(speaker, finding), cancel).All(static finding => finding.Failure is null || !finding.IsRequired);
+        if (!counts)
+        {
+            speaker.Note(good ? "Every required check passed" : "A required check failed");
+            return good ? 0 : 3;
+        }
+
+        if (good)
+            health?.MarkGood();
+        else if (verdict is { IsCounted: true })
+            return Restart(box!, speaker, verdict, "a required health check failed");
+        return good ? 0 : 3;
+    }
+
+    private static void Say(Speaker speaker, HealthFinding finding) => speaker.Answer(
+        $"{(finding.Failure is null ? "good" : finding.IsRequired ? "BAD " : "bad ")}  {finding.Path}{(finding.Failure is null ? "" : $": {finding.Failure}")}",
+        writer =>
+        {
+            writer.WriteString("check", finding.Path);
+            writer.WriteBoolean("required", finding.IsRequired);
+            writer.WriteString("failure", finding.Failure);
+        });
+
+    private static void FallBack(Box box, Deployer deployer, BootHealth health, BootVerdict verdict, Speaker speaker)
+    {
+        health.NoteFallback(verdict);
+        deployer.Rollback(verdict.Running);
+        string names = string.Join(" and ", verdict.FellBackFrom.Select(name => DeploymentSelector.Describe(box.Sysroot, name)));
+        string said = $"This box went back to {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} by itself: {names} did not come up. It is not tried again (sbox upgrade --retry does); journalctl --list-boots shows its boots.";
+        speaker.Note(said);
+        // What pam_motd shows at every login until the next boot.
+        Directory.CreateDirectory("/run/motd.d");
+        File.WriteAllText("/run/motd.d/50-sbox-health", said + "\n");
+    }
+
+    private static int Restart(Box box, Speaker speaker, BootVerdict verdict, string why)
+    {
+        string name = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
+        speaker.Note($"{name}: {why}; restarting, with {verdict.TriesLeft} tries left");
+        BoxHistory.Add(box.Sysroot, "bad", verdict.Running, why);
+        if (box.IsThisMachine)
+            ChildProcess.Run(new ChildCommand("systemctl", ["--no-block", "reboot"]));
+        return 3;
+    }
+}

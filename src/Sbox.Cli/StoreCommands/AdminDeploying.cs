@@ -1,0 +1,172 @@
+using System.CommandLine;
+using Sbox.Boot;
+using Sbox.Cli.Help;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.StoreCommands;
+
+/// <summary><c>ostree admin deploy</c>, <c>upgrade</c> and <c>switch</c>.</summary>
+internal static class AdminDeploying
+{
+    public static IEnumerable<Command> All() => [Deploy(), Upgrade(), Switch()];
+
+    private static Command Deploy()
+    {
+        (Option<string?> path, Option<string?> os, Option<string?> stateroot) = (AdminCommands.Sysroot(), AdminCommands.Os(), AdminCommands.Os("--stateroot"));
+        var refspec = new Argument<string>("REFSPEC") { Description = "What is deployed, and followed from then on" };
+        var origin = new Option<string?>("--origin-file") { Description = "Take the origin from this file", HelpName = "FILENAME" };
+        Option<bool> Flag(string name, string what) => new(name) { Description = what };
+        Option<bool> noPrune = Flag("--no-prune", "Leave the repository as it is"), noMerge = Flag("--no-merge", "Take neither /etc nor kernel arguments over"), retain = Flag("--retain", "Keep all deployments"),
+            stage = Flag("--stage", "Finish at shutdown; refused: a deployment is whole when this command returns"), locked = Flag("--lock-finalization", "With --stage"),
+            pending = Flag("--retain-pending", "Keep pending deployments"), rollback = Flag("--retain-rollback", "Keep rollback deployments"), append = Flag("--not-as-default", "Put it behind the current one"),
+            proc = Flag("--karg-proc-cmdline", "Take the running kernel's arguments"), none = Flag("--karg-none", "Take no kernel arguments over");
+        Option<string[]> Kargs(string name, string what) => new(name) { Description = what, HelpName = "NAME=VALUE" };
+        Option<string[]> set = Kargs("--karg", "Set a kernel argument, in place of those with its name"), add = Kargs("--karg-append", "Add a kernel argument"), remove = Kargs("--karg-delete", "Remove a kernel argument");
+        Command command = new DocumentedCommand("deploy", "Check a revision out as the new default deployment")
+            .With(path, os, stateroot, origin, noPrune, noMerge, retain, stage, locked, pending, rollback, append, proc, none, set, add, remove, refspec);
+        command.SetAction((parsed, cancel) => Task.Run(() =>
+        {
+            using OstreeSysroot sysroot = AdminCommands.OpenToChange(parsed, path);
+            string root = AdminCommands.Stateroot(sysroot, parsed.GetValue(stateroot) ?? parsed.GetValue(os));
+            if (parsed.GetValue(stage) || Environment.GetEnvironmentVariable("OSTREE_EX_STAGE_DEPLOYMENTS") is not null)
+                throw new IOException("Cannot stage deployment: Not currently booted into an OSTree system");
+            if (parsed.GetValue(none) && parsed.GetValue(proc))
+                throw new IOException("Can't specify both --karg-proc-cmdline and --karg-none");
+            Checksum commit = sysroot.Repository.Resolve(parsed.GetValue(refspec)!);
+            Deployment? merge = sysroot.MergeDeployment(root);
+            bool fresh = parsed.GetValue(none) || parsed.GetValue(noMerge);
+            KernelArguments arguments = parsed.GetValue(proc) ? RunningArguments() : fresh ? KernelArguments.Empty : merge?.Arguments ?? KernelArguments.Empty;
+            arguments = parsed.GetValue(set)!.Aggregate(arguments, static (all, each) => all.Set(new KernelArgument(each)));
+            arguments = parsed.GetValue(add)!.Aggregate(arguments, static (all, each) => all.Append(each));
+            arguments = parsed.GetValue(remove)!.Aggregate(arguments, static (all, each) => all.Delete(each));
+            Origin from = parsed.GetValue(origin) is { } file ? Origin.Parse(File.ReadAllText(file)) : Origin.Of(Refspec.Parse(parsed.GetValue(refspec)!));
+            Run(sysroot, new DeployRequest(root, commit)
+            {
+                Arguments = arguments, Origin = from, NoMerge = parsed.GetValue(noMerge), Retain = parsed.GetValue(retain), RetainPending = parsed.GetValue(pending),
+                RetainRollback = parsed.GetValue(rollback), NotAsDefault = parsed.GetValue(append), NoPrune = parsed.GetValue(noPrune),
+            }, cancel);
+            return 0;
+        }, cancel));
+        return command;
+    }
+
+    private static Command Upgrade()
+    {
+        (Option<string?> path, Option<string?> os) = (AdminCommands.Sysroot(), AdminCommands.Os());
+        var reboot = new Option<bool>("--reboot", "-r") { Description = "Reboot after a successful upgrade" };
+        var older = new Option<bool>("--allow-downgrade") { Description = "Take an older commit" };
+        var commit = new Option<string?>("--override-commit") { Description = "Deploy this commit in place of the newest", HelpName = "CHECKSUM" };
+        var pullOnly = new Option<bool>("--pull-only") { Description = "Only fetch" };
+        var deployOnly = new Option<bool>("--deploy-only") { Description = "Fetch nothing" };
+        var stage = new Option<bool>("--stage") { Description = "Finish at shutdown; refused: a deployment is whole when this command returns" };
+        Command command = new DocumentedCommand("upgrade", "Deploy what the current origin offers, if it changed").With(path, os, reboot, older, commit, pullOnly, deployOnly, stage);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using OstreeSysroot sysroot = AdminCommands.OpenToChange(parsed, path);
+            Deployment current = sysroot.MergeDeployment(AdminCommands.Stateroot(sysroot, parsed.GetValue(os))) ?? throw new IOException("No previous deployment");
+            if (parsed.GetValue(stage) || Environment.GetEnvironmentVariable("OSTREE_EX_STAGE_DEPLOYMENTS") is not null)
+                throw new IOException("Cannot stage deployment: Not currently booted into an OSTree system");
+            if (current.Origin?.File.GetString("origin", "unconfigured-state") is { } state)
+                throw new IOException($"origin unconfigured-state: {state}");
+            Refspec refspec = current.Origin?.Refspec ?? throw new IOException("No origin refspec");
+            return await Follow(sysroot, current, refspec, new FollowOptions(parsed.GetValue(commit), parsed.GetValue(older), parsed.GetValue(pullOnly), parsed.GetValue(deployOnly)), cancel);
+        });
+        return command;
+    }
+
+    private static Command Switch()
+    {
+        (Option<string?> path, Option<string?> os) = (AdminCommands.Sysroot(), AdminCommands.Os());
+        var reboot = new Option<bool>("--reboot", "-r") { Description = "Reboot after switching" };
+        var to = new Argument<string>("REFSPEC") { Description = "REMOTE:BRANCH, BRANCH of the same remote, or REMOTE: for the same branch" };
+        Command command = new DocumentedCommand("switch", "Deploy another branch, and follow it from then on").With(path, os, reboot, to);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using OstreeSysroot sysroot = AdminCommands.OpenToChange(parsed, path);
+            Deployment current = sysroot.MergeDeployment(AdminCommands.Stateroot(sysroot, parsed.GetValue(os))) ?? throw new IOException("No previous deployment");
+            Refspec old = current.Origin?.Refspec ?? throw new IOException("No origin refspec");
+            string text = parsed.GetValue(to)!;
+            Refspec wanted = text.EndsWith(':') ? old with { Remote = text[..^1] }
+                : text.Contains(':', StringComparison.Ordinal) ? Refspec.Parse(text) : new Refspec(old.Remote, text);
+            if (wanted == old)
+                throw new IOException($"Old and new refs are equal: {wanted}");
+            int result = await Follow(sysroot, current, wanted, new FollowOptions(null, AllowOlder: true, PullOnly: false, DeployOnly: false), cancel);
+            if (old.Remote is { } remote && sysroot.Deployments.All(each => each.Origin?.Refspec != old))
+                sysroot.Repository.SetRef(old.ToString(), null);
+            return result;
+        });
+        return command;
+    }
+
+    private sealed record FollowOptions(string? Commit, bool AllowOlder, bool PullOnly, bool DeployOnly);
+
+    private static async Task<int> Follow(OstreeSysroot sysroot, Deployment current, Refspec refspec, FollowOptions options, CancellationToken cancel)
+    {
+        Repository repository = sysroot.Repository;
+        if (refspec.Remote is { } remote && !options.DeployOnly)
+        {
+            var pull = new PullOptions { Remote = remote, Refs = [refspec.Ref] };
+            // What is older is found out before its content is here.
+            PullResult looked = await repository.Pull(pull with { CommitMetadataOnly = true, WithoutRefs = true, Refs = [options.Commit ?? refspec.Ref] }, null, cancel);
+            Checksum offered = options.Commit is { } fixedTo ? Checksum.Parse(fixedTo) : looked.Refs.Values.Single();
+            RefuseOlder(repository, current, offered, options);
+            await repository.Pull(options.Commit is null ? pull : pull with { Refs = [options.Commit] }, null, cancel);
+            if (options.Commit is not null)
+                repository.SetRef(refspec.ToString(), offered);
+        }
+
+        Checksum commit = options.Commit is { } said ? Checksum.Parse(said) : repository.Resolve(refspec.ToString());
+        RefuseOlder(repository, current, commit, options);
+        Commit loaded = repository.LoadCommit(commit);
+        if (loaded.Metadata["ostree.endoflife"] is { Type.Signature: "s" } end)
+            Console.Error.WriteLine($"End of life: {end.Text}");
+        if (loaded.Metadata["ostree.endoflife-rebase"] is { Type.Signature: "s" } rebase)
+            return await Follow(sysroot, current, refspec with { Ref = rebase.Text }, options, cancel);
+        Origin origin = (current.Origin?.ForSuccessor() ?? Origin.Of(refspec)).With(refspec);
+        if (origin.File.GetString("origin", "unconfigured-state") is not null)
+            origin = new Origin(origin.File.Without("origin", "unconfigured-state"));
+        if (options.PullOnly)
+            return 0;
+        bool same = sysroot.Deployments.FirstOrDefault(each => each.Name.Os == current.Name.Os) is { } first && first.Name.Commit == commit && first.Origin?.Refspec == refspec;
+        if (same)
+        {
+            Console.Out.WriteLine("No update available.");
+            return 0;
+        }
+
+        Run(sysroot, new DeployRequest(current.Name.Os, commit) { Arguments = current.Arguments, Origin = origin }, cancel);
+        return 0;
+    }
+
+    private static void RefuseOlder(Repository repository, Deployment current, Checksum offered, FollowOptions options)
+    {
+        if (options.AllowOlder || !repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) || !repository.Has(new ObjectName(offered, ObjectType.Commit)))
+            return;
+        (Commit now, Commit then) = (repository.LoadCommit(current.Name.Commit), repository.LoadCommit(offered));
+        if (then.Timestamp < now.Timestamp)
+            throw new IOException(
+                $"Upgrade target revision '{offered}' with timestamp '{then.Time:ddd dd MMM yyyy HH:mm:ss} UTC' is chronologically older than current revision '{current.Name.Commit}' with timestamp "
+                + $"'{now.Time:ddd dd MMM yyyy HH:mm:ss} UTC'; use --allow-downgrade to permit");
+    }
+
+    private static void Run(OstreeSysroot sysroot, DeployRequest request, CancellationToken cancel)
+    {
+        using var deployer = new Deployer(sysroot, espDirectory: null);
+        DeployPlan plan = deployer.Plan(request);
+        if (plan.Merge is { } merge && !request.NoMerge && sysroot.Deployments.FirstOrDefault(each => each.Name == merge) is { } from)
+        {
+            IReadOnlyList<EtcChange> changes = sysroot.EtcChanges(from);
+            int Count(EtcChangeKind kind) => changes.Count(change => change.Kind == kind);
+            Console.Out.WriteLine($"Copying /etc changes: {Count(EtcChangeKind.Modified)} modified, {Count(EtcChangeKind.Removed)} removed, {Count(EtcChangeKind.Added)} added");
+        }
+
+        deployer.Deploy(request, null, cancel);
+        AdminCommands.SayBootloader(sysroot);
+    }
+
+    internal static KernelArguments RunningArguments() => KernelArguments.Of(
+        KernelArguments.Parse(File.ReadAllText("/proc/cmdline").Trim()).Where(static argument => argument.Key is not ("ostree" or "initrd" or "BOOT_IMAGE" or "sbox.deployment" or "sbox.commit")));
+}
