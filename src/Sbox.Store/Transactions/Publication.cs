@@ -108,7 +108,14 @@ internal static class Publication
                 return false;
         }
 
-        return staging.TryRename(name, objects, name);
+        try
+        {
+            return staging.TryRename(name, objects, name);
+        }
+        catch (LinuxException refused) when (refused.Errno == Errno.EXDEV)
+        {
+            return false; // some file systems that are made of several move files, and no directories
+        }
     }
 
     private static void Move(Dir staging, Dir objects, List<string> directories, bool durable, Func<string, bool> which)
