@@ -12,6 +12,8 @@ string? page = args switch
         string version = Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim();
         return Table.Of(rows, tree, version, comparison.DeltaSizes);
     }),
+    ["store-scale", var ostree, var files, var bytes, _] => InMemory(work =>
+        new ScaleMeasure(ostree, work, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page()),
     ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
     ["tomb", var sbox, var home, var scale, _] => InScratch("tomb-work", work =>
     {
@@ -44,6 +46,7 @@ if (page is null)
 {
     Console.Error.WriteLine("""
         Sbox.Bench store OUR-OSTREE TREE PAGE
+        Sbox.Bench store-scale OUR-OSTREE FILES BYTES PAGE   many small files, and a large one
         Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
         Sbox.Bench tomb-mount OUR-SBOX PAGE
@@ -59,9 +62,12 @@ Console.Out.Write(page);
 return 0;
 
 // On the cache's file system, where the tree is: a hardlink cannot cross to another, and tmpfs would hide what durability costs.
-static string InScratch(string name, Func<string, string> measure)
+static string InScratch(string name, Func<string, string> measure) => In(Path.Combine(Judge.Cache, "bench", name), measure);
+
+static string InMemory(Func<string, string> measure) => In($"/dev/shm/sbox-bench-{Environment.ProcessId}", measure);
+
+static string In(string work, Func<string, string> measure)
 {
-    string work = Path.Combine(Judge.Cache, "bench", name);
     if (Directory.Exists(work))
         Directory.Delete(work, recursive: true);
     Directory.CreateDirectory(work);

@@ -12,10 +12,18 @@ internal static class Table
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"# The store beside real ostree ({judge})\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Made by `./bench` on {DateTime.UtcNow:yyyy-MM-dd}; a real Debian tree of {files} regular files; medians of interleaved runs, both with\n");
-        text.Append("their default durability. A ratio above 1 means that ours needs less.\n\n");
+        text.Append("their default durability. A ratio above 1 means that ours needs less.\n");
+        text.Append(CultureInfo.InvariantCulture, $"{Conditions()}\n\n");
         text.Append(Rows(rows));
         text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once.\n");
         return text.ToString();
+    }
+
+    // What else the machine did tells how much the wall times are worth.
+    private static string Conditions()
+    {
+        string group = File.Exists("/proc/self/autogroup") ? File.ReadAllText("/proc/self/autogroup").Trim() : "none";
+        return $"{Environment.ProcessorCount} processors; load at the end {File.ReadAllText("/proc/loadavg").Split(' ')[0]}; scheduling group {group}.";
     }
 
     public static string Rows(IEnumerable<Row> rows)

@@ -31,7 +31,7 @@ public sealed partial class Repository
     {
         var reachable = new Reachability(this);
         reachable.Add(commit, cancel);
-        return reachable.Unreadable.Count == 0 ? reachable.Objects : throw reachable.Unreadable[0].Finding;
+        return reachable.Unreadable.Count == 0 ? new HashSet<ObjectName>(reachable.Objects) : throw reachable.Unreadable[0].Finding;
     }
 
     /// <summary>Bytes of an object as it is stored.</summary>

@@ -1,5 +1,6 @@
 using Sbox.Codecs;
 using Sbox.Judges;
+using Sbox.Linux;
 
 namespace Sbox.Store.Tests;
 
@@ -150,5 +151,32 @@ public sealed class CommitTests
         ours.WriteConfig(ours.Config.With("core", "min-free-space-size", "900000GB"));
         Assert.Throws<NotEnoughSpaceException>(() => ours.CommitDirectory(scratch.Tree(), Options));
         Assert.Empty(ours.Refs());
+    }
+
+    [Fact]
+    public void What_is_compressed_already_is_stored_in_an_archive_and_what_lies_between_is_compressed()
+    {
+        using var scratch = new Scratch();
+        var random = new Random(8);
+        var noise = new byte[3 * 1024 * 1024];
+        random.NextBytes(noise);
+        byte[] text = [.. Enumerable.Range(0, 400_000).SelectMany(static i => System.Text.Encoding.ASCII.GetBytes($"{i * 7919} "))];
+        Directory.CreateDirectory(scratch["tree"]);
+        using Dir root = Dir.Open(scratch["tree"]);
+        Scratch.Write(root, "noise", noise);
+        Scratch.Write(root, "small-noise", noise.AsSpan(0, 300_000).ToArray());
+        Scratch.Write(root, "text-noise-text-noise", [.. text, .. noise, .. text, .. noise, .. text.AsSpan(0, 1000)]);
+        Scratch.Write(root, "noise-text", [.. noise, .. text]);
+        Scratch.Write(root, "text", text);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Archive);
+        Checksum commit = ours.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"] });
+        Judge.Ostree.Run("checkout", "-U", $"--repo={ours.Path}", "main", scratch["out"]);
+        foreach (string name in Directory.EnumerateFiles(scratch["tree"]).Select(static path => Path.GetFileName(path)!))
+            Assert.Equal(File.ReadAllBytes(scratch[$"tree/{name}"]), File.ReadAllBytes(scratch[$"out/{name}"]));
+        long Stored(string name) => ours.Dir.Stat("objects/" + new ObjectName(ours.Find(commit, name).Content!.Value, ObjectType.File).LoosePath(ours.Mode)).Size;
+        Assert.InRange(Stored("/noise"), noise.Length, noise.Length + 500);
+        Assert.InRange(Stored("/text"), 0, text.Length / 2);
+        // Looking back ends where something is stored: a little is lost each time, and no more.
+        Assert.InRange(Stored("/text-noise-text-noise"), noise.Length * 2, (noise.Length * 2) + (Stored("/text") * 2 * 11 / 10));
     }
 }

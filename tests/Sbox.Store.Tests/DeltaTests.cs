@@ -316,6 +316,40 @@ public sealed class DeltaTests
         }
     }
 
+    [Theory, InlineData(RepositoryMode.Bare), InlineData(RepositoryMode.Archive)]
+    public void A_large_file_that_changed_little_is_made_of_stretches_of_the_old_one_and_real_ostree_applies_that(RepositoryMode mode)
+    {
+        const int changed = 100_000;
+        using var scratch = new Scratch();
+        string tree = scratch.Tree();
+        using Repository source = Repository.Create(scratch["source"], mode);
+        var content = new byte[12 * 1024 * 1024];
+        new Random(5).NextBytes(content);
+        using Dir root = Dir.Open(tree);
+        Scratch.Write(root, "database", content);
+        Checksum old = source.CommitDirectory(tree, new CommitOptions { Branches = ["main"] });
+        root.Unlink("database");
+        // Something put in at the beginning, something changed in the middle, the end taken off.
+        new Random(6).NextBytes(content.AsSpan(5_000_000, changed));
+        Scratch.Write(root, "database", [.. "new"u8, .. content.AsSpan(0, content.Length - changed)]);
+        Checksum fresh = source.CommitDirectory(tree, new CommitOptions { Branches = ["main"] });
+        // More than may be compared byte by byte, so that no difference could do it.
+        DeltaReport report = source.MakeDelta(new DeltaName(old, fresh), new DeltaOptions { MinimumFallback = 0, MaximumDifference = 1_000_000, Inline = true, FileName = scratch["ours.delta"] });
+        Assert.Equal((1, 0), (report.Copied, report.Differences));
+        Assert.InRange(new FileInfo(scratch["ours.delta"]).Length, changed, changed * 2);
+        foreach (bool weApply in (bool[])[false, true])
+        {
+            using Repository target = Repository.Create(scratch[$"target-{weApply}"], RepositoryMode.Bare);
+            target.PullLocal(source, new PullLocalOptions { Refs = [$"{old}"] });
+            if (weApply)
+                target.ApplyDelta(scratch["ours.delta"]);
+            else
+                Judge.Ostree.Run($"--repo={target.Path}", "static-delta", "apply-offline", scratch["ours.delta"]);
+            Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={target.Path}"));
+            Assert.Equal(fresh, target.Resolve($"{fresh}"));
+        }
+    }
+
     /// <summary>A repository with two versions of a tree: programs that changed a little, new files, links, xattrs, and some of every mode.</summary>
     private static Repository Two(Scratch scratch, out Checksum old, out Checksum fresh)
     {

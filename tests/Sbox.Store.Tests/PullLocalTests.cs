@@ -50,6 +50,24 @@ public sealed class PullLocalTests
         Assert.Equal(source.Dir.Stat(path).Inode, ours.Dir.Stat(path).Inode);
     }
 
+    [Theory, InlineData(RepositoryMode.Bare), InlineData(RepositoryMode.Archive)]
+    public async Task What_is_not_believed_as_it_lies_there_is_copied_and_never_linked(RepositoryMode mode)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], mode);
+        Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        using Repository local = Repository.Create(scratch["local"], mode);
+        local.PullLocal(source, new PullLocalOptions { Untrusted = true });
+        using Repository remote = Repository.Create(scratch["remote"], mode);
+        await remote.Pull(new PullOptions { Url = $"file://{source.Path}", Remote = null, Refs = ["main"] }, cancel: TestContext.Current.CancellationToken);
+        foreach (Repository ours in (Repository[])[local, remote])
+        {
+            string path = "objects/" + new ObjectName(source.Find(commit, "/big").Content!.Value, ObjectType.File).LoosePath(mode);
+            Assert.NotEqual(source.Dir.Stat(path).Inode, ours.Dir.Stat(path).Inode);
+            Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={ours.Path}"));
+        }
+    }
+
     [Fact]
     public void Parents_come_as_deep_as_asked_and_history_may_end_early()
     {

@@ -103,7 +103,7 @@ internal static class DeltaGenerateCommand
         for (int i = 0; i < report.Parts.Count; i++)
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"part {i + 1} n:{report.Parts[i].Objects.Count} compressed:{report.Parts[i].Size} uncompressed:{report.Parts[i].UncompressedSize}"));
         Console.Error.WriteLine($"uncompressed={report.UncompressedSize} compressed={report.Size} loose={report.LooseSize}");
-        Console.Error.WriteLine("rollsum=0 objects, 0 bytes");
+        Console.Error.WriteLine($"rollsum={report.Copied} objects, {report.CopiedBytes} bytes");
         Console.Error.WriteLine($"bsdiff={report.Differences} objects");
     }
 }

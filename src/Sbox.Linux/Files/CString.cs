@@ -11,6 +11,13 @@ internal static class CString
     {
         if (text.Contains('\0', StringComparison.Ordinal))
             throw new ArgumentException("a path cannot hold a NUL", nameof(text));
+        if (Ascii.IsValid(text))
+        {
+            var plain = new byte[text.Length + 1]; // nearly every name is
+            Ascii.FromUtf16(text, plain, out _);
+            return plain;
+        }
+
         var bytes = new byte[FileName.Encoding.GetMaxByteCount(text.Length) + 1];
         int used = FileName.ToBytes(text, bytes);
         bytes[used] = 0;

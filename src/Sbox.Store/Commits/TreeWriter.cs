@@ -5,8 +5,8 @@ using Sbox.Linux;
 namespace Sbox.Store;
 
 /// <summary>
-/// Reads a directory into a transaction: one thread walks and opens, a few hash and store, and when all files are known the
-/// dirtrees are made from the leaves up.
+/// Reads a directory into a transaction: one thread walks and opens, a few hash and store, and when all files of a directory are known its
+/// dirtree is made, from the leaves up. Where one directory is all there is, that is done on the way: memory does not grow with the tree.
 /// </summary>
 internal sealed partial class TreeWriter
 {
@@ -18,6 +18,8 @@ internal sealed partial class TreeWriter
     private readonly Dictionary<(ulong Device, ulong Inode), FileNode> hardlinks = [];
     private readonly Dictionary<DirMeta, Checksum> metas = [];
     private Dictionary<(ulong Device, ulong Inode), Checksum>? objectsByInode;
+    private readonly Queue<DirNode> walked = new(); // those whose files may not all be stored yet, the inner ones first
+    private bool finishesEarly;
     private long files, bytes;
 
     public TreeWriter(Transaction transaction, CommitOptions options, IProgress<CommitProgress>? progress, CancellationToken cancel) =>
@@ -28,6 +30,7 @@ internal sealed partial class TreeWriter
     public (Checksum Tree, Checksum Meta) Write(IReadOnlyList<TreeSource> trees)
     {
         var top = new DirNode();
+        finishesEarly = trees is [TreeSource.Directory];
         using (var work = new ParallelWork<Pending>(Store, static pending => pending.File.Dispose(), cancel))
         {
             foreach (TreeSource source in trees)
@@ -130,6 +133,12 @@ internal sealed partial class TreeWriter
                     break;
             }
         }
+
+        if (!finishesEarly || path == "/")
+            return;
+        walked.Enqueue(node);
+        while (walked.TryPeek(out DirNode? next) && next.Files.Values.All(static file => file.IsKnown))
+            WriteTree(walked.Dequeue());
     }
 
     private void WalkDirectory(Dir dir, string name, string path, DirNode parent, ParallelWork<Pending> work)
@@ -241,11 +250,15 @@ internal sealed partial class TreeWriter
 
     private Checksum WriteTree(DirNode node)
     {
+        if (node.Tree is { } written)
+            return written;
         var tree = new DirTree(
             [.. node.Files.OrderBy(static file => file.Key, ByBytes).Select(static file => new DirTreeFile(file.Key, file.Value.Content))],
             [.. node.Directories.OrderBy(static inner => inner.Key, ByBytes)
                 .Select(inner => new DirTreeDirectory(inner.Key, WriteTree(inner.Value), inner.Value.Meta))]);
-        return transaction.WriteMetadata(ObjectType.DirTree, tree.ToBytes());
+        Checksum checksum = transaction.WriteMetadata(ObjectType.DirTree, tree.ToBytes());
+        node.Finish(checksum);
+        return checksum;
     }
 
     private FileHeader HeaderOf(FileStat stat, string path, string? target, IReadOnlyList<Xattr> xattrs)
@@ -286,16 +299,42 @@ internal sealed partial class TreeWriter
 
     private sealed class FileNode
     {
-        public Checksum Content { get; set; }
+        private Checksum content;
+        private bool isKnown;
+
+        public Checksum Content
+        {
+            get => content;
+            set
+            {
+                content = value;
+                Volatile.Write(ref isKnown, true);
+            }
+        }
+
+        public bool IsKnown => Volatile.Read(ref isKnown);
     }
 
     private sealed class DirNode
     {
+        private static readonly Dictionary<string, FileNode> None = [];
+        private static readonly Dictionary<string, DirNode> NoDirectories = [];
+
         public Checksum Meta { get; set; }
 
-        public Dictionary<string, FileNode> Files { get; } = [];
+        /// <summary>Its dirtree, once that is written.</summary>
+        public Checksum? Tree { get; private set; }
 
-        public Dictionary<string, DirNode> Directories { get; } = [];
+        public Dictionary<string, FileNode> Files { get; private set; } = [];
+
+        public Dictionary<string, DirNode> Directories { get; private set; } = [];
+
+        /// <summary>Notes its dirtree, and forgets what is in it.</summary>
+        public void Finish(Checksum tree)
+        {
+            Tree = tree;
+            (Files, Directories) = (None, NoDirectories);
+        }
 
         public void Add(string name, FileNode file, string path)
         {

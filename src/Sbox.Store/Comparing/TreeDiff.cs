@@ -126,6 +126,6 @@ public sealed record FileIdentity(uint? Uid = null, uint? Gid = null, bool Xattr
             return FileChecksum.Of(new FileHeader(uid, gid, mode, dir.ReadLink(name), xattrs), Stream.Null);
         using Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenFile(name);
         using var hasher = new FileHasher();
-        return hasher.Hash(new FileHeader(uid, gid, mode, null, xattrs), file, full);
+        return hasher.Hash(new FileHeader(uid, gid, mode, null, xattrs), file, stat.Size, full);
     }
 }

@@ -16,13 +16,16 @@ internal sealed class DeltaCompiler(
     private const int SmallFile = 512 * 1024;
     private const uint Dictionary = 2 * 1024 * 1024; // a compressor needs about twelve times as much memory
     private const int Compressors = 2; // at once, however many processors: 64 MiB shall do for all of it
+    private const int BlockFile = 8 * 1024 * 1024; // smaller ones are compared byte by byte
+    private const int MostStretches = 256 * 1024;
     private const int Splittable = 8 * 1024 * 1024; // less than this is one part, whatever its content
     private readonly ConcurrentBag<BinaryDiff> differs = [];
     private readonly Lock large = new();
     private BinaryDiff largeDiffer = new(); // one file with a large window at a time
     private readonly List<DeltaFallback> fallbacks = [];
     private int metadata, modified, differences, newFiles, newSymlinks, done, total;
-    private long bytesRead, looseSize;
+    private int copies;
+    private long bytesRead, looseSize, copiedBytes;
 
     /// <summary>Makes the parts, as files without names where they shall get some.</summary>
     public (DeltaReport Report, List<SafeFileHandle> Files) Run(Dir destination)
@@ -37,7 +40,7 @@ internal sealed class DeltaCompiler(
         List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
         var report = new DeltaReport(
             name, modified, metadata, newFiles, newSymlinks, differences, fallbacks, headers,
-            headers.Sum(static part => (long)part.UncompressedSize), headers.Sum(static part => (long)part.Size), looseSize);
+            headers.Sum(static part => (long)part.UncompressedSize), headers.Sum(static part => (long)part.Size), looseSize) { Copied = copies, CopiedBytes = copiedBytes };
         return (report, [.. parts.Select(static part => part.File)]);
     }
 
@@ -67,6 +70,12 @@ internal sealed class DeltaCompiler(
             if (file.Mode.IsRegular && matching?.Find(file, paths) is { } before)
             {
                 modified++;
+                if (file.Size >= BlockFile && before.Size >= BlockFile && Copied(item, before) is { } copied)
+                {
+                    items.Add(copied);
+                    continue;
+                }
+
                 if (options.Differences && file.Size + before.Size <= options.MaximumDifference)
                 {
                     patched.Add((item, before, paths[0]));
@@ -87,6 +96,24 @@ internal sealed class DeltaCompiler(
         items.AddRange(made);
         items.AddRange(whole.OrderBy(static each => each.Item.Header!.Mode.IsSymlink).ThenBy(static each => Neighbours(each.Path), StringComparer.Ordinal).Select(static each => each.Item));
         return items;
+    }
+
+    /// <summary>
+    /// A large file that is mostly as it was is made of stretches of the old one: looking for differences costs ten times as much. Null where
+    /// differences are worth that, or where most of it is new.
+    /// </summary>
+    private DeltaItem? Copied(DeltaItem fresh, OldVersion old)
+    {
+        using var before = new RandomContent(repository, repository.LoadFile(old.Checksum), tmp);
+        using var after = new RandomContent(repository, repository.LoadFile(fresh.Name.Checksum), tmp);
+        IReadOnlyList<BlockStretch> stretches = new BlockMatch(before.ReadAt, before.Size, cancel).Divide(after.ReadAt, after.Size, cancel);
+        var item = new DeltaItem(fresh.Name, fresh.Size, fresh.Header, old.Checksum, Stretches: stretches);
+        bool mayDiffer = options.Differences && fresh.Size + old.Size <= options.MaximumDifference;
+        if (item.NewBytes > (mayDiffer ? fresh.Size / 20 : fresh.Size / 2) || stretches.Count > MostStretches)
+            return null;
+        copies++;
+        copiedBytes += fresh.Size - item.NewBytes;
+        return item;
     }
 
     private DeltaItem Loose(DeltaItem item)
@@ -184,14 +211,14 @@ internal sealed class DeltaCompiler(
             foreach (DeltaItem item in group)
             {
                 if (writer is null || (writer.Count > 0 && writer.Size + item.RawSize > limit))
-                    writers.Add(writer = new DeltaPartWriter(repository, patches, group.Key));
+                    writers.Add(writer = new DeltaPartWriter(repository, tmp, patches, group.Key));
                 writer.Add(item);
             }
         }
 
         // As libostree: a delta has one part at least, if it makes nothing.
         if (writers.Count == 0)
-            writers.Add(new DeltaPartWriter(repository, patches, isCode: false));
+            writers.Add(new DeltaPartWriter(repository, tmp, patches, isCode: false));
         return writers;
     }
 

@@ -45,7 +45,14 @@ public sealed record DeltaOptions
 /// <param name="LooseSize">Bytes of its objects as this repository keeps them.</param>
 public sealed record DeltaReport(
     DeltaName Name, int Modified, int NewMetadata, int NewFiles, int NewSymlinks, int Differences, IReadOnlyList<DeltaFallback> Fallbacks,
-    IReadOnlyList<DeltaPartHeader> Parts, long UncompressedSize, long Size, long LooseSize);
+    IReadOnlyList<DeltaPartHeader> Parts, long UncompressedSize, long Size, long LooseSize)
+{
+    /// <summary>Large files that are put together from stretches of their old version, as it is.</summary>
+    public int Copied { get; init; }
+
+    /// <summary>Bytes of those stretches.</summary>
+    public long CopiedBytes { get; init; }
+}
 
 /// <summary>How far the making of a delta is.</summary>
 /// <param name="Done">Objects that are in it.</param>

@@ -13,17 +13,23 @@ namespace Sbox.Store;
 /// <param name="Old">Its old version, where it is made from that.</param>
 /// <param name="PatchAt">Where the differences lie among all of them.</param>
 /// <param name="PatchSize">Bytes of those.</param>
-internal sealed record DeltaItem(ObjectName Name, long Size, FileHeader? Header = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0)
+/// <param name="Stretches">What of the old version is copied as it is, and what is new, where it is made so; else null.</param>
+internal sealed record DeltaItem(
+    ObjectName Name, long Size, FileHeader? Header = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0, IReadOnlyList<BlockStretch>? Stretches = null)
 {
+    /// <summary>Bytes of it that the old version does not have.</summary>
+    public long NewBytes { get; } = Stretches?.Sum(static stretch => stretch.OldAt is null ? stretch.Size : 0) ?? 0;
+
     /// <summary>Bytes that it adds to a part before it is compressed.</summary>
-    public long RawSize => Old is not null ? PatchSize + Checksum.Size : Header?.SymlinkTarget is { } target ? FileName.ToBytes(target).Length : Size;
+    public long RawSize => Stretches is not null ? NewBytes + Checksum.Size : Old is not null ? PatchSize + Checksum.Size : Header?.SymlinkTarget is { } target ? FileName.ToBytes(target).Length : Size;
 }
 
 /// <summary>Gathers the objects of one part, then compresses them into a file without a name. Contents are read when that is done, not before.</summary>
 /// <param name="repository">Where the objects are.</param>
+/// <param name="tmp">Where contents wait that cannot be read anywhere as they are.</param>
 /// <param name="patches">The differences of all parts.</param>
 /// <param name="isCode">Whether most of it is code of x86 processors.</param>
-internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool isCode)
+internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patches, bool isCode)
 {
     private const uint NiceLength = 32; // longer ones save one byte in a hundred, and cost a quarter of the time
     private readonly MemoryStream operations = new(), modes = new();
@@ -42,7 +48,11 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
     {
         items.Add(item);
         uncompressed += item.Size;
-        if (item.Old is not null)
+        if (item.Stretches is not null)
+        {
+            AddStretches(item);
+        }
+        else if (item.Old is not null)
         {
             Operation(DeltaOperation.SetSource, rawSize);
             Operation(DeltaOperation.Open, ModeOf(item.Header!), XattrsOf(item.Header!), item.Size);
@@ -59,6 +69,32 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
         }
 
         rawSize += item.RawSize;
+    }
+
+    private void AddStretches(DeltaItem item)
+    {
+        Operation(DeltaOperation.Open, ModeOf(item.Header!), XattrsOf(item.Header!), item.Size);
+        long rawAt = rawSize + Checksum.Size;
+        bool fromOld = false;
+        foreach (BlockStretch stretch in item.Stretches!)
+        {
+            if (stretch.OldAt is { } oldAt)
+            {
+                if (!fromOld)
+                    Operation(DeltaOperation.SetSource, rawSize);
+                Operation(DeltaOperation.Write, stretch.Size, oldAt);
+                fromOld = true;
+                continue;
+            }
+
+            if (fromOld)
+                Operation(DeltaOperation.UnsetSource);
+            Operation(DeltaOperation.Write, stretch.Size, rawAt);
+            rawAt += stretch.Size;
+            fromOld = false;
+        }
+
+        Operation(DeltaOperation.Close);
     }
 
     /// <summary>Compresses it.</summary>
@@ -116,7 +152,11 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
 
     private void WriteRaw(DeltaItem item, Stream output)
     {
-        if (item.Old is { } old)
+        if (item.Stretches is not null)
+        {
+            WriteNew(item, output);
+        }
+        else if (item.Old is { } old)
         {
             output.Write(old.Span);
             patches.CopyTo(output, item.PatchAt, item.PatchSize);
@@ -143,6 +183,17 @@ internal sealed class DeltaPartWriter(Repository repository, Spool patches, bool
             {
                 throw new ObjectCorruptException(repository.Objects.PathOf(item.Name), item.Name, null, broken.Message, broken);
             }
+        }
+    }
+
+    private void WriteNew(DeltaItem item, Stream output)
+    {
+        output.Write(item.Old!.Value.Span);
+        using var content = new RandomContent(repository, repository.LoadFile(item.Name.Checksum), tmp);
+        foreach (BlockStretch stretch in item.Stretches!.Where(static stretch => stretch.OldAt is null))
+        {
+            using Stream bytes = new ExactContent(new StretchStream(content.ReadAt, stretch.At, stretch.Size), stretch.Size);
+            bytes.CopyTo(output);
         }
     }
 

@@ -134,7 +134,7 @@ internal sealed class ObjectLooker(Repository repository, LookOptions options) :
         if (options.FromDisk)
             Linux.Files.ForgetCached(file, onDisk);
         VerityHasher? verity = held is null && options.WithVerity ? new VerityHasher() : null;
-        ObjectLook look = Compared(name, hasher => hasher.Hash(loaded.Header, file, onDisk, verity), held, loaded.Size);
+        ObjectLook look = Compared(name, hasher => hasher.Hash(loaded.Header, file, loaded.Size, onDisk, verity), held, loaded.Size);
         return verity is null ? look : look with { Verity = verity.Finish() };
     }
 

@@ -6,7 +6,7 @@ namespace Sbox.Store;
 internal sealed class Reachability(Repository repository)
 {
     /// <summary>All found so far, what is missing included.</summary>
-    public HashSet<ObjectName> Objects { get; } = [];
+    public ObjectSet Objects { get; } = new();
 
     /// <summary>What was needed and not there, or could not be read; with a commit that needs it.</summary>
     public List<(ObjectName Name, Checksum Commit, Exception Finding)> Unreadable { get; } = [];

@@ -34,12 +34,12 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         foreach (Checksum commit in reachable.TooDeep)
             problems.Add(new FsckProblem(FsckProblemKind.TooDeep, $"{commit}.commit", null, $"its directories are nested more than {TreeDepth.Maximum} deep"));
         HashSet<ObjectName> unreadable = [.. reachable.Unreadable.Select(static item => item.Name)];
-        List<ObjectName> objects = [.. reachable.Objects.Where(name => !unreadable.Contains(name))];
-        CheckObjects(objects);
+        int toCheck = reachable.Objects.Count - unreadable.Count(reachable.Objects.Contains);
+        CheckObjects(reachable.Objects.Where(name => !unreadable.Contains(name)), toCheck);
         List<Checksum> marked = Blame(commits);
         if (options.Delete)
             Delete();
-        return new FsckReport(whole, partial, objects.Count, problems) { BrokenBefore = broken, MarkedPartial = marked, Tombstones = options.AddTombstones ? AddTombstones(commits) : [] };
+        return new FsckReport(whole, partial, toCheck, problems) { BrokenBefore = broken, MarkedPartial = marked, Tombstones = options.AddTombstones ? AddTombstones(commits) : [] };
     }
 
     private void CheckRefs()
@@ -121,7 +121,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         return gone;
     }
 
-    private void CheckObjects(List<ObjectName> objects)
+    private void CheckObjects(IEnumerable<ObjectName> objects, int count)
     {
         using var check = new ObjectCheck(repository);
         var found = new ConcurrentBag<FsckProblem>();
@@ -140,8 +140,8 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
             if (check.Find(name) is { } problem)
                 found.Add(problem);
             long now = Interlocked.Increment(ref done);
-            if (now % 256 == 0 || now == objects.Count)
-                progress?.Report(new FsckProgress(now, objects.Count));
+            if (now % 256 == 0 || now == count)
+                progress?.Report(new FsckProgress(now, count));
         }
     }
 

@@ -29,8 +29,8 @@ internal static class BareFile
     /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link.</exception>
     public static Checksum Hash(Dir objects, SafeFileHandle? file, string path, FileHasher hasher)
     {
-        FileHeader header = Load(objects, default, file, path).Header;
-        return file is null ? hasher.Hash(header, Stream.Null).Checksum : hasher.Hash(header, file, objects.Of(path));
+        FileObject loaded = Load(objects, default, file, path);
+        return file is null ? hasher.Hash(loaded.Header, Stream.Null).Checksum : hasher.Hash(loaded.Header, file, loaded.Size, objects.Of(path));
     }
 
     internal static FileStream Open(Dir objects, string path)

@@ -16,9 +16,6 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     private const uint Private = 0x180; // 0600
     private const uint SetIds = 0xC00;
 
-    // The class library writes nothing for nothing; libostree wants the final empty block that zlib makes of it.
-    private static readonly byte[] EmptyDeflate = [0x03, 0x00];
-
     private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(BufferSize);
     private readonly MemoryStream compressed = new();
@@ -78,9 +75,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         byte[] hashed = header.ToHashedBytes();
         if (header.Mode.IsSymlink)
             return WriteWhole(header, hashed, 0, expected, source, believed: believed);
-        int filled = 0;
-        for (int read; filled < BufferSize && (read = content.Read(buffer, filled, BufferSize - filled)) > 0;)
-            filled += read;
+        int filled = Fill(content);
         return filled < BufferSize
             ? WriteWhole(header, hashed, filled, expected, source, believed: believed)
             : WriteLarge(header, hashed, filled, content, size, expected, source, believed);
@@ -169,14 +164,11 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     {
         compressed.SetLength(0);
         compressed.Write(header.ToArchiveBytes((ulong)filled));
-        if (filled > 0)
+        if (header.Mode.IsRegular)
         {
-            using DeflateStream deflate = NewDeflate(compressed);
-            deflate.Write(buffer, 0, filled);
-        }
-        else if (header.Mode.IsRegular)
-        {
-            compressed.Write(EmptyDeflate);
+            using ArchiveDeflater deflate = NewDeflate(compressed);
+            deflate.Write(buffer.AsSpan(0, filled));
+            deflate.Finish();
         }
 
         transaction.Reserve(compressed.Length);
@@ -198,8 +190,9 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         if (archive)
         {
             output.Write(header.ToArchiveBytes((ulong)size!));
-            using DeflateStream deflate = NewDeflate(output);
+            using ArchiveDeflater deflate = NewDeflate(output);
             written = CopyHashed(filled, content, deflate);
+            deflate.Finish();
         }
         else
         {
@@ -221,7 +214,7 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
     private long CopyHashed(int filled, Stream content, Stream output)
     {
         long written = 0;
-        for (int read = filled > 0 ? filled : content.Read(buffer); read > 0; read = content.Read(buffer))
+        for (int read = filled > 0 ? filled : Fill(content); read > 0; read = Fill(content))
         {
             hash.AppendData(buffer, 0, read);
             output.Write(buffer, 0, read);
@@ -230,6 +223,8 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
 
         return written;
     }
+
+    private int Fill(Stream content) => content.ReadAtLeast(buffer, BufferSize, throwOnEndOfStream: false);
 
     // Most files belong to whoever makes the object and have plain permissions: then nothing is left to be changed afterwards, and two
     // calls and their part of the journal are saved. Setuid bits come after the bytes in any case: writing clears them.
@@ -263,8 +258,8 @@ internal sealed class ContentWriter(Transaction transaction) : IDisposable
         Linux.Files.SetModified(file, 0, 0, path);
     }
 
-    private DeflateStream NewDeflate(Stream output) => new(
-        output, new ZLibCompressionOptions { CompressionLevel = transaction.Repository.Settings.ZlibLevel }, leaveOpen: true);
+    private ArchiveDeflater NewDeflate(Stream output) =>
+        new(output, new ZLibCompressionOptions { CompressionLevel = transaction.Repository.Settings.ZlibLevel });
 
     private int Fill(SafeFileHandle file, long expectedSize, string path)
     {

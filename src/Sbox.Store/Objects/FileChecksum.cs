@@ -58,17 +58,18 @@ internal sealed class FileHasher : IDisposable
     /// <summary>As the other, of an open file.</summary>
     /// <param name="header">The file's header.</param>
     /// <param name="file">Its content, read from the beginning.</param>
+    /// <param name="size">Its bytes, which were asked for a moment ago: the call that answers "end" is saved.</param>
     /// <param name="path">For the error.</param>
     /// <param name="also">Takes the content as well, so that it is read once; null for nobody.</param>
     /// <exception cref="LinuxException">It cannot be read.</exception>
-    public Checksum Hash(FileHeader header, SafeFileHandle file, string path, VerityHasher? also = null)
+    public Checksum Hash(FileHeader header, SafeFileHandle file, long size, string path, VerityHasher? also = null)
     {
         Span<byte> result = stackalloc byte[Checksum.Size];
         try
         {
             hash.AppendData(header.ToHashedBytes());
             long at = 0;
-            for (int read; (read = Linux.Files.ReadAt(file, buffer, at, path)) > 0; at += read)
+            for (int read; at < size && (read = Linux.Files.ReadAt(file, buffer, at, path)) > 0; at += read)
             {
                 hash.AppendData(buffer, 0, read);
                 also?.Append(buffer.AsSpan(0, read));

@@ -15,25 +15,39 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             DeleteCommit(gone);
         if (!options.DryRun)
             SummaryCache.Prune(repository);
-        HashSet<ObjectName> needed = Needed();
-        List<ObjectName> all = [.. repository.EnumerateObjects()];
-        List<ObjectName> unneeded = [.. all.Where(name => !IsNeeded(name, needed) && (!options.CommitsOnly || name.Type is ObjectType.Commit or ObjectType.CommitMeta)).OrderBy(static name => Order(name.Type))];
+        ObjectSet needed = Needed();
+        int all = 0, unneeded = 0;
         long freed = 0;
-        foreach (ObjectName name in unneeded)
+        // Once for each kind, since a list of all would be as long as the repository is large.
+        for (int order = 0; order <= Last; order++)
         {
-            cancel.ThrowIfCancellationRequested();
-            string path = name.LoosePath(repository.Mode);
-            freed += repository.Objects.Dir.TryStat(path)?.Size ?? 0;
-            if (options.DryRun)
-                continue;
-            if (name.Type == ObjectType.Commit)
-                repository.LeaveTombstone(name.Checksum);
-            repository.Objects.Dir.TryUnlink(path);
-            if (name.Type == ObjectType.Commit)
-                repository.Dir.TryUnlink(Repository.PartialMarker(name.Checksum));
+            foreach (ObjectName name in repository.EnumerateObjects())
+            {
+                cancel.ThrowIfCancellationRequested();
+                all += order == 0 ? 1 : 0;
+                if (Order(name.Type) != order || IsNeeded(name, needed) || (options.CommitsOnly && name.Type is not (ObjectType.Commit or ObjectType.CommitMeta)))
+                    continue;
+                unneeded++;
+                freed += Delete(name);
+            }
         }
 
-        return new PruneReport(all.Count, unneeded.Count, freed);
+        return new PruneReport(all, unneeded, freed);
+    }
+
+    // Bytes that it is, or would be, the fewer for.
+    private long Delete(ObjectName name)
+    {
+        string path = name.LoosePath(repository.Mode);
+        long freed = repository.Objects.Dir.TryStat(path)?.Size ?? 0;
+        if (options.DryRun)
+            return freed;
+        if (name.Type == ObjectType.Commit)
+            repository.LeaveTombstone(name.Checksum);
+        repository.Objects.Dir.TryUnlink(path);
+        if (name.Type == ObjectType.Commit)
+            repository.Dir.TryUnlink(Repository.PartialMarker(name.Checksum));
+        return freed;
     }
 
     private void DeleteCommit(Checksum commit)
@@ -59,7 +73,7 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         repository.Dir.TryUnlink(Repository.PartialMarker(commit));
     }
 
-    private HashSet<ObjectName> Needed()
+    private ObjectSet Needed()
     {
         var reachable = new Reachability(repository);
         foreach ((string name, Checksum commit) in repository.Refs())
@@ -119,12 +133,14 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         }
     }
 
-    private static bool IsNeeded(ObjectName name, HashSet<ObjectName> needed) => name.Type switch
+    private static bool IsNeeded(ObjectName name, ObjectSet needed) => name.Type switch
     {
         ObjectType.TombstoneCommit => true,
         ObjectType.CommitMeta => needed.Contains(new ObjectName(name.Checksum, ObjectType.Commit)),
         _ => needed.Contains(name),
     };
+
+    private const int Last = 3;
 
     private static int Order(ObjectType type) => type switch
     {

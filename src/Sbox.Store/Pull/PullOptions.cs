@@ -140,7 +140,7 @@ public sealed record PullLocalOptions
     /// <summary>Refuse files with permissions beyond 0775 (<c>--bareuseronly-files</c>).</summary>
     public bool PlainFilesOnly { get; init; }
 
-    /// <summary>Hash every object even where it is only hardlinked (<c>--untrusted</c>).</summary>
+    /// <summary>Link nothing: copy every file and hash the copy (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
 
     /// <summary>Ask for commits that are signed by GPG, with a key of <see cref="Remote"/>.</summary>

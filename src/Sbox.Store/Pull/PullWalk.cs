@@ -12,7 +12,7 @@ internal sealed class PullWalk(
     Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile,
     Action<ObjectName, byte[]>? keepCommit = null)
 {
-    private readonly HashSet<ObjectName> seen = [];
+    private readonly ObjectSet seen = new();
 
     /// <summary>Walks a commit and its parents.</summary>
     /// <param name="tip">The commit.</param>

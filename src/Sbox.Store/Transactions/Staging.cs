@@ -139,7 +139,7 @@ internal sealed class Staging : IDisposable
         int index = Convert.ToInt32(loosePath[..2], 16);
         if (Volatile.Read(ref hasSubdirectory[index]))
             return;
-        Dir.MakeDirs(loosePath[..2]);
+        Dir.MakeDirs(loosePath[..2], Repository.InnerDirectoryMode); // as it would be made where it goes: it may move there as a whole
         Volatile.Write(ref hasSubdirectory[index], true);
     }
 

@@ -12,6 +12,7 @@ namespace Sbox.Store;
 /// </summary>
 public sealed class Transaction : IDisposable
 {
+    private const int MostKnown = 50_000;
     private readonly FileLock? held;
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly Dictionary<CollectionRef, Checksum?> collectionRefs = [];
@@ -23,6 +24,7 @@ public sealed class Transaction : IDisposable
     private long writable;
     private long metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
     private bool ended;
+    private int knownCount;
 
     internal Transaction(Repository repository, CancellationToken cancel)
     {
@@ -56,9 +58,9 @@ public sealed class Transaction : IDisposable
         if (known.ContainsKey(name))
             return true;
         string path = name.LoosePath(Repository.Mode);
-        bool found = IsPublished(path) || Staging.Has(path);
+        bool found = IsPublished(path) || Staging.Has(path) || (Volatile.Read(ref knownCount) >= MostKnown && Staging.Dir.Exists(path));
         if (found)
-            known.TryAdd(name, true);
+            Note(name);
         return found;
     }
 
@@ -206,7 +208,7 @@ public sealed class Transaction : IDisposable
     /// <summary>Notes an object that was put into the staging directory.</summary>
     internal void CountContent(ObjectName name, bool added, long storedBytes)
     {
-        if (added && known.TryAdd(name, true))
+        if (added && Note(name))
         {
             Interlocked.Increment(ref contentWritten);
             Interlocked.Add(ref contentBytes, storedBytes);
@@ -218,8 +220,19 @@ public sealed class Transaction : IDisposable
     {
         if (name.Type == ObjectType.Commit)
             revived.Add(name.Checksum);
-        if (added && known.TryAdd(name, true))
+        if (added && Note(name))
             Interlocked.Increment(ref metadataWritten);
+    }
+
+    // False where it was noted already. Beyond a number the staging directory is asked instead: memory shall not grow with the tree.
+    private bool Note(ObjectName name)
+    {
+        if (Volatile.Read(ref knownCount) >= MostKnown)
+            return !known.ContainsKey(name);
+        if (!known.TryAdd(name, true))
+            return false;
+        Interlocked.Increment(ref knownCount);
+        return true;
     }
 
     // Of a directory that was not there a moment ago nothing is asked again: an object that another process puts there meanwhile is only

@@ -1,0 +1,110 @@
+using System.Globalization;
+using System.Text;
+
+namespace Sbox.Bench;
+
+/// <summary>
+/// What grows with the number of objects, and what with their size: the same work for a quarter and for all of many small files, then for one
+/// large file. Ours alone; in a directory in memory, so that the disk is no part of it.
+/// </summary>
+internal sealed class ScaleMeasure(string ours, string work, int files, long largeBytes)
+{
+    private const int InDirectory = 1000;
+
+    public string Page()
+    {
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"# Many objects, and large ones\n\nMade by `./bench store-scale` on {DateTime.UtcNow:yyyy-MM-dd}, in tmpfs; ours alone, once each. The load of the machine at its end was {Load()}.\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"| work | {files / 4} small files: s, CPU s, MiB | {files}: s, CPU s, MiB | CPU, four times as many/a quarter |\n|---|---|---|---|\n");
+        List<(string Work, Cost Cost)> few = Many(files / 4), all = Many(files);
+        for (int i = 0; i < few.Count; i++)
+            text.Append(CultureInfo.InvariantCulture, $"| {few[i].Work} | {Show(few[i].Cost)} | {Show(all[i].Cost)} | {all[i].Cost.Cpu / few[i].Cost.Cpu:0.0} |\n");
+        text.Append(CultureInfo.InvariantCulture, $"\n| work with one file of {largeBytes / 1e9:0.0} GB, half of it zeros | s, CPU s, MiB |\n|---|---|\n");
+        foreach ((string name, Cost cost) in Large())
+            text.Append(CultureInfo.InvariantCulture, $"| {name} | {Show(cost)} |\n");
+        return text.ToString();
+    }
+
+    private List<(string Work, Cost Cost)> Many(int count)
+    {
+        string tree = Fresh("tree"), repo = Path.Combine(Fresh("repos"), "bare");
+        for (int i = 0; i < count; i++)
+        {
+            string directory = Path.Combine(tree, $"{i / InDirectory}");
+            if (i % InDirectory == 0)
+                Directory.CreateDirectory(directory);
+            File.WriteAllText(Path.Combine(directory, $"{i}"), $"{i}\n");
+        }
+
+        Timed.Run(ours, $"--repo={repo}", "init", "--mode=bare");
+        var rows = new List<(string, Cost)> { Row("commit", repo, "commit", "-b", "many", $"--tree=dir={tree}") };
+        Directory.Delete(tree, recursive: true);
+        rows.Add(Row("ls -R", repo, "ls", "-R", "many"));
+        rows.Add(Row("fsck", repo, "fsck", "-q"));
+        rows.Add(Row("prune, nothing to do", repo, "prune", "--refs-only"));
+        Timed.Run(ours, $"--repo={repo}", "refs", "--delete", "many");
+        rows.Add(Row("prune, all of it", repo, "prune", "--refs-only"));
+        Directory.Delete(Path.Combine(work, "repos"), recursive: true);
+        return rows;
+    }
+
+    private IEnumerable<(string Work, Cost Cost)> Large()
+    {
+        string tree = Fresh("tree"), repos = Fresh("repos"), bare = Path.Combine(repos, "bare"), archive = Path.Combine(repos, "archive"), pulled = Path.Combine(repos, "pulled");
+        WriteLarge(Path.Combine(tree, "large"), changed: false);
+        foreach ((string repo, string mode) in ((string, string)[])[(bare, "bare"), (archive, "archive"), (pulled, "bare")])
+            Timed.Run(ours, $"--repo={repo}", "init", $"--mode={mode}");
+        yield return Row("commit into bare", bare, "commit", "-b", "large", $"--tree=dir={tree}");
+        yield return Row("fsck bare", bare, "fsck", "-q");
+        yield return Row("checkout by copy", bare, "checkout", "-C", "large", Path.Combine(work, "out"));
+        Directory.Delete(Path.Combine(work, "out"), recursive: true);
+        yield return Row("commit into archive", archive, "commit", "-b", "large", $"--tree=dir={tree}");
+        yield return Row("fsck archive", archive, "fsck", "-q");
+        yield return Row("pull-local archive to bare", pulled, "pull-local", archive, "large");
+        WriteLarge(Path.Combine(tree, "large"), changed: true);
+        Timed.Run(ours, $"--repo={bare}", "commit", "-b", "changed", $"--tree=dir={tree}");
+        string delta = Path.Combine(work, "delta");
+        yield return Row("static delta generate, a few bytes changed", bare, "static-delta", "generate", "--inline", "--min-fallback-size=0", "--from=large", "--to=changed", $"--filename={delta}");
+        yield return Row("static delta apply", pulled, "static-delta", "apply-offline", delta);
+        File.Delete(delta);
+        Directory.Delete(tree, recursive: true);
+        Directory.Delete(repos, recursive: true);
+    }
+
+    // Noise and zeros in turn, a megabyte each; changed: other bytes in one place, and one byte put in at the beginning.
+    private void WriteLarge(string path, bool changed)
+    {
+        var random = new Random(1);
+        byte[] noise = new byte[1024 * 1024], zeros = new byte[1024 * 1024];
+        using FileStream file = File.Create(path);
+        if (changed)
+            file.WriteByte(1);
+        for (long written = 0; written < largeBytes; written += 2 * noise.Length)
+        {
+            random.NextBytes(noise);
+            if (changed && written == largeBytes / 4 / noise.Length / 2 * noise.Length * 2)
+                noise.AsSpan(0, 1000).Clear();
+            file.Write(noise);
+            file.Write(zeros);
+        }
+    }
+
+    private (string Work, Cost Cost) Row(string name, string repo, params string[] command)
+    {
+        Console.Error.WriteLine(name);
+        return (name, Timed.Run([ours, $"--repo={repo}", .. command]));
+    }
+
+    private string Fresh(string name)
+    {
+        string path = Path.Combine(work, name);
+        if (Directory.Exists(path))
+            Directory.Delete(path, recursive: true);
+        Directory.CreateDirectory(path);
+        return path;
+    }
+
+    private static string Load() => File.ReadAllText("/proc/loadavg").Split(' ')[0];
+
+    private static string Show(Cost cost) => string.Create(CultureInfo.InvariantCulture, $"{cost.Wall:0.0}, {cost.Cpu:0.0}, {cost.MemoryMiB:0}");
+}
