@@ -52,7 +52,7 @@ internal sealed class ObjectSet : IReadOnlyCollection<ObjectName>
 
         public bool Add(ObjectName name)
         {
-            if (Types is null || count * 5 >= Types.Length * 4)
+            if (Types is null || (count + 1) * 5 > Types.Length * 4)
                 Grow();
             int place = Place(name);
             if (Types![place] != 0)

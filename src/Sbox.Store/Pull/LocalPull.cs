@@ -223,7 +223,7 @@ internal sealed class LocalPull
             System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
         }
 
-        new ArchiveImport(transaction).Add(copy, name, path);
+        new ArchiveImport(transaction, options.PlainFilesOnly, believed: false).Add(copy, name, path);
         Interlocked.Add(ref bytes, copy.Length);
         return true;
     }
