@@ -44,7 +44,46 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
             yield return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
         }
 
+        yield return Saving("save, open and unchanged", "");
+        yield return Saving("save, open, 1 % of the files changed", "for file in small/*/file*00; do date >> $file; done");
+        yield return Untar();
         yield return FarFiles();
+    }
+
+    // What tar costs, in the open home and in a tmpfs.
+    private Row Untar()
+    {
+        const string name = "untar of 3,400 files (theirs: into a tmpfs)";
+        Console.Error.WriteLine(name);
+        string archive = Path.Combine(work, "untar.tar"), figures = Path.Combine(work, "figures"), memory = Directory.CreateDirectory($"/dev/shm/sbox-bench-{Environment.ProcessId}").FullName;
+        Shell($"find small -type f | head -n 3400 > ../names; tar cf '{archive}' -T ../names", home);
+        List<Cost> ourCosts = [], theirCosts = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            Measure(mine: true, "mkdir new", $"/usr/bin/time -f '%e %U %S %M' -o '{figures}' tar xf '{archive}' -C new");
+            ourCosts.Add(Timed.Read(figures));
+            Shell($"rm -rf '{memory}'/*", "/");
+            theirCosts.Add(Timed.Run("tar", "xf", archive, "-C", memory));
+        }
+
+        Directory.Delete(memory, recursive: true);
+        return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
+    }
+
+    // An open tomb knows what changed; restic looks at all of the home.
+    private Row Saving(string name, string change)
+    {
+        Console.Error.WriteLine(name);
+        List<Cost> ourCosts = [], theirCosts = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            ourCosts.Add(Measure(mine: true, change, $"{string.Join(' ', ours)} tomb save --run-directory '{run}' > /dev/null"));
+            if (change.Length > 0)
+                Shell(change, home);
+            theirCosts.Add(Timed.Run([.. Judge.Restic.Command, "-r", tomb, "--password-file", password, "--no-cache", "backup", "--quiet", home]));
+        }
+
+        return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
     }
 
     /// <summary>Requests that the small files far away took: ours, theirs.</summary>

@@ -38,12 +38,18 @@ internal static class Timed
             process.WaitForExit();
             if (process.ExitCode != 0)
                 throw new InvalidOperationException($"{string.Join(' ', command)}: exit status {process.ExitCode}\n{output.Result}{error.Result}");
-            double[] words = [.. File.ReadAllText(figures).Split(' ').Select(static word => double.Parse(word, CultureInfo.InvariantCulture))];
-            return new Cost(words[0], words[1] + words[2], words[3] / 1024);
+            return Read(figures);
         }
         finally
         {
             File.Delete(figures);
         }
+    }
+
+    /// <summary>What time(1) wrote, told to write <c>%e %U %S %M</c>.</summary>
+    public static Cost Read(string figures)
+    {
+        double[] words = [.. File.ReadAllText(figures).Split(' ').Select(static word => double.Parse(word, CultureInfo.InvariantCulture))];
+        return new Cost(words[0], words[1] + words[2], words[3] / 1024);
     }
 }
