@@ -29,7 +29,7 @@ internal sealed class SystemJudge(SentinelPolicy policy, SystemFacts facts, Func
     private Finding? OfDevice(KernelEvent seen, Culprit culprit)
     {
         string device = SystemFacts.DeviceName(seen.ObjectDevice);
-        return culprit.IsSbox || facts.Storage.FirstOrDefault(storage => storage.Disk.Contains(device)) is not { } behind ? null
+        return culprit.IsSbox || culprit.ServesSbox || facts.Storage.FirstOrDefault(storage => storage.Disk.Contains(device)) is not { } behind ? null
             : new Finding(FindingKind.DeviceOpened, seen.ObjectPath.Length > 0 ? $"/dev{seen.ObjectPath}" : device, $"a part ({device}) of the disk behind {behind.Rule.Mount} was opened for writing");
     }
 
