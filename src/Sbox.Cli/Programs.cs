@@ -13,7 +13,7 @@ internal static class Programs
     public static Command Sbox()
     {
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
-        foreach (Command command in (Command[])[KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), StatusCommand.Make(), UpgradeCommand.Make(), RollbackCommand.Make(), VerifyCommand.Make(), VerityCommand.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make()])
+        foreach (Command command in (Command[])[KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), StatusCommand.Make(), UpgradeCommand.Make(), RollbackCommand.Make(), VerifyCommand.Make(), VerityCommand.Make(), DiskCommands.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make()])
             program.Subcommands.Add(command);
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");
         StoreCommandSet.AddTo(store);

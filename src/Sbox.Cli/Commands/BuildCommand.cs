@@ -83,12 +83,14 @@ internal static class BuildCommand
                 SentinelPolicy = Path.Combine(beside, "sentinel", "sentinel.d"),
                 SentinelUnit = Path.Combine(beside, "sentinel", "sbox-watch.service"),
                 VerityUnit = Path.Combine(beside, "verity", "sbox-verity.service"),
+                DiskUnit = Path.Combine(beside, "disk", "sbox-disk.service"),
             }
             : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox")
             {
                 SentinelPolicy = "/usr/lib/sbox/sentinel.d",
                 SentinelUnit = "/usr/lib/systemd/system/sbox-watch.service",
                 VerityUnit = "/usr/lib/systemd/system/sbox-verity.service",
+                DiskUnit = "/usr/lib/systemd/system/sbox-disk.service",
             };
         return programs.Missing() is [var missing, ..]
             ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")

@@ -14,7 +14,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     private const string ExamplesInTree = "usr/lib/sbox/examples";
     private const string Units = "usr/lib/systemd/system";
     private const string UnitInTree = $"{Units}/sbox-watch.service";
-    private const string VerityService = "sbox-verity.service";
+    private const string VerityService = "sbox-verity.service", DiskService = "sbox-disk.service";
 
     /// <summary>The directory of the sentinel's policy; null for a box without a sentinel.</summary>
     public string? SentinelPolicy { get; init; }
@@ -25,10 +25,13 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The unit that seals what is not sealed yet, after the first boot; null for a box without it.</summary>
     public string? VerityUnit { get; init; }
 
+    /// <summary>The unit that binds an encrypted disk to its machine; null for a box without it.</summary>
+    public string? DiskUnit { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
-        .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit }.OfType<string>().Where(file => !File.Exists(file)),
+        .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit, DiskUnit }.OfType<string>().Where(file => !File.Exists(file)),
         .. new[] { DracutModule, SentinelPolicy }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
@@ -46,10 +49,12 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         }
 
         InstallSentinel(tree);
-        if (VerityUnit is not null)
+        foreach ((string? unit, string service) in (ReadOnlySpan<(string?, string)>)[(VerityUnit, VerityService), (DiskUnit, DiskService)])
         {
-            tree.Write($"{Units}/{VerityService}", File.ReadAllBytes(VerityUnit));
-            tree.Link($"{Units}/multi-user.target.wants/{VerityService}", $"../{VerityService}");
+            if (unit is null)
+                continue;
+            tree.Write($"{Units}/{service}", File.ReadAllBytes(unit));
+            tree.Link($"{Units}/multi-user.target.wants/{service}", $"../{service}");
         }
     }
 
@@ -79,7 +84,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     {
         using var digest = new InputDigest("sbox programs 1");
         digest.AddFile(Sbox).Add(InitrdDigest().Span);
-        foreach (string unit in new[] { SentinelUnit, VerityUnit }.OfType<string>())
+        foreach (string unit in new[] { SentinelUnit, VerityUnit, DiskUnit }.OfType<string>())
             digest.AddFile(unit);
         foreach (string name in PolicyFiles())
             digest.Add(name).AddFile($"{SentinelPolicy}/{name}");
