@@ -9,6 +9,9 @@ namespace Sbox.Boot;
 /// <param name="Properties">udev's properties of it (ID_FS_LABEL, ID_PART_ENTRY_UUID ...); none before udev saw it.</param>
 public sealed record BlockDevice(string Name, string Number, string? Disk, IReadOnlyDictionary<string, string> Properties)
 {
+    /// <summary>The device that this one was opened from, an encrypted volume's: <c>vda2</c>; null for others.</summary>
+    public string? Below { get; init; }
+
     /// <summary>The device node.</summary>
     public string Path => $"/dev/{Name}";
 
@@ -50,7 +53,10 @@ public static class BlockDevices
             if (ReadLine($"{link}/size") is null or "0" || name.StartsWith("ram", StringComparison.Ordinal))
                 continue;
             string number = ReadLine($"{link}/dev") ?? "";
-            devices.Add(new BlockDevice(name, number, DiskOf(link, name), Properties($"{udev}/b{number}")));
+            devices.Add(new BlockDevice(name, number, DiskOf(link, name), Properties($"{udev}/b{number}"))
+            {
+                Below = EncryptedDisk.Below(number, sys)?.Device,
+            });
         }
 
         return devices;

@@ -16,7 +16,10 @@ public static class EfiSystemPartition
         BlockDevice? booted = loaderPartition is null ? null : devices.FirstOrDefault(device => device.PartitionUuid == loaderPartition);
         if (booted is not null)
             return booted;
-        string? disk = devices.FirstOrDefault(device => device.Number == rootDevice)?.Disk;
+        BlockDevice? root = devices.FirstOrDefault(device => device.Number == rootDevice);
+        if (root?.Below is { } below)
+            root = devices.FirstOrDefault(device => device.Name == below);
+        string? disk = root?.Disk;
         return disk is null ? null : devices.FirstOrDefault(device => device.Disk == disk && device.PartitionType == PartitionType);
     }
 }

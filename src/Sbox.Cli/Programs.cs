@@ -18,7 +18,7 @@ internal static class Programs
             KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(),
             StatusCommand.Make(), .. UpgradeCommand.All(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(),
             LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(),
-            VerifyCommand.Make(), VerityCommand.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make(),
+            VerifyCommand.Make(), VerityCommand.Make(), DiskCommands.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make(),
         ])
             program.Subcommands.Add(command);
         var store = new DocumentedCommand("store", "Work on repositories, with the commands that ostree has");

@@ -70,6 +70,7 @@ internal static class Remedies
         BuildFailedException { LastLines.Count: > 0 } failed =>
             $"Nothing was committed. The last lines of {failed.Tool}:\n{string.Join('\n', failed.LastLines.Select(static line => $"    {line}"))}",
         BuildFailedException => "Nothing was committed",
+        NotEncryptableException => "Nothing was made. encrypted-root = true in the recipe's [initrd], with cryptsetup-bin, systemd-cryptsetup and the tss libraries among its packages; then sbox build, and sbox seal with keys that have a pcr key",
         RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
         Sbox.Integrity.PolicyException => "docs/sentinel.md and sbox-sentinel.d(5) tell what a policy may hold",
         EtcPathException => "What is changed below /etc: sbox etc diff. What merges decided: sbox etc resolve",
@@ -77,6 +78,7 @@ internal static class Remedies
         RemoteNotFoundException => "The remotes that there are: sbox store remote list",
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
+        DiskKeyMissingException => "With a key of the disk that you know: cryptsetup luksAddKey DEVICE, to which that file gets the new key of 64 hexadecimal digits; then sbox disk bind",
         UnsealedCommitException => "Ask whoever publishes the branch to run sbox seal there. To deploy it all the same: sbox upgrade --unsealed",
         UnapprovedCommitException => "Nothing was deployed. Ask the missing signers to sign it where the branch is published. To take it all the same: sbox upgrade --unapproved",
         ApprovalPolicyException revoked when revoked.File.StartsWith("etc/", StringComparison.Ordinal) =>

@@ -34,6 +34,9 @@ public sealed class ImageBuilder(BuildCache cache)
     /// <summary>The commit's metadata with the recipe's kernel arguments, one each.</summary>
     public const string KernelArgumentsKey = "sbox.kargs";
 
+    /// <summary>The commit's metadata, true where its initrd encrypts and opens the disk of a root; else absent.</summary>
+    public const string EncryptedRootKey = "sbox.encrypted-root";
+
     /// <summary>Builds the recipe's tree and commits it to the recipe's branch.</summary>
     /// <param name="recipe">What to build.</param>
     /// <param name="programs">The box's programs; null when the recipe wants none.</param>
@@ -80,7 +83,7 @@ public sealed class ImageBuilder(BuildCache cache)
         Timestamp = DateTimeOffset.FromUnixTimeSeconds(tree.Timestamp),
         NoParent = !options.KeepHistory,
         Branches = [tree.Plan.Recipe.Ref],
-        Metadata = VariantDictionary.Empty
+        Metadata = (tree.Plan.Recipe.Initrd.EncryptedRoot ? VariantDictionary.Empty.With(EncryptedRootKey, GVariant.Of(true)) : VariantDictionary.Empty)
             .With("version", tree.Plan.Recipe.Version)
             .With("ostree.linux", tree.Kernel)
             .With("ostree.bootable", GVariant.Of(true))

@@ -46,7 +46,7 @@ try
     if (planOnly)
         Console.Out.Write(plan);
     else
-        RootMounter.Execute(plan, static line => Say(line, exitCode: 0));
+        Execute(plan, config.RequireVerity);
     return 0;
 }
 catch (NoRootException refusal)
@@ -56,6 +56,12 @@ catch (NoRootException refusal)
 catch (Exception refused) // mostly LinuxException and MountException; whatever it is, the console gets one line and the shell opens
 {
     return Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
+}
+
+static void Execute(RootPlan plan, bool isSealed)
+{
+    RootMounter.Execute(plan, static line => Say(line, exitCode: 0));
+    TpmRegister.Close(isSealed, static line => Say(line, exitCode: 0));
 }
 
 static int FirstOfAll(string[] args)

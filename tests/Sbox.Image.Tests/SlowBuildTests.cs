@@ -22,7 +22,7 @@ public sealed class SlowBuildTests : IDisposable
         Assert.Contains("/usr/lib/modules/", Judge.Ostree.Run("ls", "--repo=" + repository.Path, $"{first}", "/usr/lib/modules"), StringComparison.Ordinal);
     }
 
-    private static BoxPrograms Programs => new(Out("sbox"), Out("sbox-root"), Out("90sbox")) { SentinelPolicy = Out("sentinel/sentinel.d"), SentinelUnit = Out("sentinel/sbox-watch.service"), VerityUnit = Out("verity/sbox-verity.service"), BoxUnits = Out("box"), Tombs = Out("tomb") };
+    private static BoxPrograms Programs => new(Out("sbox"), Out("sbox-root"), Out("90sbox")) { SentinelPolicy = Out("sentinel/sentinel.d"), SentinelUnit = Out("sentinel/sbox-watch.service"), VerityUnit = Out("verity/sbox-verity.service"), BoxUnits = Out("box"), Tombs = Out("tomb"), DiskUnit = Out("disk/sbox-disk.service") };
 
     private static string Out(string name) => SourceTree.Of("out", name);
 

@@ -8,7 +8,7 @@ using Sbox.Vm;
 namespace Sbox.Tour.Tests;
 
 /// <summary>
-/// A sealed disk of the demo's first version, and firmware variables with its owner's keys. Every test starts a machine of its own.
+/// A sealed disk of the demo's first version, which its first boot encrypts, and firmware variables with its owner's keys. Every test starts a machine of its own.
 /// </summary>
 public sealed class SealedBox : IDisposable
 {
@@ -37,7 +37,7 @@ public sealed class SealedBox : IDisposable
         Tools.Sbox("keys", "init", Keys, "--owner", "Test", "--passphrase-file", Of("passphrase"));
         Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", image.First);
         CommandLine = Field(Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), "--json", image.Ref), "command-line");
-        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--output", Disk, "--remote-url", "http://10.0.2.2", image.Ref);
+        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--encrypt", "--free-mib", "768", "--output", Disk, "--remote-url", "http://10.0.2.2", image.Ref);
     }
 
     /// <summary>Publishes version 2, sealed by the same keys.</summary>
@@ -71,6 +71,22 @@ public sealed class SealedBox : IDisposable
     {
         Tools.Sbox("keys", "rotate", Keys, "--passphrase-file", Of("passphrase"));
         return File.ReadAllBytes(Path.Combine(Keys, "db.update.auth"));
+    }
+
+    /// <summary>Refuses the key that signed all of this.</summary>
+    /// <returns>What tells a box's firmware.</returns>
+    public byte[] RevokeKeys()
+    {
+        Tools.Sbox("keys", "revoke", Keys, "db-1", "--passphrase-file", Of("passphrase"));
+        return File.ReadAllBytes(Path.Combine(Keys, "dbx.update.auth"));
+    }
+
+    /// <summary>All of a machine's disk, as whoever takes it out has it.</summary>
+    public string TakeDisk(string name)
+    {
+        string taken = Of($"{name}.taken.img");
+        Judge.OnPath("qemu-img").Run("convert", "-f", "qcow2", "-O", "raw", Of($"{name}/disk.qcow2"), taken);
+        return taken;
     }
 
     /// <summary>A LUKS2 volume with one passphrase, of a disk beside the box's.</summary>

@@ -26,7 +26,7 @@ internal static class QemuArguments
         if (options.Network)
             arguments.AddRange(["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0"]);
         if (options.AutoLogin)
-            arguments.AddRange([.. Credential("agetty.autologin", "root"), .. Credential("login.noauth", "yes")]);
+            arguments.AddRange([.. Credential("agetty.autologin", "root"), .. Credential("login.noauth", "yes"), .. PatientDropIn("dev-ttyS0.device", "[Unit]\nJobRunningTimeoutSec=1800\n")]);
         arguments.AddRange(options.Interactive
             ? ["-serial", "mon:stdio"]
             : [
@@ -96,6 +96,11 @@ internal static class QemuArguments
     }
 
     private static string[] Credential(string name, string value) => ["-smbios", $"type=11,value=io.systemd.credential:{name}={value}"];
+
+    // The login waits for the serial port's device, and systemd for that no longer than a minute and a half: on a busy host udev may take more. A sealed box
+    // takes no such argument, and this it takes.
+    private static string[] PatientDropIn(string unit, string text) =>
+        ["-smbios", $"type=11,value=io.systemd.credential.binary:systemd.unit-dropin.{unit}={Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(text))}"];
 
     private static void QemuImg(params string[] arguments)
     {

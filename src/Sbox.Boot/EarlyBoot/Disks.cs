@@ -53,7 +53,8 @@ internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev
         return found.FirstOrDefault(IsWanted);
     }
 
-    private bool IsWanted(ProbedDisk disk) => disk.Superblock.Type == Superblock.Ext4 && root.Split('=', 2) switch
+    // A volume of LUKS1 says nothing of itself, and is none of ours.
+    private bool IsWanted(ProbedDisk disk) => disk.Superblock is { Type: Superblock.Ext4 } or { Type: Superblock.Luks, Uuid: not "" } && root.Split('=', 2) switch
     {
         ["LABEL", var label] => disk.Superblock.Label == label,
         ["UUID", var uuid] => disk.Superblock.Uuid.Equals(uuid, StringComparison.OrdinalIgnoreCase),

@@ -23,10 +23,10 @@ public static class FirstProgram
     public static void MountApiFileSystems()
     {
         const MountAttributes plain = MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute;
-        Mount("proc", "/proc", plain);
-        Mount("sysfs", "/sys", plain);
-        Mount("devtmpfs", "/dev", MountAttributes.NoSetUid, ("mode", "0755"), ("size", "4m"));
-        Mount("tmpfs", "/run", MountAttributes.NoSetUid | MountAttributes.NoDevices, ("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k"));
+        MountApi("proc", "/proc", plain);
+        MountApi("sysfs", "/sys", plain);
+        MountApi("devtmpfs", "/dev", MountAttributes.NoSetUid, ("mode", "0755"), ("size", "4m"));
+        MountApi("tmpfs", "/run", MountAttributes.NoSetUid | MountAttributes.NoDevices, ("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k"));
     }
 
     /// <summary>Makes the deployment's root and becomes its init. Returns never.</summary>
@@ -53,7 +53,7 @@ public static class FirstProgram
             throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
         }
 
-        StubFiles.Keep("/", "/run");
+        TpmRegister.Close(config.RequireVerity, say);
         string init = arguments.Get("init") ?? "/sbin/init";
         try
         {
@@ -70,9 +70,10 @@ public static class FirstProgram
         ProbedDisk disk = WaitFor(root, drivers, say);
         if (disk.Superblock.HasErrors)
             say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
-        foreach (string module in (string[])[disk.Superblock.Type, "erofs", "overlay", "loop"])
+        foreach (string module in (string[])[Superblock.Ext4, "erofs", "overlay", "loop"])
             drivers.Load(module);
-        MountPhysicalRoot(disk, config);
+        StubFiles.Keep("/", "/run"); // what opens a volume looks for them there, too
+        MountPhysicalRoot(disk, config, drivers, say);
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
         RootMounter.Execute(plan, say);
@@ -104,10 +105,23 @@ public static class FirstProgram
         }
     }
 
-    private static void MountPhysicalRoot(ProbedDisk disk, RootConfig config)
+    private static void MountPhysicalRoot(ProbedDisk disk, RootConfig config, Drivers drivers, Action<string> say)
     {
-        using FileSystemContext context = FileSystemContext.Open(disk.Superblock.Type);
-        context.Set("source", disk.Device.Path).Set("ro");
+        string device = disk.Device.Path;
+        var encrypted = new EncryptedRoot(drivers.Load, say);
+        bool isVolume = disk.Superblock.Type == Superblock.Luks;
+        Mount(isVolume ? encrypted.Open(device) : device, config);
+        if (isVolume || !File.Exists($"{Sysroot}/{EncryptedDisk.Marker}"))
+            return;
+        Mounts.Unmount(Sysroot);
+        encrypted.Encrypt(device, disk.Superblock.Label);
+        Mount(encrypted.Open(device), config);
+    }
+
+    private static void Mount(string device, RootConfig config)
+    {
+        using FileSystemContext context = FileSystemContext.Open(Superblock.Ext4);
+        context.Set("source", device).Set("ro");
         MountAttributes attributes = MountAttributes.ReadOnly;
         foreach (string option in config.RootFlags?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [])
         {
@@ -161,7 +175,7 @@ public static class FirstProgram
         }
     }
 
-    private static void Mount(string type, string at, MountAttributes attributes, params ReadOnlySpan<(string Key, string Value)> options)
+    private static void MountApi(string type, string at, MountAttributes attributes, params ReadOnlySpan<(string Key, string Value)> options)
     {
         using FileSystemContext context = FileSystemContext.Open(type);
         context.Set("source", type);

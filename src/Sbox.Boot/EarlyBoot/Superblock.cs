@@ -5,20 +5,24 @@ using System.Text;
 namespace Sbox.Boot;
 
 /// <summary>
-/// What a disk's first bytes say of the file system on it: all of an ext4, on which a box's root can be, and of others only what they are.
+/// What a disk's first bytes say of the file system on it: all of an ext4, on which a box's root can be, or of a LUKS2 volume, in which that may be, and of
+/// others only what they are.
 /// </summary>
 /// <param name="Type">Its type, as blkid(8) calls it.</param>
 /// <param name="Label">Its label; empty when it has none.</param>
 /// <param name="Uuid">Its UUID, lower case.</param>
 /// <param name="HasErrors">Whether the kernel marked it as damaged: it wants e2fsck.</param>
-/// <remarks>The kernel's Documentation/filesystems/ext4/super.rst.</remarks>
+/// <remarks>The kernel's Documentation/filesystems/ext4/super.rst; LUKS2 On-Disk Format Specification, 2.1.</remarks>
 internal sealed record Superblock(string Type, string Label, string Uuid, bool HasErrors)
 {
     /// <summary>How many of a disk's first bytes must be known.</summary>
     public const int Length = 65536 + 4096;
 
-    /// <summary>The one type that can be a root here.</summary>
+    /// <summary>The one file system that can be a root here.</summary>
     public const string Ext4 = "ext4";
+
+    /// <summary>What can have one in it.</summary>
+    public const string Luks = "crypto_LUKS";
 
     private const int Start = 1024, Magic = 0x38, State = 0x3A, UuidAt = 0x68, LabelAt = 0x78, LabelLength = 16;
     private const ushort HasErrorsBit = 2;
@@ -28,19 +32,29 @@ internal sealed record Superblock(string Type, string Label, string Uuid, bool H
     public static Superblock? Parse(ReadOnlySpan<byte> disk)
     {
         if (disk.Length < 2 * Start || BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + Magic)..]) != 0xEF53)
-            return OfOthers(disk) is { } type ? new Superblock(type, "", "", HasErrors: false) : null;
-        ReadOnlySpan<byte> label = disk.Slice(Start + LabelAt, LabelLength);
-        int end = label.IndexOf((byte)0);
+            return OfLuks2(disk) ?? (OfOthers(disk) is { } type ? new Superblock(type, "", "", HasErrors: false) : null);
         string hex = Convert.ToHexStringLower(disk.Slice(Start + UuidAt, 16));
         return new Superblock(
-            Ext4, Encoding.UTF8.GetString(end < 0 ? label : label[..end]),
+            Ext4, Text(disk.Slice(Start + LabelAt, LabelLength)),
             string.Create(CultureInfo.InvariantCulture, $"{hex[..8]}-{hex[8..12]}-{hex[12..16]}-{hex[16..20]}-{hex[20..]}"),
             (BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + State)..]) & HasErrorsBit) != 0);
     }
 
+    // Magic, version as two bytes, most significant first; a label of 48 bytes, a UUID as text in 40.
+    private static Superblock? OfLuks2(ReadOnlySpan<byte> disk) => Has(disk, 0, LuksMagic) && Has(disk, 6, [0, 2]) && disk.Length >= 208
+        ? new Superblock(Luks, Text(disk.Slice(24, 48)), Text(disk.Slice(168, 40)).ToLowerInvariant(), HasErrors: false) : null;
+
+    private static string Text(ReadOnlySpan<byte> field)
+    {
+        int end = field.IndexOf((byte)0);
+        return Encoding.UTF8.GetString(end < 0 ? field : field[..end]);
+    }
+
+    private static ReadOnlySpan<byte> LuksMagic => [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE];
+
     // What a person may have instead of an ext4, so that the line on the console can name it.
     private static string? OfOthers(ReadOnlySpan<byte> disk) =>
-        Has(disk, 0, [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE]) ? "crypto_LUKS"
+        Has(disk, 0, LuksMagic) ? Luks
         : Has(disk, 512 + 24, "LVM2 001"u8) ? "LVM2_member"
         : Has(disk, 0, "XFSB"u8) ? "xfs"
         : Has(disk, 65536 + 64, "_BHRfS_M"u8) ? "btrfs"

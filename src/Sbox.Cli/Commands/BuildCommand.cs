@@ -85,6 +85,7 @@ internal static class BuildCommand
                 VerityUnit = Path.Combine(beside, "verity", "sbox-verity.service"),
                 BoxUnits = Path.Combine(beside, "box"),
                 Tombs = Path.Combine(beside, "tomb"),
+                DiskUnit = Path.Combine(beside, "disk", "sbox-disk.service"),
             }
             : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox")
             {
@@ -93,6 +94,7 @@ internal static class BuildCommand
                 VerityUnit = "/usr/lib/systemd/system/sbox-verity.service",
                 BoxUnits = "/usr/lib/sbox/box",
                 Tombs = "/usr/lib/sbox/tomb",
+                DiskUnit = "/usr/lib/systemd/system/sbox-disk.service",
             };
         return programs.Missing() is [var missing, ..]
             ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")

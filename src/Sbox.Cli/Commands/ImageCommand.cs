@@ -24,6 +24,7 @@ internal static class ImageCommand
                 result.AddError($"--free-mib={token.Value}: expected 0 to {1L << 30} MiB");
         });
         var keys = new Option<string?>("--keys") { Description = "Make a sealed box, whose owner's keys are there; the branch must be sealed", HelpName = "DIR" };
+        var encrypt = new Option<bool>("--encrypt") { Description = "Have the first boot encrypt the root's partition; the machine's TPM opens it from then on. Needs --keys" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("image", "Make a disk image that boots a branch's box")
         {
@@ -35,21 +36,28 @@ internal static class ImageCommand
                 "With --keys, every file is sealed with fs-verity on the image, boot files carry the signatures of sbox seal, and the boot loader enrolls PK, KEK and db where the "
                 + "firmware is in setup mode, and nowhere else: it counts down from 15, and a key press stops it. On a machine whose own option ROMs are signed by "
                 + "another's key, that can leave it without them. No private key is read, and none is on the image.",
+                "With --encrypt, the first boot makes a LUKS2 volume of the root's partition, /etc, /var and all, by a key that is made on that machine: one image serves many machines, and is no secret. The "
+                + "machine needs a TPM 2.0 and Secure Boot with the owner's keys; without, its first boot stops and says so. From then on it opens by itself under every version that is "
+                + "sealed by the owner's pcr key: sbox-disk(1). The recipe says encrypted-root = true.",
             ],
             Examples = [new Example("An image of the demo's box", "sbox image --repo /srv/repo debian/13/amd64/minimal --remote-url https://example.org/repo -o disk.img"),
-                new Example("A sealed one", "sbox image --repo /srv/repo debian/13/amd64/minimal --keys keys -o disk.img")],
-        }.With(branch, repo, output, url, os, arguments, free, keys, json);
+                new Example("A sealed one", "sbox image --repo /srv/repo debian/13/amd64/minimal --keys keys -o disk.img"),
+                new Example("One whose disk is encrypted", "sbox image --repo /srv/repo debian/13/amd64/minimal --keys keys --encrypt -o disk.img")],
+        }.With(branch, repo, output, url, os, arguments, free, keys, encrypt, json);
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
             if (parsed.GetValue(keys) is not null && parsed.GetValue(arguments) is [var first, ..])
                 throw new Finding($"--karg={first}: the command line of a sealed box is signed, and has only the recipe's arguments", "Put it into the recipe's kernel-arguments, build, and seal");
+            if (parsed.GetValue(encrypt) && parsed.GetValue(keys) is null)
+                throw new Finding("--encrypt: only a sealed box's disk is encrypted, since anybody's version would open another", "Seal the branch with sbox seal, and name the owner's keys: --keys=DIR");
             var request = new BoxImageRequest(parsed.GetValue(repo)!, parsed.GetValue(branch)!, parsed.GetValue(output)!)
             {
                 Os = parsed.GetValue(os),
                 RemoteUrl = parsed.GetValue(url),
                 KernelArguments = parsed.GetValue(arguments) ?? [],
                 Keys = parsed.GetValue(keys) is { } directory ? new OwnerKeys(directory) : null,
+                Encrypt = parsed.GetValue(encrypt),
                 UserBytes = parsed.GetValue(free) << 20,
             };
             using var line = new ProgressLine(speaker);

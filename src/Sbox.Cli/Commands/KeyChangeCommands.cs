@@ -22,7 +22,7 @@ internal static class KeyChangeCommands
                 "The db key of until now becomes db-1 (db-2 ...) and goes on signing beside the new one, so what is sealed from now on starts on boxes that know the old key, the new one, or both. "
                 + $"{OwnerKeys.DbUpdate} adds the new one to a box's firmware: sbox keys apply db, on the box. db.auth, which new boxes enroll, has both.",
                 "When every box knows the new key and runs a version that only it has sealed: sbox keys revoke. Disks that are bound to the pcr key stay as they are; where they are bound to "
-                + "register 7 too, which holds what db is, they ask for the recovery key once after db was changed.",
+                + "register 7 too, which holds what db is, they ask for the recovery key once after db was changed; the box's own encrypted disk is bound anew and does not ask (sbox-disk(1)).",
                 "The directory is changed as a whole, or not at all. PK, KEK, pcr and tree stay.",
                 KeysCommand.TokenWords,
             ],
@@ -82,6 +82,7 @@ internal static class KeyChangeCommands
             Details =
             [
                 "The firmware itself checks that the owner's KEK signed the change, and adds it to what it has. No private key is needed on the box.",
+                "Where the box's disk is encrypted, the machine's TPM is told first to give its key out at the next boot whatever the firmware's keys are then, so that nothing is asked: sbox-disk(1).",
                 "A revocation is refused where a boot loader or the version that boots next bears a signature of the revoked key, since the firmware would start it no more. The files on the EFI "
                 + "partition are asked, and where it cannot be seen, a revocation is refused too.",
             ],
@@ -93,7 +94,10 @@ internal static class KeyChangeCommands
             using Box box = Box.ToLook(parsed, path, esp);
             FirmwareKeys change = FirmwareKeys.Read(parsed.GetValue(variable)!, parsed.GetValue(file)!);
             IReadOnlyList<BootProgram> lost = parsed.GetValue(variable) == "dbx" ? Lost(change, box, parsed.GetValue(file)!, parsed.GetValue(force)) : [];
+            bool loosened = ChangingKeys.Loosen();
             change.Write();
+            if (loosened)
+                speaker.Note(ChangingKeys.Words);
             foreach (BootProgram each in lost)
                 speaker.Note($"{each.Path} does not start any more: {each.Trouble}");
             speaker.Answer($"{parsed.GetValue(variable)} has {change.Certificates} more", writer =>

@@ -34,6 +34,7 @@ internal static class KeysCommand
         var directory = new Argument<string>("DIR") { Description = "Where the keys go; made if missing" };
         var owner = new Option<string>("--owner") { Description = "The name in the certificates", HelpName = "NAME", DefaultValueFactory = static _ => "sbox" };
         Option<string?> token = Token();
+        var tree = new Option<string?>("--tree-token") { Description = "The key on a PKCS#11 token that signs commits, as RFC 7512 names it", HelpName = "URI" };
         Option<string?> passphrase = PassphraseReader.Option();
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("init", "Make an owner's keys")
@@ -44,16 +45,18 @@ internal static class KeysCommand
                 "Private keys (*.key) are PEM files encrypted with the passphrase; what a box needs of them (*.auth, *.crt, tree.pub, pcr.pub) is public. Keep the directory off the box: "
                 + "nobody needs it there. Keys that are there already are never written over.",
                 TokenWords,
+                "With --tree-token, the key that signs commits is an Ed25519 key on a token; openssl(1) asks it, by the provider. Both may be on one token, or on two with one PIN.",
             ],
-            Examples = [new Example("Keys in ~/box-keys", "sbox keys init ~/box-keys --owner 'Ada'")],
-        }.With(directory, owner, token, passphrase, json);
+            Examples = [new Example("Keys in ~/box-keys", "sbox keys init ~/box-keys --owner 'Ada'"),
+                new Example("With what signs on a token", "sbox keys init ~/box-keys --db-token 'pkcs11:token=ada;object=db' --tree-token 'pkcs11:token=ada;object=tree'")],
+        }.With(directory, owner, token, tree, passphrase, json);
         command.SetAction(parsed =>
         {
             OwnerKeys keys;
             try
             {
                 keys = OwnerKeys.Create(
-                    parsed.GetValue(directory)!, parsed.GetValue(owner)!, PassphraseReader.Read(parsed.GetValue(passphrase), twice: true), TimeProvider.System, parsed.GetValue(token));
+                    parsed.GetValue(directory)!, parsed.GetValue(owner)!, PassphraseReader.Read(parsed.GetValue(passphrase), twice: true), TimeProvider.System, parsed.GetValue(token), parsed.GetValue(tree));
             }
             catch (LinuxException taken) when (taken.Errno == Errno.EEXIST)
             {

@@ -74,7 +74,7 @@ internal static class ProveCommand
         "The facts, in the order of a boot. firmware: Secure Boot is on, with whose certificates. kernel: the one that runs is the tree's. command-line: it is the one that the UKI was signed with, nothing added. "
         + "uki: the file on the EFI partition is signed by a certificate of the firmware's db and by none of its dbx, and is the one that was started. root: / is the composefs image that command line, seal and commit name, by "
         + "the digest that the kernel holds it to; files are verified as they are read; every name below /usr is the commit's. mounts: nothing is writable or covered that the sentinel's policy protects, in any mount namespace. "
-        + "modules: the loaded ones are the tree's, by name and taint. etc: how /etc differs from the tree's defaults, which is never wrong and always told. approval: enough of those whom the tree's "
+        + "modules: the loaded ones are the tree's, by name and taint. etc: how /etc differs from the tree's defaults, which is never wrong and always told. disk: whether the root lies encrypted, and opens only where it should; that it does not is told, and not wrong. approval: enough of those whom the tree's "
         + "approval policy names (sbox-approval.toml(5)) signed the commit.",
         "Each fact is ok, wrong or unchecked. What could not be looked at, or what nothing says how it should be, is unchecked, and not fine.",
         "All of it is this machine's own word. Who does not trust the machine asks for a receipt with a nonce: it is signed by a key that was made on the machine (/var/lib/sbox/machine.key) and, where "

@@ -29,6 +29,7 @@ internal static class StatusCommand
                 "Changes in /etc are counted against the deployment's own defaults.",
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
                 + "after its first boot, seals the rest.",
+                "Disk: whether the box's root is encrypted, and, for root, what opens it (sbox disk).",
                 "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
                 + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
             ],
@@ -41,9 +42,12 @@ internal static class StatusCommand
             using var deployer = new Deployer(box.Sysroot, box.Esp);
             StatusReport report = StatusReport.Of(box.Sysroot, deployer);
             VerityCoverage verity = box.Sysroot.Repository.CountVerity();
-            speaker.Answer(Text(box, report, verity), writer =>
+            DiskKeeper? keeper = DiskKeeper.Of(box.Sysroot.Path);
+            DiskState? disk = DiskCommands.Look(keeper);
+            speaker.Answer(Text(box, report, verity, DiskCommands.Line(disk, keeper is not null)), writer =>
             {
                 Write(writer, report);
+                DiskCommands.Write(writer, disk, keeper is not null);
                 writer.WriteStartObject("verity");
                 writer.WriteBoolean("supported", verity.Supported);
                 writer.WriteNumber("sealed", verity.Sealed);
@@ -55,7 +59,7 @@ internal static class StatusCommand
         return command;
     }
 
-    private static string Text(Box box, StatusReport report, VerityCoverage verity)
+    private static string Text(Box box, StatusReport report, VerityCoverage verity, string? disk)
     {
         if (report.Deployments.Count == 0)
             return $"{box.Sysroot.Path}: nothing is deployed";
@@ -71,6 +75,8 @@ internal static class StatusCommand
         if (report.Seal is { } seal)
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
         text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
+        if (disk is not null)
+            text.Append(CultureInfo.InvariantCulture, $"Disk: {disk}\n");
         if (report.IsGhost)
             text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off: sbox ledger lists it.\n");
         string esp = report.Esp is { } partition ? $"; EFI partition {Amount.OfBytes(partition.AvailableBytes)} of {Amount.OfBytes(partition.TotalBytes)}" : "";

@@ -53,6 +53,7 @@ internal static class UpgradeCommand
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
+            var keys = ChangingKeys.Before(box, deployer);
             using var line = new ProgressLine(speaker);
             line.Step("fetch");
             UpgradeOffer offer = await new Upgrader(box.Sysroot, deployer).Fetch(
@@ -110,6 +111,7 @@ internal static class UpgradeCommand
             void Say(string state, string text)
             {
                 line.Dispose();
+                notes.AddRange(checks ? [] : keys.After());
                 notes.ForEach(speaker.Note);
                 speaker.Answer(text, writer =>
                 {
@@ -168,11 +170,12 @@ internal static class RollbackCommand
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
+            var keys = ChangingKeys.Before(box, deployer);
             (Deployment target, CleanupReport cleanup) = deployer.Rollback(
                 parsed.GetValue(to) is { } wanted ? DeploymentSelector.Find(box.Sysroot, wanted).Name : null);
             bool known = box.Sysroot.Repository.Has(new ObjectName(target.Name.Commit, ObjectType.Commit));
             string version = (known ? box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version : null) ?? target.Name.Short;
-            foreach (string note in cleanup.Notes)
+            foreach (string note in cleanup.Notes.Concat(keys.After()))
                 speaker.Note(note);
             speaker.Answer(
                 box.Sysroot.IsBooted(target) ? $"Version {version}, which runs now, boots next" : $"Version {version} runs after a reboot",

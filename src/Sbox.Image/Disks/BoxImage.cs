@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -24,11 +25,23 @@ public sealed record BoxImageRequest(string Repository, string Ref, string Outpu
     /// <summary>The owner's keys, of which only the public parts are read; null makes a box that is not sealed.</summary>
     public OwnerKeys? Keys { get; init; }
 
+    /// <summary>Whether the first boot encrypts the root's partition; the box must be sealed.</summary>
+    public bool Encrypt { get; init; }
+
     /// <summary>Bytes to plan for what the owner will keep on the box.</summary>
     public long UserBytes { get; init; } = 2L << 30;
 
     /// <summary>How the sysroot is written. What runs on the machine that makes the image has nothing to do with the box in it.</summary>
     internal SysrootOptions Sysroot { get; init; } = new() { CommandLine = "" };
+}
+
+/// <summary>A disk image cannot be as it was asked for.</summary>
+/// <param name="ref">The branch.</param>
+/// <param name="finding">Why not.</param>
+public sealed class NotEncryptableException(string @ref, string finding) : Exception($"{@ref}: {finding}")
+{
+    /// <summary>The branch.</summary>
+    public string Ref { get; } = @ref;
 }
 
 /// <summary>A repository's branch -> a disk image that boots it: a fresh sysroot and ESP in directories, then <see cref="DiskImage"/>.</summary>
@@ -37,6 +50,7 @@ public sealed class BoxImage(BuildCache cache)
 {
     /// <summary>Makes the image, and says what it is made of.</summary>
     /// <exception cref="RefNotFoundException">The repository has no such branch.</exception>
+    /// <exception cref="NotEncryptableException">The first boot could not encrypt it, or nothing could open it then.</exception>
     /// <exception cref="BuildFailedException">A tool failed; nothing is left of the image.</exception>
     public DiskPlan Make(BoxImageRequest request, IProgress<BuildStep>? progress = null, CancellationToken cancel = default)
     {
@@ -49,6 +63,8 @@ public sealed class BoxImage(BuildCache cache)
         {
             commit = repository.Resolve(request.Ref);
             time = repository.LoadCommit(commit).Time;
+            if (request.Encrypt)
+                AskForEncryption(request, repository, commit, root);
         }
 
         SealPolicy? seal = request.Keys is { } keys ? BringKeys(keys, esp) : null;
@@ -66,10 +82,22 @@ public sealed class BoxImage(BuildCache cache)
             Architecture = ArchitectureOf($"{root}/{installed.Name.Directory}"),
             Timestamp = time.ToUnixTimeSeconds(),
             UserBytes = request.UserBytes,
+            SpareMebibytes = request.Encrypt ? EncryptedDisk.HeaderMebibytes : 0,
             SealedFiles = seal is null ? [] : FilesToSeal(root, installed),
         });
         DiskImage.Write(plan, request.Output, progress, cancel);
         return plan;
+    }
+
+    private static void AskForEncryption(BoxImageRequest request, Repository repository, Checksum commit, string root)
+    {
+        if (request.Keys is null || CommitSeal.Of(repository.LoadDetachedMetadata(commit))?.Pcr is null)
+            throw new NotEncryptableException(request.Ref, "a machine's TPM keeps a disk's key for versions that its owner's pcr key signed, and this one has no such signature");
+        if (repository.LoadCommit(commit).Metadata[ImageBuilder.EncryptedRootKey] is not { Boolean: true })
+            throw new NotEncryptableException(request.Ref, "its initrd has nothing that encrypts a disk or opens one");
+        using Dir directory = Dir.Open(root);
+        directory.MakeDir(EncryptedDisk.Directory, Permission.Private);
+        using SafeFileHandle marker = directory.CreateFile(EncryptedDisk.Marker, Permission.File);
     }
 
     // systemd-boot enrolls what it finds there, where the firmware is in setup mode and nowhere else.

@@ -35,7 +35,8 @@ public static class DiskImage
 
         var esp = new PlannedPartition("ESP", EspType, Identifier(content.Seed, "esp"), FirstSector, espSize.Sectors);
         var root = new PlannedPartition(
-            "sbox-root", RootType(content.Architecture), Identifier(content.Seed, "root"), esp.Start + esp.Sectors, rootSize.Blocks * SectorsInBlock);
+            "sbox-root", RootType(content.Architecture), Identifier(content.Seed, "root"), esp.Start + esp.Sectors,
+            (rootSize.Blocks * SectorsInBlock) + (content.SpareMebibytes * SectorsInMebibyte));
         long end = root.Start + root.Sectors + SectorsInMebibyte; // the GPT's copy is in the last MiB
         Guid serial = Identifier(content.Seed, "fat");
         return new DiskPlan(

@@ -18,6 +18,9 @@ public sealed record DiskContent(string RootDirectory, string EspDirectory, stri
     /// <summary>Bytes for /var and everything else that the box's people bring.</summary>
     public long UserBytes { get; init; } = 2L << 30;
 
+    /// <summary>MiB of the root's partition behind its file system, for the header of a volume that it is to become.</summary>
+    public int SpareMebibytes { get; init; }
+
     /// <summary>How many kernel images the EFI system partition holds at least.</summary>
     public int KernelImages { get; init; } = 3;
 
@@ -68,6 +71,8 @@ public sealed record DiskPlan(
         Line(text, "    verity", Measure.VerityBlocks * block, "when every file has its tree");
         Line(text, "    upgrade", (Measure.Blocks + Measure.VerityBlocks) * block, "a second deployment that shares nothing with the first");
         Line(text, "    people", Content.UserBytes, "");
+        if (Content.SpareMebibytes > 0)
+            Line(text, "    LUKS2", (long)Content.SpareMebibytes << 20, "for the header, when the first boot encrypts it");
         Line(text, "    ext4", RootSize.OverheadBlocks * block, $"its own structures, {Ext4Size.JournalMebibytes} MiB of journal; {Ext4Size.ReservedPercent} % more is root's");
         return text.ToString();
     }

@@ -54,7 +54,8 @@ public enum InitrdMaker
 /// <param name="MadeBy">Which program makes it.</param>
 /// <param name="Modules">dracut modules; empty when it does not make the initrd.</param>
 /// <param name="Drivers">Kernel modules.</param>
-public sealed record InitrdChoices(InitrdMaker MadeBy, IReadOnlyList<string> Modules, IReadOnlyList<string> Drivers);
+/// <param name="EncryptedRoot">Whether it has what encrypts and opens the disk of a root.</param>
+public sealed record InitrdChoices(InitrdMaker MadeBy, IReadOnlyList<string> Modules, IReadOnlyList<string> Drivers, bool EncryptedRoot = false);
 
 /// <summary>What apt and dpkg are asked for: all that decides the base tree, and nothing else.</summary>
 /// <param name="Suite">Debian's name of the release, <c>trixie</c>.</param>

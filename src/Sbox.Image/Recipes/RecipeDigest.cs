@@ -22,7 +22,8 @@ internal static class RecipeDigest
         digest.Add(recipe.Name).Add(recipe.Ref).Add(recipe.Version).Add(OfPackages(recipe.Packages).Span).Add(recipe.Hostname)
             .Add(recipe.KernelArguments).Add($"{recipe.Tmp}").Add(recipe.Programs)
             .Add(recipe.SourceDateEpoch?.ToString(CultureInfo.InvariantCulture))
-            .Add(recipe.Units.Enable).Add(recipe.Units.Disable).Add(recipe.Units.Mask).Add($"{recipe.Initrd.MadeBy}").Add(recipe.Initrd.Modules).Add(recipe.Initrd.Drivers);
+            .Add(recipe.Units.Enable).Add(recipe.Units.Disable).Add(recipe.Units.Mask).Add($"{recipe.Initrd.MadeBy}").Add(recipe.Initrd.Modules).Add(recipe.Initrd.Drivers)
+            .Add(recipe.Initrd.EncryptedRoot);
         digest.Add($"{recipe.Files.Count}");
         foreach (RecipeFile file in recipe.Files)
             AddFile(digest, file);

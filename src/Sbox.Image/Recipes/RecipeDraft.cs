@@ -25,6 +25,11 @@ internal sealed class RecipeDraft
     /// <summary>Where dracut modules were last named; whether they may be is known at the end only.</summary>
     public (string Path, int Line) InitrdModulesAt;
 
+    public bool EncryptedRoot;
+
+    /// <summary>Where that was said last.</summary>
+    public (string Path, int Line) EncryptedRootAt;
+
     public List<string> InitrdModules { get; } = [];
 
     public List<string> InitrdDrivers { get; } = [];
@@ -50,13 +55,15 @@ internal sealed class RecipeDraft
         InitrdMaker initrd = InitrdMaker ?? (Programs ? Image.InitrdMaker.Sbox : Image.InitrdMaker.Dracut);
         if (initrd != Image.InitrdMaker.Dracut && InitrdModules.Count > 0)
             throw new RecipeException(InitrdModulesAt.Path, InitrdModulesAt.Line, "initrd.modules", "made-by = \"dracut\" beside them: they are dracut's", $"'{InitrdModules[0]}'");
+        if (initrd != Image.InitrdMaker.Sbox && EncryptedRoot)
+            throw new RecipeException(EncryptedRootAt.Path, EncryptedRootAt.Line, "initrd.encrypted-root", "made-by = \"sbox\" beside it: it is sbox-root that opens the disk", "true");
         var packages = new PackageChoices(
             Need(Suite, "suite", "one of Debian's suites, such as 'trixie'"), Variant, Architecture, Components,
             [.. Packages.Distinct().Order(StringComparer.Ordinal)], Mirrors, AptOptions, Docs, Locales);
         return new Recipe(
             Need(Name, "name", "the stateroot's name, such as 'debian'"), Need(Ref, "ref", "a branch, such as 'debian/13/amd64/minimal'"),
             Need(Version, "version", "text that 'sbox status' shows"), packages, Hostname, KernelArguments, Tmp, Programs, files, users, groups,
-            new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(initrd, Distinct(InitrdModules), Distinct(InitrdDrivers)),
+            new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(initrd, Distinct(InitrdModules), Distinct(InitrdDrivers), EncryptedRoot),
             SourceDateEpoch);
     }
 

@@ -120,6 +120,12 @@ public static class RecipeReader
                     draft.InitrdModulesAt = (path, line);
                 }
 
+                if (table.Boolean("encrypted-root") is { } encrypted)
+                {
+                    draft.EncryptedRoot = encrypted;
+                    draft.EncryptedRootAt = (path, line);
+                }
+
                 draft.InitrdDrivers.AddRange(table.Strings("drivers", RecipeNames.IsStateroot, "names of kernel modules") ?? []);
                 break;
             case ("file" or "user" or "group", false):

@@ -25,7 +25,7 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
 {
     /// <summary>Seals a commit and signs it.</summary>
     /// <param name="commit">The commit.</param>
-    /// <param name="db">Each signs the boot files.</param>
+    /// <param name="db">Each signs the boot files; the newest first.</param>
     /// <param name="tree">Signs the commit.</param>
     /// <param name="pcr">Signs the states in which a TPM may give a disk's key out; null: none is signed.</param>
     /// <param name="progress">Told of each step.</param>
@@ -51,6 +51,8 @@ public sealed class CommitSealer(Repository repository, BuildCache cache)
 
         Checksum uki = sealable.UkiDigest(seal), loader = sealable.LoaderDigest();
         progress?.Report(new BuildStep("signatures", ""));
+        // The oldest key's first: firmware that knows several goes by the first that it finds good, and measures it. What opens disks notices a new key only when the old one is gone.
+        db = [.. db.Reverse()];
         seal = seal with { UkiSignatures = [.. db.Select(key => Authenticode.Sign(uki, key))], LoaderSignatures = [.. db.Select(key => Authenticode.Sign(loader, key))] };
 
         byte[] bytes = repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit));

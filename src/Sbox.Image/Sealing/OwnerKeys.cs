@@ -42,16 +42,17 @@ public sealed partial class OwnerKeys(string directory)
     /// <param name="passphrase">Encrypts the private keys.</param>
     /// <param name="clock">Says from when the certificates are good.</param>
     /// <param name="dbToken">The URI of an RSA key on a PKCS#11 token that is to be db; null makes one. Its PIN is the passphrase, unless the URI says where it is.</param>
+    /// <param name="treeToken">The URI of an Ed25519 key on a token that is to be tree; null makes one.</param>
     /// <exception cref="LinuxException">A key is there already (EEXIST), or cannot be written.</exception>
     /// <exception cref="TokenException">The token's key cannot be used.</exception>
-    public static OwnerKeys Create(string directory, string owner, Passphrase passphrase, TimeProvider clock, string? dbToken = null)
+    public static OwnerKeys Create(string directory, string owner, Passphrase passphrase, TimeProvider clock, string? dbToken = null, string? treeToken = null)
     {
         using Dir dir = MakeDirectory(Path.GetFullPath(directory));
         // Seconds are all that certificates and firmware keep.
         DateTimeOffset now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
         using Signer pk = NewSigner($"{owner} PK", now), kek = NewSigner($"{owner} KEK", now);
         using Signer db = NewSigner($"{owner} db", now, dbToken is null ? null : TokenKey.Open(dbToken, passphrase));
-        using Ed25519Key tree = Ed25519Key.Generate();
+        using Ed25519Key tree = treeToken is null ? Ed25519Key.Generate() : TokenTree.Open(treeToken, TokenTree.Public(treeToken, passphrase), passphrase);
         // Whoever makes a key of these is the owner in the firmware's lists: no name to be invented.
         var id = new Guid(pk.Certificate.GetCertHash(HashAlgorithmName.SHA256).AsSpan(0, 16));
         foreach ((string name, Signer key, EfiVariable variable, Signer above) in ((string, Signer, EfiVariable, Signer)[])
@@ -68,7 +69,10 @@ public sealed partial class OwnerKeys(string directory)
             Write(dir, $"{Pcr}.pub", Encoding.ASCII.GetBytes(PcrPolicy.PublicPem(pcr)));
         }
 
-        Write(dir, $"{Tree}.key", Encoding.ASCII.GetBytes(EncryptedPkcs8.EncryptEd25519(tree.ToSeed(), passphrase)), PrivateMode);
+        if (treeToken is null)
+            Write(dir, $"{Tree}.key", Encoding.ASCII.GetBytes(EncryptedPkcs8.EncryptEd25519(tree.ToSeed(), passphrase)), PrivateMode);
+        else
+            Write(dir, $"{Tree}.uri", Encoding.UTF8.GetBytes(treeToken + "\n"), PrivateMode);
         Write(dir, $"{Tree}.pub", Encoding.ASCII.GetBytes($"{tree.Public}\n"));
         Durable.Sync(dir);
         return new OwnerKeys(directory);
@@ -125,11 +129,13 @@ public sealed partial class OwnerKeys(string directory)
         return dir.Exists($"{Pcr}.key") ? OpenRsa(dir, Pcr, passphrase) : null;
     }
 
-    /// <summary>Opens the key that signs commits.</summary>
+    /// <summary>Opens the key that signs commits; one on a token is asked when it signs.</summary>
     /// <exception cref="WrongPassphraseException">The passphrase is another one.</exception>
     public Ed25519Key OpenTree(Passphrase passphrase)
     {
         using Dir dir = Dir.Open(Directory);
+        if (dir.TryReadAll($"{Tree}.uri") is { } uri)
+            return TokenTree.Open(Encoding.UTF8.GetString(uri).Trim(), new Ed25519PublicKey(Convert.FromBase64String(Encoding.ASCII.GetString(dir.ReadAll($"{Tree}.pub")).Trim())), passphrase);
         string name = $"{Tree}.key";
         return Ed25519Key.Of(EncryptedPkcs8.DecryptEd25519(Encoding.ASCII.GetString(dir.ReadAll(name)), passphrase, dir.Of(name)));
     }

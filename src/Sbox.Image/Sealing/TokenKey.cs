@@ -21,6 +21,15 @@ internal static class TokenKey
 {
     private const string Module = "pkcs11";
 
+    // By what OpenSSL, its provider and tokens find their settings: a child gets no variables but those that are named.
+    private static readonly string[] Variables =
+        ["OPENSSL_CONF", "OPENSSL_MODULES", "PKCS11_PROVIDER_MODULE", "PKCS11_MODULE_PATH", "SOFTHSM2_CONF", "P11_KIT_PROVIDER_URL"];
+
+    /// <summary>What the environment says of tokens, for a program that opens them.</summary>
+    public static IReadOnlyDictionary<string, string> Settings => Variables
+        .Select(static name => KeyValuePair.Create(name, Environment.GetEnvironmentVariable(name))).Where(static each => each.Value is not null)
+        .ToDictionary(static each => each.Key, static each => each.Value!);
+
     /// <summary>Opens an RSA key.</summary>
     /// <param name="uri">Such as <c>pkcs11:token=owner;object=db</c>. With <c>pin-source</c> or <c>pin-value</c> in it, the PIN is that.</param>
     /// <param name="pin">The token's PIN otherwise.</param>

@@ -14,7 +14,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     private const string ExamplesInTree = "usr/lib/sbox/examples";
     private const string Units = "usr/lib/systemd/system";
     private const string UnitInTree = $"{Units}/sbox-watch.service";
-    private const string VerityService = "sbox-verity.service";
+    private const string VerityService = "sbox-verity.service", DiskService = "sbox-disk.service";
 
     /// <summary>The directory of the sentinel's policy; null for a box without a sentinel.</summary>
     public string? SentinelPolicy { get; init; }
@@ -31,10 +31,13 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The directory of what opens tombs by itself: units, and the lines of PAM; null for a box without.</summary>
     public string? Tombs { get; init; }
 
+    /// <summary>The unit that binds an encrypted disk to its machine; null for a box without it.</summary>
+    public string? DiskUnit { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
-        .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit }.OfType<string>().Where(file => !File.Exists(file)),
+        .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit, DiskUnit }.OfType<string>().Where(file => !File.Exists(file)),
         .. new[] { DracutModule, SentinelPolicy, BoxUnits, Tombs }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
@@ -54,10 +57,12 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         InstallSentinel(tree);
         if (Tombs is not null)
             TombUnits.InstallInto(tree, Tombs);
-        if (VerityUnit is not null)
+        foreach ((string? unit, string service) in (ReadOnlySpan<(string?, string)>)[(VerityUnit, VerityService), (DiskUnit, DiskService)])
         {
-            tree.Write($"{Units}/{VerityService}", File.ReadAllBytes(VerityUnit));
-            tree.Link($"{Units}/multi-user.target.wants/{VerityService}", $"../{VerityService}");
+            if (unit is null)
+                continue;
+            tree.Write($"{Units}/{service}", File.ReadAllBytes(unit));
+            tree.Link($"{Units}/multi-user.target.wants/{service}", $"../{service}");
         }
 
         foreach (string name in UnitFiles())
@@ -116,7 +121,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     {
         using var digest = new InputDigest("sbox programs 1");
         digest.AddFile(Sbox).Add(InitrdDigest().Span);
-        foreach (string unit in new[] { SentinelUnit, VerityUnit }.OfType<string>())
+        foreach (string unit in new[] { SentinelUnit, VerityUnit, DiskUnit }.OfType<string>())
             digest.AddFile(unit);
         foreach (string name in UnitFiles())
             digest.Add(name).AddFile($"{BoxUnits}/{name}");

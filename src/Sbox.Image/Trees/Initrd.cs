@@ -1,3 +1,4 @@
+using Sbox.Boot;
 using Sbox.Codecs;
 
 namespace Sbox.Image;
@@ -24,7 +25,7 @@ internal static class Initrd
         digest.Add($"{recipe.Initrd.MadeBy}").Add(recipe.Initrd.Modules).Add(AllDrivers(recipe));
         digest.Add(RecipeDigest.OfPackages(recipe.Packages).Span).Add(packages.Select(package => $"{package}"));
         digest.Add(programs is null ? [] : programs.InitrdDigest().Span);
-        digest.Add(recipe.Initrd.MadeBy == InitrdMaker.Dracut ? DracutInitrd.Arguments(recipe, AllDrivers(recipe), "KVER", programs) : OwnInitrd.Contents);
+        digest.Add(recipe.Initrd.MadeBy == InitrdMaker.Dracut ? DracutInitrd.Arguments(recipe, AllDrivers(recipe), "KVER", programs) : OwnInitrd.Contents(recipe.Initrd.EncryptedRoot));
         foreach (RecipeFile file in recipe.Files.Where(file => DependsOn(recipe, file)))
             RecipeDigest.AddFile(digest, file);
         return digest.Finish();
@@ -37,8 +38,9 @@ internal static class Initrd
         if (recipe.Initrd.MadeBy == InitrdMaker.Dracut)
             DracutInitrd.Make(tree, recipe, AllDrivers(recipe), kernel, programs, sourceDateEpoch, destination, runner);
         else
-            OwnInitrd.Make(tree, AllDrivers(recipe), required: recipe.Initrd.Drivers, kernel, sourceDateEpoch, destination, runner);
+            OwnInitrd.Make(tree, AllDrivers(recipe), recipe.Initrd, kernel, sourceDateEpoch, destination, runner);
     }
 
-    private static IReadOnlyList<string> AllDrivers(Recipe recipe) => [.. Drivers, .. recipe.Initrd.Drivers];
+    private static IReadOnlyList<string> AllDrivers(Recipe recipe) =>
+        [.. Drivers, .. recipe.Initrd.EncryptedRoot ? EncryptedDisk.Modules : [], .. recipe.Initrd.Drivers];
 }

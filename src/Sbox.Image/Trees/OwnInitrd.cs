@@ -15,26 +15,38 @@ internal static class OwnInitrd
     // For the emergency shell: enough to look around and to mount something.
     private static readonly string[] ShellKit = ["bash", "cat", "ls", "mount", "umount", "dmesg", "mkdir", "setsid", "sleep", "stty", "sync"];
 
+    // What opens an encrypted root, beside cryptsetup itself; none of them is linked to it, they are loaded when they are wanted. Where in the tree's
+    // directory of libraries, and of which package.
+    private static readonly (string File, string Package)[] DiskKit =
+    [
+        ("cryptsetup/libcryptsetup-token-systemd-tpm2.so", "systemd-cryptsetup"), ("libtss2-esys.so.0", "libtss2-esys-3.0.2-0t64"),
+        ("libtss2-mu.so.0", "libtss2-mu-4.0.1-0t64"), ("libtss2-rc.so.0", "libtss2-rc0t64"), ("libtss2-tcti-device.so.0", "libtss2-tcti-device0t64"),
+    ];
+
+    private const string Cryptsetup = "usr/sbin/cryptsetup";
+
     /// <summary>A word for each thing that this version puts in; it is part of the cache's key.</summary>
-    public static IReadOnlyList<string> Contents { get; } = ["own initrd 3", .. ShellKit];
+    public static IReadOnlyList<string> Contents(bool encryptedRoot) =>
+        ["own initrd 3", .. ShellKit, .. encryptedRoot ? DiskKit.Select(static each => each.File).Prepend(Cryptsetup) : []];
 
     public static void Make(
-        TreeRoot tree, IReadOnlyList<string> drivers, IReadOnlyList<string> required, string kernel, long sourceDateEpoch, string destination, StepRunner runner)
+        TreeRoot tree, IReadOnlyList<string> drivers, InitrdChoices choices, string kernel, long sourceDateEpoch, string destination, StepRunner runner)
     {
         if (!tree.Exists("usr/lib/sbox/sbox-root"))
             throw new BuildFailedException("initrd", "the recipe keeps the programs out (programs = false), and this initrd is made of one of them; say made-by = \"dracut\"");
         var set = new KernelModuleSet(tree, kernel);
-        ModuleIndex index = set.Choose(drivers, required);
-        IReadOnlyList<string> libraries = Libraries(tree, sourceDateEpoch, runner);
+        ModuleIndex index = set.Choose(drivers, choices.Drivers);
+        IReadOnlyList<string> opening = choices.EncryptedRoot ? Opening(tree) : [];
+        IReadOnlyList<string> libraries = Libraries(tree, [.. ShellKit.Select(static program => $"usr/bin/{program}"), .. opening], sourceDateEpoch, runner);
         Unpack(tree, set, index, sourceDateEpoch, runner);
         using (FileStream output = File.Create($"{tree.Path}/{Archive}"))
-            Write(new CpioWriter(output), tree, index, libraries);
+            Write(new CpioWriter(output), tree, index, [.. libraries, .. opening.Where(static file => file != Cryptsetup).Except(libraries)], choices.EncryptedRoot);
         runner.Run(InTree.Command(tree, "zstd", ["-q", "-19", "-T1", "--rm", $"/{Archive}", "-o", $"/{Archive}.zst"], sourceDateEpoch));
         tree.Remove(Modules);
         File.Move($"{tree.Path}/{Archive}.zst", destination, overwrite: true);
     }
 
-    private static void Write(CpioWriter cpio, TreeRoot tree, ModuleIndex index, IReadOnlyList<string> libraries)
+    private static void Write(CpioWriter cpio, TreeRoot tree, ModuleIndex index, IReadOnlyList<string> libraries, bool encryptedRoot)
     {
         foreach (string directory in (string[])["dev", "proc", "sys", "run", "sysroot", "usr/bin", "usr/lib64"])
             cpio.Directory(directory);
@@ -48,7 +60,20 @@ internal static class OwnInitrd
         foreach (string file in ShellKit.Select(static program => $"usr/bin/{program}").Concat(libraries))
             cpio.File(file, tree.Dir.ReadAll(Followed(tree, file)));
         cpio.Link("usr/bin/sh", "bash");
+        if (encryptedRoot)
+            cpio.File(EncryptedDisk.ProgramInInitrd, tree.Dir.ReadAll(Followed(tree, Cryptsetup)));
         cpio.Finish();
+    }
+
+    private static IReadOnlyList<string> Opening(TreeRoot tree)
+    {
+        if (!tree.Exists(Cryptsetup))
+            throw Missing(Cryptsetup, "cryptsetup-bin");
+        string[] directories = [.. tree.Names("usr/lib").Where(static name => name.EndsWith("-linux-gnu", StringComparison.Ordinal))];
+        return [Cryptsetup, .. DiskKit.Select(each => directories.Select(directory => $"usr/lib/{directory}/{each.File}").FirstOrDefault(tree.Exists) ?? throw Missing(each.File, each.Package))];
+
+        static BuildFailedException Missing(string file, string package) =>
+            new("initrd", $"the recipe wants an initrd that opens an encrypted root (encrypted-root = true), and the tree has no {file}; add {package} to its packages");
     }
 
     // Libraries are links to their versions, mount and others may be links to alternatives.
@@ -60,12 +85,12 @@ internal static class OwnInitrd
     }
 
     // What the dynamic linker would load for the kit, and itself: ldd's lines are a tab and "name => /path (address)" or "/path (address)".
-    private static IReadOnlyList<string> Libraries(TreeRoot tree, long sourceDateEpoch, StepRunner runner)
+    private static IReadOnlyList<string> Libraries(TreeRoot tree, IReadOnlyList<string> programs, long sourceDateEpoch, StepRunner runner)
     {
         var libraries = new SortedSet<string>(StringComparer.Ordinal);
         var listing = runner with { Progress = new Lines(line => libraries.UnionWith(line.Split([' ', '\t']).Where(static word => word.StartsWith('/')).Select(static word => word.TrimEnd(':')).Select(tree.Locate))) };
-        listing.Run(InTree.Command(tree, "ldd", [.. ShellKit.Select(static program => $"/usr/bin/{program}")], sourceDateEpoch));
-        return [.. libraries.Where(path => !path.StartsWith("usr/bin/", StringComparison.Ordinal))];
+        listing.Run(InTree.Command(tree, "ldd", [.. programs.Select(static program => $"/{program}")], sourceDateEpoch));
+        return [.. libraries.Where(path => !path.StartsWith("usr/bin/", StringComparison.Ordinal) && !path.StartsWith("usr/sbin/", StringComparison.Ordinal))];
     }
 
     // The kernel could unpack them as it loads them; zstd over all of them is smaller, and faster at boot.

@@ -24,6 +24,11 @@ public sealed record Culprit(
     /// <summary>Whether it is sbox itself: the file of the sealed system, not just any program of that name.</summary>
     public bool IsSbox { get; init; }
 
+    /// <summary>Whether it is a program of the system that sbox has started, to change the keys of the disk below the root.</summary>
+    public bool ServesSbox { get; init; }
+
+    private static readonly string[] DiskTools = ["/usr/sbin/cryptsetup", "/usr/bin/systemd-cryptenroll"];
+
     /// <summary>Gathers what can be known.</summary>
     /// <param name="caller">What the kernel noted.</param>
     /// <param name="facts">The system, to tell its programs from others.</param>
@@ -42,8 +47,13 @@ public sealed record Culprit(
         {
             IsUnaltered = unaltered,
             IsSbox = unaltered && program == sbox,
+            // sbox waits for them, so it can be asked. What runs is another file where somebody mounted one over it, which is found by itself.
+            ServesSbox = unaltered && DiskTools.Contains(program) && LinkOf($"/proc/{caller.Parent}/exe") == sbox && !LoadsOthers(caller.Parent),
         };
     }
+
+    // A program that is told to load code of others acts for them, whatever file it was started from.
+    private static bool LoadsOthers(int process) => TextOf($"/proc/{process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal));
 
     /// <summary>Gathers what can be known of a process of which only the number is known.</summary>
     public static Culprit Of(int process, SystemFacts facts)

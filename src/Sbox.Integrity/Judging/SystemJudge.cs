@@ -49,7 +49,7 @@ internal sealed class SystemJudge(SentinelPolicy policy, SystemFacts facts, Func
         string device = SystemFacts.DeviceName(seen.ObjectDevice);
         if (device is "1:1" or "1:2" or "1:4")
             return new Finding(FindingKind.KernelChanged, $"/dev{seen.ObjectPath}", "the machine's memory or ports were opened for writing");
-        return culprit.IsSbox || facts.Storage.FirstOrDefault(storage => storage.Disk.Contains(device)) is not { } behind ? null
+        return culprit.IsSbox || culprit.ServesSbox || facts.Storage.FirstOrDefault(storage => storage.Disk.Contains(device)) is not { } behind ? null
             : new Finding(FindingKind.DeviceOpened, seen.ObjectPath.Length > 0 ? $"/dev{seen.ObjectPath}" : device, $"a part ({device}) of the disk behind {behind.Rule.Mount} was opened for writing");
     }
 

@@ -71,6 +71,7 @@ public sealed class Proof(OstreeSysroot sysroot, ProofOptions options)
             Fact("modules", () => SystemProofJudge.Modules(
                 KernelLooks.Modules(options.Proc, options.Sys), KernelModules.NamesOf(File.ReadAllText($"{options.Proc}/sys/kernel/osrelease").Trim(), options.Root.TrimEnd('/')), KernelLooks.Taint(options.Proc))),
             Fact("etc", () => Etc(root)),
+            Fact("disk", () => DiskFact()),
             Fact("approval", () => Approved(running, root)),
         ]);
     }
@@ -191,6 +192,20 @@ public sealed class Proof(OstreeSysroot sysroot, ProofOptions options)
         return defaults is null || local is null
             ? SystemProofJudge.Etc(null, "the running tree has no /usr/etc")
             : SystemProofJudge.Etc(EtcDiff.Between(EtcTree.Read(defaults), EtcTree.Read(local)), null);
+    }
+
+    private Fact DiskFact()
+    {
+        if (DiskKeeper.Of(sysroot.Path) is not { } keeper)
+            return SystemProofJudge.Disk(isEncrypted: false, null, null);
+        try
+        {
+            return SystemProofJudge.Disk(isEncrypted: true, Environment.IsPrivilegedProcess ? keeper.Look() : null, "only root can see what opens it");
+        }
+        catch (ChildFailedException unseen)
+        {
+            return SystemProofJudge.Disk(isEncrypted: true, null, unseen.Message);
+        }
     }
 
     private Fact Approved(DeploymentName? running, Dir root)

@@ -100,6 +100,26 @@ public static class SystemProofJudge
         };
     }
 
+    /// <summary>Whether the root lies encrypted, and opens only where it should. A plain disk is not wrong: it is told.</summary>
+    /// <param name="isEncrypted">Whether it is on an encrypted volume.</param>
+    /// <param name="state">Who can open that; null where it could not be looked at.</param>
+    /// <param name="unseen">Why not.</param>
+    public static Fact Disk(bool isEncrypted, DiskState? state, string? unseen)
+    {
+        if (!isEncrypted)
+            return new Fact("disk", Verdict.Ok, "the root's disk is not encrypted: /etc and /var are whoever's who has it in hand");
+        Fact Say(Verdict verdict, string says) => new Fact("disk", verdict, $"the root's disk is encrypted{says}").With(
+            ("device", state?.Disk.Path), ("uuid", state?.Disk.Uuid), ("recovery-key", state?.HasRecoveryKey.ToString()));
+        return state switch
+        {
+            null => Say(Verdict.Unchecked, $"; {unseen}"),
+            { IsFirst: true } => Say(Verdict.Unchecked, ", and the key of its first boot still opens it"),
+            { IsLoose: true } => Say(Verdict.Unchecked, ", and opens once more whatever the firmware checks, since keys are being changed"),
+            { IsBound: true } => Say(Verdict.Ok, ", and opens by this machine's TPM for versions that the owner's pcr key signed, with the firmware as it is"),
+            _ => Say(Verdict.Unchecked, ", and this machine's TPM does not open it with the firmware as it is"),
+        };
+    }
+
     /// <summary>Whether enough approved keys signed the commit that runs.</summary>
     /// <param name="approval">Whose signatures it has; null where the tree has no policy, or it could not be looked at.</param>
     /// <param name="problem">What is wrong with the policy, or why it could not be looked at; null for neither.</param>

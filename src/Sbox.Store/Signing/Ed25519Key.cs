@@ -24,10 +24,13 @@ public sealed class Ed25519PublicKey
     public override string ToString() => Convert.ToBase64String(bytes);
 }
 
-/// <summary>A private Ed25519 key: 32 random bytes. Prints as ***.</summary>
+/// <summary>A private Ed25519 key: 32 random bytes, or one that is kept elsewhere and signs there. Prints as ***.</summary>
 public sealed class Ed25519Key : IDisposable
 {
     private readonly byte[] seed;
+    private readonly Func<byte[], byte[]>? elsewhere;
+
+    private Ed25519Key(Ed25519PublicKey open, Func<byte[], byte[]> sign) => (seed, elsewhere, Public) = ([], sign, open);
 
     private Ed25519Key(byte[] seed)
     {
@@ -49,16 +52,22 @@ public sealed class Ed25519Key : IDisposable
         ? new Ed25519Key(seed.ToArray())
         : throw new MalformedException("Ed25519 key", "length", $"{Ed25519.SecretKeySize} bytes", $"{seed.Length}");
 
+    /// <summary>A key that never leaves where it is, a token: <paramref name="sign"/> has it sign there.</summary>
+    public static Ed25519Key Elsewhere(Ed25519PublicKey open, Func<byte[], byte[]> sign) => new(open, sign);
+
     /// <summary>The 64 bytes of a signature; the same every time.</summary>
     public byte[] Sign(ReadOnlySpan<byte> content)
     {
+        if (elsewhere is not null)
+            return elsewhere(content.ToArray());
         var signature = new byte[Ed25519.SignatureSize];
         Ed25519.Sign(seed, 0, content.ToArray(), 0, content.Length, signature, 0);
         return signature;
     }
 
     /// <summary>The 32 bytes, to be encrypted and kept.</summary>
-    public byte[] ToSeed() => [.. seed];
+    /// <exception cref="InvalidOperationException">They are elsewhere, and stay there.</exception>
+    public byte[] ToSeed() => elsewhere is null ? [.. seed] : throw new InvalidOperationException("the private part of this key is not here");
 
     /// <inheritdoc/>
     public override string ToString() => "***";

@@ -9,6 +9,7 @@ public sealed class RecipeErrorTests
     [InlineData("package = [\"less\"]", "5: package: unknown key; expected 'packages'?")]
     [InlineData("colour = \"blue\"", "5: colour: unknown key; expected one of apt-options, architecture, components, docs, extends, hostname, kernel-arguments, locales, mirrors, name, packages, programs, ref, source-date-epoch, suite, tmp, variant, version, without-packages")]
     [InlineData("[initrd]\nmodules = [\"crypt\"]", "5: initrd.modules: 'crypt'; expected made-by = \"dracut\" beside them: they are dracut's")]
+    [InlineData("[initrd]\nmade-by = \"dracut\"\nencrypted-root = true", "5: initrd.encrypted-root: true; expected made-by = \"sbox\" beside it: it is sbox-root that opens the disk")]
     [InlineData("[initrd]\nmade-by = \"me\"", "6: initrd.made-by: 'me'; expected 'sbox' or 'dracut'")]
     [InlineData("docs = \"yes\"", "5: docs: \"yes\"; expected true or false")]
     [InlineData("docs = true\ndocs = false", "6: The key `docs` is already defined at (5,1) with `docs = true` and cannot be redefined; expected TOML")]

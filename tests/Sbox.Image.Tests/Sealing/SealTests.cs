@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Codecs.SecureBoot;
 using Sbox.Codecs.Uki;
@@ -21,7 +22,7 @@ public sealed class SealTests : IDisposable
     private readonly BuildCache cache;
     private readonly Passphrase passphrase = new("correct horse");
     private readonly OwnerKeys keys;
-    private readonly Checksum commit;
+    private Checksum commit;
 
     public SealTests()
     {
@@ -159,6 +160,30 @@ public sealed class SealTests : IDisposable
     }
 
     [Fact]
+    public void An_image_whose_first_boot_encrypts_it_says_so_and_leaves_room_for_the_header()
+    {
+        Recommit(VariantDictionary.Empty.With(ImageBuilder.EncryptedRootKey, GVariant.Of(true)));
+        Seal();
+        DiskPlan plan = new BoxImage(cache).Make(Encrypted());
+        Assert.Equal(0, (plan.Root.Sectors - (plan.RootSize.Blocks * 8)) - (EncryptedDisk.HeaderMebibytes * 2048L));
+        Assert.Contains("LUKS2", plan.ToString(), StringComparison.Ordinal);
+        string at = $"{Of()}?offset={plan.Root.Offset}";
+        Assert.Contains("Mode:  0700", Judge.OnPath("debugfs").Run("-R", $"stat /{EncryptedDisk.Directory}", at), StringComparison.Ordinal);
+        Assert.Contains("Size: 0", Judge.OnPath("debugfs").Run("-R", $"stat /{EncryptedDisk.Marker}", at), StringComparison.Ordinal);
+        Judge.OnPath("e2fsck").Run("-fn", at);
+    }
+
+    [Fact]
+    public void What_nothing_could_open_afterwards_is_not_made()
+    {
+        Seal();
+        Assert.Contains("its initrd has nothing that encrypts", Assert.Throws<NotEncryptableException>(() => new BoxImage(cache).Make(Encrypted())).Message, StringComparison.Ordinal);
+        Recommit(VariantDictionary.Empty.With(ImageBuilder.EncryptedRootKey, GVariant.Of(true)));
+        Assert.Contains("has no such signature", Assert.Throws<NotEncryptableException>(() => new BoxImage(cache).Make(Encrypted())).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(Of()));
+    }
+
+    [Fact]
     public void A_sealed_box_refuses_a_commit_that_nobody_sealed() =>
         Assert.Equal(commit, Assert.Throws<UnsealedCommitException>(() => Make()).Commit);
 
@@ -236,6 +261,11 @@ public sealed class SealTests : IDisposable
     }
 
     private string Of() => directory.Of("disk.img");
+
+    private BoxImageRequest Encrypted() => new(repository.Path, Branch, Of()) { Keys = keys, UserBytes = 64 << 20, Encrypt = true };
+
+    // The same tree, with something more said of it.
+    private void Recommit(VariantDictionary metadata) => commit = repository.CommitDirectory(directory.Of("tree"), new CommitOptions { Branches = [Branch], Timestamp = DateTimeOffset.UnixEpoch.AddDays(20001), Metadata = metadata });
 
     private DiskPlan Make() => new BoxImage(cache).Make(new BoxImageRequest(repository.Path, Branch, Of()) { Keys = keys, UserBytes = 64 << 20 });
 

@@ -1,0 +1,125 @@
+using Sbox.Linux;
+
+namespace Sbox.Boot;
+
+/// <summary>
+/// A root on a LUKS2 volume, in an initrd that has what opens it: made so at the first boot where the image asks for it, and opened by the machine's TPM, or by
+/// what somebody types. Tools: cryptsetup with systemd's token for TPMs.
+/// </summary>
+/// <param name="load">Loads a kernel module by name.</param>
+/// <param name="say">One line for the consoles.</param>
+/// <remarks>docs/encryption.md has the road, docs/decisions/0070-the-disk-is-encrypted-where-it-lives.md the reasons.</remarks>
+internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
+{
+    private const string Program = $"/{EncryptedDisk.ProgramInInitrd}";
+    private const string Opened = $"/dev/mapper/{EncryptedDisk.MappedName}";
+    private const string SecureBoot = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    private static readonly Dictionary<string, string> WithoutUdev = new() { ["DM_DISABLE_UDEV"] = "1" };
+    private static readonly TimeSpan TpmPause = TimeSpan.FromSeconds(2);
+
+    private readonly ConsoleQuestion question = new();
+
+    /// <summary>Opens a volume, however long somebody takes to type its key.</summary>
+    /// <param name="device">The device node.</param>
+    /// <returns>The opened volume's device node.</returns>
+    /// <exception cref="NoRootException">This initrd cannot.</exception>
+    public string Open(string device)
+    {
+        Prepare(device);
+        if (FirstKey.Read() is { } first)
+        {
+            // Ends with another code than 0 where nothing was cut short.
+            _ = Run(["reencrypt", "--resume-only", "--key-file", "-", device], first);
+            if (Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], first).ExitCode == 0)
+                return Opened;
+        }
+
+        string? why = null;
+        for (int round = 0; File.Exists("/dev/tpmrm0") && round < 2; round++)
+        {
+            if (round > 0)
+                Thread.Sleep(TpmPause); // one that is busy with its own start
+            ChildResult asked = Run(["open", "--token-only", device, EncryptedDisk.MappedName]);
+            if (asked.ExitCode == 0)
+                return Opened;
+            why = asked.LastLines.LastOrDefault();
+        }
+
+        say($"the TPM does not give the key of {device} out{(why is null ? ": there is none" : $" ({why})")}: firmware settings, keys or the disk's place have changed, or this is not the machine");
+        while (true)
+        {
+            string typed = question.Ask($"sbox-root: {device} is encrypted. Type its recovery key, and Enter.");
+            if (Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], Normal(typed)).ExitCode == 0)
+                return Opened;
+            say($"that does not open {device}");
+        }
+    }
+
+    /// <summary>Encrypts what is on a device, all of it, where it is.</summary>
+    /// <param name="device">The device node, not mounted; its file system leaves <see cref="EncryptedDisk.HeaderMebibytes"/> MiB free behind itself.</param>
+    /// <param name="label">What the volume is found by.</param>
+    /// <exception cref="NoRootException">It must not, or could not, be done; what was on the device is there.</exception>
+    public void Encrypt(string device, string label)
+    {
+        Prepare(device);
+        if (!File.Exists("/dev/tpmrm0"))
+            throw new NoRootException($"{device} is to be encrypted, and this machine has no TPM 2.0 that would keep its key: switch it on in the machine's setup, or make the image without --encrypt");
+        if (!SecureBootIsOn())
+            throw new NoRootException($"{device} is to be encrypted, and Secure Boot is off, so anybody's program could ask the TPM for the key: switch it on in the machine's setup, or make the image without --encrypt");
+        string key = FirstKey.Read() ?? FirstKey.Make();
+        say($"encrypting {device}, once; switched off meanwhile, it goes on at the next boot");
+        ChildResult done = Run(
+        [
+            "reencrypt", "--encrypt", "--type", "luks2", "--batch-mode", "--reduce-device-size", $"{EncryptedDisk.HeaderMebibytes}M", "--label", label, "--cipher", "aes-xts-plain64", "--key-size", "512",
+            "--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-", "--progress-frequency", "10", device,
+        ], key, say);
+        if (done.ExitCode != 0)
+            throw new NoRootException($"{device} was not encrypted: {done.LastLines.LastOrDefault() ?? $"cryptsetup ended with {done.ExitCode}"}");
+    }
+
+    /// <summary>As systemd shows it, whatever of it was typed: small letters, a dash behind each eighth.</summary>
+    internal static string Normal(string typed)
+    {
+        const string letters = "cbdefghijklnrtuv"; // those that are at the same place on all keyboards
+        string bare = typed.Replace("-", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal).ToLowerInvariant();
+        return bare.Length == 64 && bare.All(letters.Contains) ? string.Join('-', Enumerable.Range(0, 8).Select(part => bare.Substring(part * 8, 8))) : typed;
+    }
+
+    private void Prepare(string device)
+    {
+        if (!File.Exists(Program))
+            throw new NoRootException($"{device} is encrypted, or to be, and this initrd has no cryptsetup: the recipe's [initrd] must say encrypted-root = true");
+        foreach (string module in EncryptedDisk.Modules)
+            load(module);
+        MountVariables();
+    }
+
+    private static void MountVariables()
+    {
+        if (!Directory.Exists(LoaderVariables.Efivarfs) || MountTable.At(LoaderVariables.Efivarfs) is not null)
+            return;
+        using FileSystemContext context = FileSystemContext.Open("efivarfs");
+        using DetachedMount mount = context.Set("source", "efivarfs").Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
+        mount.AttachAt(LoaderVariables.Efivarfs);
+    }
+
+    private static bool SecureBootIsOn()
+    {
+        if (!Directory.Exists(LoaderVariables.Efivarfs))
+            return false;
+        using Dir variables = Dir.Open(LoaderVariables.Efivarfs);
+        return variables.TryReadAll(SecureBoot) is [_, _, _, _, 1];
+    }
+
+    private static ChildResult Run(IReadOnlyList<string> arguments, string? input = null, Action<string>? onLine = null)
+    {
+        try
+        {
+            return ChildProcess.Run(new ChildCommand(Program, arguments) { Input = input, Environment = WithoutUdev }, onLine);
+        }
+        catch (ChildFailedException refused) // it did not start
+        {
+            return new ChildResult(refused.ExitCode, refused.LastLines);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Boot;
+
+/// <summary>
+/// Register 15 of the machine's TPM: zeros while the root is looked for, something else for all that runs from a root. The root's key is bound to the zeros,
+/// so that a system on another disk, put in the place of the real one, cannot ask for it, though the same signed UKI started it.
+/// </summary>
+/// <remarks>TPM 2.0 library specification, part 3, TPM2_PCR_Extend. systemd's own units extend the same register, later.</remarks>
+public static class TpmRegister
+{
+    /// <summary>The register's number.</summary>
+    public const int Number = 15;
+
+    /// <summary>SHA-256 of <c>sbox-root: a root was chosen</c>: computed here, a hash would bring libcrypto into the initrd.</summary>
+    internal static ReadOnlySpan<byte> RootChosen =>
+    [
+        0xeb, 0x30, 0xb8, 0xde, 0x90, 0x0c, 0x36, 0x9b, 0x45, 0xbd, 0x5f, 0xf5, 0xc0, 0x65, 0xe6, 0xba,
+        0x1d, 0x1d, 0x60, 0x07, 0xe5, 0x15, 0x76, 0x63, 0xc0, 0xe9, 0x88, 0x94, 0x80, 0x43, 0x8c, 0x0d,
+    ];
+
+    private const ushort WithSessions = 0x8002, Sha256 = 0x000B;
+    private const uint PcrExtend = 0x00000182, PasswordSession = 0x40000009;
+    private const int AnswerHeader = 10;
+
+    /// <summary>Closes the moment in which the root's key can be had. Without a TPM there is nothing to close.</summary>
+    /// <param name="isSealed">Whether the boot is a sealed one: no other is given such a key.</param>
+    /// <param name="say">One line for the console, where a boot that is not sealed goes on without.</param>
+    /// <param name="dev">Where device nodes are.</param>
+    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot.</exception>
+    public static void Close(bool isSealed, Action<string> say, string dev = "/dev")
+    {
+        try
+        {
+            Extend(dev);
+        }
+        catch (Exception refused) when (!isSealed && (refused is IOException or NoRootException))
+        {
+            say(refused.Message);
+        }
+    }
+
+    private static void Extend(string dev)
+    {
+        string? name = ((string[])["tpmrm0", "tpm0"]).FirstOrDefault(each => File.Exists($"{dev}/{each}"));
+        if (name is null)
+            return;
+        var answer = new byte[4096];
+        int length;
+        using (Dir devices = Dir.Open(dev))
+        using (var tpm = new FileStream(devices.OpenToWrite(name), FileAccess.ReadWrite, bufferSize: 0))
+        {
+            tpm.Write(Command());
+            length = tpm.Read(answer);
+        }
+
+        uint code = length >= AnswerHeader ? BinaryPrimitives.ReadUInt32BigEndian(answer.AsSpan(6)) : uint.MaxValue;
+        if (code != 0)
+            throw new NoRootException($"{dev}/{name}: register {Number} was not extended (0x{code.ToString("x", CultureInfo.InvariantCulture)}), so whatever runs from here on could ask for this disk's key: "
+                + "power the machine off and on, or switch the TPM off in its setup");
+    }
+
+    /// <summary>TPM2_PCR_Extend with an empty password, one digest of SHA-256.</summary>
+    internal static byte[] Command()
+    {
+        byte[] command =
+        [
+            .. Short(WithSessions), .. Int(0), .. Int(PcrExtend), .. Int(Number),
+            .. Int(9), .. Int(PasswordSession), .. Short(0), 0, .. Short(0),
+            .. Int(1), .. Short(Sha256), .. RootChosen,
+        ];
+        BinaryPrimitives.WriteUInt32BigEndian(command.AsSpan(2), (uint)command.Length);
+        return command;
+    }
+
+    private static byte[] Short(ushort value) => [(byte)(value >> 8), (byte)value];
+
+    private static byte[] Int(uint value) => [.. Short((ushort)(value >> 16)), .. Short((ushort)value)];
+}

@@ -1,0 +1,202 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.RegularExpressions;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Boot;
+using Sbox.Codecs.SecureBoot;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>What a box's encrypted disk is, at one look.</summary>
+/// <param name="Disk">The volume.</param>
+/// <param name="Keys">Who can open it.</param>
+/// <param name="FirmwareState">Register 7 now; null where this machine has no TPM.</param>
+/// <param name="IsFirst">Whether the key of its first boot still opens it: the rest of that boot's work is to be done.</param>
+public sealed record DiskState(EncryptedDisk Disk, DiskKeys Keys, string? FirmwareState, bool IsFirst)
+{
+    /// <summary>Whether the TPM gives the key out with the firmware as it is now, and only so.</summary>
+    public bool IsBound => FirmwareState is not null && Keys.Bindings.Any(each => each.FirmwareState == FirmwareState);
+
+    /// <summary>Whether it gives it out for the next boot whatever the firmware checks.</summary>
+    public bool IsLoose => Keys.Bindings.Any(static each => each.IsLoose);
+
+    /// <summary>Whether somebody has a recovery key.</summary>
+    public bool HasRecoveryKey => Keys.RecoverySlots.Count > 0;
+}
+
+/// <summary>
+/// Keeps a box's encrypted disk opening by itself: bound to the owner's pcr key (register 11), to the moment before a root runs (register 15), and to the
+/// firmware's Secure Boot as it is (register 7). Tools: cryptsetup, systemd-cryptenroll.
+/// </summary>
+/// <param name="disk">The volume.</param>
+/// <param name="sysroot">The physical root in it.</param>
+/// <remarks>docs/encryption.md.</remarks>
+public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
+{
+    private const string OwnersKey = "/run/systemd/tpm2-pcr-public-key.pem", Register7 = "/sys/class/tpm/tpm0/pcr-sha256/7", Nothing = "none";
+    private static readonly string NoRootYet = $"{TpmRegister.Number}:sha256={new string('0', 64)}";
+    private static readonly string[] Quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]; // the keys are random: nobody guesses them, however fast
+
+    private string KeyFile => $"{sysroot}/{EncryptedDisk.KeyFile}";
+
+    /// <summary>Finds the volume below a mounted physical root; null where it is on none.</summary>
+    public static DiskKeeper? Of(string sysroot) =>
+        MountTable.At(sysroot) is { } mount && EncryptedDisk.Below(mount.Device) is { } disk ? new DiskKeeper(disk, sysroot) : null;
+
+    /// <summary>Looks at it, for root.</summary>
+    /// <exception cref="ChildFailedException">cryptsetup is not installed, or cannot read it.</exception>
+    public DiskState Look() => new(disk, Keys(), File.Exists(Register7) ? File.ReadAllText(Register7).Trim().ToLowerInvariant() : null, FirstKey.Read() is not null);
+
+    /// <summary>
+    /// Does what is left of the first boot, and binds the volume to the firmware as it is now. What was bound to other revocations (dbx) goes, and what was loose;
+    /// of what is left, the firmware with another set of keys, the volume opens there too.
+    /// </summary>
+    /// <param name="say">Told what is done, a line each.</param>
+    /// <exception cref="ChildFailedException">A tool refused; the volume opens as it did before.</exception>
+    public void Bind(Action<string> say)
+    {
+        string? first = FirstKey.Read();
+        MakeOwnKey(first);
+        DiskState state = Look();
+        if (state.FirmwareState is not { } now)
+            throw new IOException($"{disk.Path}: this machine has no TPM that the kernel knows ({Register7}), so its key cannot be kept there");
+        string revoked = Revoked();
+        if (!state.IsBound)
+        {
+            Enroll(now, revoked);
+            say($"{disk.Path} opens by this machine's TPM, with Secure Boot as it is now");
+        }
+
+        foreach (TpmBinding old in state.Keys.Bindings.Where(each => each.IsOurs && (each.IsLoose || each.Revoked != revoked) && each.FirmwareState != now))
+        {
+            Remove(old);
+            say(old.IsLoose ? $"{disk.Path} opens only so from now on" : $"{disk.Path} no longer opens with the firmware of before the revocation");
+        }
+
+        if (first is not null)
+        {
+            // 2: it opens nothing any more; that is what is wanted.
+            if (Run("cryptsetup", ["luksRemoveKey", "--batch-mode", "--key-file", "-", disk.Path], first) is { ExitCode: not (0 or 2) } refused)
+                throw new IOException($"{disk.Path}: the key of the first boot was not taken out: {refused.LastLines.LastOrDefault()}");
+            FirstKey.Forget();
+            say($"the key of the first boot is gone from {disk.Path} and from the firmware's variables");
+        }
+    }
+
+    /// <summary>Lets the TPM give the key out at the next boot whatever the firmware's keys are by then: before they are changed.</summary>
+    /// <returns>False where it is so already.</returns>
+    public bool Loosen()
+    {
+        if (Look().IsLoose)
+            return false;
+        Enroll(null, Revoked());
+        return true;
+    }
+
+    /// <summary>Makes a new recovery key; one that there was opens nothing any more.</summary>
+    /// <returns>The key: shown once, kept nowhere.</returns>
+    public string NewRecoveryKey()
+    {
+        RequireOwnKey();
+        IReadOnlyList<int> before = Keys().RecoverySlots;
+        string? key = null;
+        ChildProcess.Check(
+            new ChildCommand("systemd-cryptenroll", [$"--unlock-key-file={KeyFile}", "--recovery-key", disk.Path]),
+            line => key ??= RecoveryKey().Match(line) is { Success: true } match ? match.Value : null);
+        if (key is null)
+            throw new IOException($"{disk.Path}: systemd-cryptenroll made a recovery key and did not show it");
+        foreach (int slot in before)
+            ChildProcess.Check(new ChildCommand("systemd-cryptenroll", [$"--wipe-slot={slot}", disk.Path]));
+        return key;
+    }
+
+    private DiskKeys Keys()
+    {
+        var text = new System.Text.StringBuilder();
+        ChildProcess.Check(new ChildCommand("cryptsetup", ["luksDump", "--dump-json-metadata", disk.Path]), line => text.Append(line).Append('\n'));
+        return DiskKeys.Parse(text.ToString());
+    }
+
+    // Written before it is a key of the volume, under a name that says so: cut short, it is tried again.
+    private void MakeOwnKey(string? first)
+    {
+        using Dir root = Dir.Open(sysroot);
+        if (root.Exists(EncryptedDisk.KeyFile))
+            return;
+        if (first is null)
+            RequireOwnKey();
+        using Dir directory = root.MakeAndOpenDir(EncryptedDisk.Directory, 0x1C0 /* 0700 */);
+        string name = Path.GetFileName(EncryptedDisk.KeyFile), made = $"{name}.new";
+        directory.TryUnlink(made);
+        using (SafeFileHandle file = directory.CreateFile(made, 0x180 /* 0600 */))
+        {
+            RandomAccess.Write(file, System.Text.Encoding.ASCII.GetBytes(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32))), fileOffset: 0);
+            Durable.Sync(file, directory.Of(made));
+        }
+
+        Check("cryptsetup", ["luksAddKey", "--batch-mode", "--key-file", "-", .. Quick, disk.Path, directory.Of(made)], first);
+        directory.Rename(made, directory, name);
+        directory.TryUnlink(Path.GetFileName(EncryptedDisk.Marker));
+        Durable.Sync(directory);
+    }
+
+    private void RequireOwnKey()
+    {
+        if (!File.Exists(KeyFile))
+            throw new DiskKeyMissingException(KeyFile, disk.Path);
+    }
+
+    private void Enroll(string? firmwareState, string revoked)
+    {
+        RequireOwnKey();
+        int? slot = null;
+        ChildProcess.Check(
+            new ChildCommand("systemd-cryptenroll",
+            [
+                $"--unlock-key-file={KeyFile}", "--tpm2-device=auto", $"--tpm2-public-key={OwnersKey}", "--tpm2-public-key-pcrs=11",
+                $"--tpm2-pcrs={(firmwareState is null ? "" : "7+")}{NoRootYet}", disk.Path,
+            ]),
+            line => slot ??= EnrolledSlot().Match(line) is { Success: true } match ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null);
+        if (slot is not { } enrolled)
+            throw new IOException($"{disk.Path}: systemd-cryptenroll did not say in which slot the TPM's key is");
+        Check("cryptsetup", ["token", "import", "--json-file", "-", disk.Path], DiskKeys.Token(enrolled, firmwareState, revoked));
+    }
+
+    private void Remove(TpmBinding binding)
+    {
+        Check("cryptsetup", ["luksKillSlot", "--batch-mode", disk.Path, $"{binding.Slot}"], null);
+        foreach (int token in binding.Tokens)
+            Check("cryptsetup", ["token", "remove", "--token-id", $"{token}", disk.Path], null);
+    }
+
+    // A digest of what the firmware refuses.
+    private static string Revoked()
+    {
+        string file = $"{LoaderVariables.Efivarfs}/{EfiVariable.Dbx.FileName}";
+        return File.Exists(file) ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(file))) : Nothing;
+    }
+
+    private static ChildResult Run(string program, IReadOnlyList<string> arguments, string? input) => ChildProcess.Run(new ChildCommand(program, arguments) { Input = input });
+
+    private static void Check(string program, IReadOnlyList<string> arguments, string? input) => ChildProcess.Check(new ChildCommand(program, arguments) { Input = input });
+
+    [GeneratedRegex("enrolled as key slot ([0-9]+)")]
+    private static partial Regex EnrolledSlot();
+
+    // Eight groups of eight letters.
+    [GeneratedRegex("([cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}")]
+    private static partial Regex RecoveryKey();
+}
+
+/// <summary>The running box has no key of its own disk.</summary>
+/// <param name="file">Where it should be.</param>
+/// <param name="device">The disk.</param>
+public sealed class DiskKeyMissingException(string file, string device) : SysrootException($"{file}: the box's own key of {device} is not there, so its keys cannot be changed")
+{
+    /// <summary>Where it should be.</summary>
+    public string File { get; } = file;
+
+    /// <summary>The disk.</summary>
+    public string Device { get; } = device;
+}

@@ -1,0 +1,126 @@
+using System.Security.Cryptography;
+using System.Text;
+using CsCheck;
+using Sbox.Judges;
+
+namespace Sbox.Boot.Tests;
+
+/// <summary>What is found out about an encrypted root, and said to a TPM, without one. The whole road is walked in QEMU: Sbox.Tour.Tests.</summary>
+public sealed class EncryptedRootTests : IDisposable
+{
+    private readonly string directory = Directory.CreateTempSubdirectory("sbox-luks-").FullName;
+
+    public void Dispose() => Directory.Delete(directory, recursive: true);
+
+    [Fact]
+    public void A_volume_that_cryptsetup_made_says_its_label_and_its_uuid()
+    {
+        string volume = Volume();
+        Superblock found = Superblock.Parse(File.ReadAllBytes(volume).AsSpan(0, Superblock.Length))!;
+        Assert.Equal((Superblock.Luks, "sbox-root", Judge.OnPath("cryptsetup").Run("luksUUID", volume).Trim()), (found.Type, found.Label, found.Uuid));
+    }
+
+    [Theory]
+    [InlineData("LABEL=sbox-root", true)]
+    [InlineData("LABEL=other", false)]
+    [InlineData("/dev/vda2", true)]
+    public void A_root_is_looked_for_in_it(string root, bool found)
+    {
+        Directory.CreateDirectory($"{directory}/sys/class/block/vda2");
+        Directory.CreateDirectory($"{directory}/dev");
+        File.WriteAllText($"{directory}/sys/class/block/vda2/size", "40960\n");
+        File.Copy(Volume(), $"{directory}/dev/vda2");
+        Assert.Equal(found, new Disks(root, $"{directory}/sys", $"{directory}/dev").Look() is { Superblock.Type: Superblock.Luks });
+    }
+
+    [Fact]
+    public void What_a_file_system_leaves_free_behind_itself_is_enough_for_cryptsetup_and_what_was_there_is_in_the_volume()
+    {
+        string image = $"{directory}/root.img", passphrase = $"{directory}/passphrase";
+        File.WriteAllText(passphrase, "of a test");
+        using (FileStream file = File.Create(image))
+            file.SetLength((64 + EncryptedDisk.HeaderMebibytes) << 20);
+        Judge.OnPath("mkfs.ext4").Run("-q", "-F", "-b", "4096", "-L", "sbox-root", image, "64M");
+        Judge.OnPath("cryptsetup").Run("reencrypt", "--encrypt", "--type", "luks2", "--batch-mode", "--reduce-device-size", $"{EncryptedDisk.HeaderMebibytes}M", "--label", "sbox-root", "--cipher", "aes-xts-plain64",
+            "--key-size", "512", "--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", passphrase, image);
+        Assert.Equal("sbox-root", Superblock.Parse(File.ReadAllBytes(image).AsSpan(0, Superblock.Length))!.Label);
+        Judge.OnPath("cryptsetup").Run("open", "--test-passphrase", "--key-file", passphrase, image);
+        // And back: the file system is whole, every byte of it.
+        Judge.OnPath("cryptsetup").Run("reencrypt", "--decrypt", "--batch-mode", "--header", $"{directory}/header", "--force-offline-reencrypt", "--key-file", passphrase, image);
+        Judge.OnPath("e2fsck").Run("-fn", image);
+    }
+
+    [Fact]
+    public void The_moment_is_closed_by_a_word_that_is_its_own_digest()
+    {
+        Assert.Equal(SHA256.HashData("sbox-root: a root was chosen"u8), TpmRegister.RootChosen.ToArray());
+        byte[] command = TpmRegister.Command();
+        Assert.Equal("8002 00000041 00000182 0000000f".Replace(" ", "", StringComparison.Ordinal), Convert.ToHexStringLower(command.AsSpan(0, 14)));
+        Assert.Equal(0x41, command.Length);
+    }
+
+    [Fact]
+    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, static line => Assert.Fail(line), dev: directory);
+
+    [Fact]
+    public void A_TPM_that_does_not_do_it_ends_a_sealed_boot_and_no_other()
+    {
+        File.WriteAllText($"{directory}/tpmrm0", ""); // takes it and says nothing
+        var said = new List<string>();
+        TpmRegister.Close(isSealed: false, said.Add, directory);
+        Assert.Contains("register 15 was not extended", Assert.Single(said), StringComparison.Ordinal);
+        Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, said.Add, directory));
+    }
+
+    [Theory]
+    [InlineData("trtdvrkj-ffijgrdl-dubkdigv-ikghgitv-ctklbecd-tuvkuful-vgreuetu-vhvjgfjh")]
+    [InlineData("TRTDVRKJ FFIJGRDL DUBKDIGV IKGHGITV CTKLBECD TUVKUFUL VGREUETU VHVJGFJH")]
+    [InlineData("trtdvrkjffijgrdldubkdigvikghgitvctklbecdtuvkufulvgreuetuvhvjgfjh")]
+    public void A_recovery_key_opens_however_it_is_typed(string typed) =>
+        Assert.Equal("trtdvrkj-ffijgrdl-dubkdigv-ikghgitv-ctklbecd-tuvkuful-vgreuetu-vhvjgfjh", EncryptedRoot.Normal(typed));
+
+    [Fact]
+    public void Whatever_else_is_typed_is_a_passphrase_as_it_is() => Gen.String.Where(static text => text.Length < 60).Sample(static text => EncryptedRoot.Normal(text) == text);
+
+    [Fact]
+    public void The_first_boots_key_is_in_the_firmwares_variables_until_it_is_forgotten()
+    {
+        Assert.Null(FirstKey.Read(directory));
+        string made = FirstKey.Make(directory, random: "/dev/urandom");
+        Assert.Matches("^[0-9a-f]{64}$", made);
+        Assert.Equal(made, FirstKey.Read(directory));
+        byte[] bytes = File.ReadAllBytes(Assert.Single(Directory.GetFiles(directory)));
+        Assert.Equal([7, 0, 0, 0], bytes[..4]); // kept, and seen by both of firmware and system
+        Assert.NotEqual(made, FirstKey.Make(directory, random: "/dev/urandom"));
+        FirstKey.Forget(directory);
+        Assert.Null(FirstKey.Read(directory));
+    }
+
+    [Fact]
+    public void The_partition_below_an_opened_volume_is_known_and_its_disks_EFI_partition_too()
+    {
+        string dm = $"{directory}/dev/block/252:0";
+        Directory.CreateDirectory($"{dm}/dm");
+        Directory.CreateDirectory($"{dm}/slaves/vda2");
+        File.WriteAllText($"{dm}/dm/uuid", "CRYPT-LUKS2-8d158d2f9e0e4d509565b207757096c5-sbox-root\n");
+        Assert.Equal(new EncryptedDisk("vda2", "8d158d2f-9e0e-4d50-9565-b207757096c5"), EncryptedDisk.Below("252:0", directory));
+        Assert.Null(EncryptedDisk.Below("254:2", directory));
+        File.WriteAllText($"{dm}/dm/uuid", "LVM-x\n");
+        Assert.Null(EncryptedDisk.Below("252:0", directory));
+
+        BlockDevice Of(string name, string number, string? disk, string? type = null, string? below = null) =>
+            new(name, number, disk, type is null ? new Dictionary<string, string>() : new Dictionary<string, string> { ["ID_PART_ENTRY_TYPE"] = type }) { Below = below };
+        Assert.Equal("vda1", EfiSystemPartition.Find(
+            [Of("dm-0", "252:0", null, below: "vda2"), Of("vda1", "254:1", "vda", EfiSystemPartition.PartitionType), Of("vda2", "254:2", "vda")], null, "252:0")?.Name);
+    }
+
+    private string Volume()
+    {
+        string volume = $"{directory}/volume", passphrase = $"{directory}/passphrase";
+        File.WriteAllText(passphrase, "of a test");
+        using (FileStream file = File.Create(volume))
+            file.SetLength(20 << 20);
+        Judge.OnPath("cryptsetup").Run("luksFormat", "--batch-mode", "--type", "luks2", "--label", "sbox-root", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", volume, passphrase);
+        return volume;
+    }
+}
