@@ -7,7 +7,7 @@ using Sbox.Tomb;
 
 namespace Sbox.Cli.TombCommands;
 
-/// <summary><c>sbox tomb import</c>: what is kept in another way comes into the tomb. What it came from is only read.</summary>
+/// <summary><c>sbox tomb import</c>: what is kept in another way comes into the tomb. What it came from is only read, but for the lock that restic asks for in a repository.</summary>
 internal static class ImportCommand
 {
     public static Command Make()
@@ -19,7 +19,7 @@ internal static class ImportCommand
             Details =
             [
                 "A plain directory is saved as sbox tomb save does it, and then read once more, from end to end, to see that the tomb holds it as it is: a file that changed meanwhile is told, with exit status 1.",
-                "Of a restic repository every snapshot is taken over, each blob verified and sealed under this tomb's key; those of an earlier import are not taken again. Cut short, the same command goes on. "
+                "Of a restic repository every snapshot is taken over, each blob verified and sealed under this tomb's key; those of an earlier import are not taken again. While it is read it has a lock of ours, as restic asks for, so it must be writable. Cut short, the same command goes on. "
                 + "A repository need not be imported to be used: it is a tomb already, for --tomb.",
                 "A tomb of dyne's is a disk in a file: it needs the kernel's dm-crypt and its own tools. Open it with them, and import the directory that it is mounted at.",
             ],

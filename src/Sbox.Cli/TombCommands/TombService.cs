@@ -112,6 +112,7 @@ internal static partial class TombService
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */);
         using Dir login = Dir.Open(Login);
+        using FileLock alone = await Alone(login, user); // of two logins at once, the second would take the first one's pipe away
         login.TryUnlink(user);
         login.MakeNode(user, Pipe, 0);
         try
@@ -125,6 +126,16 @@ internal static partial class TombService
         finally
         {
             login.TryUnlink(user);
+        }
+    }
+
+    private static async Task<FileLock> Alone(Dir login, string user)
+    {
+        while (true)
+        {
+            if (FileLock.TryTake(login, $".{user}.lock", mode: 0x180 /* 0600 */) is { } taken)
+                return taken;
+            await Task.Delay(50);
         }
     }
 

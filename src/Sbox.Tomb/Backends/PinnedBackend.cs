@@ -44,6 +44,12 @@ public sealed class PinnedBackend : IBackend
         _ => null,
     };
 
+    /// <summary>
+    /// Whether a listing of snapshots or indexes may be what was listed last. Only for who looks and holds no lock: a prune or a save that believed an
+    /// old listing would take what others have saved since for garbage, or lean on what others have pruned.
+    /// </summary>
+    public bool AllowCopies { get; set; }
+
     /// <inheritdoc/>
     public Task Create(CancellationToken cancel) => inner.Create(cancel);
 
@@ -56,7 +62,7 @@ public sealed class PinnedBackend : IBackend
 
     /// <inheritdoc/>
     public Task<byte[]> Load(StoredFile file, CancellationToken cancel) => file.Type is StoredFileType.Config or StoredFileType.Key
-        ? Copied(file.Path, stop => inner.Load(file, stop), static bytes => bytes, static bytes => bytes, cancel)
+        ? Copied(refuse: false, file.Path, stop => inner.Load(file, stop), static bytes => bytes, static bytes => bytes, cancel)
         : inner.Load(file, cancel);
 
     /// <inheritdoc/>
@@ -71,7 +77,7 @@ public sealed class PinnedBackend : IBackend
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<ListedFile>> List(StoredFileType type, CancellationToken cancel) => type is StoredFileType.Key or StoredFileType.Index or StoredFileType.Snapshot
-        ? Copied($"listing-{StoredFile.DirectoryOf(type)}", stop => inner.List(type, stop), ToBytes, FromBytes, cancel)
+        ? Copied(refuse: type != StoredFileType.Key && !AllowCopies, $"listing-{StoredFile.DirectoryOf(type)}", stop => inner.List(type, stop), ToBytes, FromBytes, cancel)
         : inner.List(type, cancel);
 
     /// <inheritdoc/>
@@ -128,11 +134,11 @@ public sealed class PinnedBackend : IBackend
     }
 
     // The far place first, for as long as a person waits; what it last said where it does not answer.
-    private async Task<T> Copied<T>(string name, Func<CancellationToken, Task<T>> far, Func<T, byte[]> write, Func<byte[], T> read, CancellationToken cancel)
+    private async Task<T> Copied<T>(bool refuse, string name, Func<CancellationToken, Task<T>> far, Func<T, byte[]> write, Func<byte[], T> read, CancellationToken cancel)
     {
         if (!HasCopies)
             return await far(cancel);
-        byte[]? copy = File.Exists($"{directory}/{name}") ? File.ReadAllBytes($"{directory}/{name}") : null;
+        byte[]? copy = !refuse && File.Exists($"{directory}/{name}") ? File.ReadAllBytes($"{directory}/{name}") : null;
         if (copy is not null && IsAway)
             return read(copy);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);

@@ -64,11 +64,13 @@ public static class TombMove
         return new MoveProgress(total, total, bytes + config.Length);
     }
 
-    /// <summary>Reads everything back, and looks that nothing of the old place is missing.</summary>
+    /// <summary>Reads everything back from the new place itself, never from what this machine kept of it, and looks that nothing of the old place is missing.</summary>
     /// <exception cref="TombDamagedException">A file at the new place is not what was written.</exception>
     /// <exception cref="StoredFileMissingException">One is not there.</exception>
     public static async Task Verify(IBackend from, IBackend to, IProgress<MoveProgress>? progress, CancellationToken cancel)
     {
+        if (to is CachingBackend caching)
+            to = caching.Inner;
         byte[] config = await from.Load(StoredFile.Config, cancel);
         if (!(await to.Load(StoredFile.Config, cancel)).AsSpan().SequenceEqual(config))
             throw new TombDamagedException(to.Location, StoredFile.Config.Path, "it is not the one that was copied");

@@ -73,11 +73,18 @@ internal sealed class HomeOverlay
     /// <summary>The next layer, empty: what is saved goes below it.</summary>
     public HomeOverlay Next()
     {
-        var next = new HomeOverlay(options, number + 1);
-        using (Dir scratch = Dir.Open(Scratch))
-            scratch.RemoveAll(Name(next.number));
+        using Dir scratch = Dir.Open(Scratch);
+        // A number that no layer has: one that a fold could not put to use is still mounted, unseen.
+        var next = new HomeOverlay(options, Layers(scratch).Append(number).Max() + 1);
         next.Make();
         return next;
+    }
+
+    /// <summary>This layer is not put to use after all; it stays where it is mounted until the tomb is closed.</summary>
+    public void Abandon()
+    {
+        using Dir scratch = Dir.Open(Scratch);
+        scratch.TryUnlink(FoldingFile);
     }
 
     /// <summary>Puts both layers together at the mount point.</summary>

@@ -130,7 +130,7 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
             try
             {
                 wait = WhileUsed;
-                if (!leaving)
+                if (!leaving || Logins.Any(options.Owner ?? 0))
                     continue;
                 await session.Close(over.Token);
                 await over.CancelAsync();

@@ -65,6 +65,7 @@ public sealed partial class TombSession
 
         if (!TryTakeTop())
         {
+            next.Abandon();
             beneath.Add(below); // it stays, unseen, until the tomb is closed
             throw new TombInUseException(options.MountPoint, MountUsers.Of(Places()));
         }
@@ -80,16 +81,39 @@ public sealed partial class TombSession
         return bytes;
     }
 
-    // True when the old overlay is gone and all that it held is saved. What was written after the save puts it back where it was.
+    // True when the old overlay is gone and all that it held is saved. It is read-only before it is looked at: what is written after the save keeps it
+    // where it is, and nobody ever writes to a layer that goes again.
     private bool TryTakeTop()
     {
         long since = Stopwatch.GetTimestamp();
+        if (!WhileBusy(since, () => Mounts.SetAttributes(options.MountPoint, set: MountAttributes.ReadOnly)))
+            return false;
+        bool taken = false;
+        try
+        {
+            using (Dir upper = Dir.Open(overlay.Upper))
+            {
+                if (UpperLook.At(upper, saved, new HashSet<ulong>(), CancellationToken.None).Fingerprint != savedFingerprint)
+                    return false;
+            }
+
+            return taken = WhileBusy(since, () => Mounts.Unmount(options.MountPoint));
+        }
+        finally
+        {
+            if (!taken)
+                Mounts.SetAttributes(options.MountPoint, clear: MountAttributes.ReadOnly);
+        }
+    }
+
+    private static bool WhileBusy(long since, Action step)
+    {
         while (true)
         {
             try
             {
-                Mounts.Unmount(options.MountPoint);
-                break;
+                step();
+                return true;
             }
             catch (LinuxException busy) when (busy.Errno == Errno.EBUSY)
             {
@@ -98,14 +122,5 @@ public sealed partial class TombSession
                 Thread.Sleep(20);
             }
         }
-
-        using (Dir upper = Dir.Open(overlay.Upper))
-        {
-            if (UpperLook.At(upper, saved, new HashSet<ulong>(), CancellationToken.None).Fingerprint == savedFingerprint)
-                return true;
-        }
-
-        overlay.MountAt(options.MountPoint);
-        return false;
     }
 }

@@ -7,13 +7,18 @@ public sealed partial class TombSession
     {
         PinnedBackend? pinned = PinnedBackend.Of(tomb.Backend);
         if (pinned is { HasCopies: true, IsAway: true })
+        {
+            pinned.AllowCopies = true;
             return null;
+        }
+
         try
         {
             return await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
         }
         catch (BackendException away) when (away.IsTransient && pinned is { HasCopies: true })
         {
+            pinned.AllowCopies = true;
             return null;
         }
     }
@@ -24,6 +29,8 @@ public sealed partial class TombSession
         TombLock taken = await TombLock.Take(tomb, exclusive: false, options.Clock, cancel);
         try
         {
+            if (PinnedBackend.Of(tomb.Backend) is { } pinned)
+                pinned.AllowCopies = false;
             await tomb.LoadIndex(cancel);
             await RefuseIfPruned(cancel);
             return taken;
