@@ -10,7 +10,7 @@ namespace Sbox.Cli.Tests;
 /// <summary>sbox verify and sbox prove, by the program itself: answers, exit codes, receipts. A sealed machine's answers are in Sbox.Tour.Tests.</summary>
 public sealed class ProveAndVerifyTests : IDisposable
 {
-    private static readonly string[] Facts = ["firmware", "kernel", "command-line", "uki", "root", "mounts", "modules", "etc", "approval"];
+    private static readonly string[] Facts = ["firmware", "kernel", "command-line", "uki", "root", "mounts", "modules", "etc", "disk", "approval"];
     private readonly TestBox box = new();
     private readonly Checksum one;
 
