@@ -44,6 +44,7 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         Step("sbox rollback", () => say(Guest("sbox rollback", TimeSpan.FromMinutes(5))));
         Step("reboot into version 1", () => running.Reboot(BootLimit));
         Step("version 1 runs, and the data is there", IsRolledBack);
+        Step("the sentinel told of what was tried, and of nothing that was done in the meantime", NoFalseAlarm);
         Step("no unit failed", () => Expect("systemctl --failed --no-legend --plain", ""));
     }
 
@@ -94,6 +95,16 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         Refused("command -v tree", "");
         Expect("grep greeting /etc/sbox-demo.conf", "greeting = hello from version 1");
         Kept();
+    }
+
+    // Three boots, an upgrade, a rollback, a user's life: of all that, only the remounts of "cannot write" are worth a word.
+    private void NoFalseAlarm()
+    {
+        string[] findings = Guest("sed 's/.*\"finding\":\"\\([a-z-]*\\)\".*/\\1/' /var/lib/sbox/sentinel/history.jsonl | sort | uniq -c").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        foreach (string finding in findings)
+            say($"   {finding.Trim()}");
+        if (findings.Length == 0 || findings.Any(static finding => finding.Trim().Split(' ')[^1] is not ("loosened" or "writable")))
+            throw new TourException($"the sentinel's findings: expected those of the remounts and no others, found {string.Join(", ", findings.Select(static finding => finding.Trim()))}: {Guest("cat /var/lib/sbox/sentinel/history.jsonl")}");
     }
 
     private void Kept()

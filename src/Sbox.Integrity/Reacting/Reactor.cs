@@ -12,9 +12,9 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
 {
     private static readonly TimeSpan HookLimit = TimeSpan.FromSeconds(30), UndoLimit = TimeSpan.FromSeconds(10);
     private readonly ConcurrentDictionary<uint, bool> hanging = new();
-    private readonly Lock gate = new();
-    private readonly Queue<Action> waiting = new();
-    private bool working;
+
+    // What stops harm, what tells others, and what is shown: each is late by itself only. A desktop is as slow as its user wants.
+    private readonly Errands stops = new(int.MaxValue), tells = new(16), shows = new(8);
 
     /// <summary>Reacts.</summary>
     /// <param name="alarm">What is reported.</param>
@@ -58,17 +58,17 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
         }
 
         if (plan.Do.Contains(Reaction.CloseTombs))
-            Later(() => Run(new ChildCommand(sbox, ["tomb", "slam", "--all"])));
+            stops.Add(() => Run(new ChildCommand(sbox, ["tomb", "slam", "--all"])), always: true);
         if (plan.Do.Contains(Reaction.Wall))
         {
-            Later(() => Run(new ChildCommand("wall", []) { Input = $"sbox: {PolicyReader.NameOf(alarm.Severity)}: {alarm}\n" }));
-            Later(() => ShowOnDesktops(alarm));
+            shows.Add(() => Run(new ChildCommand("wall", []) { Input = $"sbox: {PolicyReader.NameOf(alarm.Severity)}: {alarm}\n" }));
+            shows.Add(() => ShowOnDesktops(alarm));
         }
 
         if (plan.Do.Contains(Reaction.Hook) && plan.Hook is { } hook)
-            Later(() => Run(new ChildCommand(hook, []) { Input = alarm.ToJson() + "\n", Environment = Facts(alarm) }));
+            tells.Add(() => Run(new ChildCommand(hook, []) { Input = alarm.ToJson() + "\n", Environment = Facts(alarm) }));
         if (plan.Do.Contains(Reaction.Reboot))
-            Later(() => Run(new ChildCommand("systemctl", ["reboot", "--force"])));
+            stops.Add(() => Run(new ChildCommand("systemctl", ["reboot", "--force"])), always: true);
     }
 
     private void ShowOnDesktops(Alarm alarm)
@@ -172,39 +172,6 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
         catch (Exception failure) when (failure is IOException or OperationCanceledException)
         {
             complain($"<4>{command.Title}: {failure.Message}");
-        }
-    }
-
-    // One thread, made when there is something to do and gone after: an idle sentinel has none.
-    private void Later(Action action)
-    {
-        const int waitingAtMost = 16; // a flood of alarms is in the journal; terminals need not show each
-        lock (gate)
-        {
-            if (waiting.Count >= waitingAtMost)
-                return;
-            waiting.Enqueue(action);
-            if (working)
-                return;
-            working = true;
-        }
-
-        new Thread(Work, maxStackSize: 256 * 1024) { IsBackground = true }.Start();
-    }
-
-    private void Work()
-    {
-        while (true)
-        {
-            Action? next;
-            lock (gate)
-            {
-                working = waiting.TryDequeue(out next);
-                if (!working)
-                    return;
-            }
-
-            next!();
         }
     }
 }

@@ -136,9 +136,11 @@ public sealed class Sentinel : IDisposable
         // The kernel tells of the change before the call that made it returns: who it was follows within microseconds, or when its caller has
         // the processor again.
         Span<long> ready = stackalloc long[16];
-        for (long until = Environment.TickCount64 + CatchUpMilliseconds; systemChanged && eyes is not null && !events.Exists(MayBeOfSystem);)
+        // Others may make noise all the while: it ends with its time, not with quiet.
+        long until = Environment.TickCount64 + CatchUpMilliseconds;
+        while (systemChanged && eyes is not null && !events.Exists(MayBeOfSystem) && until - Environment.TickCount64 is > 0 and var left)
         {
-            if (poller.Wait(ready, (int)Math.Max(until - Environment.TickCount64, 0)) == 0)
+            if (poller.Wait(ready, (int)left) == 0)
                 break;
             Drain();
         }

@@ -1,0 +1,56 @@
+namespace Sbox.Integrity.Tests;
+
+/// <summary>What an alarm asks for beside writing it down: nobody's slowness holds up what stops the harm.</summary>
+public sealed class ErrandsTests
+{
+    [Fact]
+    public void What_may_be_left_out_is_when_too_much_waits_and_what_must_be_done_is_done_in_its_order()
+    {
+        using var slow = new ManualResetEventSlim();
+        using var begun = new ManualResetEventSlim();
+        using var done = new CountdownEvent(4);
+        var order = new List<int>();
+        var errands = new Errands(2);
+        errands.Add(() => { begun.Set(); slow.Wait(TimeSpan.FromMinutes(1)); });
+        Assert.True(begun.Wait(TimeSpan.FromMinutes(1)));
+        for (int at = 0; at < 10; at++)
+        {
+            int number = at;
+            errands.Add(() => { order.Add(number); done.Signal(); }, always: number >= 8);
+        }
+
+        slow.Set();
+        Assert.True(done.Wait(TimeSpan.FromMinutes(1)));
+        Assert.Equal([0, 1, 8, 9], order);
+    }
+
+    [Fact]
+    public void Slow_hooks_and_many_alarms_keep_no_tomb_open()
+    {
+        string directory = Directory.CreateTempSubdirectory("sbox-errands-").FullName;
+        try
+        {
+            Program("sbox", $"echo >> {directory}/slammed");
+            Program("hook", "sleep 15");
+            var policy = BoxTable.Policy with
+            {
+                Reactions = new Dictionary<Severity, ReactionPlan> { [Severity.Critical] = new ReactionPlan([Reaction.Hook, Reaction.CloseTombs], $"{directory}/hook") },
+            };
+            var reactor = new Reactor(policy, BoxTable.Facts, $"{directory}/sbox", new History($"{directory}/history"), new Metrics($"{directory}/metrics"), static _ => { });
+            for (int at = 0; at < 25; at++)
+                reactor.React(new Alarm(new Finding(FindingKind.Covered, $"/usr/{at}", ""), Severity.Critical, null, DateTimeOffset.UtcNow, 1, null), null);
+            Assert.True(SpinWait.SpinUntil(() => File.Exists($"{directory}/slammed") && File.ReadAllLines($"{directory}/slammed").Length == 25, TimeSpan.FromSeconds(50)));
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
+
+        void Program(string name, string script)
+        {
+            using Sbox.Linux.Dir files = Sbox.Linux.Dir.Open(directory);
+            File.WriteAllText($"{directory}/{name}", $"#!/bin/sh\n{script}\n");
+            files.ChangeMode(name, 0x1C0);
+        }
+    }
+}
