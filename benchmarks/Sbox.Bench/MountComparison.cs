@@ -56,11 +56,11 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
         const string name = "untar of 3,400 files (theirs: into a tmpfs)";
         Console.Error.WriteLine(name);
         string archive = Path.Combine(work, "untar.tar"), figures = Path.Combine(work, "figures"), memory = Directory.CreateDirectory($"/dev/shm/sbox-bench-{Environment.ProcessId}").FullName;
-        Shell($"find small -type f | head -n 3400 > ../names; tar cf '{archive}' -T ../names", home);
+        Shell($"find small -type f | sort | sed -n 1,3400p > ../names; tar cf '{archive}' -T ../names", home);
         List<Cost> ourCosts = [], theirCosts = [];
         for (int round = 0; round < rounds; round++)
         {
-            Measure(mine: true, "mkdir new", $"/usr/bin/time -f '%e %U %S %M' -o '{figures}' tar xf '{archive}' -C new");
+            Measure(mine: true, $"mkdir new{round}", $"/usr/bin/time -f '%e %U %S %M' -o '{figures}' tar xf '{archive}' -C new{round}");
             ourCosts.Add(Timed.Read(figures));
             Shell($"rm -rf '{memory}'/*", "/");
             theirCosts.Add(Timed.Run("tar", "xf", archive, "-C", memory));

@@ -22,6 +22,7 @@ namespace Sbox.Tomb;
 public sealed partial class TombRepository : IAsyncDisposable
 {
     private const byte CompressedDocument = 2;
+    private const int ManyBlobs = 200_000;
 
     // Packs that were stored, and are in Index, while no index file lists them yet.
     private IReadOnlyList<IndexedPack> unlisted = [];
@@ -136,6 +137,8 @@ public sealed partial class TombRepository : IAsyncDisposable
                 files.Add(id);
         }, cancel);
         Adopt(index, files);
+        if (index.Count >= ManyBlobs)
+            Garbage.LetGo();
     }
 
     /// <summary>Takes an index that was read file by file. Packs that no file lists are no longer counted on: whoever deletes such may have been there.</summary>

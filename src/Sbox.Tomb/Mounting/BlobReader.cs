@@ -7,7 +7,7 @@ namespace Sbox.Tomb.Mounting;
 public sealed record BlobReaderOptions
 {
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
-    public long SealedBytes { get; init; } = 12L << 20;
+    public long SealedBytes { get; init; } = 8L << 20;
 
     /// <summary>Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too.</summary>
     public long PlainBytes { get; init; } = 16L << 20;
@@ -30,6 +30,8 @@ public sealed record BlobStatistics(long Requests, long BytesFetched, long Bytes
 /// <summary>Reads verified blobs on demand, and keeps what was read within bounds. Safe on several threads.</summary>
 public sealed class BlobReader : IDisposable
 {
+    private const long ParsedBetween = 48 << 20;
+
     private readonly TombRepository tomb;
     private readonly SealedRanges ranges;
     private readonly RemotePatience patience;
@@ -39,9 +41,9 @@ public sealed class BlobReader : IDisposable
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
     private readonly ReaderWriterLockSlim use = new();
-    private readonly BlockPool blocks = new(keptAtMost: 8 << 20);
+    private readonly BlockPool blocks = new(keptAtMost: 6 << 20);
     private bool disposed;
-    private long held, opened;
+    private long held, opened, parsedSince;
 
     /// <summary>A reader of an open tomb of which the index is loaded.</summary>
     public BlobReader(TombRepository tomb, BlobReaderOptions options)
@@ -103,7 +105,17 @@ public sealed class BlobReader : IDisposable
         finally
         {
             blocks.Return(plain);
+            LetGoOfGarbage(place.PlainLength);
         }
+    }
+
+    // Directories that were kept for a while and are not any more are what the collector is worst at: it would let a hundred megabytes of them lie.
+    private void LetGoOfGarbage(int parsed)
+    {
+        if (Interlocked.Add(ref parsedSince, parsed) < ParsedBetween)
+            return;
+        Interlocked.Exchange(ref parsedSince, 0);
+        Garbage.LetGo();
     }
 
     private delegate T Parsing<T>(ReadOnlySpan<byte> json);
