@@ -12,8 +12,8 @@ string? page = args switch
         string version = Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim();
         return Table.Of(rows, tree, version, comparison.DeltaSizes);
     }),
-    ["store-scale", var ostree, var files, var bytes, _] => InMemory(work =>
-        new ScaleMeasure(ostree, work, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page()),
+    ["store-scale", var ostree, var files, var bytes, _] => InMemory(memory => InScratch("scale", disk =>
+        new ScaleMeasure(ostree, memory, disk, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page())),
     ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
     ["tomb", var sbox, var home, var scale, _] => InScratch("tomb-work", work =>
     {

@@ -5,16 +5,16 @@ namespace Sbox.Bench;
 
 /// <summary>
 /// What grows with the number of objects, and what with their size: the same work for a quarter and for all of many small files, then for one
-/// large file. Ours alone; in a directory in memory, so that the disk is no part of it.
+/// large file. Ours alone; the small files in memory, so that the disk is no part of it.
 /// </summary>
-internal sealed class ScaleMeasure(string ours, string work, int files, long largeBytes)
+internal sealed class ScaleMeasure(string ours, string memory, string disk, int files, long largeBytes)
 {
     private const int InDirectory = 1000;
 
     public string Page()
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"# Many objects, and large ones\n\nMade by `./bench store-scale` on {DateTime.UtcNow:yyyy-MM-dd}, in tmpfs; ours alone, once each. The load of the machine at its end was {Load()}.\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"# Many objects, and large ones\n\nMade by `./bench store-scale` on {DateTime.UtcNow:yyyy-MM-dd}, ours alone, once each; the small files in tmpfs, the large one on a disk. The load of the machine at its beginning was {Load()}.\n\n");
         text.Append(CultureInfo.InvariantCulture, $"| work | {files / 4} small files: s, CPU s, MiB | {files}: s, CPU s, MiB | CPU, four times as many/a quarter |\n|---|---|---|---|\n");
         List<(string Work, Cost Cost)> few = Many(files / 4), all = Many(files);
         for (int i = 0; i < few.Count; i++)
@@ -27,7 +27,7 @@ internal sealed class ScaleMeasure(string ours, string work, int files, long lar
 
     private List<(string Work, Cost Cost)> Many(int count)
     {
-        string tree = Fresh("tree"), repo = Path.Combine(Fresh("repos"), "bare");
+        string tree = Fresh(memory, "tree"), repo = Path.Combine(Fresh(memory, "repos"), "bare");
         for (int i = 0; i < count; i++)
         {
             string directory = Path.Combine(tree, $"{i / InDirectory}");
@@ -44,26 +44,26 @@ internal sealed class ScaleMeasure(string ours, string work, int files, long lar
         rows.Add(Row("prune, nothing to do", repo, "prune", "--refs-only"));
         Timed.Run(ours, $"--repo={repo}", "refs", "--delete", "many");
         rows.Add(Row("prune, all of it", repo, "prune", "--refs-only"));
-        Directory.Delete(Path.Combine(work, "repos"), recursive: true);
+        Directory.Delete(Path.Combine(memory, "repos"), recursive: true);
         return rows;
     }
 
     private IEnumerable<(string Work, Cost Cost)> Large()
     {
-        string tree = Fresh("tree"), repos = Fresh("repos"), bare = Path.Combine(repos, "bare"), archive = Path.Combine(repos, "archive"), pulled = Path.Combine(repos, "pulled");
+        string tree = Fresh(disk, "tree"), repos = Fresh(disk, "repos"), bare = Path.Combine(repos, "bare"), archive = Path.Combine(repos, "archive"), pulled = Path.Combine(repos, "pulled");
         WriteLarge(Path.Combine(tree, "large"), changed: false);
         foreach ((string repo, string mode) in ((string, string)[])[(bare, "bare"), (archive, "archive"), (pulled, "bare")])
             Timed.Run(ours, $"--repo={repo}", "init", $"--mode={mode}");
-        yield return Row("commit into bare", bare, "commit", "-b", "large", $"--tree=dir={tree}");
+        yield return Row("commit into bare", bare, "commit", "-b", "large", "--timestamp=@1700000000", $"--tree=dir={tree}");
         yield return Row("fsck bare", bare, "fsck", "-q");
-        yield return Row("checkout by copy", bare, "checkout", "-C", "large", Path.Combine(work, "out"));
-        Directory.Delete(Path.Combine(work, "out"), recursive: true);
-        yield return Row("commit into archive", archive, "commit", "-b", "large", $"--tree=dir={tree}");
+        yield return Row("checkout by copy", bare, "checkout", "-C", "large", Path.Combine(disk, "out"));
+        Directory.Delete(Path.Combine(disk, "out"), recursive: true);
+        yield return Row("commit into archive", archive, "commit", "-b", "large", "--timestamp=@1700000000", $"--tree=dir={tree}");
         yield return Row("fsck archive", archive, "fsck", "-q");
         yield return Row("pull-local archive to bare", pulled, "pull-local", archive, "large");
         WriteLarge(Path.Combine(tree, "large"), changed: true);
         Timed.Run(ours, $"--repo={bare}", "commit", "-b", "changed", $"--tree=dir={tree}");
-        string delta = Path.Combine(work, "delta");
+        string delta = Path.Combine(disk, "delta");
         yield return Row("static delta generate, a few bytes changed", bare, "static-delta", "generate", "--inline", "--min-fallback-size=0", "--from=large", "--to=changed", $"--filename={delta}");
         yield return Row("static delta apply", pulled, "static-delta", "apply-offline", delta);
         File.Delete(delta);
@@ -95,7 +95,7 @@ internal sealed class ScaleMeasure(string ours, string work, int files, long lar
         return (name, Timed.Run([ours, $"--repo={repo}", .. command]));
     }
 
-    private string Fresh(string name)
+    private static string Fresh(string work, string name)
     {
         string path = Path.Combine(work, name);
         if (Directory.Exists(path))

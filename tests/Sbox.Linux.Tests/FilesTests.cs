@@ -20,6 +20,19 @@ public sealed class FilesTests : IDisposable
         dir.Dispose();
     }
 
+    [Theory, InlineData(0), InlineData(1), InlineData(9_999), InlineData(10_000), InlineData(10_001), InlineData(50_000)]
+    public void A_file_is_read_whole_whatever_size_it_was_said_to_have(int expected)
+    {
+        string path = Path.GetTempFileName();
+        var content = new byte[10_000];
+        new Random(2).NextBytes(content);
+        File.WriteAllBytes(path, content);
+        using (Dir dir = Dir.Open(Path.GetDirectoryName(path)!))
+        using (Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenFile(Path.GetFileName(path)))
+            Assert.Equal(content, Linux.Files.ReadAll(file, path, expected));
+        File.Delete(path);
+    }
+
     [Fact]
     public void Any_name_the_kernel_has_comes_back_byte_for_byte()
     {

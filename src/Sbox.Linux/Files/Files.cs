@@ -156,28 +156,35 @@ public static unsafe class Files
     /// <summary>Reads a whole small file from where it stands, also from /proc, where the size is said to be 0, and from efivarfs and pipes.</summary>
     /// <param name="file">Open for reading.</param>
     /// <param name="path">What it is, for the error.</param>
+    /// <param name="expected">Bytes that it is said to have, where that is known: then one array does, and none is thrown away.</param>
     /// <exception cref="LinuxException">Refused.</exception>
-    public static byte[] ReadAll(SafeFileHandle file, string path)
+    public static byte[] ReadAll(SafeFileHandle file, string path, int expected = 0)
     {
         // read(2) itself: the class library's RandomAccess refuses files that cannot seek, and efivarfs has such.
         using var fd = new Borrowed(file);
-        var buffer = new byte[4096];
+        var buffer = new byte[expected > 0 ? expected : 4096];
         int filled = 0;
+        byte next = 0; // asks for the end where the array is full already
         while (true)
         {
             nint read;
-            fixed (byte* into = &buffer[filled])
-                read = LibC.read(fd.Number, into, buffer.Length - filled);
+            bool full = filled == buffer.Length;
+            fixed (byte* start = buffer)
+                read = full ? LibC.read(fd.Number, &next, 1) : LibC.read(fd.Number, start + filled, buffer.Length - filled);
             Errno errno = Answer.Of(read);
             if (errno == Errno.EINTR)
                 continue;
             if (errno != Errno.None)
                 throw new LinuxException(errno, "read", path);
             if (read == 0)
-                return buffer[..filled];
-            filled += (int)read;
-            if (filled == buffer.Length)
+                return full ? buffer : buffer[..filled];
+            if (full)
+            {
                 Array.Resize(ref buffer, buffer.Length * 2);
+                buffer[filled] = next;
+            }
+
+            filled += (int)read;
         }
     }
 

@@ -48,8 +48,8 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
         using SafeFileHandle? file = Dir.TryOpenFile(name.LoosePath(Mode));
         if (file is null)
             return parent?.ReadMetadata(name) ?? throw new ObjectMissingException(Dir.Path, name);
-        return RandomAccess.GetLength(file) <= MaximumMetadataSize
-            ? Linux.Files.ReadAll(file, PathOf(name))
+        return RandomAccess.GetLength(file) is var size && size <= MaximumMetadataSize
+            ? Linux.Files.ReadAll(file, PathOf(name), (int)size)
             : throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
     }
 
