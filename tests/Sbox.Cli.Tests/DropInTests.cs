@@ -71,8 +71,13 @@ public sealed partial class DropInTests
 
     private static IEnumerable<string> Names(IEnumerable<Option> options) => options.SelectMany(static option => option.Aliases.Append(option.Name));
 
-    private static IEnumerable<string> CommandsOf(string help) => Listed().Matches(help[help.IndexOf("Commands:", StringComparison.Ordinal)..help.IndexOf("Help Options:", StringComparison.Ordinal)])
-        .Select(static match => match.Groups[1].Value);
+    // Between its title and the next empty line.
+    private static IEnumerable<string> CommandsOf(string help)
+    {
+        string listed = help[help.IndexOf("Commands:", StringComparison.Ordinal)..];
+        int end = listed.IndexOf("\n\n", StringComparison.Ordinal);
+        return Listed().Matches(end < 0 ? listed : listed[..end]).Select(static match => match.Groups[1].Value);
+    }
 
     // "  -b, --branch=BRANCH    words", "  --repo=PATH    words"
     [GeneratedRegex(@"^  (-\w)?(?:, )?(--[a-z][a-z0-9-]*)?", RegexOptions.Multiline)]
