@@ -35,8 +35,8 @@ public sealed partial class Repository
         SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow(), additional ?? VariantDictionary.Empty);
 
     /// <summary>A remote's settings; null where the config has none by that name.</summary>
-    /// <exception cref="UnsupportedRepositoryException">They ask for something that is not handled.</exception>
-    public RemoteSettings? Remote(string name) => RemoteConfig(name) is { } config ? RemoteSettings.From(Path, config, name) : null;
+    /// <exception cref="PullException">It is fetched from by another program.</exception>
+    public RemoteSettings? Remote(string name) => RemoteConfig(name) is { } config ? RemoteSettings.From(config, name) : null;
 
     /// <summary>The names of all remotes, those of parent repositories included, in order.</summary>
     public IReadOnlyList<string> RemoteNames() => [.. WithParents()

@@ -140,7 +140,7 @@ public sealed class MutationTests(ITestOutputHelper output)
             foreach (string key in parsed.Keys(group))
                 _ = parsed.GetList(group, key).Count + (parsed.GetString(group, key)?.Length ?? 0);
             if (group.StartsWith("remote \"", StringComparison.Ordinal) && group.EndsWith('"') && group.Length > 8)
-                RemoteSettings.From("repo", parsed, group["remote \"".Length..^1]);
+                RemoteSettings.From(parsed, group["remote \"".Length..^1]);
         }
 
         Assert.Equal(parsed.ToString(), KeyFile.Parse(parsed.ToString()).ToString());

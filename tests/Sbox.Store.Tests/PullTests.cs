@@ -54,7 +54,7 @@ public sealed class PullTests
         using var scratch = new Scratch();
         Checksum commit = Serve(scratch, out StaticServer server);
         using Repository ours = Target(scratch, server, RepositoryMode.Archive);
-        PullException none = await Assert.ThrowsAsync<PullException>(() => ours.Pull(new PullOptions { Remote = "origin" }));
+        PullException none = await Assert.ThrowsAsync<PullException>(() => ours.Pull(new PullOptions { Remote = "origin", Mirror = true }));
         Assert.EndsWith("/summary", none.Url);
         Judge.Ostree.Run("summary", $"--repo={scratch["served"]}", "-u");
         await ours.Pull(new PullOptions { Remote = "origin", Mirror = true });

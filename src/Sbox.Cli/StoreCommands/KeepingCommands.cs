@@ -69,8 +69,7 @@ internal static class KeepingCommands
             return 1;
         }
 
-        if (!silent)
-            Console.Out.WriteLine($"object fsck of {report.Commits} commits completed successfully - no errors found.");
+        Console.Out.WriteLine($"object fsck of {report.Commits} commits completed successfully - no errors found."); // libostree says so with --quiet too
         return 0;
     }
 
@@ -138,13 +137,24 @@ internal static class KeepingCommands
         {
             Dictionary<string, int> depths = (parsed.GetValue(retain) ?? []).Select(Retained).ToDictionary();
             string[] branches = parsed.GetValue(only) ?? [];
-            Checksum? gone = parsed.GetValue(deleteCommit) is { } named ? repository.Resolve(named) : null;
-            if (parsed.GetValue(deltasOnly))
-                throw gone is null
-                    ? new Finding("--static-deltas-only requires --delete-commit; see https://github.com/ostreedev/ostree/issues/1479", "prune --static-deltas-only --delete-commit=COMMIT")
-                    : new Finding("--static-deltas-only is not handled: there are no static deltas here yet", "static-delta delete");
-            if (gone is not null && parsed.GetValue(younger) is not null)
+            string? named = parsed.GetValue(deleteCommit);
+            if (named is not null && parsed.GetValue(dryRun))
+                throw new Finding("Cannot specify both --delete-commit and --no-prune", "one of them");
+            if (parsed.GetValue(deltasOnly) && named is null)
+                throw new Finding("--static-deltas-only requires --delete-commit; see https://github.com/ostreedev/ostree/issues/1479", "prune --static-deltas-only --delete-commit=COMMIT");
+            if (named is not null && parsed.GetValue(younger) is not null)
                 throw new Finding("Cannot specify both --delete-commit and --keep-younger-than", "one of them");
+            // As libostree: from now on a commit that is deleted leaves a note that it was.
+            if (named is not null && !parsed.GetValue(deltasOnly) && !repository.Config.GetBoolean("core", "tombstone-commits"))
+                repository.WriteConfig(repository.Config.With("core", "tombstone-commits", "true"));
+            Checksum? gone = named is null ? null : repository.Resolve(named);
+            if (parsed.GetValue(deltasOnly))
+            {
+                foreach (DeltaName delta in repository.Deltas().Where(each => each.To == gone).ToArray())
+                    repository.DeleteDelta(delta);
+                gone = null;
+            }
+
             foreach (string name in branches)
                 repository.Resolve(name);
             PruneReport report = repository.Prune(

@@ -58,7 +58,7 @@ internal static class RemoteCommands
     private static Command RemoteAdd()
     {
         var name = new Argument<string>("NAME") { Description = "The new remote" };
-        var url = new Argument<string>("URL") { Description = "Where its files are; mirrorlist=URL or metalink=URL for a list of such places" };
+        var url = new Argument<string?>("URL") { Arity = ArgumentArity.ZeroOrOne, Description = "Where its files are; mirrorlist=URL or metalink=URL for a list of such places" };
         var branches = new Argument<string[]>("BRANCH") { Description = "What a pull takes where it names nothing", Arity = ArgumentArity.ZeroOrMore };
         var noGpg = new Option<bool>("--no-gpg-verify") { Description = "Do not ask for GPG signatures" };
         var noSign = new Option<bool>("--no-sign-verify") { Description = "Do not ask for other signatures either" };
@@ -84,7 +84,11 @@ internal static class RemoteCommands
                     $"Remote configuration for \"{parsed.GetValue(name)}\" already exists", "--force replaces it, --if-not-exists keeps it");
             }
 
-            config = config.WithoutGroup(group).With(group, "url", parsed.GetValue(url)!);
+            if (parsed.GetValue(url) is null && parsed.GetValue(backend) is null)
+                throw new Finding("NAME and URL must be specified", "remote add NAME URL");
+            config = config.WithoutGroup(group);
+            if (parsed.GetValue(url) is { } address)
+                config = config.With(group, "url", address);
             if (parsed.GetValue(branches) is { Length: > 0 } given)
                 config = config.With(group, "branches", string.Concat(given.Select(static branch => branch + ";")));
             foreach (string pair in parsed.GetValue(set) ?? [])

@@ -337,9 +337,9 @@ internal ref struct GVariantTextReader(ReadOnlySpan<char> text)
 
     private sealed record Node(string Pattern, Func<string, GVariant> Make)
     {
-        public static Node Text(string content) => new("s", type => type == "s"
-            ? GVariant.Of(content)
-            : Basic(type[0], content));
+        public static Node Text(string content) => content.Contains('\0', StringComparison.Ordinal)
+            ? throw Malformed("a string without NUL", "one with")
+            : new Node("s", type => type == "s" ? GVariant.Of(content) : Basic(type[0], content));
 
         /// <summary>The same with its type said.</summary>
         public Node As(string type)

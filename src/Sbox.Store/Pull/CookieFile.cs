@@ -76,7 +76,7 @@ internal static class CookieFile
             {
                 container.Add(new Cookie(cookie.Name, cookie.Value, cookie.Path, cookie.Domain));
             }
-            catch (CookieException refused)
+            catch (Exception refused) when (refused is CookieException or ArgumentException)
             {
                 throw new MalformedException("cookie", cookie.Name, "a cookie that HTTP can carry", refused.Message);
             }

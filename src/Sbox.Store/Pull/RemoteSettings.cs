@@ -49,7 +49,7 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
     /// <summary>As <see cref="SignVerifyBy"/>, for the summary.</summary>
     internal IReadOnlyList<string>? SignVerifySummaryBy { get; init; }
 
-    internal static RemoteSettings? From(string repository, KeyFile config, string name)
+    internal static RemoteSettings? From(KeyFile config, string name)
     {
         string group = Group(name);
         if (!config.Groups.Contains(group))
@@ -60,7 +60,7 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
             throw new MalformedException("repository config", $"[{group}]", "both tls-client-cert-path and tls-client-key-path, or neither", certificate is null ? "a key without a certificate" : "a certificate without a key");
         // Its content is another program's to fetch: going on without that would be a guess.
         if (Text(config, group, "custom-backend") is { } backend)
-            throw new UnsupportedRepositoryException(repository, $"[{group}] custom-backend", backend);
+            throw new PullException(name, "a remote that is fetched from by this program", $"one of '{backend}'") { Words = $"Cannot fetch via libostree - remote '{name}' uses custom backend '{backend}'" };
         return new RemoteSettings(
             name, config.GetString(group, "url")?.TrimEnd('/'), config.GetList(group, "branches"), config.GetBoolean(group, "gpg-verify", otherwise: true), sign is not null)
         {
