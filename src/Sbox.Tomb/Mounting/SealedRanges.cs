@@ -122,7 +122,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
             cancel =>
             {
                 Interlocked.Increment(ref requests);
-                return tomb.Backend.LoadRange(TombRepository.PackOf(range.Pack), range.Offset, range.Bytes.Memory[..range.Length], cancel);
+                return range.Asked = tomb.Backend.LoadRange(TombRepository.PackOf(range.Pack), range.Offset, range.Bytes.Memory[..range.Length], cancel);
             });
         Interlocked.Add(ref fetched, range.Length);
     }
@@ -132,7 +132,11 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
         recent.Remove(range.Place!);
         packs[range.Pack].Remove(range);
         held -= range.Length;
-        blocks.Return(range.Bytes);
+        // A request that nobody waits for any more may still write into the memory, which the next blob must not get before that has ended.
+        if (range.Asked.IsCompleted)
+            blocks.Return(range.Bytes);
+        else
+            range.Asked.ContinueWith(_ => blocks.Return(range.Bytes), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
 
     private sealed class PackRanges
@@ -179,6 +183,9 @@ internal sealed class SealedRange(Checksum pack, uint offset, int length, Native
 
     /// <summary>Completes when the bytes are there.</summary>
     public Task Ready { get; set; } = Task.CompletedTask;
+
+    /// <summary>The last request, which may go on when <see cref="Ready"/> has failed.</summary>
+    public Task Asked { get; set; } = Task.CompletedTask;
 
     public LinkedListNode<SealedRange>? Place { get; set; }
 
