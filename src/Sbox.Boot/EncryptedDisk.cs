@@ -18,6 +18,12 @@ public sealed record EncryptedDisk(string Device, string Uuid)
     /// <summary>A key of the volume, kept on the volume: with it the running box binds the volume anew, and nobody is asked.</summary>
     public const string KeyFile = $"{Directory}/disk.key";
 
+    /// <summary>A file below <c>/run/sbox</c> in which the initrd says what opened the volume.</summary>
+    public const string OpenedByName = "disk-opened-by";
+
+    /// <summary>What it says where it was the machine's TPM.</summary>
+    public const string ByTpm = "tpm";
+
     /// <summary>What the partition must be larger than its file system: the volume's header moves in.</summary>
     public const int HeaderMebibytes = 32;
 

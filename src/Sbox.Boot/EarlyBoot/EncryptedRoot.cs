@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
 namespace Sbox.Boot;
@@ -26,33 +27,42 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
     public string Open(string device)
     {
         Prepare(device);
-        if (FirstKey.Read() is { } first)
-        {
-            // Ends with another code than 0 where nothing was cut short.
-            _ = Run(["reencrypt", "--resume-only", "--key-file", "-", device], first);
-            if (Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], first).ExitCode == 0)
-                return Opened;
-        }
-
+        string? first = FirstKey.Read();
+        // Says nothing, and ends with another code than 0, where nothing was cut short.
+        if (first is not null)
+            _ = Run(["reencrypt", "--resume-only", "--key-file", "-", "--progress-frequency", "10", device], first, say);
         string? why = null;
-        for (int round = 0; File.Exists("/dev/tpmrm0") && round < 2; round++)
+        for (int round = 0; File.Exists("/dev/tpmrm0") && round < (first is null ? 2 : 1); round++)
         {
             if (round > 0)
                 Thread.Sleep(TpmPause); // one that is busy with its own start
             ChildResult asked = Run(["open", "--token-only", device, EncryptedDisk.MappedName]);
             if (asked.ExitCode == 0)
-                return Opened;
+                return By(EncryptedDisk.ByTpm);
             why = asked.LastLines.LastOrDefault();
         }
 
+        if (first is not null && Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], first).ExitCode == 0)
+            return By("the key of the first boot");
         say($"the TPM does not give the key of {device} out{(why is null ? ": there is none" : $" ({why})")}: firmware settings, keys or the disk's place have changed, or this is not the machine");
         while (true)
         {
             string typed = question.Ask($"sbox-root: {device} is encrypted. Type its recovery key, and Enter.");
             if (Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], Normal(typed)).ExitCode == 0)
-                return Opened;
+                return By("a key that was typed");
             say($"that does not open {device}");
         }
+    }
+
+    // The running box forgets the key of the first boot only in a boot that did without.
+    private static string By(string what)
+    {
+        using Dir run = Dir.Open("/run");
+        using Dir ours = run.MakeAndOpenDir("sbox");
+        ours.TryUnlink(EncryptedDisk.OpenedByName);
+        using SafeFileHandle file = ours.CreateFile(EncryptedDisk.OpenedByName);
+        RandomAccess.Write(file, System.Text.Encoding.ASCII.GetBytes(what), fileOffset: 0);
+        return Opened;
     }
 
     /// <summary>Encrypts what is on a device, all of it, where it is.</summary>

@@ -49,7 +49,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     public DiskState Look() => new(disk, Keys(), File.Exists(Register7) ? File.ReadAllText(Register7).Trim().ToLowerInvariant() : null, FirstKey.Read() is not null);
 
     /// <summary>
-    /// Does what is left of the first boot, and binds the volume to the firmware as it is now. What was bound to other revocations (dbx) goes, and what was loose;
+    /// Does what is left of the first boots (its key goes in a boot that the TPM has opened), and binds the volume to the firmware as it is now. What was bound to other revocations (dbx) goes, and what was loose;
     /// of what is left, the firmware with another set of keys, the volume opens there too.
     /// </summary>
     /// <param name="say">Told what is done, a line each.</param>
@@ -64,6 +64,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
         string revoked = Revoked();
         if (!state.IsBound)
         {
+            RequireSecureBoot();
             Enroll(now, revoked);
             say($"{disk.Path} opens by this machine's TPM, with Secure Boot as it is now");
         }
@@ -74,7 +75,9 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             say(old.IsLoose ? $"{disk.Path} opens only so from now on" : $"{disk.Path} no longer opens with the firmware of before the revocation");
         }
 
-        if (first is not null)
+        if (first is not null && !WasOpenedByTpm())
+            say($"the key of the first boot opens {disk.Path} until a boot that the TPM has opened: the next one, if the TPM does");
+        else if (first is not null)
         {
             // 2: it opens nothing any more; that is what is wanted.
             if (Run("cryptsetup", ["luksRemoveKey", "--batch-mode", "--key-file", "-", disk.Path], first) is { ExitCode: not (0 or 2) } refused)
@@ -82,6 +85,20 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             FirstKey.Forget();
             say($"the key of the first boot is gone from {disk.Path} and from the firmware's variables");
         }
+    }
+
+    // What the TPM would do is known when it has done it: no tool can ask it now, when register 15 is closed.
+    private static bool WasOpenedByTpm()
+    {
+        const string file = $"/run/sbox/{EncryptedDisk.OpenedByName}";
+        return File.Exists(file) && File.ReadAllText(file) == EncryptedDisk.ByTpm;
+    }
+
+    // Bound to a firmware that checks nothing, the TPM would give the key to anybody's program, for as long as the binding is there.
+    private void RequireSecureBoot()
+    {
+        if (Sbox.Sysroot.FirmwareState.Read(LoaderVariables.Efivarfs) is not { SecureBoot: true, SetupMode: false })
+            throw new IOException($"{disk.Path}: Secure Boot is off, or the firmware takes keys from anybody, so the disk is not bound to it: switch Secure Boot on in the machine's setup and boot again");
     }
 
     /// <summary>Lets the TPM give the key out at the next boot whatever the firmware's keys are by then: before they are changed.</summary>
