@@ -173,7 +173,7 @@ internal static class AdminKeeping
         var kargs = new DocumentedCommand("kargs", "Change kernel arguments");
         var append = new Option<string[]>("--append-if-missing") { Description = "Add an argument that is not there", HelpName = "NAME=VALUE" };
         // What follows is passed over, as by theirs.
-        var rest = new Argument<string[]>("REV") { Arity = ArgumentArity.ZeroOrMore };
+        var rest = new Argument<string[]>("REV") { Description = "Passed over", Arity = ArgumentArity.ZeroOrMore };
         kargs.Subcommands.Add(On("edit-in-place", "Change the kernel arguments of every deployment", (sysroot, parsed) =>
         {
             using var deployer = new Deployer(sysroot, espDirectory: null);
