@@ -147,8 +147,10 @@ public sealed class Deployer : IDisposable
         List<BootTarget> rest = [.. sysroot.Deployments.Where(each => each.Name != name).Select(each => Existing(each.Name))];
         if (rest.Count == 0 && esp is not null)
             throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
-        BoxHistory.Add(sysroot, "undeploy", name);
-        return Activate(rest, ImageDigest, updateLoader: false, progress: null);
+        string? version = BoxHistory.VersionOf(sysroot, name);
+        CleanupReport report = Activate(rest, ImageDigest, updateLoader: false, progress: null);
+        BoxHistory.Add(sysroot, "undeploy", name, version: version);
+        return report;
     }
 
     /// <summary>Gives a deployment that is there other kernel arguments, in its place: what <c>ostree admin instutil set-kargs</c> does.</summary>
