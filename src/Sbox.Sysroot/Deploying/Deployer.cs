@@ -336,7 +336,10 @@ public sealed class Deployer : IDisposable
             {
                 EtcMerge.Apply(etcPlan, local, etc);
                 using Dir? before = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc");
-                EtcRecord.Of(etcPlan, merge).WriteWithCopies(sysroot, plan.Name, before, local);
+                EtcRecord record = EtcRecord.Of(etcPlan, merge).KeepCopies(sysroot, plan.Name, before, local);
+                etc.TryUnlink(".updated");
+                (record with { Written = EtcRecord.Digest(etc) }).WriteBeside(sysroot, plan.Name);
+                EtcRecord.TakePlace(sysroot, plan.Name);
             }
         }
 
