@@ -126,6 +126,17 @@ public sealed class AccountMergeTests
     }
 
     [Fact]
+    public void A_newcomer_whose_group_is_the_number_of_an_owners_group_does_not_arrive()
+    {
+        MergedAccounts merged = AccountMerge.Merge(
+            static file => null,
+            static file => file switch { "group" => "proj:x:1001:bob\n"u8.ToArray(), "passwd" => "bob:x:1000:1000::/:/bin/sh\n"u8.ToArray(), _ => null },
+            static file => file == "passwd" ? "newsvc:x:990:1001::/:/bin/false\n"u8.ToArray() : null);
+        Assert.True(merged.IsWhole);
+        Assert.Contains(merged.Notes, static note => note is { File: "passwd", Name: "newsvc", IsConflict: true });
+    }
+
+    [Fact]
     public void A_number_that_an_account_had_in_the_old_tree_is_no_newcomers()
     {
         Assert.Equal("gone:x:105:\nmine:x:1000:\n", Group("gone:x:105:\n", "gone:x:105:\nmine:x:1000:\n", "new:x:105:\n"));

@@ -196,6 +196,10 @@ public sealed class EtcKeeperTests : IDisposable
         }
 
         Assert.True(cuts.Count >= 3, string.Join(", ", cuts));
+        Assert.Contains("keep the one before", cuts);
+        using (Dir etc = Dir.Open(box.Etc(Next, "")))
+            Assert.Equal(EtcTree.Read(etc).Digest().ToString(), EtcRecord.Of(booted, Next.Name)!.Written);
+        Assert.False(Directory.Exists($"{Backing}/etc-merge.new"));
         Assert.Equal("a\nlate\nc\nnew\n", ReadNext("app.conf"));
         Assert.Empty(Directory.GetDirectories($"{box.SysrootPath}/{Next.Name.Directory}", "*sbox-new*"));
     }

@@ -71,6 +71,19 @@ public sealed class BoxResetTests : IDisposable
         Assert.Equal(("pin", (string?)null), (last.What, last.Version));
     }
 
+    [Fact]
+    public void An_undeploy_that_was_cut_before_it_was_done_is_not_in_the_history_and_one_that_was_done_is_with_its_version()
+    {
+        Upgrade();
+        using (OstreeSysroot failing = box.OpenBooted(booted.Booted!, static options => options with { BeforeStep = static _ => throw new IOException("no room") }))
+        using (var deployer = new Deployer(failing, box.EspPath))
+            Assert.ThrowsAny<Exception>(() => deployer.Undeploy(failing.Deployments[0].Name));
+        Assert.DoesNotContain(BoxHistory.Read(booted, TestBox.Os), static each => each.What == "undeploy");
+        using (var deployer = new Deployer(booted, box.EspPath))
+            deployer.Undeploy(booted.Deployments[0].Name);
+        Assert.Equal(("undeploy", "2.0"), (BoxHistory.Read(booted, TestBox.Os)[^1].What, BoxHistory.Read(booted, TestBox.Os)[^1].Version));
+    }
+
     private void Upgrade()
     {
         using var deployer = new Deployer(booted, box.EspPath);
