@@ -14,13 +14,14 @@ public static class FactoryReset
     private const uint OwnerOnly = 0x1C0; // 0700
 
     /// <summary>
-    /// Does it while the box runs. What runs keeps the old directories until it stops; the next boot has the new ones, and deletes the old.
+    /// Does it while the box runs, or from outside. What runs keeps the old directories until it stops; the next boot has the new ones, and deletes the old.
     /// </summary>
     /// <param name="physicalRoot">The physical root, writable.</param>
     /// <param name="os">The stateroot.</param>
     /// <param name="var">Whether /var is emptied.</param>
     /// <param name="etcs">The deployments whose /etc goes back to its defaults.</param>
     /// <exception cref="LinuxException">Refused; each of the directories is the old one or the new, whole.</exception>
+    /// <remarks>Deletes what an earlier one left aside. While the box runs that may be the directories it runs on: ask <see cref="IsWaiting"/> first.</remarks>
     public static void WhileRunning(string physicalRoot, string os, bool var, IReadOnlyList<DeploymentName> etcs)
     {
         string bin = $"{physicalRoot}/{RootPlan.ResetBin(os)}", oldVar = $"{physicalRoot}/ostree/deploy/{os}/var";
@@ -34,6 +35,15 @@ public static class FactoryReset
         foreach ((int number, EtcDefaults etc) in defaults.Index())
             Swap(made, $"etc-{number}", etc.Etc);
         Durable.SyncFileSystem(made);
+        foreach (EtcDefaults etc in defaults)
+            ForgetMerges(etc);
+    }
+
+    /// <summary>Whether a reset waits for the reboot: what it took away is still there, and what runs uses it.</summary>
+    public static bool IsWaiting(string physicalRoot, string os)
+    {
+        using Dir stateroot = Dir.Open($"{physicalRoot}/ostree/deploy/{os}");
+        return stateroot.Exists(Path.GetFileName(RootPlan.ResetBin(os)));
     }
 
     internal static void CountDown(RootStep.CountDown step, Action<string> say)
@@ -69,13 +79,24 @@ public static class FactoryReset
         Durable.SyncFileSystem(bin);
     }
 
-    internal static void Exchange(RootStep.Exchange step)
+    internal static void Exchange(RootStep.Exchange step, Action<string> say)
     {
         using Dir bin = Dir.Open(step.Bin);
         Swap(bin, Var, step.Var);
         foreach ((int number, EtcDefaults etc) in step.Defaults.Index())
             Swap(bin, $"etc-{number}", etc.Etc);
         Durable.SyncFileSystem(bin);
+        foreach (EtcDefaults etc in step.Defaults)
+        {
+            try
+            {
+                ForgetMerges(etc);
+            }
+            catch (LinuxException refused) // no reason to stand still in front of a box that boots
+            {
+                say($"not all that was kept of the old {etc.Etc} could be deleted: {refused.Message}");
+            }
+        }
     }
 
     internal static void Discard(RootStep.Discard step, Action<string> say)
@@ -91,6 +112,19 @@ public static class FactoryReset
         {
             say($"not all of {step.Bin} could be deleted ({refused.Message}): what is left is no longer used, and the next boot tries again");
         }
+    }
+
+    // What merges kept beside the deployment are copies of the /etc that shall be gone, shadow among them, and a record that would bring it back.
+    private static void ForgetMerges(EtcDefaults reset)
+    {
+        string tree = Path.GetDirectoryName(reset.Etc)!, stateroot = Path.GetDirectoryName(Path.GetDirectoryName(tree))!;
+        using Dir os = Dir.Open(stateroot);
+        using Dir? backing = os.TryOpenDir($"backing/{Path.GetFileName(tree)}");
+        if (backing is null)
+            return;
+        foreach (DirEntry entry in backing.Entries().Where(static entry => entry.Name.StartsWith("etc-", StringComparison.Ordinal)))
+            Remove(backing, entry.Name);
+        Durable.Sync(backing);
     }
 
     private static void Remove(Dir parent, string name)

@@ -69,7 +69,7 @@ public static class RootMounter
                 FactoryReset.Prepare(prepare);
                 break;
             case RootStep.Exchange exchange:
-                FactoryReset.Exchange(exchange);
+                FactoryReset.Exchange(exchange, say);
                 break;
             case RootStep.Discard discard:
                 FactoryReset.Discard(discard, say);

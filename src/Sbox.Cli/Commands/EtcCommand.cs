@@ -20,7 +20,7 @@ internal static class EtcCommand
             [
                 "A new version has its own defaults in /usr/etc, and your changes are merged into a copy of them. What you did not touch is as the new version has it. What only you touched stays. "
                 + "Where both changed a file: text is merged line by line where the changes are apart; passwd, group, shadow, gshadow, subuid and subgid are merged account by account, so that a new system user "
-                + "arrives, your passwords stay, and no id is given twice; owner, group and mode each count by themselves. Where the changes meet, your file stands whole, and that is a conflict: sbox status lists it "
+                + "arrives, your passwords stay, and no account gets another id (where the new version's ids do not fit yours, your files stand whole, and that is a conflict); owner, group and mode each count by themselves. Where the changes meet, your file stands whole, and that is a conflict: sbox status lists it "
                 + "until sbox etc resolve settles it. What you deleted stays deleted until sbox etc reset brings it back.",
                 "The merge is done when the new version is deployed, and once more at shutdown with what you edited meanwhile (sbox-etc.service). A merge never fails a boot or a shutdown: the new version has a whole /etc "
                 + "from the beginning, and the second one is made beside it and exchanged for it.",

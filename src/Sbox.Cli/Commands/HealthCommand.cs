@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Sbox.Boot;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
@@ -38,7 +39,7 @@ internal static class HealthCommand
         ParseResult parsed, Speaker speaker, (Option<bool> AtBoot, Option<bool> Deadline, Option<string> Path, Option<string?> Esp) options, CancellationToken cancel)
     {
         bool counts = parsed.GetValue(options.AtBoot) || parsed.GetValue(options.Deadline);
-        using Box? box = counts ? Box.ToChange(parsed, options.Path, options.Esp) : null;
+        using Box? box = counts ? ToChange(parsed, options.Path, options.Esp) : null;
         using Deployer? deployer = box is null ? null : new Deployer(box.Sysroot, box.Esp, box.Seal);
         BootHealth? health = deployer?.Esp is { } partition ? new BootHealth(box!.Sysroot, partition) : null;
         BootVerdict? verdict = health?.Look();
@@ -58,6 +59,19 @@ internal static class HealthCommand
         else if (verdict is { IsCounted: true })
             return Restart(box!, speaker, verdict, "a required health check failed");
         return good ? 0 : 3;
+    }
+
+    // Without an EFI partition nothing is counted, and the checks are asked all the same.
+    private static Box ToChange(ParseResult parsed, Option<string> path, Option<string?> esp)
+    {
+        try
+        {
+            return Box.ToChange(parsed, path, esp);
+        }
+        catch (NoEspException)
+        {
+            return Box.ToWrite(parsed.GetValue(path)!);
+        }
     }
 
     private static void Say(Speaker speaker, HealthFinding finding) => speaker.Answer(

@@ -24,6 +24,7 @@ internal static class ResetCommand
                 "What goes is shown first, and then you are asked to type the word reset; without a terminal it is only shown, unless --yes stands there. The new directories are made beside the old ones, synced and exchanged for "
                 + "them, so that a power cut leaves the one or the other. What runs keeps the old ones until the reboot, which you should make at once; the next boot deletes them.",
                 "The versions, the repository, the EFI partition and the keys stay, and so does a tomb. Blocks of deleted files are not overwritten. The boot menu's entry 'factory reset' does both without a login.",
+                "With --etc the copies that merges of /etc kept, and what sbox etc undo could bring back, go too. A second reset before the reboot is refused, and so is one where something else than was shown would be lost.",
             ],
             ExitCodes = [(3, "It was only shown: nobody confirmed it.")],
             Examples = [new Example("What would be lost?", "sbox reset --etc --var </dev/null"), new Example("The default /etc again", "sbox reset --etc && reboot")],
@@ -65,10 +66,14 @@ internal static class ResetCommand
         if (plan.Etc.Count == 0)
             return;
         speaker.Note($"/etc of {string.Join(" and ", plan.Etc.Select(static name => name.Short))} will be as it came; these changes of yours will be gone:");
-        foreach (EtcChange change in plan.EtcChanges.Take(40))
-            speaker.Note($"  {change}");
-        if (plan.EtcChanges.Count > 40)
-            speaker.Note($"  and {plan.EtcChanges.Count - 40} more: sbox etc diff");
+        foreach (IGrouping<Sbox.Boot.DeploymentName, ResetEtcChange> each in plan.EtcChanges.GroupBy(static change => change.Deployment))
+        {
+            speaker.Note($"  in {each.Key.Short}:");
+            foreach (ResetEtcChange change in each.Take(40))
+                speaker.Note($"    {change.Change}");
+            if (each.Count() > 40)
+                speaker.Note($"    and {each.Count() - 40} more");
+        }
     }
 
     private static bool Confirmed()

@@ -151,7 +151,7 @@ internal static class VersionCommands
         var count = new Option<int>("--lines", "-n") { Description = "How many, the newest last; 0 for all", HelpName = "N", DefaultValueFactory = static _ => 20 };
         Command command = new DocumentedCommand("history", "Show what this box deployed, booted, and went back from")
         {
-            Details = ["It is kept in /var/lib/sbox/history, one JSON object a line, and goes with a reset of /var."],
+            Details = ["Written down are deploy, undeploy, rollback, pin, unpin and reset, each when it is done; boot, where sbox-etc.service runs; and good, bad and fallback, what came of the first boots. It is kept in /var/lib/sbox/history, one JSON object a line, and goes with a reset of /var."],
             Examples = [new Example("When did the last upgrade come?", "sbox history | grep deploy")],
         }.With(count, path, json);
         command.SetAction(parsed =>

@@ -150,8 +150,10 @@ public sealed class Deployer : IDisposable
         List<BootTarget> rest = [.. sysroot.Deployments.Where(each => each.Name != name).Select(each => Existing(each.Name))];
         if (rest.Count == 0 && esp is not null)
             throw new NoSuchDeploymentException(sysroot.Path, $"{name.Short} is the only deployment: without it nothing boots");
-        BoxHistory.Add(sysroot, "undeploy", name);
-        return Activate(rest, ImageDigest, updateLoader: false, progress: null);
+        string? version = BoxHistory.VersionOf(sysroot, name);
+        CleanupReport report = Activate(rest, ImageDigest, updateLoader: false, progress: null);
+        BoxHistory.Add(sysroot, "undeploy", name, version: version);
+        return report;
     }
 
     /// <summary>Gives a deployment that is there other kernel arguments, in its place: what <c>ostree admin instutil set-kargs</c> does.</summary>
@@ -337,7 +339,10 @@ public sealed class Deployer : IDisposable
             {
                 EtcMerge.Apply(etcPlan, local, etc);
                 using Dir? before = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc");
-                EtcRecord.Of(etcPlan, merge).WriteWithCopies(sysroot, plan.Name, before, local);
+                EtcRecord record = EtcRecord.Of(etcPlan, merge).KeepCopies(sysroot, plan.Name, before, local);
+                etc.TryUnlink(".updated");
+                (record with { Written = EtcRecord.Digest(etc) }).WriteBeside(sysroot, plan.Name);
+                EtcRecord.TakePlace(sysroot, plan.Name);
             }
         }
 

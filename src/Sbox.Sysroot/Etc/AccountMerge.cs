@@ -13,13 +13,15 @@ public sealed record AccountNote(string File, string Name, string What, bool IsC
 /// <summary>The account files of /etc, merged.</summary>
 /// <param name="Texts">By name; a file that neither side has is not there.</param>
 /// <param name="Notes">What was decided.</param>
-public sealed record MergedAccounts(IReadOnlyDictionary<string, byte[]> Texts, IReadOnlyList<AccountNote> Notes);
+/// <param name="IsWhole">Whether the owner's files stand whole, because the new tree's ids and theirs do not fit.</param>
+public sealed record MergedAccounts(IReadOnlyDictionary<string, byte[]> Texts, IReadOnlyList<AccountNote> Notes, bool IsWhole);
 
 /// <summary>
 /// Merges passwd, group, shadow, gshadow, subuid and subgid record by record and field by field; pure, and never fails. Accounts that a new tree brings
-/// arrive; what the owner changed stays; no two names come out with one id that did not go in with it.
+/// arrive; what the owner changed stays. No id is ever given anew: files on the disk have their owner's number and not the name, so an account that moves takes
+/// others' files or leaves its own to others. Where an id of the new tree means another account here, the owner's files stand whole, and that is a conflict.
 /// </summary>
-/// <remarks>docs/formats/sysroot.md has the rules. After passwd(5), group(5), shadow(5), gshadow(5), subuid(5), subgid(5).</remarks>
+/// <remarks>docs/decisions/0011-etc-is-merged-twice.md. After passwd(5), group(5), shadow(5), gshadow(5), subuid(5), subgid(5).</remarks>
 public sealed class AccountMerge
 {
     private readonly Func<string, byte[]?> before, mine, next;
@@ -45,6 +47,9 @@ public sealed class AccountMerge
 
     private MergedAccounts Run()
     {
+        NoteClashes();
+        if (notes.Count > 0)
+            return Whole();
         HashSet<string> users = Stay("passwd", "shadow", static _ => false), groups = [];
         // A group is needed for as long as one of its users is there.
         HashSet<uint> primary = [.. users.Select(name => files["passwd"].Mine.Find(name)?.Id(3)).OfType<uint>()];
@@ -57,7 +62,7 @@ public sealed class AccountMerge
         Write("gshadow", groups, static (record, _) => record);
         foreach (string file in (string[])["subuid", "subgid"])
             Write(file, null, static (record, _) => record);
-        return new MergedAccounts(texts, notes);
+        return new MergedAccounts(texts, notes, IsWhole: false);
 
         void Write(string file, HashSet<string>? staying, Func<AccountRecord, AccountFile, AccountRecord> finish)
         {
@@ -95,90 +100,69 @@ public sealed class AccountMerge
         return staying;
     }
 
+    // The owner's number stands, also where the tree has another one: they fit, or it would not have come so far.
     private Dictionary<string, uint> AssignIds(string file, HashSet<string> names)
     {
-        (AccountFile old, AccountFile ours, AccountFile theirs) = files[file];
-        Dictionary<string, uint> ids = [], moving = [];
+        (_, AccountFile ours, AccountFile theirs) = files[file];
+        Dictionary<string, uint> ids = [];
         foreach (string name in names)
         {
-            if (ours.Find(name)?.Id(2) is not { } id)
-                continue;
-            ids[name] = id;
-            if (theirs.Find(name)?.Id(2) is { } wanted && wanted != id)
-            {
-                if (old.Find(name)?.Id(2) == id)
-                    moving[name] = wanted;
-                else if (old.Find(name)?.Id(2) != wanted)
-                    notes.Add(new AccountNote(file, name, $"the new tree gives it id {wanted}; it keeps yours, {id}", IsConflict: true));
-            }
+            if ((ours.Find(name)?.Id(2) ?? theirs.Find(name)?.Id(2)) is { } id)
+                ids[name] = id;
         }
 
-        Move(file, ids, moving, theirs);
-        Arrive(file, names, ids);
         return ids;
     }
 
-    // The new tree counts otherwise than the old. All move at once; one that would meet another stays, and then the next may be in its way.
-    private void Move(string file, Dictionary<string, uint> ids, Dictionary<string, uint> moving, AccountFile theirs)
+    private void NoteClashes()
     {
-        while (moving.Keys.FirstOrDefault(name => Holder(name, moving[name]) is not null) is { } blocked)
+        foreach (string file in (string[])["passwd", "group"])
         {
-            notes.Add(new AccountNote(
-                file, blocked, $"the new tree gives it id {moving[blocked]}, which is {Holder(blocked, moving[blocked])}'s; it keeps {ids[blocked]}", IsConflict: true));
-            moving.Remove(blocked);
+            (AccountFile old, AccountFile ours, AccountFile theirs) = files[file];
+            foreach ((string name, AccountRecord theirRecord) in theirs.Records)
+            {
+                if (theirRecord.Id(2) is not { } wanted)
+                    continue;
+                (AccountRecord? b, AccountRecord? m) = (old.Find(name), ours.Find(name));
+                // What the owner alone gave another id keeps that: the new tree says nothing new about it.
+                if (m?.Id(2) is { } id && id != wanted && b?.Id(2) != wanted)
+                    Clash(file, name, $"the new tree gives it id {wanted}; here it has {id}, and so have its files");
+                else if (m is null && b is null && Holder(file, name, wanted) is { } holder)
+                    Clash(file, name, $"the new tree brings it with id {wanted}, which is {holder}'s here");
+            }
         }
 
-        foreach ((string name, uint id) in moving)
+        foreach ((string name, AccountRecord arriving) in files["passwd"].Next.Records)
         {
-            notes.Add(new AccountNote(file, name, $"the new tree gives it id {id}; it had {ids[name]}, and files in /var may still have that", IsConflict: false));
-            ids[name] = id;
+            if (files["passwd"].Mine.Find(name) is null && files["passwd"].Before.Find(name) is null && arriving.Id(3) is { } gid
+                && !files["group"].Next.Records.Values.Any(group => group.Id(2) == gid) && Holder("group", "", gid) is { } holder)
+                Clash("passwd", name, $"the new tree brings it with group {gid}, which is {holder} here");
         }
 
-        string? Holder(string name, uint id) =>
-            ids.Keys.FirstOrDefault(other => other != name && (moving.TryGetValue(other, out uint moved) ? moved : ids[other]) == id && theirs.Find(other)?.Id(2) != id);
+        void Clash(string file, string name, string what) => notes.Add(new AccountNote(file, name, what, IsConflict: true));
     }
 
-    private void Arrive(string file, HashSet<string> names, Dictionary<string, uint> ids)
+    // Who has an id here, or had it in the old tree (files in /var may still have it), and does not have it in the new tree.
+    private string? Holder(string file, string name, uint id)
     {
         (AccountFile old, AccountFile ours, AccountFile theirs) = files[file];
-        Dictionary<uint, string> holders = ids.GroupBy(static each => each.Value).ToDictionary(static each => each.Key, static each => each.First().Key);
-        HashSet<uint> used = [.. holders.Keys, .. Ids(old), .. Ids(ours), .. Ids(theirs)];
-        foreach ((_, string? name) in theirs.Lines)
-        {
-            if (name is null || ids.ContainsKey(name) || !names.Contains(name) || theirs.Find(name)!.Id(2) is not { } wanted)
-                continue;
-            uint id = wanted;
-            // root and toor: two names that the tree itself gives one id.
-            if (holders.TryGetValue(wanted, out string? holder) && theirs.Find(holder)?.Id(2) != wanted)
-            {
-                id = Free(wanted, used);
-                notes.Add(new AccountNote(file, name, $"it is new and should have id {wanted}, which is {holder}'s; it has {id}", IsConflict: true));
-            }
-
-            ids[name] = id;
-            holders.TryAdd(id, name);
-            used.Add(id);
-        }
-
-        static IEnumerable<uint> Ids(AccountFile of) => of.Records.Values.Select(static record => record.Id(2)).OfType<uint>();
+        return ours.Records.Concat(old.Records).FirstOrDefault(other => other.Key != name && other.Value.Id(2) == id && theirs.Find(other.Key)?.Id(2) != id).Key;
     }
 
-    // System ids from the top, as systemd-sysusers and adduser give them; people's from the bottom.
-    private static uint Free(uint wanted, HashSet<uint> used)
+    private MergedAccounts Whole()
     {
-        if (wanted < 1000)
+        var texts = new Dictionary<string, byte[]>();
+        foreach (string file in Files)
         {
-            for (uint id = 999; id >= 100; id--)
-            {
-                if (!used.Contains(id))
-                    return id;
-            }
+            if (mine(file) is not { } bytes)
+                continue;
+            texts[file] = bytes;
+            byte[] theirs = next(file) ?? [];
+            if (!theirs.AsSpan().SequenceEqual(bytes) && !theirs.AsSpan().SequenceEqual(before(file) ?? []))
+                notes.Add(new AccountNote(file, file, "yours is kept whole, without what the new tree brings: its ids do not fit those here", IsConflict: true));
         }
 
-        uint free = 1000;
-        while (used.Contains(free) || free is 65534 or 65535)
-            free++;
-        return free;
+        return new MergedAccounts(texts, notes, IsWhole: true);
     }
 
     private static AccountRecord WithId(AccountRecord record, Dictionary<string, uint> ids) =>

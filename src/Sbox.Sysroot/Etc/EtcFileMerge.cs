@@ -43,7 +43,8 @@ internal sealed class EtcFileMerge(EtcContents contents)
                 {
                     Content = merged, Result = result with { Content = Checksum.Of(merged) }, Findings = [.. findings, "your lines and the new tree's are both in it"],
                 };
-            findings.Add(before is null ? "you and the new tree both added it; yours is kept" : "you and the new tree changed the same lines; yours is kept");
+            findings.Add(before is null ? "you and the new tree both added it; yours is kept"
+                : AccountMerge.Files.Contains(path) ? "you and the new tree changed it, and it cannot be merged by account; yours is kept" : "you and the new tree changed the same lines; yours is kept");
         }
 
         bool conflict = findings.Count > 0;
@@ -58,8 +59,12 @@ internal sealed class EtcFileMerge(EtcContents contents)
         EtcNode? Of(EtcNode tree, string name) => tree.Children.GetValueOrDefault(name);
         bool mine = AccountMerge.Files.Any(name => Of(local, name)?.Entry.Content != Of(defaults, name)?.Entry.Content);
         bool theirs = AccountMerge.Files.Any(name => Of(next, name)?.Entry.Content != Of(defaults, name)?.Entry.Content);
-        if (mine && theirs)
+        if (mine && theirs && AccountMerge.Files.All(name => IsPlain(defaults, name, contents.Before) && IsPlain(local, name, contents.Mine) && IsPlain(next, name, contents.Next)))
             accounts = AccountMerge.Merge(contents.Before, contents.Mine, contents.Next);
+
+        // A link or a directory, or a file that was replaced since the tree was read, must not read as "everybody was removed".
+        bool IsPlain(EtcNode tree, string name, Func<string, byte[]?> read) => Of(tree, name) is not { } node ? read(name) is null
+            : node.Entry.Kind == FileKind.Regular && read(name) is { } bytes && Checksum.Of(bytes) == node.Entry.Content;
     }
 
     /// <summary>The step for an account file; null where the path is none, or it needs no merging.</summary>
@@ -79,7 +84,8 @@ internal sealed class EtcFileMerge(EtcContents contents)
         return new EtcStep(EtcAction.Combine, path, conflict) { Content = text, Result = result, Findings = findings };
     }
 
-    private byte[]? Text(string path) =>
+    // Account files are merged by account or stand whole: lines that are apart may still give two users one id.
+    private byte[]? Text(string path) => AccountMerge.Files.Contains(path) ? null :
         contents.Before(path) is { } before && contents.Mine(path) is { } mine && contents.Next(path) is { } next ? TextMerge.Merge(before, mine, next) : null;
 
     // Each by itself: a file made private keeps its new content, a new owner is kept with the old mode.

@@ -55,10 +55,12 @@ public sealed class EtcKeeper(OstreeSysroot sysroot)
         using IDisposable held = sysroot.Lock();
         sysroot.Reload();
         (DeploymentName name, EtcRecord record, EtcFinding finding) = Find(path);
+        RequireCopy(EtcRecord.DirectoryOf(name), finding with { Choice = choice });
+        bool asWritten = IsAsWritten(name, record);
         KeepUndo(name, path, "resolve");
         sysroot.Step($"choose {path}");
         Apply(name, finding with { Choice = choice });
-        (record with { Findings = [.. record.Findings.Select(each => each.Number == finding.Number ? finding with { Choice = choice } : each)] }).Write(sysroot, name);
+        Write(name, record with { Findings = [.. record.Findings.Select(each => each.Number == finding.Number ? finding with { Choice = choice } : each)] }, asWritten);
         return name;
     }
 
@@ -89,36 +91,57 @@ public sealed class EtcKeeper(OstreeSysroot sysroot)
         if (LastUndo() is not { } last || ReadUndo(last.Name, last.Number) is not { } change)
             return null;
         string directory = UndoDirectory(last.Name, last.Number);
+        EtcRecord? record = change.What == "resolve" ? EtcRecord.Of(sysroot, last.Name) : null;
+        bool asWritten = record is not null && IsAsWritten(last.Name, record);
         sysroot.Step($"undo {change.Path}");
         using (Dir kept = Root.OpenDir(directory))
         using (Dir etc = Root.OpenDir($"{last.Name.Directory}/etc"))
             Put(kept, "was", etc, change.Path);
-        if (change.What == "resolve" && EtcRecord.Of(sysroot, last.Name) is { } record)
-            (record with { Findings = [.. record.Findings.Select(each => each.Path == change.Path ? each with { Choice = EtcChoice.None } : each)] }).Write(sysroot, last.Name);
+        if (record is not null)
+            Write(last.Name, record with { Findings = [.. record.Findings.Select(each => each.Path == change.Path ? each with { Choice = EtcChoice.None } : each)] }, asWritten);
         Root.RemoveAll(directory);
         return change;
     }
 
-    /// <summary>Does again what was chosen, on a fresh merge.</summary>
+    /// <summary>Does again what was chosen, on a fresh merge, with the copies that were made for it.</summary>
     internal void ApplyChoices(EtcRecord fresh, DeploymentName name, Dir etc)
     {
         foreach (EtcFinding finding in fresh.Findings.Where(static each => each.Choice != EtcChoice.None))
-            Apply(name, finding, etc);
+            Apply(name, finding, etc, EtcRecord.BesideOf(name));
+    }
+
+    // What the merge wrote and what was chosen since are the merge's own: only what others changed keeps a merge at shutdown away.
+    private bool IsAsWritten(DeploymentName name, EtcRecord record) => record is { IsPending: true, Written: { } written } && written == EtcRecord.Digest(sysroot, name);
+
+    private void Write(DeploymentName name, EtcRecord record, bool asWritten) =>
+        (asWritten ? record with { Written = EtcRecord.Digest(sysroot, name) } : record).Write(sysroot, name);
+
+    // A copy that is lost must not read as "there was nothing": that would delete the file.
+    private void RequireCopy(string kept, EtcFinding finding)
+    {
+        (bool had, string side) = finding.Choice switch
+        {
+            EtcChoice.Mine => (finding.HadMine, "mine"),
+            EtcChoice.Base => (finding.HadBase, "base"),
+            _ => (false, ""),
+        };
+        if (had && !Root.Exists($"{kept}/{side}/{finding.CopyName}"))
+            throw new EtcPathException($"/etc/{finding.Path}", $"the copy that the merge kept of it is missing ({Root.Of($"{kept}/{side}/{finding.CopyName}")}); nothing was changed");
     }
 
     private void Apply(DeploymentName name, EtcFinding finding)
     {
         using Dir etc = Root.OpenDir($"{name.Directory}/etc");
-        Apply(name, finding, etc);
+        Apply(name, finding, etc, EtcRecord.DirectoryOf(name));
     }
 
-    private void Apply(DeploymentName name, EtcFinding finding, Dir etc)
+    private void Apply(DeploymentName name, EtcFinding finding, Dir etc, string kept)
     {
-        string number = finding.Number.ToString(CultureInfo.InvariantCulture), kept = EtcRecord.DirectoryOf(name);
+        RequireCopy(kept, finding);
         (string directory, string source) = finding.Choice switch
         {
-            EtcChoice.Mine => (kept, $"mine/{number}"),
-            EtcChoice.Base => (kept, $"base/{number}"),
+            EtcChoice.Mine => (kept, $"mine/{finding.CopyName}"),
+            EtcChoice.Base => (kept, $"base/{finding.CopyName}"),
             EtcChoice.New => ($"{name.Directory}/usr/etc", finding.Path),
             _ => ("", ""),
         };

@@ -22,13 +22,22 @@ public enum EtcChoice
 }
 
 /// <summary>Something that a merge decided about one path, which its owner may want otherwise.</summary>
-/// <param name="Number">Its number in the record, from 1; also the name of its kept copies.</param>
+/// <param name="Number">Its number in the record, from 1.</param>
 /// <param name="Path">Below /etc.</param>
 /// <param name="IsConflict">Whether both sides wanted something else; the owner's stood.</param>
 /// <param name="Notes">What was decided, a line each.</param>
 /// <param name="Choice">What its owner said since.</param>
 public sealed record EtcFinding(int Number, string Path, bool IsConflict, IReadOnlyList<string> Notes, EtcChoice Choice)
 {
+    /// <summary>Whether the owner had something there before the merge: then a copy of it is kept.</summary>
+    public bool HadMine { get; init; } = true;
+
+    /// <summary>Whether the old tree had a default there: then a copy of it is kept.</summary>
+    public bool HadBase { get; init; } = true;
+
+    /// <summary>The name of its kept copies. Of the path and not the number: a copy can never be taken for another path's.</summary>
+    internal string CopyName => Checksum.Of(FileName.ToBytes(Path)).ToString();
+
     /// <summary>Whether it waits for its owner.</summary>
     public bool IsOpen => IsConflict && Choice == EtcChoice.None;
 }
@@ -45,6 +54,10 @@ public sealed record EtcFinding(int Number, string Path, bool IsConflict, IReadO
 public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyList<EtcFinding> Findings, string? Failure)
 {
     private const string Group = "merge", RecordName = "record";
+    private const uint OwnerOnly = 0x1C0; // 0700: shadow is among what is kept
+
+    /// <summary>The digest of the /etc that the merge wrote; only while the deployment still has that may it be merged again. Null: never again.</summary>
+    public string? Written { get; init; }
 
     /// <summary>What waits for the owner.</summary>
     public IEnumerable<EtcFinding> Open => Findings.Where(static finding => finding.IsOpen);
@@ -52,14 +65,35 @@ public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyLis
     /// <summary>Where it is kept.</summary>
     internal static string DirectoryOf(DeploymentName name) => $"{Layout.BackingOf(name)}/etc-merge";
 
+    /// <summary>Where the next one is made, with its copies, before it takes the place of the one before.</summary>
+    internal static string BesideOf(DeploymentName name) => $"{DirectoryOf(name)}.new";
+
+    /// <summary>Where the /etc is that the last merge at shutdown replaced: whoever missed something in the new one finds it there.</summary>
+    internal static string ReplacedOf(DeploymentName name) => $"{Layout.BackingOf(name)}/etc-replaced";
+
+    private static string FailureOf(DeploymentName name) => $"{Layout.BackingOf(name)}/etc-failure";
+
+    /// <summary>The digest of a deployment's /etc as it is.</summary>
+    internal static string Digest(Dir etc) => EtcTree.Read(etc).Digest().ToString();
+
+    /// <summary>The digest of a deployment's /etc as it is.</summary>
+    internal static string Digest(OstreeSysroot sysroot, DeploymentName name)
+    {
+        using Dir etc = sysroot.Root.OpenDir($"{name.Directory}/etc");
+        return Digest(etc);
+    }
+
     /// <summary>Reads a deployment's; null where it was not merged, or by another program.</summary>
     /// <exception cref="MalformedException">It is no key file.</exception>
-    public static EtcRecord? Of(OstreeSysroot sysroot, DeploymentName name)
+    public static EtcRecord? Of(OstreeSysroot sysroot, DeploymentName name) => Read(sysroot, DirectoryOf(name), FailureOf(name));
+
+    private static EtcRecord? Read(OstreeSysroot sysroot, string directory, string failure)
     {
-        byte[]? bytes;
+        byte[]? bytes, busy;
         try
         {
-            bytes = sysroot.Root.TryReadAll($"{DirectoryOf(name)}/{RecordName}");
+            bytes = sysroot.Root.TryReadAll($"{directory}/{RecordName}");
+            busy = bytes is null ? null : sysroot.Root.TryReadAll(failure);
         }
         catch (LinuxException refused) when (refused.Errno == Errno.EACCES)
         {
@@ -79,10 +113,18 @@ public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyLis
             _ = Enum.TryParse(file.GetString(group, "choice"), ignoreCase: true, out EtcChoice choice);
             findings.Add(new EtcFinding(
                 number, PathOf(file.GetString(group, "path") ?? ""), file.GetBoolean(group, "conflict"),
-                (file.GetString(group, "notes") ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries), choice));
+                (file.GetString(group, "notes") ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries), choice)
+            {
+                // A record that does not say so: a copy that is not there must read as lost, never as "there was none".
+                HadMine = file.GetString(group, "mine") != "false",
+                HadBase = file.GetString(group, "base") != "false",
+            });
         }
 
-        return new EtcRecord(from, file.GetBoolean(Group, "pending"), findings, file.GetString(Group, "failure"));
+        return new EtcRecord(from, file.GetBoolean(Group, "pending"), findings, file.GetString(Group, "failure") ?? (busy is null ? null : Encoding.UTF8.GetString(busy)))
+        {
+            Written = file.GetString(Group, "etc"),
+        };
     }
 
     /// <summary>What a plan found, without choices.</summary>
@@ -94,52 +136,99 @@ public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyLis
                 [.. steps.SelectMany(static step => step.Findings).DefaultIfEmpty("you and the new tree both changed it; yours is kept").Distinct()], EtcChoice.None))],
         Failure: null);
 
-    /// <summary>Writes it whole, its copies anew: after a merge.</summary>
-    internal void WriteWithCopies(OstreeSysroot sysroot, DeploymentName name, Dir? before, Dir mine)
+    /// <summary>Makes the directory beside the one in use, with copies of what the merge decided about; the record itself is still missing in it.</summary>
+    /// <returns>The record, which knows now what there was to copy.</returns>
+    internal EtcRecord KeepCopies(OstreeSysroot sysroot, DeploymentName name, Dir? before, Dir mine)
     {
-        string directory = DirectoryOf(name);
-        sysroot.Root.RemoveAll(directory);
+        string beside = BesideOf(name);
         sysroot.Root.MakeDirs(Layout.BackingOf(name));
-        sysroot.Root.MakeDir(directory, 0x1C0); // 0700: shadow is among what is kept
-        using Dir own = sysroot.Root.OpenDir(directory);
-        foreach (EtcFinding finding in Findings)
+        sysroot.Root.RemoveAll(beside);
+        sysroot.Step("keep copies of what was decided");
+        sysroot.Root.MakeDir(beside, OwnerOnly);
+        using Dir own = sysroot.Root.OpenDir(beside);
+        return this with
         {
-            Keep(mine, finding, own, "mine");
-            if (before is not null)
-                Keep(before, finding, own, "base");
-        }
+            Findings = [.. Findings.Select(finding => finding with { HadMine = Keep(mine, finding, own, "mine"), HadBase = before is not null && Keep(before, finding, own, "base") })],
+        };
+    }
 
-        Write(sysroot, name);
+    /// <summary>Writes the record to the copies made beside, last of all: a directory with a record is whole.</summary>
+    internal void WriteBeside(OstreeSysroot sysroot, DeploymentName name)
+    {
+        using Dir beside = sysroot.Root.OpenDir(BesideOf(name));
+        sysroot.Step("sync the copies");
+        Durable.SyncFileSystem(beside);
+        sysroot.Step("write the record beside");
+        Durable.Replace(beside, RecordName, Encoding.UTF8.GetBytes(Text()), 0x180);
+    }
+
+    /// <summary>Gives record and copies, which were made beside, their place, both at once.</summary>
+    internal static void TakePlace(OstreeSysroot sysroot, DeploymentName name)
+    {
+        using Dir backing = sysroot.Root.OpenDir(Layout.BackingOf(name));
+        (string own, string beside) = (Path.GetFileName(DirectoryOf(name)), Path.GetFileName(BesideOf(name)));
+        sysroot.Step("exchange the record");
+        if (backing.Exists(own))
+            backing.Exchange(beside, backing, own);
+        else
+            backing.Rename(beside, backing, own);
+        backing.TryUnlink(Path.GetFileName(FailureOf(name)));
+        Durable.Sync(backing);
+        backing.RemoveAll(beside);
+    }
+
+    /// <summary>Finishes what a cut between the exchange of /etc and the one of its record left: the record made beside is the one of the /etc that is there.</summary>
+    internal static void FinishCut(OstreeSysroot sysroot, DeploymentName name)
+    {
+        if (Read(sysroot, BesideOf(name), FailureOf(name)) is not { Written: { } beside })
+            return;
+        string now = Digest(sysroot, name);
+        if (beside == now && Of(sysroot, name)?.Written != now)
+            TakePlace(sysroot, name);
+    }
+
+    /// <summary>Leaves word why no merge was made, where the record may not be touched because another holds the lock.</summary>
+    internal static void NoteFailure(OstreeSysroot sysroot, DeploymentName name, string failure)
+    {
+        using Dir backing = sysroot.Root.OpenDir(Layout.BackingOf(name));
+        Durable.Replace(backing, Path.GetFileName(FailureOf(name)), Encoding.UTF8.GetBytes(failure));
     }
 
     /// <summary>Writes the record alone: after a choice.</summary>
     internal void Write(OstreeSysroot sysroot, DeploymentName name)
     {
+        using Dir own = sysroot.Root.OpenDir(DirectoryOf(name));
+        Durable.Replace(own, RecordName, Encoding.UTF8.GetBytes(Text()), 0x180);
+    }
+
+    private string Text()
+    {
         KeyFile file = KeyFile.Empty.With(Group, "from", From.ToString()).With(Group, "pending", IsPending ? "true" : "false");
+        if (Written is not null)
+            file = file.With(Group, "etc", Written);
         if (Failure is not null)
             file = file.With(Group, "failure", Failure);
         foreach (EtcFinding finding in Findings)
         {
             string group = string.Create(CultureInfo.InvariantCulture, $"finding {finding.Number}");
             file = file.With(group, "path", TextOf(finding.Path)).With(group, "conflict", finding.IsConflict ? "true" : "false")
-                .With(group, "notes", string.Join('\n', finding.Notes)).With(group, "choice", finding.Choice.ToString().ToLowerInvariant());
+                .With(group, "notes", string.Join('\n', finding.Notes)).With(group, "choice", finding.Choice.ToString().ToLowerInvariant())
+                .With(group, "mine", finding.HadMine ? "true" : "false").With(group, "base", finding.HadBase ? "true" : "false");
         }
 
-        sysroot.Root.MakeDirs(Layout.BackingOf(name));
-        using Dir own = sysroot.Root.MakeAndOpenDir(DirectoryOf(name), 0x1C0);
-        Durable.Replace(own, RecordName, Encoding.UTF8.GetBytes(file.ToString()), 0x180);
+        return file.ToString();
     }
 
-    private static void Keep(Dir from, EtcFinding finding, Dir to, string side)
+    private static bool Keep(Dir from, EtcFinding finding, Dir to, string side)
     {
         if (from.TryStat(finding.Path) is not { } stat)
-            return;
+            return false;
         to.MakeDirs(side);
-        string name = string.Create(CultureInfo.InvariantCulture, $"{side}/{finding.Number}");
-        if (stat.IsDirectory)
-            TreeCopy.Recursive(from, finding.Path, to, name);
-        else
-            TreeCopy.Leaf(from, finding.Path, to, name);
+        string name = $"{side}/{finding.CopyName}";
+        if (!stat.IsDirectory)
+            return TreeCopy.Leaf(from, finding.Path, to, name);
+        TreeCopy.Recursive(from, finding.Path, to, name);
+        return true;
     }
 
     // A name may hold any byte but a zero and a slash; a key file holds lines of UTF-8.

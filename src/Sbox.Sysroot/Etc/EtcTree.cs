@@ -36,6 +36,30 @@ public sealed record EtcNode(EtcEntry Entry, IReadOnlyDictionary<string, EtcNode
             && a.Children.All(child => b.Children.TryGetValue(child.Key, out EtcNode? other) && Same(child.Value, other));
     }
 
+    /// <summary>A checksum of all that <see cref="Same"/> compares: equal trees have the same, and no others.</summary>
+    public Checksum Digest()
+    {
+        using var bytes = new MemoryStream();
+        using (var writer = new BinaryWriter(bytes))
+            Write(this, writer);
+        return Checksum.Of(bytes.ToArray());
+
+        static void Write(EtcNode node, BinaryWriter writer)
+        {
+            EtcEntry entry = node.Entry;
+            foreach (uint number in (ReadOnlySpan<uint>)[(uint)entry.Kind, entry.Permissions, entry.Uid, entry.Gid, (uint)node.Children.Count])
+                writer.Write(number);
+            writer.Write(entry.Content.ToString());
+            foreach (string name in Names(node))
+            {
+                byte[] each = FileName.ToBytes(name);
+                writer.Write(each.Length);
+                writer.Write(each);
+                Write(node.Children[name], writer);
+            }
+        }
+    }
+
     /// <summary>The children's names here and there, each once, in the order of their bytes.</summary>
     internal static IEnumerable<string> Names(params ReadOnlySpan<EtcNode?> nodes)
     {

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Sbox.Boot;
 using Sbox.Linux;
+using Sbox.Store;
 
 namespace Sbox.Sysroot;
 
@@ -21,8 +22,13 @@ public static class BoxHistory
     private const string Name = "history";
     private const int Largest = 1 << 20;
 
-    /// <summary>Adds a line.</summary>
-    public static void Add(OstreeSysroot sysroot, string what, DeploymentName name, string? detail = null)
+    /// <summary>Adds a line, after the deed. Whatever is wrong with history or commit: the deed is done, and this never makes an error of it.</summary>
+    /// <param name="sysroot">The box.</param>
+    /// <param name="what">What happened.</param>
+    /// <param name="name">To which deployment.</param>
+    /// <param name="detail">What else is to be said.</param>
+    /// <param name="version">Its version, where its commit may be gone by now; null to look.</param>
+    public static void Add(OstreeSysroot sysroot, string what, DeploymentName name, string? detail = null, string? version = null)
     {
         try
         {
@@ -32,12 +38,25 @@ public static class BoxHistory
             string old = own.TryReadAll(Name) is { } bytes ? Encoding.UTF8.GetString(bytes) : "";
             if (old.Length > Largest)
                 old = old[(old.IndexOf('\n', old.Length / 2) + 1)..];
-            string line = Line(new HistoryEntry(sysroot.Options.Clock.GetUtcNow(), what, name.ToString(), DeploymentSelector.VersionOf(sysroot, name), detail));
+            string line = Line(new HistoryEntry(sysroot.Options.Clock.GetUtcNow(), what, name.ToString(), version ?? VersionOf(sysroot, name), detail));
             Durable.Replace(own, Name, Encoding.UTF8.GetBytes(old + line + "\n"));
         }
-        catch (LinuxException)
+        catch (Exception refused) when (refused is LinuxException or IOException)
         {
             // A full or failing disk has its own errors; a missing line here is none of them.
+        }
+    }
+
+    /// <summary>A deployment's version; null also where its commit is damaged.</summary>
+    internal static string? VersionOf(OstreeSysroot sysroot, DeploymentName name)
+    {
+        try
+        {
+            return DeploymentSelector.VersionOf(sysroot, name);
+        }
+        catch (Exception damaged) when (damaged is LinuxException or IOException or FormatException or RepositoryException)
+        {
+            return null; // fsck and status say so; here it is a line without a version
         }
     }
 

@@ -9,13 +9,23 @@ namespace Sbox.Sysroot;
 /// <param name="Bytes">Bytes that it takes on the disk.</param>
 public sealed record ResetLoss(string Path, long Files, long Bytes);
 
+/// <summary>A reset is refused; nothing was changed.</summary>
+/// <param name="path">The sysroot.</param>
+/// <param name="finding">Why.</param>
+public sealed class ResetRefusedException(string path, string finding) : SysrootException($"{path}: {finding}");
+
+/// <summary>A change of the owner's that a reset takes away.</summary>
+/// <param name="Deployment">In whose /etc.</param>
+/// <param name="Change">What was changed.</param>
+public sealed record ResetEtcChange(DeploymentName Deployment, EtcChange Change);
+
 /// <summary>What a reset does, before it is done: to be shown and refused.</summary>
 /// <param name="Os">The stateroot.</param>
 /// <param name="Var">Whether /var is emptied.</param>
 /// <param name="Etc">The deployments whose /etc goes back to its defaults.</param>
 /// <param name="Losses">What goes with it, the largest first.</param>
-/// <param name="EtcChanges">The owner's changes to the running /etc that go.</param>
-public sealed record BoxReset(string Os, bool Var, IReadOnlyList<DeploymentName> Etc, IReadOnlyList<ResetLoss> Losses, IReadOnlyList<EtcChange> EtcChanges)
+/// <param name="EtcChanges">The owner's changes to /etc that go, of every deployment.</param>
+public sealed record BoxReset(string Os, bool Var, IReadOnlyList<DeploymentName> Etc, IReadOnlyList<ResetLoss> Losses, IReadOnlyList<ResetEtcChange> EtcChanges)
 {
     /// <summary>Plans one.</summary>
     /// <param name="sysroot">The box.</param>
@@ -26,17 +36,26 @@ public sealed record BoxReset(string Os, bool Var, IReadOnlyList<DeploymentName>
     {
         Deployment current = sysroot.Booted ?? sysroot.Deployments.FirstOrDefault() ?? throw new NoSuchDeploymentException(sysroot.Path, "nothing is deployed");
         string os = current.Name.Os;
+        Deployment[] reset = etc ? [.. sysroot.Deployments.Where(each => each.Name.Os == os)] : [];
         return new BoxReset(
             os, var,
-            etc ? [.. sysroot.Deployments.Where(each => each.Name.Os == os).Select(static each => each.Name)] : [],
+            [.. reset.Select(static each => each.Name)],
             var ? Measured(sysroot.Root, current.Name.VarDirectory) : [],
-            etc ? sysroot.EtcChanges(current) : []);
+            [.. reset.SelectMany(each => sysroot.EtcChanges(each).Select(change => new ResetEtcChange(each.Name, change)))]);
     }
 
     /// <summary>Does it. What runs keeps the old directories until the reboot; the next boot has the new ones, and deletes the old.</summary>
+    /// <exception cref="ResetRefusedException">A reset waits for the reboot already, or what would go is no longer what was planned.</exception>
     public void Execute(OstreeSysroot sysroot)
     {
         using IDisposable held = sysroot.Lock();
+        sysroot.Reload();
+        // What the first one took away is what runs: a second one would delete it from under everybody.
+        if (sysroot.BootedName is not null && FactoryReset.IsWaiting(sysroot.Path, Os))
+            throw new ResetRefusedException(sysroot.Path, "a reset waits for the reboot; nothing more was changed. Reboot first");
+        BoxReset now = Plan(sysroot, var: false, etc: Etc.Count > 0);
+        if (now.Os != Os || !now.Etc.SequenceEqual(Etc) || now.EtcChanges.Except(EtcChanges).Any())
+            throw new ResetRefusedException(sysroot.Path, "what would be lost is more or other than what was shown; nothing was changed. Look at it once more");
         FactoryReset.WhileRunning(sysroot.Path, Os, Var, Etc);
         if ((sysroot.Booted ?? sysroot.Deployments.FirstOrDefault()) is { } current)
             BoxHistory.Add(sysroot, "reset", current.Name, (Var, Etc.Count > 0) switch { (true, true) => "/etc and /var", (true, _) => "/var", _ => "/etc" });

@@ -24,9 +24,34 @@ public sealed class AccountMergeTests
     });
 
     [Fact]
+    public void No_id_that_is_in_use_becomes_another_accounts() => Three((before, mine, next, merged) =>
+    {
+        foreach (string file in (string[])["passwd", "group"])
+        {
+            string[][] used = [.. Text(mine, file).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(static line => line.Split(':'))];
+            foreach (string[] account in Lines(merged, file).Select(static line => line.Split(':')))
+            {
+                Assert.DoesNotContain(used, other => other[2] == account[2] && other[0] != account[0]);
+                Assert.DoesNotContain(used, other => other[0] == account[0] && other[2] != account[2]);
+            }
+        }
+    });
+
+    [Fact]
+    public void Where_ids_do_not_fit_the_owners_files_stand_whole_and_that_is_a_conflict() => Three((before, mine, next, merged) =>
+    {
+        if (!merged.IsWhole)
+            return;
+        foreach (string file in (string[])["passwd", "group", "shadow", "gshadow"])
+            Assert.Equal(Text(mine, file), Encoding.Latin1.GetString(merged.Texts[file]));
+        Assert.All(merged.Notes, static note => Assert.True(note.IsConflict));
+        Assert.NotEmpty(merged.Notes);
+    });
+
+    [Fact]
     public void Every_account_that_only_the_new_tree_has_arrives_with_its_group_and_its_shadow() => Three((before, mine, next, merged) =>
     {
-        foreach (Account each in next.Where(each => !before.Any(other => other.Name == each.Name) && !mine.Any(other => other.Name == each.Name)))
+        foreach (Account each in merged.IsWhole ? [] : next.Where(each => !before.Any(other => other.Name == each.Name) && !mine.Any(other => other.Name == each.Name)))
         {
             string[] user = Field(merged, "passwd", each.Name), group = Field(merged, "group", each.Name);
             Assert.Equal(group[2], user[3]);
@@ -90,14 +115,31 @@ public sealed class AccountMergeTests
     }
 
     [Fact]
-    public void Ids_that_the_new_tree_swaps_are_swapped_and_the_report_says_whose_files_may_be_left()
+    public void Ids_that_the_new_tree_swaps_stay_and_wait_for_the_owner()
     {
         MergedAccounts merged = AccountMerge.Merge(
             static file => file == "group" ? "a:x:101:\nb:x:102:\n"u8.ToArray() : null,
             static file => file == "group" ? "a:x:101:\nb:x:102:\nmine:x:103:\n"u8.ToArray() : null,
             static file => file == "group" ? "a:x:102:\nb:x:101:\n"u8.ToArray() : null);
-        Assert.Equal("a:x:102:\nb:x:101:\nmine:x:103:\n", Encoding.Latin1.GetString(merged.Texts["group"]));
-        Assert.Equal(2, merged.Notes.Count(static note => !note.IsConflict && note.What.Contains("files in /var may still have that")));
+        Assert.Equal("a:x:101:\nb:x:102:\nmine:x:103:\n", Encoding.Latin1.GetString(merged.Texts["group"]));
+        Assert.Equal(2, merged.Notes.Count(static note => note.IsConflict && note.What.Contains("and so have its files")));
+    }
+
+    [Fact]
+    public void A_newcomer_whose_group_is_the_number_of_an_owners_group_does_not_arrive()
+    {
+        MergedAccounts merged = AccountMerge.Merge(
+            static file => null,
+            static file => file switch { "group" => "proj:x:1001:bob\n"u8.ToArray(), "passwd" => "bob:x:1000:1000::/:/bin/sh\n"u8.ToArray(), _ => null },
+            static file => file == "passwd" ? "newsvc:x:990:1001::/:/bin/false\n"u8.ToArray() : null);
+        Assert.True(merged.IsWhole);
+        Assert.Contains(merged.Notes, static note => note is { File: "passwd", Name: "newsvc", IsConflict: true });
+    }
+
+    [Fact]
+    public void A_number_that_an_account_had_in_the_old_tree_is_no_newcomers()
+    {
+        Assert.Equal("gone:x:105:\nmine:x:1000:\n", Group("gone:x:105:\n", "gone:x:105:\nmine:x:1000:\n", "new:x:105:\n"));
     }
 
     [Fact]

@@ -110,8 +110,67 @@ public sealed class EtcKeeperTests : IDisposable
     }
 
     [Fact]
+    public void A_version_that_ran_without_saying_so_keeps_its_etc_and_the_record_says_what_is_not_in_it()
+    {
+        Upgrade();
+        File.WriteAllText(box.Etc(Next, "own.conf"), "written in a rescue shell\n");
+        Edit("app.conf", "a\nlate\nc\nd\n");
+        LateMerge left = Assert.Single(new LateEtcMerge(booted).Run());
+        Assert.False(left.Changed);
+        Assert.Contains("it ran or was edited", left.Failure);
+        Assert.Contains("it ran or was edited", EtcRecord.Of(booted, Next.Name)!.Failure);
+        Assert.Equal(("written in a rescue shell\n", "a\nb\nc\nnew\n"), (ReadNext("own.conf"), ReadNext("app.conf")));
+        Assert.Empty(new LateEtcMerge(booted).Run());
+    }
+
+    [Fact]
+    public void The_etc_that_a_merge_at_shutdown_replaced_is_kept()
+    {
+        Upgrade();
+        Edit("app.conf", "a\nlate\nc\nd\n");
+        Assert.True(Assert.Single(new LateEtcMerge(booted).Run()).Changed);
+        Assert.Equal("a\nb\nc\nnew\n", File.ReadAllText($"{Backing}/etc-replaced/etc/app.conf"));
+    }
+
+    [Fact]
+    public void A_merge_at_shutdown_that_finds_the_lock_taken_says_so_where_status_looks()
+    {
+        Upgrade();
+        using (OstreeSysroot other = box.Open())
+        using (other.Lock())
+            Assert.NotNull(Assert.Single(new LateEtcMerge(booted, TimeSpan.Zero).Run()).Failure);
+        Assert.Contains("holds the lock", EtcRecord.Of(booted, Next.Name)!.Failure);
+        Assert.Null(Assert.Single(new LateEtcMerge(booted).Run()).Failure);
+        Assert.Null(EtcRecord.Of(booted, Next.Name)!.Failure);
+    }
+
+    [Theory, InlineData("sync the copies"), InlineData("sync the merged /etc"), InlineData("exchange it for the one before"), InlineData("exchange the record")]
+    public void A_merge_at_shutdown_that_fails_never_gives_one_file_the_bytes_of_another(string at)
+    {
+        Edit("gone.conf", "mine\n");
+        Upgrade();
+        Edit("app.conf", "a\nb\nc\nmine\n"); // a finding that comes before the first one
+        using (OstreeSysroot failing = box.OpenBooted(Running, options => options with { BeforeStep = name => { if (name == at) throw new IOException("no room"); } }))
+            Assert.Equal("no room", Assert.Single(new LateEtcMerge(failing).Run()).Failure);
+        Keeper.Resolve("gone.conf", EtcChoice.Mine);
+        Assert.Equal("mine\n", ReadNext("gone.conf"));
+    }
+
+    [Fact]
+    public void A_choice_whose_copy_is_lost_is_refused_and_the_file_stays()
+    {
+        Edit("app.conf", "a\nb\nc\nmine\n");
+        Upgrade();
+        Directory.Delete($"{Backing}/etc-merge/mine", recursive: true);
+        Assert.Contains("is missing", Assert.Throws<EtcPathException>(() => Keeper.Resolve("app.conf", EtcChoice.Mine)).Message);
+        Assert.Equal("a\nb\nc\nmine\n", ReadNext("app.conf"));
+        Assert.Null(Keeper.LastChange());
+    }
+
+    [Fact]
     public void A_merge_at_shutdown_that_is_cut_at_any_step_leaves_the_one_etc_or_the_other_whole()
     {
+        Edit("gone.conf", "mine\n");
         Upgrade();
         Edit("app.conf", "a\nlate\nc\nd\n");
         var cuts = new List<string>();
@@ -132,9 +191,15 @@ public sealed class EtcKeeperTests : IDisposable
             cuts.Add(cut!);
             Assert.Contains(ReadNext("app.conf"), new[] { "a\nb\nc\nnew\n", "a\nlate\nc\nnew\n" });
             Assert.Equal("box\n", ReadNext("hostname"));
+            foreach (EtcFinding finding in EtcRecord.Of(booted, Next.Name)!.Findings)
+                Assert.Equal(finding.Path == "gone.conf" ? "mine\n" : "a\nlate\nc\nd\n", File.ReadAllText($"{Backing}/etc-merge/mine/{Checksum.Of(FileName.ToBytes(finding.Path))}"));
         }
 
         Assert.True(cuts.Count >= 3, string.Join(", ", cuts));
+        Assert.Contains("keep the one before", cuts);
+        using (Dir etc = Dir.Open(box.Etc(Next, "")))
+            Assert.Equal(EtcTree.Read(etc).Digest().ToString(), EtcRecord.Of(booted, Next.Name)!.Written);
+        Assert.False(Directory.Exists($"{Backing}/etc-merge.new"));
         Assert.Equal("a\nlate\nc\nnew\n", ReadNext("app.conf"));
         Assert.Empty(Directory.GetDirectories($"{box.SysrootPath}/{Next.Name.Directory}", "*sbox-new*"));
     }
@@ -184,7 +249,7 @@ public sealed class EtcKeeperTests : IDisposable
     {
         Edit("app.conf", "a\nb\nc\nmine\n");
         Upgrade();
-        string backing = $"{box.SysrootPath}/ostree/deploy/{TestBox.Os}/backing/{Next.Name.Commit}.0";
+        string backing = Backing;
         using (Dir kept = Dir.Open($"{backing}/etc-merge"))
             Assert.Equal((0x1C0u, 0x180u), (kept.Stat().Permissions, kept.Stat("record").Permissions));
         Judge.Ostree.Run("admin", "status", $"--sysroot={box.SysrootPath}");
@@ -197,13 +262,15 @@ public sealed class EtcKeeperTests : IDisposable
     {
         Edit("app.conf", "a\nb\nc\nmine\n");
         Upgrade();
-        string backing = $"{box.SysrootPath}/ostree/deploy/{TestBox.Os}/backing/{Next.Name.Commit}.0";
+        string backing = Backing;
         Judge.HostOstree.Run("admin", "undeploy", $"--sysroot={box.SysrootPath}", "0");
         using var deployer = new Deployer(booted, box.EspPath);
         booted.Reload();
         deployer.Finish();
         Assert.False(Directory.Exists(backing));
     }
+
+    private string Backing => $"{box.SysrootPath}/ostree/deploy/{TestBox.Os}/backing/{Next.Name.Commit}.0";
 
     private void Edit(string path, string text)
     {

@@ -217,15 +217,27 @@ public sealed class EtcMergeTests : IDisposable
     }
 
     [Fact]
-    public void A_new_system_user_whose_id_is_taken_gets_another_in_every_file_and_the_report_says_so()
+    public void A_new_system_user_whose_id_is_taken_leaves_the_owners_files_whole_and_the_report_says_so()
     {
         Give("passwd", "root:x:0:0::/root:/bin/sh\n", "root:x:0:0::/root:/bin/sh\nmydaemon:x:110:110::/:/bin/false\n", "root:x:0:0::/root:/bin/sh\nchrony:x:110:110::/:/bin/false\n");
         Give("group", "root:x:0:\n", "root:x:0:\nmydaemon:x:110:\n", "root:x:0:\nchrony:x:110:\n");
         EtcMergePlan plan = Merge();
         Assert.Equal(["group", "passwd"], plan.Conflicts.Order());
-        Assert.EndsWith("mydaemon:x:110:110::/:/bin/false\nchrony:x:999:999::/:/bin/false\n", temp.Read("merged/passwd"));
-        Assert.EndsWith("mydaemon:x:110:\nchrony:x:999:\n", temp.Read("merged/group"));
-        Assert.Contains("chrony: it is new and should have id 110, which is mydaemon's; it has 999", plan.ToString());
+        Assert.Equal("root:x:0:0::/root:/bin/sh\nmydaemon:x:110:110::/:/bin/false\n", temp.Read("merged/passwd"));
+        Assert.Equal("root:x:0:\nmydaemon:x:110:\n", temp.Read("merged/group"));
+        Assert.Contains("chrony: the new tree brings it with id 110, which is mydaemon's here", plan.ToString());
+    }
+
+    [Fact]
+    public void A_passwd_that_is_a_link_takes_nobody_out_of_shadow()
+    {
+        Give("passwd", "root:x:0:0::/root:/bin/sh\n", null, "root:x:0:0::/root:/bin/sh\nchrony:x:110:110::/:/bin/false\n");
+        Give("passwd.real", null, "root:x:0:0::/root:/bin/sh\n", null);
+        Give("shadow", "root:*:1:0:99999:7:::\n", "root:$6$mine:1:0:99999:7:::\n", "root:*:1:0:99999:7:::\nchrony:!:2::::::\n");
+        File.CreateSymbolicLink(temp.Of("local/passwd"), "passwd.real");
+        Assert.Equal(["passwd", "shadow"], Merge().Conflicts.Order());
+        Assert.Equal("root:$6$mine:1:0:99999:7:::\n", temp.Read("merged/shadow"));
+        Assert.Equal("passwd.real", new FileInfo(temp.Of("merged/passwd")).LinkTarget);
     }
 
     [Fact]
