@@ -30,8 +30,7 @@ internal sealed class LocalPull
 
     public PullResult Run()
     {
-        trust?.VerifySummary(source.Dir.Of("summary"), source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
-        Dictionary<string, Checksum> wanted = Wanted();
+        Dictionary<string, Checksum> wanted = Wanted(SignedRefs());
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         using Transaction transaction = target.Begin(cancel);
         var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun, (superblock, _) =>
@@ -84,14 +83,24 @@ internal sealed class LocalPull
             trust.VerifyCommit(commit, content, detached ?? target.LoadDetachedMetadata(commit));
     }
 
-    private Dictionary<string, Checksum> Wanted()
+    // Where the summary must be signed, it alone says what a branch leads to: the bytes that were verified, not a file beside them.
+    private IReadOnlyDictionary<string, Checksum>? SignedRefs()
+    {
+        if (trust is not { ForSummary: true })
+            return null;
+        byte[]? summary = source.Dir.TryReadAll("summary");
+        trust.VerifySummary(source.Dir.Of("summary"), summary, source.Dir.TryReadAll("summary.sig"));
+        return Summary.Parse(summary).RefsFor(targets.Collection);
+    }
+
+    private Dictionary<string, Checksum> Wanted(IReadOnlyDictionary<string, Checksum>? signed)
     {
         var wanted = new Dictionary<string, Checksum>();
-        foreach (string name in options.Refs.Count > 0 ? options.Refs : source.Refs().Keys)
+        foreach (string name in options.Refs.Count > 0 ? options.Refs : signed?.Keys ?? source.Refs().Keys)
         {
             int at = name.IndexOf('@', StringComparison.Ordinal);
             string branch = at < 0 ? name : name[..at];
-            Checksum commit = at >= 0 && Checksum.TryParse(name.AsSpan(at + 1), out Checksum given) ? given : Resolve(branch);
+            Checksum commit = at >= 0 && Checksum.TryParse(name.AsSpan(at + 1), out Checksum given) ? given : Resolve(branch, signed);
             if (!Checksum.TryParse(branch, out _))
                 RefStore.RequireName(branch); // as libostree: a remote's ref there is none that could be set here
             wanted[branch] = commit;
@@ -100,7 +109,14 @@ internal sealed class LocalPull
         return wanted;
     }
 
-    private Checksum Resolve(string branch) =>
+    private Checksum Resolve(string branch, IReadOnlyDictionary<string, Checksum>? signed)
+    {
+        if (signed is null || Checksum.TryParse(branch, out _))
+            return ResolveUnsigned(branch);
+        return signed.TryGetValue(branch, out Checksum listed) ? listed : throw new RefNotFoundException(source.Dir.Of("summary"), branch);
+    }
+
+    private Checksum ResolveUnsigned(string branch) =>
         targets.Collection is { } collection && source.CollectionRefs(collection).TryGetValue(new CollectionRef(collection, branch), out Checksum found)
             ? found
             : source.Resolve(branch);
