@@ -7,6 +7,8 @@ namespace Sbox.Store;
 /// <summary>Copies commits and what they need from one repository to another on this machine.</summary>
 internal sealed class LocalPull
 {
+    private const int CopySize = 64 * 1024;
+
     private readonly Repository source, target;
     private readonly PullLocalOptions options;
     private readonly RemoteTrust? trust;
@@ -207,18 +209,17 @@ internal sealed class LocalPull
         if (source.Mode == RepositoryMode.Archive && target.Mode == RepositoryMode.Archive && TryImportArchived(transaction, name, path))
             return;
 
-        FileObject file = source.LoadFile(name.Checksum);
         try
         {
+            FileObject file = source.LoadFile(name.Checksum);
             using Stream content = file.OpenContent();
             transaction.UseWriter(writer => writer.Write(file.Header, content, name.Checksum, file.Size, path, believed: trust is null && !options.Untrusted));
+            Interlocked.Add(ref bytes, file.Size);
         }
         catch (Exception broken) when (broken is InvalidDataException or MalformedException)
         {
             throw new ObjectCorruptException(path, name, null, broken.Message, broken);
         }
-
-        Interlocked.Add(ref bytes, file.Size);
     }
 
     // As it is compressed already: a copy is taken, the copy is hashed, and kept.
@@ -228,11 +229,18 @@ internal sealed class LocalPull
         if (file is null)
             return false; // it is missing, or a parent's
         using var copy = new Fetched(transaction);
-        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(64 * 1024);
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(CopySize);
+        long bound = 0;
         try
         {
             for (int read; (read = Linux.Files.ReadAt(file, buffer, copy.Length, path)) > 0;)
+            {
+                if (copy.Length == 0)
+                    bound = Bound(buffer.AsSpan(0, read));
+                if (copy.Length + read > bound)
+                    return false; // longer than it should be compressed: what its content needs is read, and nothing behind that
                 copy.Append(buffer.AsSpan(0, read), inMemory: buffer.Length);
+            }
         }
         finally
         {
@@ -242,5 +250,25 @@ internal sealed class LocalPull
         new ArchiveImport(transaction, options.PlainFilesOnly, believed: false).Add(copy, name, path);
         Interlocked.Add(ref bytes, copy.Length);
         return true;
+    }
+
+    // The most that such an object may be: deflate adds 5 bytes to each 64 KiB that it can make no smaller. 0 where the beginning is none.
+    private static long Bound(ReadOnlySpan<byte> beginning)
+    {
+        const int frame = 8;
+        if (beginning.Length < frame)
+            return 0;
+        try
+        {
+            int header = ArchiveFile.HeaderLength(beginning[..frame]);
+            if (beginning.Length < frame + header)
+                return 0;
+            (FileHeader _, long size) = ArchiveFile.ParseHeader(beginning.Slice(frame, header));
+            return size > long.MaxValue / 2 ? 0 : frame + header + size + (size / 1000) + CopySize;
+        }
+        catch (MalformedException)
+        {
+            return 0; // said where it is read anew
+        }
     }
 }
