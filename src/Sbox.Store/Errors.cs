@@ -206,10 +206,10 @@ public sealed class TooDeepException(string where)
 /// <param name="found">What came.</param>
 /// <param name="inner">What it follows from, if anything.</param>
 public sealed class PullException(string url, string expected, string found, Exception? inner = null)
-    : RepositoryException($"{url}: expected {expected}, found {found}", inner)
+    : RepositoryException($"{HttpTransport.Shown(url)}: expected {expected}, found {found}", inner)
 {
-    /// <summary>What was fetched.</summary>
-    public string Url { get; } = url;
+    /// <summary>What was fetched; without a name and password, which an error would carry into the journal.</summary>
+    public string Url { get; } = HttpTransport.Shown(url);
 
     /// <summary>What should have come.</summary>
     public string Expected { get; } = expected;

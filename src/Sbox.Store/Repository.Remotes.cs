@@ -52,7 +52,7 @@ public sealed partial class Repository
     public void AddCookie(string remote, string domain, string path, string name, string value)
     {
         RemoteCookie added = CookieFile.Make(domain, path, name, value, TimeProvider.System.GetUtcNow());
-        CookieFile.Write(this, RequireRemote(remote), [.. Cookies(remote).Where(each => !IsIt(each, domain, path, name)), added]);
+        CookieFile.Change(this, RequireRemote(remote), each => IsIt(each, domain, path, name), added);
     }
 
     /// <summary>Takes a cookie away.</summary>
@@ -60,11 +60,9 @@ public sealed partial class Repository
     /// <exception cref="RemoteNotFoundException">There is no such remote.</exception>
     public bool DeleteCookie(string remote, string domain, string path, string name)
     {
-        IReadOnlyList<RemoteCookie> all = Cookies(remote);
-        RemoteCookie[] left = [.. all.Where(each => !IsIt(each, domain, path, name))];
-        if (left.Length == all.Count)
+        if (!Cookies(remote).Any(each => IsIt(each, domain, path, name)))
             return false;
-        CookieFile.Write(this, remote, left);
+        CookieFile.Change(this, remote, each => IsIt(each, domain, path, name), added: null);
         return true;
     }
 

@@ -47,12 +47,11 @@ public sealed class CrashTests
     public void Refused_by_the_kernel_at_any_step_it_says_so_and_the_branch_stays(RepositoryMode mode, string deed)
     {
         using var scene = new Scene(mode, deed);
-        // A link that is refused once is made up for by a copy: a full disk refuses all that come after.
         foreach (string fault in new[] { "linkat:error=ENOSPC:when=3+", "syncfs:error=EIO", "fsync:error=EIO:when=2", "renameat2:error=EROFS:when=4" })
         {
             scene.Reset();
             Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={fault}", Victim, .. scene.Arguments]);
-            Assert.Equal(1, verdict.ExitCode);
+            Assert.True(verdict.ExitCode == 1, fault);
             Assert.Contains(fault[..fault.IndexOf(':', StringComparison.Ordinal)], verdict.Error);
             Assert.Equal(scene.Old, scene.Branch());
             scene.MustBeOldOrNew(fault);

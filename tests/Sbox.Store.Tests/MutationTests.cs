@@ -30,7 +30,7 @@ public sealed class MutationTests(ITestOutputHelper output)
         ["filez"] = (static bytes => ReadArchived(bytes), static () => Seeds.Archived()),
         ["keyfile"] = (static bytes => ReadKeyFile(bytes), static () => [Seeds.File("config"), "[remote \"a\"]\nurl=x\\sy\nbranches=a;b\\;c;\n# c\n"u8.ToArray()]),
         ["tar"] = (static bytes => ReadTree(bytes), static () => Seeds.Tars()),
-        ["cookies"] = (static bytes => CookieFile.Container(CookieFile.Parse(Encoding.UTF8.GetString(bytes))), static () => [".example.org\tTRUE\t/x\tFALSE\t2584559470\tbaz\tbadger\n"u8.ToArray()]),
+        ["cookies"] = (static bytes => CookieFile.Container(CookieFile.Parse(Encoding.UTF8.GetString(bytes)), DateTimeOffset.UnixEpoch), static () => [".example.org\tTRUE\t/x\tFALSE\t2584559470\tbaz\tbadger\n"u8.ToArray()]),
         ["metalink"] = (static bytes => Metalink.Parse(bytes, "summary").Finding([1]), static () => [Seeds.Metalink()]),
         ["variant-text"] = (static bytes => GVariant.ParseText(Encoding.UTF8.GetString(bytes)), static () => ["{'a': <uint32 7>, 'b': <[(1, 'x'), (2, \"y\")]>, 'c': <@a{sv} {}>}"u8.ToArray(), "[byte 0x01, 0xff]"u8.ToArray()]),
     };

@@ -204,8 +204,8 @@ public sealed class SigningTests
         Assert.Empty(server.Requests);
     }
 
-    [Fact]
-    public async Task A_summary_that_must_be_signed_alone_says_what_a_branch_leads_to()
+    [Theory, InlineData("http"), InlineData("file")]
+    public async Task A_summary_that_must_be_signed_alone_says_what_a_branch_leads_to(string transport)
     {
         using var scratch = new Scratch();
         using Repository source = Committed(scratch, out Checksum commit);
@@ -213,7 +213,7 @@ public sealed class SigningTests
         source.WriteSummary(TimeProvider.System);
         using var server = new StaticServer(source.Path);
         using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Archive);
-        ours.WriteConfig(ours.Config.With("remote \"origin\"", "url", server.Url).With("remote \"origin\"", "gpg-verify", "false")
+        ours.WriteConfig(ours.Config.With("remote \"origin\"", "url", transport == "http" ? server.Url : $"file://{source.Path}").With("remote \"origin\"", "gpg-verify", "false")
             .With("remote \"origin\"", "sign-verify-summary", "true").With("remote \"origin\"", "verification-ed25519-key", keys.Ed25519Public));
         Assert.Contains("no summary.sig found", (await Refused()).Message);
         File.WriteAllText(Path.Combine(source.Path, "summary.sig"), "invalid");

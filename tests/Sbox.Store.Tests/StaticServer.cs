@@ -26,6 +26,12 @@ internal sealed class StaticServer : IDisposable
 
     public ConcurrentQueue<string> Requests { get; } = new();
 
+    /// <summary>Header lines that came, of all requests.</summary>
+    public ConcurrentQueue<string> Headers { get; } = new();
+
+    /// <summary>Where a path is to be had instead; null for here.</summary>
+    public Func<string, string?> Redirect { get; set; } = static _ => null;
+
     /// <summary>How much an endless answer may be, so that a pull that does not stop it ends all the same.</summary>
     public const long EndlessBytes = 600L << 20;
 
@@ -65,9 +71,8 @@ internal sealed class StaticServer : IDisposable
             using var reader = new StreamReader(stream, Encoding.ASCII);
             while (await reader.ReadLineAsync() is { } request)
             {
-                while (await reader.ReadLineAsync() is { Length: > 0 })
-                {
-                }
+                while (await reader.ReadLineAsync() is { Length: > 0 } header)
+                    Headers.Enqueue(header);
 
                 string path = request.Split(' ')[1].TrimStart('/');
                 Requests.Enqueue(path);
@@ -94,6 +99,12 @@ internal sealed class StaticServer : IDisposable
 
     private async Task<bool> Answer(NetworkStream stream, string path)
     {
+        if (Redirect(path) is { } elsewhere)
+        {
+            await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 302 X\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"));
+            return true;
+        }
+
         string file = Path.Combine(root, path);
         byte[] bytes = System.IO.File.Exists(file) ? await System.IO.File.ReadAllBytesAsync(file) : [];
         int status = System.IO.File.Exists(file) ? 200 : 404;

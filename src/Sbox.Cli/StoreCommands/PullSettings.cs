@@ -52,7 +52,7 @@ internal sealed class PullHow
 {
     private readonly Option<string[]> caches = new("--localcache-repo", "-L") { Description = "A repository on this machine that may have some of it already", HelpName = "REPO" };
     private readonly Option<string?> cacheDirectory = CacheDirectory();
-    private readonly Option<string[]> headers = new("--http-header") { Description = "A header for every request", HelpName = "NAME=VALUE" };
+    private readonly Option<string[]> headers = new("--http-header") { Description = "A header for every request to the hosts that the remote's address and contenturl name", HelpName = "NAME=VALUE" };
     private readonly Option<string?> agent = new("--append-user-agent") { Description = "More for the name that this program gives itself to servers", HelpName = "TEXT" };
     private readonly Option<int> retries = new("--network-retries") { Description = "How often each object is tried again where the network is to blame", HelpName = "N", DefaultValueFactory = static _ => 5 };
     private readonly Option<bool> noRetries = new("--disable-retry-on-network-errors") { Description = "As --network-retries=0" };

@@ -9,6 +9,7 @@ namespace Sbox.Cli.StoreCommands;
 /// <summary>The commands of <c>remote</c> that are about a remote's server: its cookies, its refs, its summary.</summary>
 internal static class RemoteServerCommands
 {
+    private const long LastSecond = 253402300799; // of the year 9999
     private const string CookieTime = "yyyy-MM-dd HH:mm:ss +0000";
 
     public static Command AddCookie()
@@ -39,8 +40,8 @@ internal static class RemoteServerCommands
         {
             foreach (RemoteCookie cookie in repository.Cookies(parsed.GetValue(name)!))
             {
-                string expires = DateTimeOffset.FromUnixTimeSeconds(cookie.Expires).ToString(CookieTime, CultureInfo.InvariantCulture);
-                Console.Out.Write($"--\nDomain: {cookie.Domain}\nPath: {cookie.Path}\nName: {cookie.Name}\nSecure: no\nExpires: {expires}\nValue: {cookie.Value}\n");
+                string expires = DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(cookie.Expires, 0, LastSecond)).ToString(CookieTime, CultureInfo.InvariantCulture);
+                Console.Out.Write($"--\nDomain: {cookie.Domain}\nPath: {cookie.Path}\nName: {cookie.Name}\nSecure: {(cookie.Secure ? "yes" : "no")}\nExpires: {expires}\nValue: {cookie.Value}\n");
             }
 
             return 0;

@@ -340,6 +340,7 @@ internal sealed partial class TreeWriter
         {
             if (Directories.ContainsKey(name))
                 throw new CannotCommitException(path, $"Can't replace directory with file: {name}");
+            RequireOpen(path);
             Files[name] = file;
         }
 
@@ -347,9 +348,18 @@ internal sealed partial class TreeWriter
         {
             if (Files.ContainsKey(name))
                 throw new CannotCommitException(path, $"Can't replace file with directory: {name}");
-            if (!Directories.TryGetValue(name, out DirNode? inner))
-                Directories.Add(name, inner = new DirNode());
+            if (Directories.TryGetValue(name, out DirNode? inner))
+                return inner;
+            RequireOpen(path);
+            Directories.Add(name, inner = new DirNode());
             return inner;
+        }
+
+        // All finished ones share what they have no more.
+        private void RequireOpen(string path)
+        {
+            if (Tree is not null)
+                throw new InvalidOperationException($"{path}: the directory that it is in was written already");
         }
     }
 }

@@ -7,32 +7,58 @@ namespace Sbox.Store;
 /// <summary>
 /// Compresses an archive object's content into one raw deflate stream. What will not get smaller goes in as it is, in the format's own
 /// stored blocks: modules, pictures and archives are a third of a Debian tree, and looking for repetitions in them takes as long as anywhere.
+/// Judged by samples of each 64 KiB: whether all bytes are about as frequent, and none of a few strings comes again.
 /// </summary>
 /// <param name="output">Gets the stream; stays open.</param>
 /// <param name="options">How hard the rest is compressed.</param>
 internal sealed class ArchiveDeflater(Stream output, ZLibCompressionOptions options) : OutputStream
 {
     private const int LargestBlock = ushort.MaxValue;
-    private const int Sample = 4096;
-    private const int Samples = 3;
+    private const int Piece = 64 * 1024;
+    private const int Least = 4096;
+    private const int Sample = 1024;
+    private const int Samples = 16;
+    private const int Probes = 4;
+    private const int ProbeLength = 8; // of random bytes, so many come again once in 10^14 pieces
+    private const int Window = 32 * 1024; // as far as deflate looks back
 
     // RFC 1951: a final block of the fixed kind that holds nothing. The class library writes nothing for nothing; libostree wants it.
     private static readonly byte[] End = [0x03, 0x00];
     private readonly Switch sink = new(output);
     private DeflateStream? deflate;
 
-    /// <summary>Adds a piece; each large one is judged by itself, so few large ones are better than many small ones.</summary>
+    /// <summary>Adds bytes; each 64 KiB of them are judged by themselves.</summary>
     public override void Write(ReadOnlySpan<byte> bytes)
     {
-        if (bytes.Length > Sample && IsNoise(bytes))
+        while (!bytes.IsEmpty)
+        {
+            // As many as are alike: each change costs a block's header, and what deflate could look back on.
+            bool noise = IsNoiseAt(bytes, 0);
+            int count = Math.Min(Piece, bytes.Length);
+            while (count < bytes.Length && IsNoiseAt(bytes, count) == noise)
+                count = Math.Min(count + Piece, bytes.Length);
+            Write(bytes[..count], noise);
+            bytes = bytes[count..];
+        }
+    }
+
+    private void Write(ReadOnlySpan<byte> bytes, bool noise)
+    {
+        if (noise)
         {
             EndCompressed();
             Store(bytes);
         }
-        else if (!bytes.IsEmpty)
+        else
         {
             (deflate ??= new DeflateStream(sink, options, leaveOpen: true)).Write(bytes);
         }
+    }
+
+    private static bool IsNoiseAt(ReadOnlySpan<byte> bytes, int at)
+    {
+        ReadOnlySpan<byte> piece = bytes.Slice(at, Math.Min(Piece, bytes.Length - at));
+        return piece.Length > Least && IsNoise(piece);
     }
 
     /// <summary>Writes the end of the stream.</summary>
@@ -48,8 +74,26 @@ internal sealed class ArchiveDeflater(Stream output, ZLibCompressionOptions opti
         deflate = null;
     }
 
-    /// <summary>Whether all bytes are about as frequent, as in what is compressed or encrypted already.</summary>
-    internal static bool IsNoise(ReadOnlySpan<byte> bytes)
+    /// <summary>Whether all bytes are about as frequent, as in what is compressed or encrypted already, and no string that was looked for comes again.</summary>
+    internal static bool IsNoise(ReadOnlySpan<byte> bytes) => IsEven(bytes) && !Repeats(bytes);
+
+    // Of tables and of copies of something random all bytes are as frequent, and deflate makes a hundredth of them.
+    private static bool Repeats(ReadOnlySpan<byte> bytes)
+    {
+        for (int probe = 0; probe < Probes; probe++)
+        {
+            int at = (int)((long)bytes.Length * probe / Probes);
+            if (at + ProbeLength > bytes.Length)
+                break;
+            ReadOnlySpan<byte> after = bytes[(at + ProbeLength)..];
+            if (after[..Math.Min(after.Length, Window)].IndexOf(bytes.Slice(at, ProbeLength)) >= 0)
+                return true;
+        }
+
+        return false;
+    }
+
+    private static bool IsEven(ReadOnlySpan<byte> bytes)
     {
         Span<int> counts = stackalloc int[256];
         counts.Clear();

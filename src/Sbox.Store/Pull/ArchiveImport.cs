@@ -20,11 +20,22 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
             (FileHeader header, long size) = ReadHeader(stream);
             if (plainOnly)
                 BareUserFile.RequireKeepable(header, name.Checksum);
-            using Stream content = header.Mode.IsSymlink ? Stream.Null : new ExactContent(ArchiveFile.Inflate(stream), size);
-            if (transaction.Repository.Mode == RepositoryMode.Archive)
-                Keep(fetched, header, content, name, source);
-            else
-                transaction.UseWriter(writer => writer.Write(header, content, name.Checksum, size, source));
+            bool isArchive = transaction.Repository.Mode == RepositoryMode.Archive;
+            if (isArchive && (believed || IsAllOf(stream, header, size, fetched.Length, name, source)))
+            {
+                Keep(fetched, name, source);
+                return;
+            }
+
+            if (isArchive)
+            {
+                using Stream again = fetched.Open();
+                ReadHeader(again);
+                Write(header, size, again, name, source);
+                return;
+            }
+
+            Write(header, size, stream, name, source);
         }
         catch (Exception broken) when (broken is MalformedException or InvalidDataException or EndOfStreamException)
         {
@@ -32,11 +43,28 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
         }
     }
 
-    // As it came: compressing it again would cost much and change nothing.
-    private void Keep(Fetched fetched, FileHeader header, Stream content, ObjectName name, string source)
+    // Whether it is the object and nothing else. What lies behind the end of the compressed content is in no checksum: it would be kept,
+    // served on, and never found by fsck.
+    private static bool IsAllOf(Stream stream, FileHeader header, long size, long length, ObjectName name, string source)
     {
-        if (!believed)
-            RequireHash(header, content, name, source);
+        var rest = new LastByteApart(stream, length - stream.Position);
+        using Stream content = Content(header, size, rest);
+        RequireHash(header, content, name, source);
+        return rest.IsAtEnd;
+    }
+
+    private void Write(FileHeader header, long size, Stream stream, ObjectName name, string source)
+    {
+        using Stream content = Content(header, size, stream);
+        transaction.UseWriter(writer => writer.Write(header, content, name.Checksum, size, source));
+    }
+
+    private static Stream Content(FileHeader header, long size, Stream compressed) =>
+        header.Mode.IsSymlink ? Stream.Null : new ExactContent(ArchiveFile.Inflate(compressed), size);
+
+    // As it came: compressing it again would cost much and change nothing.
+    private void Keep(Fetched fetched, ObjectName name, string source)
+    {
         if (fetched.File is { } file)
         {
             Linux.Files.ChangeMode(file, 0x1A4 /* 0644 */, source);
@@ -66,6 +94,29 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
         var bytes = new byte[ArchiveFile.HeaderLength(frame)];
         stream.ReadExactly(bytes);
         return ArchiveFile.ParseHeader(bytes);
+    }
+}
+
+/// <summary>
+/// Input of a decompressor that gets the last byte by itself. A decompressor reads ahead; but it asks for the last byte only if the
+/// compressed content ends there, since the mark of its end needs at least one bit of it.
+/// </summary>
+/// <param name="inner">The bytes.</param>
+/// <param name="length">How many there are.</param>
+internal sealed class LastByteApart(Stream inner, long length) : InputStream
+{
+    private long left = length;
+
+    /// <summary>Whether all was asked for.</summary>
+    public bool IsAtEnd => left == 0;
+
+    public override int Read(Span<byte> buffer)
+    {
+        if (left <= 0)
+            return 0;
+        int read = inner.Read(buffer[..(int)Math.Min(buffer.Length, Math.Max(left - 1, 1))]);
+        left -= read;
+        return read;
     }
 }
 

@@ -11,13 +11,18 @@ namespace Sbox.Store;
 /// <param name="Path">The paths it is sent with.</param>
 /// <param name="Name">Its name.</param>
 /// <param name="Value">Its value.</param>
-/// <param name="Expires">When it ends, in seconds of Unix time.</param>
-public sealed record RemoteCookie(string Domain, string Path, string Name, string Value, long Expires);
+/// <param name="Expires">When it ends, in seconds of Unix time; 0 for never.</param>
+public sealed record RemoteCookie(string Domain, string Path, string Name, string Value, long Expires)
+{
+    /// <summary>Whether it is sent over TLS only.</summary>
+    public bool Secure { get; init; }
+}
 
 /// <summary>The file <c>REMOTE.cookies.txt</c> in a repository: one cookie a line, seven fields between tabs, as curl and Netscape have them.</summary>
 internal static class CookieFile
 {
     private const int Fields = 7;
+    private const string HttpOnly = "#HttpOnly_"; // a cookie, and no comment: browsers' scripts alone shall not see it
     private static readonly TimeSpan Life = TimeSpan.FromDays(365 * 25); // as libostree gives them
 
     public static string NameOf(string remote) => $"{remote}.cookies.txt";
@@ -26,29 +31,31 @@ internal static class CookieFile
     public static IReadOnlyList<RemoteCookie> Read(Repository repository, string remote) =>
         repository.Dir.TryReadAll(NameOf(remote)) is { } bytes ? Parse(Encoding.UTF8.GetString(bytes)) : [];
 
-    public static IReadOnlyList<RemoteCookie> Parse(string text)
+    public static IReadOnlyList<RemoteCookie> Parse(string text) => [.. text.Split('\n').Select(ParseLine).OfType<RemoteCookie>()];
+
+    /// <summary>Takes cookies out and adds one; all other lines stay as they are. For the repository's owner alone: it lets in whoever has it.</summary>
+    public static void Change(Repository repository, string remote, Func<RemoteCookie, bool> remove, RemoteCookie? added)
     {
-        var cookies = new List<RemoteCookie>();
-        foreach (string line in text.Split('\n'))
+        string old = repository.Dir.TryReadAll(NameOf(remote)) is { } bytes ? Encoding.UTF8.GetString(bytes) : "";
+        var text = new StringBuilder();
+        foreach (string line in old.Split('\n').Where(line => line.Length > 0 && !(ParseLine(line) is { } cookie && remove(cookie))))
+            text.Append(line).Append('\n');
+        if (added is not null)
         {
-            string[] fields = line.TrimEnd('\r').Split('\t');
-            if (fields.Length == Fields && long.TryParse(fields[4], CultureInfo.InvariantCulture, out long expires))
-                cookies.Add(new RemoteCookie(fields[0], fields[2], fields[5], fields[6], expires));
+            string below = added.Domain.StartsWith('.') ? "TRUE" : "FALSE", secure = added.Secure ? "TRUE" : "FALSE";
+            text.Append(CultureInfo.InvariantCulture, $"{added.Domain}\t{below}\t{added.Path}\t{secure}\t{added.Expires}\t{added.Name}\t{added.Value}\n");
         }
 
-        return cookies;
+        Durable.Replace(repository.Dir, NameOf(remote), Encoding.UTF8.GetBytes(text.ToString()), 0x180 /* 0600 */);
     }
 
-    public static void Write(Repository repository, string remote, IEnumerable<RemoteCookie> cookies)
+    private static RemoteCookie? ParseLine(string line)
     {
-        var text = new StringBuilder();
-        foreach (RemoteCookie cookie in cookies)
-        {
-            string below = cookie.Domain.StartsWith('.') ? "TRUE" : "FALSE";
-            text.Append(CultureInfo.InvariantCulture, $"{cookie.Domain}\t{below}\t{cookie.Path}\tFALSE\t{cookie.Expires}\t{cookie.Name}\t{cookie.Value}\n");
-        }
-
-        Durable.Replace(repository.Dir, NameOf(remote), Encoding.UTF8.GetBytes(text.ToString()));
+        string text = line.StartsWith(HttpOnly, StringComparison.Ordinal) ? line[HttpOnly.Length..] : line;
+        string[] fields = text.TrimEnd('\r').Split('\t');
+        return fields.Length == Fields && text[0] != '#' && long.TryParse(fields[4], CultureInfo.InvariantCulture, out long expires)
+            ? new RemoteCookie(fields[0], fields[2], fields[5], fields[6], expires) { Secure = fields[3].Equals("TRUE", StringComparison.OrdinalIgnoreCase) }
+            : null;
     }
 
     /// <summary>One that lasts as long as libostree's do.</summary>
@@ -64,17 +71,21 @@ internal static class CookieFile
         return new RemoteCookie(domain, path, name, value, (now + Life).ToUnixTimeSeconds());
     }
 
-    /// <summary>The cookies as the class library sends them: to their hosts only, wherever a server redirects to. Null where there are none.</summary>
-    public static CookieContainer? Container(IReadOnlyList<RemoteCookie> cookies)
+    /// <summary>
+    /// The cookies as the class library sends them: to their hosts only, wherever a server redirects to, and secure ones over TLS only.
+    /// Null where there are none that have not ended.
+    /// </summary>
+    public static CookieContainer? Container(IReadOnlyList<RemoteCookie> cookies, DateTimeOffset now)
     {
-        if (cookies.Count == 0)
+        RemoteCookie[] lasting = [.. cookies.Where(each => each.Expires == 0 || each.Expires > now.ToUnixTimeSeconds())];
+        if (lasting.Length == 0)
             return null;
         var container = new CookieContainer();
-        foreach (RemoteCookie cookie in cookies)
+        foreach (RemoteCookie cookie in lasting)
         {
             try
             {
-                container.Add(new Cookie(cookie.Name, cookie.Value, cookie.Path, cookie.Domain));
+                container.Add(new Cookie(cookie.Name, cookie.Value, cookie.Path, cookie.Domain) { Secure = cookie.Secure });
             }
             catch (Exception refused) when (refused is CookieException or ArgumentException)
             {

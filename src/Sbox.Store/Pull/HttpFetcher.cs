@@ -20,12 +20,26 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     /// <exception cref="PullException">It could not be fetched, or is larger.</exception>
     public async Task<byte[]?> TryFetch(string path, long limit, CancellationToken cancel)
     {
-        using Fetched? fetched = await Fetch(path, limit, spill: null, known: null, cancel).ConfigureAwait(false);
+        using Fetched? fetched = await Fetch(path, limit, spill: null, known: null, accept: null, cancel).ConfigureAwait(false);
         return fetched?.Memory!.ToArray();
     }
 
-    /// <summary>As <see cref="TryFetch"/>, with what the server says of the file; <see cref="Fetched.IsUnchanged"/> where it is as it was.</summary>
-    public Task<Fetched?> TryFetchIfChanged(string path, long limit, Validators? known, CancellationToken cancel) => Fetch(path, limit, spill: null, known, cancel);
+    /// <summary>As the other one; where one mirror's bytes are not accepted, the next one is asked.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="limit">The most that it may be.</param>
+    /// <param name="accept">Throws <see cref="PullException"/> where the bytes from that address are wrong.</param>
+    /// <param name="cancel">Ends it.</param>
+    public async Task<byte[]?> TryFetch(string path, long limit, Action<byte[], string> accept, CancellationToken cancel)
+    {
+        byte[]? bytes = null;
+        using Fetched? fetched = await Fetch(path, limit, spill: null, known: null, Look, cancel).ConfigureAwait(false);
+        return fetched is null ? null : bytes;
+
+        void Look(Fetched found, string url) => accept(bytes = found.Memory!.ToArray(), url);
+    }
+
+    /// <summary>A small file, with what the server says of it; <see cref="Fetched.IsUnchanged"/> where it is as it was.</summary>
+    public Task<Fetched?> TryFetchIfChanged(string path, long limit, Validators? known, CancellationToken cancel) => Fetch(path, limit, spill: null, known, accept: null, cancel);
 
     /// <summary>
     /// A file of any size: in memory up to 1 MiB, else in an unnamed file beside the objects that wait in <paramref name="spill"/>, where it
@@ -33,9 +47,13 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     /// </summary>
     /// <exception cref="PullException">It could not be fetched.</exception>
     /// <exception cref="NotEnoughSpaceException">The server sends more than there is room for.</exception>
-    public Task<Fetched?> TryFetchLarge(string path, Transaction spill, CancellationToken cancel) => Fetch(path, long.MaxValue, spill, known: null, cancel);
+    public Task<Fetched?> TryFetchLarge(string path, Transaction spill, CancellationToken cancel) => Fetch(path, long.MaxValue, spill, known: null, accept: null, cancel);
 
-    private async Task<Fetched?> Fetch(string path, long limit, Transaction? spill, Validators? known, CancellationToken cancel)
+    /// <summary>As the other one; where one mirror's bytes are not accepted (<see cref="PullException"/>), the next one is asked.</summary>
+    public Task<Fetched?> TryFetchLarge(string path, Transaction spill, Action<Fetched, string> accept, CancellationToken cancel) =>
+        Fetch(path, long.MaxValue, spill, known: null, accept, cancel);
+
+    private async Task<Fetched?> Fetch(string path, long limit, Transaction? spill, Validators? known, Action<Fetched, string>? accept, CancellationToken cancel)
     {
         PullException? failure = null;
         foreach (string mirror in mirrors)
@@ -43,7 +61,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
             try
             {
                 if (await FetchFrom(Join(mirror, path), limit, spill, known, cancel).ConfigureAwait(false) is { } fetched)
-                    return fetched;
+                    return Accepted(fetched, accept, HttpTransport.Shown(Join(mirror, path)));
             }
             catch (PullException failed)
             {
@@ -52,6 +70,20 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
         }
 
         return failure is null ? null : throw failure;
+    }
+
+    private static Fetched Accepted(Fetched fetched, Action<Fetched, string>? accept, string url)
+    {
+        try
+        {
+            accept?.Invoke(fetched, url);
+            return fetched;
+        }
+        catch
+        {
+            fetched.Dispose();
+            throw;
+        }
     }
 
     // What came before the connection was cut is not fetched again, where the server says that the file is still the same.

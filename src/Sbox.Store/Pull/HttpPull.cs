@@ -43,6 +43,7 @@ internal sealed class HttpPull : IDisposable
         await FindMirrors(url, cache, cancel).ConfigureAwait(false);
         await CheckMode(cancel).ConfigureAwait(false);
         wanted = await new WantedCommits(fetcher, summary, options, remote, trust is { ForSummary: true }).Find(cancel).ConfigureAwait(false);
+        PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
@@ -272,14 +273,18 @@ internal sealed class HttpPull : IDisposable
         if (caches.TryAdd(transaction, name))
             return;
         string path = PathOf(name);
-        using Fetched fetched = await content.TryFetchLarge(path, transaction, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
-        try
+        using Fetched fetched = await content.TryFetchLarge(path, transaction, Add, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
+
+        void Add(Fetched came, string url)
         {
-            import.Add(fetched, name, content.UrlOf(path));
-        }
-        catch (ObjectCorruptException corrupt)
-        {
-            throw new PullException(content.UrlOf(path), $"the object {name}", corrupt.Found is { } found ? $"bytes that hash to {found}" : corrupt.Message, corrupt);
+            try
+            {
+                import.Add(came, name, url);
+            }
+            catch (ObjectCorruptException corrupt)
+            {
+                throw new PullException(url, $"the object {name}", corrupt.Found is { } found ? $"bytes that hash to {found}" : corrupt.Message, corrupt);
+            }
         }
     }
 
@@ -294,16 +299,16 @@ internal sealed class HttpPull : IDisposable
         return parsed;
     }
 
-    private async Task<byte[]?> FetchMetadata(ObjectName name, CancellationToken cancel)
+    private Task<byte[]?> FetchMetadata(ObjectName name, CancellationToken cancel)
     {
-        byte[]? bytes = await content.TryFetch(PathOf(name), ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
-        if (bytes is not null && Checksum.Of(bytes) is var found && found != name.Checksum)
-        {
-            throw new PullException(
-                content.UrlOf(PathOf(name)), $"the object {name}", $"bytes that hash to {found}", new ObjectCorruptException(content.UrlOf(PathOf(name)), name, found));
-        }
+        return content.TryFetch(PathOf(name), ObjectStore.MaximumMetadataSize, RequireHash, cancel);
 
-        return bytes;
+        void RequireHash(byte[] bytes, string url)
+        {
+            Checksum found = Checksum.Of(bytes);
+            if (found != name.Checksum)
+                throw new PullException(url, $"the object {name}", $"bytes that hash to {found}", new ObjectCorruptException(url, name, found));
+        }
     }
 
     private T Parse<T>(ObjectName name, byte[] bytes, ObjectStore.Parser<T> parse)

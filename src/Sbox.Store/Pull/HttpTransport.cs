@@ -11,10 +11,12 @@ internal sealed class HttpTransport : IDisposable
 {
     // Servers that know ostree's clients by their name shall know this one for what it can.
     private const string Agent = "libostree/2026.4";
+    private const int MaximumRedirects = 20;
 
     private readonly PullOptions options;
     private readonly RemoteSettings? remote;
     private readonly CookieContainer? cookies;
+    private readonly HashSet<string> named; // where the owner's own headers go: what the owner named, and no place that a server names
     private long bytes;
     private volatile HttpClient client;
     private HttpClient? retired;
@@ -24,7 +26,10 @@ internal sealed class HttpTransport : IDisposable
     public HttpTransport(Repository repository, RemoteSettings? remote, PullOptions options)
     {
         (this.remote, this.options) = (remote, options);
-        cookies = remote is null ? null : CookieFile.Container(CookieFile.Read(repository, remote.Name));
+        cookies = remote is null ? null : CookieFile.Container(CookieFile.Read(repository, remote.Name), DateTimeOffset.UtcNow);
+        named = [.. new[] { options.Url ?? remote?.Url, remote?.ContentUrl }
+            .Select(static url => Uri.TryCreate(Mirrors.AddressIn(url ?? ""), UriKind.Absolute, out Uri? address) ? PlaceOf(address) : null)
+            .OfType<string>()];
         client = NewClient(keepsConnections: true);
     }
 
@@ -34,19 +39,48 @@ internal sealed class HttpTransport : IDisposable
     public void Count(int read) => Interlocked.Add(ref bytes, read);
 
     /// <summary>An address as it may be shown: without a name and password in it.</summary>
-    public static string Shown(string url) =>
-        Uri.TryCreate(url, UriKind.Absolute, out Uri? parsed) && parsed.UserInfo.Length > 0 ? url.Replace(parsed.UserInfo + "@", "", StringComparison.Ordinal) : url;
+    public static string Shown(string url)
+    {
+        int begin = url.IndexOf("://", StringComparison.Ordinal);
+        if (begin < 0)
+            return url;
+        begin += 3;
+        ReadOnlySpan<char> authority = url.AsSpan(begin);
+        // What is no address may be none for what its password has in it.
+        if (Uri.TryCreate(Mirrors.AddressIn(url), UriKind.Absolute, out _) && authority.IndexOfAny("/\\?#") is >= 0 and var end)
+            authority = authority[..end];
+        int at = authority.LastIndexOf('@');
+        return at < 0 ? url : url.Remove(begin, at + 1);
+    }
 
-    /// <summary>Asks, and answers as soon as there are headers.</summary>
+    /// <summary>Asks, and answers as soon as there are headers. Redirects are followed; a name and password, and the owner's headers, stay with their host.</summary>
     /// <param name="url">What for.</param>
     /// <param name="known">What the server said of the one that is here: it need not send that again.</param>
     /// <param name="begun">What came of it already: only the rest is asked for, if it is still the same.</param>
     /// <param name="cancel">Ends it.</param>
     public async Task<HttpResponseMessage> Get(string url, Validators? known, Fetched? begun, CancellationToken cancel)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, Shown(url)) { Version = client.DefaultRequestVersion, VersionPolicy = client.DefaultVersionPolicy };
-        if (new Uri(url).UserInfo is { Length: > 0 } user)
-            request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(user))));
+        var address = new Uri(url);
+        string? login = address.UserInfo is { Length: > 0 } user ? Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(user))) : null;
+        for (int redirects = 0; ; redirects++)
+        {
+            HttpResponseMessage response = await Send(WithoutUser(address), login, known, begun, cancel).ConfigureAwait(false);
+            if (redirects == MaximumRedirects || Redirect(response, address) is not { } next)
+                return response;
+            response.Dispose();
+            if (PlaceOf(next) != PlaceOf(address))
+                login = null;
+            address = next;
+        }
+    }
+
+    private async Task<HttpResponseMessage> Send(Uri address, string? login, Validators? known, Fetched? begun, CancellationToken cancel)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, address) { Version = client.DefaultRequestVersion, VersionPolicy = client.DefaultVersionPolicy };
+        foreach ((string name, string value) in named.Contains(PlaceOf(address)) ? options.Headers : [])
+            request.Headers.TryAddWithoutValidation(name, value);
+        if (login is not null)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Basic", login);
         if (known?.ETag is { } tag)
             request.Headers.TryAddWithoutValidation("If-None-Match", tag);
         if (known?.LastModified is { } since)
@@ -62,6 +96,19 @@ internal sealed class HttpTransport : IDisposable
         NoteVersion(response.Version);
         return response;
     }
+
+    // Where an answer leads; never from TLS to plain HTTP, and to nothing that is not HTTP.
+    private static Uri? Redirect(HttpResponseMessage response, Uri from)
+    {
+        bool leads = response.StatusCode is HttpStatusCode.MovedPermanently or HttpStatusCode.Found or HttpStatusCode.SeeOther
+            or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
+        return leads && response.Headers.Location is { } location && Uri.TryCreate(from, location.OriginalString, out Uri? next)
+            && (next.Scheme == Uri.UriSchemeHttps || (next.Scheme == Uri.UriSchemeHttp && from.Scheme == Uri.UriSchemeHttp)) ? next : null;
+    }
+
+    private static string PlaceOf(Uri address) => address.GetComponents(UriComponents.SchemeAndServer, UriFormat.UriEscaped);
+
+    private static Uri WithoutUser(Uri address) => address.UserInfo.Length == 0 ? address : new UriBuilder(address) { UserName = "", Password = "" }.Uri;
 
     public void Dispose()
     {
@@ -89,8 +136,6 @@ internal sealed class HttpTransport : IDisposable
             DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
         };
         made.DefaultRequestHeaders.TryAddWithoutValidation("User-Agent", options.AppendUserAgent is { Length: > 0 } more ? $"{Agent} {more}" : Agent);
-        foreach ((string name, string value) in options.Headers)
-            made.DefaultRequestHeaders.TryAddWithoutValidation(name, value);
         return made;
     }
 
@@ -103,6 +148,7 @@ internal sealed class HttpTransport : IDisposable
             EnableMultipleHttp2Connections = true,
             PooledConnectionLifetime = keepsConnections ? Timeout.InfiniteTimeSpan : TimeSpan.Zero,
             UseCookies = cookies is not null,
+            AllowAutoRedirect = false, // the class library would take the owner's headers along to any host
         };
         if (cookies is not null)
             handler.CookieContainer = cookies;

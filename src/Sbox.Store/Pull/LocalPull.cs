@@ -7,6 +7,8 @@ namespace Sbox.Store;
 /// <summary>Copies commits and what they need from one repository to another on this machine.</summary>
 internal sealed class LocalPull
 {
+    private const int CopySize = 64 * 1024;
+
     private readonly Repository source, target;
     private readonly PullLocalOptions options;
     private readonly RemoteTrust? trust;
@@ -30,8 +32,7 @@ internal sealed class LocalPull
 
     public PullResult Run()
     {
-        trust?.VerifySummary(source.Dir.Of("summary"), source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
-        Dictionary<string, Checksum> wanted = Wanted();
+        Dictionary<string, Checksum> wanted = Wanted(SignedRefs());
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         using Transaction transaction = target.Begin(cancel);
         var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun, (superblock, _) =>
@@ -84,14 +85,24 @@ internal sealed class LocalPull
             trust.VerifyCommit(commit, content, detached ?? target.LoadDetachedMetadata(commit));
     }
 
-    private Dictionary<string, Checksum> Wanted()
+    // Where the summary must be signed, it alone says what a branch leads to: the bytes that were verified, not a file beside them.
+    private IReadOnlyDictionary<string, Checksum>? SignedRefs()
+    {
+        if (trust is not { ForSummary: true })
+            return null;
+        byte[]? summary = source.Dir.TryReadAll("summary");
+        trust.VerifySummary(source.Dir.Of("summary"), summary, source.Dir.TryReadAll("summary.sig"));
+        return Summary.Parse(summary).RefsFor(targets.Collection);
+    }
+
+    private Dictionary<string, Checksum> Wanted(IReadOnlyDictionary<string, Checksum>? signed)
     {
         var wanted = new Dictionary<string, Checksum>();
-        foreach (string name in options.Refs.Count > 0 ? options.Refs : source.Refs().Keys)
+        foreach (string name in options.Refs.Count > 0 ? options.Refs : signed?.Keys ?? source.Refs().Keys)
         {
             int at = name.IndexOf('@', StringComparison.Ordinal);
             string branch = at < 0 ? name : name[..at];
-            Checksum commit = at >= 0 && Checksum.TryParse(name.AsSpan(at + 1), out Checksum given) ? given : Resolve(branch);
+            Checksum commit = at >= 0 && Checksum.TryParse(name.AsSpan(at + 1), out Checksum given) ? given : Resolve(branch, signed);
             if (!Checksum.TryParse(branch, out _))
                 RefStore.RequireName(branch); // as libostree: a remote's ref there is none that could be set here
             wanted[branch] = commit;
@@ -100,7 +111,14 @@ internal sealed class LocalPull
         return wanted;
     }
 
-    private Checksum Resolve(string branch) =>
+    private Checksum Resolve(string branch, IReadOnlyDictionary<string, Checksum>? signed)
+    {
+        if (signed is null || Checksum.TryParse(branch, out _))
+            return ResolveUnsigned(branch);
+        return signed.TryGetValue(branch, out Checksum listed) ? listed : throw new RefNotFoundException(source.Dir.Of("summary"), branch);
+    }
+
+    private Checksum ResolveUnsigned(string branch) =>
         targets.Collection is { } collection && source.CollectionRefs(collection).TryGetValue(new CollectionRef(collection, branch), out Checksum found)
             ? found
             : source.Resolve(branch);
@@ -191,18 +209,17 @@ internal sealed class LocalPull
         if (source.Mode == RepositoryMode.Archive && target.Mode == RepositoryMode.Archive && TryImportArchived(transaction, name, path))
             return;
 
-        FileObject file = source.LoadFile(name.Checksum);
         try
         {
+            FileObject file = source.LoadFile(name.Checksum);
             using Stream content = file.OpenContent();
             transaction.UseWriter(writer => writer.Write(file.Header, content, name.Checksum, file.Size, path, believed: trust is null && !options.Untrusted));
+            Interlocked.Add(ref bytes, file.Size);
         }
         catch (Exception broken) when (broken is InvalidDataException or MalformedException)
         {
             throw new ObjectCorruptException(path, name, null, broken.Message, broken);
         }
-
-        Interlocked.Add(ref bytes, file.Size);
     }
 
     // As it is compressed already: a copy is taken, the copy is hashed, and kept.
@@ -212,11 +229,18 @@ internal sealed class LocalPull
         if (file is null)
             return false; // it is missing, or a parent's
         using var copy = new Fetched(transaction);
-        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(64 * 1024);
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(CopySize);
+        long bound = 0;
         try
         {
             for (int read; (read = Linux.Files.ReadAt(file, buffer, copy.Length, path)) > 0;)
+            {
+                if (copy.Length == 0)
+                    bound = Bound(buffer.AsSpan(0, read));
+                if (copy.Length + read > bound)
+                    return false; // longer than it should be compressed: what its content needs is read, and nothing behind that
                 copy.Append(buffer.AsSpan(0, read), inMemory: buffer.Length);
+            }
         }
         finally
         {
@@ -226,5 +250,25 @@ internal sealed class LocalPull
         new ArchiveImport(transaction, options.PlainFilesOnly, believed: false).Add(copy, name, path);
         Interlocked.Add(ref bytes, copy.Length);
         return true;
+    }
+
+    // The most that such an object may be: deflate adds 5 bytes to each 64 KiB that it can make no smaller. 0 where the beginning is none.
+    private static long Bound(ReadOnlySpan<byte> beginning)
+    {
+        const int frame = 8;
+        if (beginning.Length < frame)
+            return 0;
+        try
+        {
+            int header = ArchiveFile.HeaderLength(beginning[..frame]);
+            if (beginning.Length < frame + header)
+                return 0;
+            (FileHeader _, long size) = ArchiveFile.ParseHeader(beginning.Slice(frame, header));
+            return size > long.MaxValue / 2 ? 0 : frame + header + size + (size / 1000) + CopySize;
+        }
+        catch (MalformedException)
+        {
+            return 0; // said where it is read anew
+        }
     }
 }

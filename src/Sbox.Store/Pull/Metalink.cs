@@ -9,7 +9,7 @@ namespace Sbox.Store;
 /// <param name="Algorithm">SHA-512 where the document has it, else SHA-256.</param>
 /// <param name="Digest">Its digest, in lower-case hexadecimal digits.</param>
 /// <param name="Urls">Its addresses, the preferred one first.</param>
-/// <remarks>Metalink 3.0, as far as libostree reads it: one file's size, hashes and addresses with http or https.</remarks>
+/// <remarks>Metalink 3.0, as far as libostree reads it: one file's size, hashes and addresses with http or https; what is none is passed over.</remarks>
 internal sealed record Metalink(long Size, HashAlgorithmName Algorithm, string Digest, IReadOnlyList<string> Urls)
 {
     private const string Format = "metalink";
@@ -25,7 +25,8 @@ internal sealed record Metalink(long Size, HashAlgorithmName Algorithm, string D
         if (!long.TryParse(Child(file, "size")?.Value.Trim(), System.Globalization.CultureInfo.InvariantCulture, out long size) || size < 0)
             throw new Codecs.MalformedException(Format, "size", "a number", $"'{Child(file, "size")?.Value}'");
         string[] urls = [.. (Child(file, "resources")?.Elements() ?? [])
-            .Where(static each => each.Name.LocalName == "url" && (string?)each.Attribute("protocol") is "http" or "https" && each.Value.Trim().Length > 0)
+            .Where(static each => each.Name.LocalName == "url" && (string?)each.Attribute("protocol") is "http" or "https"
+                && Uri.TryCreate(each.Value.Trim(), UriKind.Absolute, out Uri? address) && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps))
             .OrderByDescending(static each => int.TryParse((string?)each.Attribute("preference"), out int preference) ? preference : 0)
             .Select(static each => each.Value.Trim())];
         (HashAlgorithmName algorithm, string digest) = Strongest(file);

@@ -13,6 +13,9 @@ internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
     /// <summary>Whether an address must be looked up.</summary>
     public static bool IsList(string url) => url.StartsWith(List, StringComparison.Ordinal) || url.StartsWith(Link, StringComparison.Ordinal);
 
+    /// <summary>The address in what a remote has for one, without what says that it is a list's.</summary>
+    public static string AddressIn(string url) => IsList(url) ? url[(url.IndexOf('=', StringComparison.Ordinal) + 1)..] : url;
+
     /// <summary>Looks an address up.</summary>
     /// <exception cref="PullException">The list cannot be had, is none, or has nothing of use.</exception>
     public static async Task<Mirrors> Find(string url, HttpTransport transport, PullOptions options, CancellationToken cancel)
@@ -28,7 +31,7 @@ internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
     /// <exception cref="PullException">It cannot.</exception>
     public static string Checked(string url) => Uri.TryCreate(url, UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https" or "file"
         ? url.TrimEnd('/')
-        : throw new PullException(url, "an address with http, https or file", "another one") { Words = $"Invalid URI scheme in {url}" };
+        : throw new PullException(url, "an address with http, https or file", "another one") { Words = $"Invalid URI scheme in {HttpTransport.Shown(url)}" };
 
     private static async Task<IReadOnlyList<string>> FromList(string url, HttpTransport transport, PullOptions options, CancellationToken cancel)
     {
@@ -37,7 +40,7 @@ internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
         foreach (string mirror in mirrors)
         {
             if (!Uri.TryCreate(mirror, UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https"))
-                throw new PullException(url, "addresses with http or https", $"'{mirror}'");
+                throw new PullException(url, "addresses with http or https", $"'{HttpTransport.Shown(mirror)}'");
         }
 
         // One that has no repository is passed over once, not at every object.

@@ -64,7 +64,7 @@ public sealed record PullOptions
     /// <summary>Where summaries are kept that were believed; null for the repository's <c>tmp/cache</c>.</summary>
     public string? CacheDirectory { get; init; }
 
-    /// <summary>Sent with every request.</summary>
+    /// <summary>Sent with every request to the hosts that <see cref="Url"/>, or the remote's <c>url</c>, and <c>contenturl</c> name; to no mirror and after no redirect elsewhere.</summary>
     public IReadOnlyList<(string Name, string Value)> Headers { get; init; } = [];
 
     /// <summary>Added to the name that this program gives itself to servers; null for nothing.</summary>
@@ -88,7 +88,7 @@ public sealed record PullOptions
     /// <summary>Commits must be signed by GPG whatever the remote's settings say: where it is was not the owner's to say.</summary>
     internal bool RequireGpg { get; init; }
 
-    /// <summary>Makes the requests, in place of one's own; for tests and odd transports.</summary>
+    /// <summary>Makes the requests, in place of one's own; for tests and odd transports. Redirects are left to this library, so that it knows where headers go.</summary>
     public HttpMessageHandler? Handler { get; init; }
 }
 

@@ -33,6 +33,14 @@ internal sealed record PullTargets
     /// <summary>Where a ref is kept, as it is shown.</summary>
     public string RefspecOf(string branch) => Remote is null || Mirror ? branch : $"{Remote}:{branch}";
 
+    /// <summary>Asks for names of branches: a server that names one <c>REMOTE:REF</c> would set what another remote is believed for.</summary>
+    /// <exception cref="InvalidRefException">One is none.</exception>
+    public static void RequireNames(IReadOnlyDictionary<string, Checksum> wanted)
+    {
+        foreach (string branch in wanted.Keys.Where(static name => !Checksum.TryParse(name, out _)))
+            RefStore.RequireName(branch);
+    }
+
     /// <summary>Checks the age of a commit that was asked for, as soon as it is here.</summary>
     /// <exception cref="PullException">It is older than it may be.</exception>
     public void CheckAge(string source, IReadOnlyDictionary<string, Checksum> wanted, Checksum checksum, Commit commit)
@@ -43,7 +51,7 @@ internal sealed record PullTargets
             return;
         foreach ((string branch, Checksum _) in wanted.Where(item => item.Value == checksum && !Checksum.TryParse(item.Key, out _)))
         {
-            if (Repository.TryResolve(RefspecOf(branch)) is { } current && current != checksum && Repository.Has(new ObjectName(current, ObjectType.Commit)))
+            if (Current(branch) is { } current && current != checksum && Repository.Has(new ObjectName(current, ObjectType.Commit)))
                 CheckAge(source, current, checksum, commit);
         }
     }
@@ -51,8 +59,10 @@ internal sealed record PullTargets
     /// <summary>Sets the refs when the transaction is committed.</summary>
     /// <returns>Refs and what they lead to then, or would.</returns>
     /// <exception cref="PullException">A commit does not belong to the ref; none was set.</exception>
+    /// <exception cref="InvalidRefException">The source names a branch as none may be named; none was set.</exception>
     public Dictionary<string, Checksum> Set(Transaction transaction, string source, IReadOnlyDictionary<string, Checksum> wanted)
     {
+        RequireNames(wanted);
         var refs = new Dictionary<string, Checksum>();
         foreach ((string branch, Checksum commit) in wanted.Where(static item => !Checksum.TryParse(item.Key, out _)))
         {
@@ -61,14 +71,24 @@ internal sealed record PullTargets
             refs.Add(RefspecOf(branch), commit);
             if (WithoutRefs)
                 continue;
-            if (Mirror && Collection is { } collection)
-                transaction.SetCollectionRef(new CollectionRef(collection, branch), commit);
+            if (Mirrored(branch) is { } mirrored)
+                transaction.SetCollectionRef(mirrored, commit);
             else
                 transaction.SetRef(RefspecOf(branch), commit);
         }
 
         return refs;
     }
+
+    // What the place leads to now where Set will write.
+    private Checksum? Current(string branch)
+    {
+        if (Mirrored(branch) is not { } mirrored)
+            return Repository.TryResolve(RefspecOf(branch));
+        return Repository.CollectionRefs(mirrored.Collection, withRemotes: false).TryGetValue(mirrored, out Checksum current) ? current : null;
+    }
+
+    private CollectionRef? Mirrored(string branch) => Mirror && Collection is { } collection ? new CollectionRef(collection, branch) : null;
 
     // A server that answers for one branch with the commit of another is mistaken, or worse.
     private void VerifyBinding(Transaction transaction, string source, string branch, Checksum commit)

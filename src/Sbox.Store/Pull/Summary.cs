@@ -27,6 +27,9 @@ public sealed record Summary(IReadOnlyDictionary<string, Checksum> Refs, Variant
         return ListOf(collection) is { } list ? Read(list) : new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
     }
 
+    /// <summary>The refs that a pull of a collection takes; of all that belong to none where the summary says no collection, or none is asked for.</summary>
+    internal IReadOnlyDictionary<string, Checksum> RefsFor(string? collection) => collection is not null && CollectionId is not null ? RefsOf(collection) : Refs;
+
     /// <summary>When the commits of a collection's refs were made, in seconds of Unix time, by ref; without those of which the summary does not say.</summary>
     internal Dictionary<string, ulong> TimesOf(string collection)
     {

@@ -65,9 +65,7 @@ internal sealed class WantedCommits(HttpFetcher fetcher, SummarySource summary, 
 
     private string[] Paths(string branch) => Collection is { } collection ? [$"refs/heads/{branch}", $"refs/mirrors/{collection}/{branch}"] : [$"refs/heads/{branch}"];
 
-    private IReadOnlyDictionary<string, Checksum> RefsOf(FoundSummary found) => Collection is { } collection && found.Parsed.CollectionId is not null
-        ? found.Parsed.RefsOf(collection)
-        : found.Parsed.Refs;
+    private IReadOnlyDictionary<string, Checksum> RefsOf(FoundSummary found) => found.Parsed.RefsFor(Collection);
 
     private Checksum Parse(string branch, string path, byte[] bytes)
     {

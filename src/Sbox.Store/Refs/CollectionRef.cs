@@ -54,6 +54,7 @@ public sealed partial class Repository
 
     private void WriteCollectionRef(CollectionRef name, Checksum? target)
     {
+        RefStore.RequireName(name.Name);
         if (name.Collection == CollectionId)
             refs.Write(name.Name, target, Settings.Fsync);
         else

@@ -115,7 +115,7 @@ internal sealed partial class RefStore(Dir repository)
     {
         if (!CollectionId().IsMatch(name.Collection))
             throw new InvalidRefException(name.ToString(), $"Invalid collection ID {name.Collection}");
-        Split(name.Name);
+        RequireName(name.Name);
         WriteAt($"{MirrorsPath}/{name.Collection}/{name.Name}", target, durable);
     }
 

@@ -13,6 +13,8 @@ internal static class Publication
     private const int FewDirectories = 8;
     private const int FewFiles = 4;
     private const uint SetGroup = 0x400;
+    private const string DefaultAcl = "system.posix_acl_default";
+    private const string AsMade = "as-made";
 
     /// <summary>Has the bytes of what was staged written out.</summary>
     /// <exception cref="LinuxException">Some of it may not be on the disk, and nobody will be told again.</exception>
@@ -90,20 +92,47 @@ internal static class Publication
     private static List<string> MoveWhole(Dir staging, Dir objects, List<string> directories, bool durable)
     {
         FileStat from = staging.Stat(), to = objects.Stat();
-        if (from.Gid != to.Gid || ((from.Permissions | to.Permissions) & SetGroup) != 0)
+        if (from.Gid != to.Gid || ((from.Permissions | to.Permissions) & SetGroup) != 0 || HasDefaultAcl(staging) || HasDefaultAcl(objects))
             return directories;
-        List<string> left = [.. directories.Where(name => !TryMoveWhole(staging, objects, name))];
+        FileStat made = NewDirectory(staging);
+        List<string> left = [.. directories.Where(name => !TryMoveWhole(staging, objects, name, made))];
         if (durable && left.Count < directories.Count)
             Durable.Sync(objects);
         return left;
     }
 
-    private static bool TryMoveWhole(Dir staging, Dir objects, string name)
+    // Given to directories that are made there, and to none that moves there: a web server that may read by it could not enter those.
+    private static bool HasDefaultAcl(Dir dir)
+    {
+        try
+        {
+            return Xattrs.TryRead(dir.Handle, DefaultAcl, dir.Path) is not null;
+        }
+        catch (LinuxException none) when (none.Errno == Errno.EOPNOTSUPP)
+        {
+            return false;
+        }
+    }
+
+    // What a directory is like that is made now: the umask can only be asked so.
+    private static FileStat NewDirectory(Dir staging)
+    {
+        staging.MakeDirs(AsMade, Repository.InnerDirectoryMode);
+        FileStat made = staging.Stat(AsMade);
+        staging.RemoveDir(AsMade);
+        return made;
+    }
+
+    private static bool TryMoveWhole(Dir staging, Dir objects, string name, FileStat made)
     {
         if (objects.Exists(name))
             return false;
         using (Dir inner = staging.OpenDir(name))
         {
+            // A leftover of another program, or of another umask, is as that made it.
+            FileStat stat = inner.Stat();
+            if (stat.Permissions != made.Permissions || stat.Uid != made.Uid || stat.Gid != made.Gid)
+                return false;
             if (inner.Entries().Any(static entry => IsCommit(entry.Name)))
                 return false;
         }
@@ -112,9 +141,9 @@ internal static class Publication
         {
             return staging.TryRename(name, objects, name);
         }
-        catch (LinuxException refused) when (refused.Errno == Errno.EXDEV)
+        catch (LinuxException refused) when (refused.Errno is Errno.EXDEV or Errno.EPERM)
         {
-            return false; // some file systems that are made of several move files, and no directories
+            return false; // some file systems that are made of several move files, and no directories; so do projects with quotas of their own
         }
     }
 

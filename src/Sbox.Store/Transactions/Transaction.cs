@@ -136,9 +136,10 @@ public sealed class Transaction : IDisposable
     }
 
     /// <summary>As <see cref="SetRef"/>, of a ref with its collection.</summary>
+    /// <exception cref="InvalidRefException">The name holds what libostree refuses, or a remote's name.</exception>
     public void SetCollectionRef(CollectionRef name, Checksum? target)
     {
-        RefStore.Split(name.Name);
+        RefStore.RequireName(name.Name);
         collectionRefs[name] = target;
     }
 
