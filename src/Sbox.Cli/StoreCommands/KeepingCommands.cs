@@ -177,7 +177,7 @@ internal static class KeepingCommands
                 writer.WriteNumber("bytes", report.BytesFreed);
                 writer.WriteBoolean("dryRun", parsed.GetValue(dryRun));
             });
-            Console.Out.WriteLine($"Total objects: {report.ObjectsTotal}");
+            Console.Out.WriteLine($"Total {(parsed.GetValue(commitOnly) ? "(commit only) " : "")}objects: {report.ObjectsTotal}");
             Console.Out.WriteLine(report.ObjectsDeleted == 0 ? "No unreachable objects"
                 : parsed.GetValue(dryRun) ? $"Would delete: {report.ObjectsDeleted} objects, freeing {Amount.Decimal(report.BytesFreed)}"
                 : $"Deleted {report.ObjectsDeleted} objects, {Amount.Decimal(report.BytesFreed)} freed");

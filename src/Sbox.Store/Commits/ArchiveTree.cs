@@ -29,7 +29,14 @@ internal static class ArchiveTree
     /// <param name="archive">Its bytes, from the beginning.</param>
     /// <param name="source">What it is called, for errors.</param>
     /// <exception cref="CannotCommitException">It is no archive that is handled, is cut short, or leads out of the tree.</exception>
-    public static IEnumerable<ArchiveEntry> Read(Stream archive, string source) => Read(archive, source, isUnpacked: false);
+    public static IEnumerable<ArchiveEntry> Read(Stream archive, string source) => Guarded(Begun(archive, source), source);
+
+    // Only when the first entry is asked for: the first bytes behind a compressor may be broken too.
+    private static IEnumerable<ArchiveEntry> Begun(Stream archive, string source)
+    {
+        foreach (ArchiveEntry entry in Read(archive, source, isUnpacked: false))
+            yield return entry;
+    }
 
     private static IEnumerable<ArchiveEntry> Read(Stream archive, string source, bool isUnpacked)
     {

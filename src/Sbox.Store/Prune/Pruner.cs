@@ -24,7 +24,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             foreach (ObjectName name in repository.EnumerateObjects())
             {
                 cancel.ThrowIfCancellationRequested();
-                all += order == 0 ? 1 : 0;
+                // As libostree counts: what lies beside a commit is no object of its own.
+                all += order == 0 && (options.CommitsOnly ? name.Type == ObjectType.Commit : name.Type != ObjectType.CommitMeta) ? 1 : 0;
                 if (Order(name.Type) != order || IsNeeded(name, needed) || (options.CommitsOnly && name.Type is not (ObjectType.Commit or ObjectType.CommitMeta)))
                     continue;
                 unneeded++;

@@ -127,7 +127,9 @@ public sealed class RedTeamTests(ITestOutputHelper output)
     // Whoever is not in front of a terminal: a desktop's notification daemon (a stand-in), the hook, and what sends what it keeps.
     private void Told(WatchedBox box)
     {
+        // In a shell of its own, which ends where a step fails; the session's must not.
         box.Run("""
+            (
             set -e
             systemd-run --quiet --uid=alice --setenv=DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u alice)/bus perl /run/scripts/notification-daemon /var/home/alice/shown
             for i in $(seq 60); do grep -q ready /var/home/alice/shown 2>/dev/null && break; sleep 1; done
@@ -144,7 +146,7 @@ public sealed class RedTeamTests(ITestOutputHelper output)
             systemctl enable --quiet --now sbox-alarm.path
             systemctl restart sbox-watch
             mount -t tmpfs told /usr/share/misc
-            cd /
+            )
             """);
         string shown = box.Words("for i in $(seq 60); do grep -q told /var/home/alice/shown && break; sleep 1; done; grep told /var/home/alice/shown");
         string sent = box.Words("for i in $(seq 90); do grep -q told /run/sbox/sentinel/outbox/web && grep -q told /run/sbox/sentinel/outbox/mail && break; sleep 1; done; cat /run/sbox/sentinel/outbox/web /run/sbox/sentinel/outbox/mail");
