@@ -41,7 +41,12 @@ internal sealed class WatchedBox : IDisposable
     public string Words(string script) => vm.Run(script, Limit).Output;
 
     /// <summary>How many alarms there were so far.</summary>
-    public int Count() => int.Parse(vm.Run($"cat {History}.old {History} 2>/dev/null | wc -l", Limit).Output.Trim(), CultureInfo.InvariantCulture);
+    public int Count()
+    {
+        // What is said to all terminals stands before it.
+        string said = vm.Run($"cat {History}.old {History} 2>/dev/null | wc -l", Limit).Output;
+        return int.Parse(said.Split('\n', StringSplitOptions.RemoveEmptyEntries).Last(static line => line.Trim().All(char.IsAsciiDigit) && line.Trim().Length > 0).Trim(), CultureInfo.InvariantCulture);
+    }
 
     /// <summary>The alarms since then, when one of these findings came, or after two quiet seconds where none is expected.</summary>
     public List<JsonElement> Since(int count, IReadOnlyList<string> expected)
