@@ -37,7 +37,7 @@ internal static class DiskCommands
     {
         (null, false) => null,
         (null, true) => "encrypted; only root can see what opens it",
-        ({ IsFirst: true }, _) => $"{state.Disk.Path} is encrypted, and the key of the first boot still opens it: systemctl status sbox-disk",
+        ({ IsFirst: true }, _) => $"{state.Disk.Path} is encrypted, and the key of the first boot still opens it, until a boot that the TPM has opened: reboot (systemctl status sbox-disk says more)",
         ({ IsLoose: true }, _) => $"{state.Disk.Path} is encrypted, and opens once more whatever the firmware checks: keys are being changed, reboot soon",
         ({ IsBound: true }, _) => $"{state.Disk.Path} is encrypted, and opens by this machine's TPM{Recovery(state)}",
         _ => $"{state.Disk.Path} is encrypted, and this machine's TPM does not open it as the firmware is now: sbox disk bind{Recovery(state)}",
