@@ -127,7 +127,8 @@ public sealed class MutationTests(ITestOutputHelper output)
         (FileHeader header, long size) = ArchiveFile.ParseHeader(bytes.AsSpan(8, Math.Min(length, bytes.Length - 8)));
         if (header.Mode.IsSymlink)
             return;
-        using var content = new ExactContent(ArchiveFile.Inflate(new MemoryStream(bytes, 8 + length, Math.Max(0, bytes.Length - 8 - length))), size);
+        int at = Math.Min(8 + length, bytes.Length);
+        using var content = new ExactContent(ArchiveFile.Inflate(new MemoryStream(bytes, at, bytes.Length - at)), size);
         content.CopyTo(Stream.Null);
     }
 
