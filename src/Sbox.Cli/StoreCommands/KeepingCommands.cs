@@ -127,7 +127,7 @@ internal static class KeepingCommands
         var refsOnly = new Option<bool>("--refs-only") { Description = "Keep only what refs lead to" };
         var depth = new Option<int>("--depth") { Description = "Parents to keep of each ref's commit; -1 for all", HelpName = "DEPTH", DefaultValueFactory = static _ => -1 };
         var younger = new Option<string?>("--keep-younger-than") { Description = "Keep only commits younger than this, and those that refs lead to", HelpName = "DATE" };
-        var retain = new Option<string[]>("--retain-branch-depth") { Description = "Parents to keep of one branch's commit", HelpName = "BRANCH=DEPTH" };
+        var retain = new Option<string[]>("--retain-branch-depth") { Description = "Parents to keep of one branch's commit; 0 leaves it to --depth, as with ostree", HelpName = "BRANCH=DEPTH" };
         var only = new Option<string[]>("--only-branch") { Description = "Prune the history of this branch only", HelpName = "BRANCH" };
         var commitOnly = new Option<bool>("--commit-only") { Description = "Delete only commits, not what they need" };
         var dryRun = new Option<bool>("--no-prune") { Description = "Only say what would be deleted" };
@@ -163,7 +163,8 @@ internal static class KeepingCommands
                     // As libostree: whoever says what of the refs shall stay means that the rest goes.
                     RefsOnly = parsed.GetValue(refsOnly) || branches.Length > 0 || depths.Count > 0 || parsed.GetValue(younger) is not null,
                     Depth = parsed.GetValue(depth),
-                    BranchDepths = depths,
+                    // To libostree a depth of 0 is as if nothing was said of the branch: --depth decides, and more is kept.
+                    BranchDepths = depths.Where(static each => each.Value != 0).ToDictionary(),
                     OnlyBranches = branches,
                     KeepYoungerThan = parsed.GetValue(younger) is { } since ? Moment.Parse(since, DateTimeOffset.UtcNow) : null,
                     CommitsOnly = parsed.GetValue(commitOnly),
