@@ -122,7 +122,21 @@ public sealed class PrivateMounts : IDisposable
             Mounts.SetAttributes(Sysroot, set: MountAttributes.ReadOnly);
             // A ghost's disk: nobody else may find it writable when this is over, nor what a killed one before it left.
             if (ghostLock is not null)
-                Mounts.SetSuperblockWritable(Sysroot, writable: false);
+                LockSuperblock();
+        }
+    }
+
+    private void LockSuperblock()
+    {
+        try
+        {
+            Mounts.SetSuperblockWritable(Sysroot, writable: false);
+        }
+        catch (MountException busy) when (busy.Errno == Errno.EBUSY)
+        {
+            // The session still reads files that were replaced on the disk: the kernel keeps a superblock writable until such are gone. All
+            // of its mounts are read-only, as on a boot that is no ghost.
+            return;
         }
     }
 
