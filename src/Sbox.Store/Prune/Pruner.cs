@@ -28,7 +28,7 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
                 all += order == 0 && (options.CommitsOnly ? name.Type == ObjectType.Commit : name.Type != ObjectType.CommitMeta) ? 1 : 0;
                 if (Order(name.Type) != order || IsNeeded(name, needed) || (options.CommitsOnly && name.Type is not (ObjectType.Commit or ObjectType.CommitMeta)))
                     continue;
-                unneeded++;
+                unneeded += name.Type == ObjectType.CommitMeta ? 0 : 1;
                 freed += Delete(name);
             }
         }
