@@ -1,3 +1,4 @@
+using System.Text;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -70,13 +71,13 @@ public sealed partial class Repository
             WriteTombstone(commit);
     }
 
-    /// <summary>Leaves that note.</summary>
+    /// <summary>Leaves that note: <c>{'commit': ay}</c>, where the bytes are the checksum's hexadecimal digits and a NUL, as libostree writes it.</summary>
     internal void WriteTombstone(Checksum commit)
     {
         string path = new ObjectName(commit, ObjectType.TombstoneCommit).LoosePath(Mode);
         Objects.Dir.MakeDirs(path[..2], InnerDirectoryMode);
         using Dir holder = Objects.Dir.OpenDir(path[..2]);
-        Durable.Replace(holder, path[3..], VariantDictionary.Empty.With("commit", GVariant.Of(commit.ToArray())).ToBytes());
+        Durable.Replace(holder, path[3..], VariantDictionary.Empty.With("commit", GVariant.Of(Encoding.ASCII.GetBytes($"{commit}\0"))).ToBytes());
     }
 
     /// <summary>Takes the marks off commits that are complete now.</summary>

@@ -105,8 +105,12 @@ public sealed class WholeCommandTests
         repository.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"], Subject = "newer" });
         repository.Fsck(new FsckOptions { AddTombstones = true });
         Assert.Throws<CommitInUseException>(() => repository.Prune(new PruneOptions { DeleteCommit = repository.Resolve("main") }));
+        Judge.OnPath("cp").Run("-a", repository.Path, scratch["theirs"]);
+        Judge.Ostree.Run("prune", $"--repo={scratch["theirs"]}", $"--delete-commit={old}");
         repository.Prune(new PruneOptions { DeleteCommit = old, RefsOnly = true, Depth = 0 });
         var tombstone = new ObjectName(old, ObjectType.TombstoneCommit);
+        string inside = $"objects/{tombstone.LoosePath(RepositoryMode.Archive)}";
+        Assert.Equal(File.ReadAllBytes($"{scratch["theirs"]}/{inside}"), File.ReadAllBytes($"{repository.Path}/{inside}"));
         Assert.True(repository.Has(tombstone));
         Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={repository.Path}"));
         repository.PullLocal(other);

@@ -141,8 +141,16 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
     {
         if (!MayStop(who))
             return null;
-        Signals.Send(who!.Process, Signals.Kill);
-        return $"killed {who.Process}";
+        try
+        {
+            Signals.Send(who!.Process, Signals.Kill);
+            return $"killed {who.Process}";
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ESRCH)
+        {
+            // One call is often seen by two eyes; what the first one reported ended it.
+            return $"{who!.Process} is gone already";
+        }
     }
 
     private static string? Freeze(Culprit? who)

@@ -95,7 +95,11 @@ public sealed class SentinelTests(ITestOutputHelper output)
         // One process mounts and would go on: it is the one that is killed.
         Assert.ThrowsAny<Exception>(() => world.InSystem(
             "exec python3 -c 'import ctypes, time; c = ctypes.CDLL(None); c.mount(None, b\"" + world.Directory + "/protected\", None, 4096 | 32, None); time.sleep(5); print(1)'"));
-        Assert.Contains(world.Next(FindingKind.Writable).Done, static step => step.StartsWith("killed ", StringComparison.Ordinal));
+        // Which of the two eyes that see it is first, and kills, is chance; the other finds one who ended or is about to.
+        Alarm[] alarms = [world.Next(), .. world.Rest()];
+        Assert.Contains(alarms, static alarm => alarm.Finding.Kind == FindingKind.Writable);
+        Assert.Contains(alarms, static alarm => alarm.Done.Any(static step => step.StartsWith("killed ", StringComparison.Ordinal)));
+        Assert.All(alarms, static alarm => Assert.DoesNotContain(alarm.Done, static step => step.Contains("failed", StringComparison.Ordinal)));
     }
 
     [Fact]
