@@ -47,7 +47,7 @@ internal static class HealthCommand
         if (parsed.GetValue(options.Deadline))
             return verdict is { IsOnTrial: true } ? Restart(box!, speaker, health!, verdict, "it was not found good in time") : 0;
         if (verdict is { Waiting: { } waiting })
-            Tell(speaker, $"{DeploymentSelector.Describe(box!.Sysroot, waiting)} did not come up; {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} runs in its place. The next boot tries it once more (sbox rollback: not again).");
+            Tell(speaker, $"{DeploymentSelector.Describe(box!.Sysroot, waiting)} did not come up, or was not chosen in the menu; {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} runs in its place. The next boot tries it once more (sbox rollback: not again).");
         if (verdict is { FellBackFrom.Count: > 0 })
             FallBack(box!, deployer!, health!, verdict, speaker);
         bool good = HealthChecks.Run(HealthChecks.Directories, Limit, finding => Say(speaker, finding), cancel).All(static finding => finding.Failure is null || !finding.IsRequired);
@@ -88,8 +88,8 @@ internal static class HealthCommand
 
     private static void FallBack(Box box, Deployer deployer, BootHealth health, BootVerdict verdict, Speaker speaker)
     {
-        health.NoteFallback(verdict);
         deployer.Rollback(verdict.Running);
+        health.NoteFallback(verdict);
         string names = string.Join(" and ", verdict.FellBackFrom.Select(name => DeploymentSelector.Describe(box.Sysroot, name)));
         Tell(speaker, $"This box went back to {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} by itself: {names} did not come up. It is not tried again (sbox upgrade --retry does); journalctl --list-boots shows its boots.");
     }
@@ -104,8 +104,14 @@ internal static class HealthCommand
 
     private static int Restart(Box box, Speaker speaker, BootHealth health, BootVerdict verdict, string why)
     {
-        int left = health.MarkFailed(verdict.Running, why);
-        speaker.Note($"{DeploymentSelector.Describe(box.Sysroot, verdict.Running)}: {why}; restarting, with {left} {(left == 1 ? "try" : "tries")} left");
+        string name = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
+        if (health.MarkFailed(why) is not { } left)
+        {
+            speaker.Note($"{name}: {why}; it goes on running: a restart would bring nothing better");
+            return 3;
+        }
+
+        speaker.Note($"{name}: {why}; restarting, with {left} {(left == 1 ? "try" : "tries")} left");
         if (box.IsThisMachine)
             ChildProcess.Run(new ChildCommand("systemctl", ["--no-block", "reboot"]));
         return 3;

@@ -122,6 +122,7 @@ internal static class StatusCommand
     {
         _ when report.Bad.Any(bad => bad.Commit == each.Name.Commit) => ", did not come up: not tried again by itself",
         { TriesLeft: 0 } => ", did not come up",
+        { TriesLeft: { } left, IsBooted: true } => string.Create(CultureInfo.InvariantCulture, $", on trial until it is found good: {left} {(left == 1 ? "try" : "tries")} left"),
         { TriesLeft: { } left } => string.Create(CultureInfo.InvariantCulture, $", on trial: {left} {(left == 1 ? "try" : "tries")} left"),
         _ => "",
     };

@@ -91,7 +91,7 @@ public sealed class Deployer : IDisposable
 
         List<BootTarget> targets = [.. plan.Kept.Select(Kept)];
         targets.Insert(plan.Position, added with { MayBeUnsealed = request.AllowUnsealed });
-        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress, request.NoPrune);
+        CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress, request.NoPrune, asked: plan.Name);
         BoxHistory.Add(sysroot, "deploy", plan.Name, plan.Origin?.Refspec?.ToString());
         return new DeployResult(plan, digest, report);
 
@@ -133,7 +133,7 @@ public sealed class Deployer : IDisposable
         using IDisposable held = Begin();
         Deployment chosen = target is { } name ? Find(name) : RollbackTarget();
         IEnumerable<DeploymentName> rest = sysroot.Deployments.Where(each => each.Name != chosen.Name).Select(static each => each.Name);
-        CleanupReport report = Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null);
+        CleanupReport report = Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null, asked: target);
         BoxHistory.Add(sysroot, "rollback", chosen.Name);
         return new RollbackResult(Find(chosen.Name), report);
     }
@@ -228,9 +228,9 @@ public sealed class Deployer : IDisposable
 
     private BootTarget Existing(DeploymentName name) => BootTarget.Of(sysroot, name, Find(name).Arguments, sealing.IsSealed);
 
-    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, bool noPrune = false)
+    private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, bool noPrune = false, DeploymentName? asked = null)
     {
-        long freed = Offer(targets, digestOf, updateLoader, progress);
+        long freed = Offer(targets, digestOf, updateLoader, progress, asked);
         IReadOnlyList<string> overruled = targets.Count == 0 || esp is null ? [] : esp.Overrule(targets[0].Name);
         progress?.Report("Cleaning up");
         CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None, noPrune);
@@ -238,14 +238,14 @@ public sealed class Deployer : IDisposable
     }
 
     // Boot entries, then the ESP; what is dropped from both is still there. Returns the bytes freed on the ESP.
-    private long Offer(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress)
+    private long Offer(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, DeploymentName? asked = null)
     {
         esp?.RequireSeals(targets);
         new BootLinksWriter(sysroot).Write(targets);
         if (esp is null)
             return 0;
         progress?.Report("Writing the EFI partition");
-        esp.Publish(targets, digestOf, updateLoader);
+        esp.Publish(targets, digestOf, updateLoader, asked);
         return esp.RemoveOthers([.. targets.Select(static target => target.Name)]);
     }
 

@@ -58,7 +58,10 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
     public bool IsProtected(DeploymentName name) => sysroot.BootedName == name || (esp?.Names(name) ?? false);
 
     private bool Stays(Deployment each, string os, Deployment? merge) =>
-        each.IsPinned || each.Name.Os != os || sysroot.IsBooted(each) || each.Name == merge?.Name;
+        each.IsPinned || each.Name.Os != os || sysroot.IsBooted(each) || each.Name == merge?.Name || IsFallback(each.Name);
+
+    // While what runs is on trial, the box falls back on what loader.conf names.
+    private bool IsFallback(DeploymentName name) => esp is not null && sysroot.BootedName is { } booted && esp.TriesLeft(booted) is not null && esp.IsDefault(name);
 
     private int NextSerial(DeployRequest request)
     {

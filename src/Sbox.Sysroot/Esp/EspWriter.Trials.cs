@@ -12,68 +12,110 @@ public sealed partial class EspWriter
     /// <summary>How often a new version may fail to come up, where the repository's config does not say (<c>sysroot.boot-counting-tries</c>).</summary>
     private const int UsualTries = 3;
 
-    // What ends a trial; a tree without it would never be found good.
-    private const string HealthUnit = "usr/lib/systemd/system/sbox-health.service";
+    // What ends a trial; a tree without it would never be found good, nor one whose owner switched it off.
+    private const string HealthUnit = "usr/lib/systemd/system/sbox-health.service", HealthMask = "etc/systemd/system/sbox-health.service";
+
+    private string? OneShot
+    {
+        get
+        {
+            try
+            {
+                return sysroot.Firmware?.EntryOneShot;
+            }
+            catch (LinuxException) // what cannot be read starts nothing that we know
+            {
+                return null;
+            }
+        }
+    }
 
     /// <summary>How many tries a deployment has left; null where it is not on trial.</summary>
-    internal int? TriesLeft(DeploymentName name) => Trials.Of(sysroot, name);
+    internal int? TriesLeft(DeploymentName name) => Trials.Of(sysroot, name)?.Left;
+
+    /// <summary>Whether loader.conf names a deployment.</summary>
+    internal bool IsDefault(DeploymentName name) => Default is { } conf && UnifiedKernel.IsOf(conf, name);
+
+    /// <summary>Whether the next boot starts it once.</summary>
+    internal bool StartsOnce(DeploymentName name) => OneShot is { } once && UnifiedKernel.IsOf(once, name);
 
     /// <summary>Ends a deployment's trial: it is the default for good.</summary>
     internal void Bless(DeploymentName name)
     {
+        // In this order: cut in between, it is still on trial, and found good once more.
+        Configure(name);
         Trials.End(sysroot, name);
-        SetDefault([name]);
+        ForgetTrials(name.Os, name);
     }
 
     /// <summary>Ends a deployment's trial, and leaves the default as it is.</summary>
     internal void EndTrial(DeploymentName name) => Trials.End(sysroot, name);
 
     /// <summary>Takes a try from a version on trial, and has it started once more where one is left.</summary>
-    /// <returns>The tries left.</returns>
-    internal int Failed(DeploymentName name)
+    /// <param name="name">Which.</param>
+    /// <param name="boot">The boot in which that is counted: once in each.</param>
+    /// <returns>The tries left; none also where the firmware does not take the variable.</returns>
+    internal int Failed(DeploymentName name, string boot)
     {
-        int left = Math.Max(0, (TriesLeft(name) ?? 0) - 1);
-        Trials.Set(sysroot, name, left);
-        if (left > 0)
-            StartOnce(name);
+        if (Trials.Of(sysroot, name) is not { } trial)
+            return 0;
+        int left = trial.CountedIn == boot ? trial.Left : Math.Max(0, trial.Left - 1);
+        Trials.Set(sysroot, name, new Trial(left, boot));
+        if (left > 0 && !StartOnce(name))
+            Trials.Set(sysroot, name, new Trial(left = 0, boot));
         return left;
     }
-
-    /// <summary>Whether the next boot starts it once.</summary>
-    internal bool StartsOnce(DeploymentName name) => sysroot.Firmware?.EntryOneShot is { } once && UnifiedKernel.IsOf(once, name);
 
     /// <summary>Makes the first of these what boots when nobody chooses: by loader.conf where it was found good, else once, with one that was as the default.</summary>
     /// <param name="wanted">In boot order.</param>
     internal void SetDefault(IReadOnlyList<DeploymentName> wanted)
     {
         DeploymentName first = wanted[0];
-        if (TriesLeft(first) > 0 && FallbackOf(wanted) is { } fallback && StartOnce(first))
+        DeploymentName? fallback = TriesLeft(first) is null ? null : FallbackOf(wanted);
+        if (TriesLeft(first) > 0 && fallback is { } before && StartOnce(first))
         {
-            Configure(fallback);
+            Configure(before);
             return;
         }
 
+        if (TriesLeft(first) == 0 && fallback is { } good)
+        {
+            Configure(good); // it was given up: until what runs is put first, what was found good boots
+            return;
+        }
+
+        // Nothing to go back to, or a firmware that takes no variable: no trial.
         Configure(first);
-        // What was to be tried is not wanted any more.
-        if (sysroot.Firmware?.EntryOneShot is { } once && Trials.Read(sysroot, first.Os).Keys.Append(first).Any(each => UnifiedKernel.IsOf(once, each)))
-            TryForget();
+        Trials.End(sysroot, first);
+        ForgetTrials(first.Os, first);
     }
 
-    // What the firmware would boot if nothing were on trial: the intention, as people and commands see it.
+    // What was to be tried is not wanted any more.
+    private void ForgetTrials(string os, DeploymentName also)
+    {
+        if (OneShot is not { } once || !Trials.Read(sysroot, os).Keys.Append(also).Any(each => UnifiedKernel.IsOf(once, each)))
+            return;
+        try
+        {
+            sysroot.Step("forget what was to be tried");
+            sysroot.Firmware!.ForgetEntryOneShot();
+        }
+        catch (LinuxException) // Overrule tries it again, and says so
+        {
+        }
+    }
+
+    // What the box would start if nothing were on trial: the intention, as people and commands see it.
     private BootChoice Intended(BootChoice choice) =>
         sysroot.Deployments is [var first, ..] && TriesLeft(first.Name) > 0 && choice.Variable is null
             && (choice.OneShot is null ? first.Name == sysroot.BootedName : Means(choice.Once, first.Name))
         && UnifiedKernels().Keys.FirstOrDefault(file => UnifiedKernel.IsOf(file, first.Name)) is { } file
             ? choice with { Entry = file, Once = null, OneShot = null } : choice;
 
-    // What the box falls back on: that which is the default already, what runs, or any other that is there; one that was found good where there is such.
-    private DeploymentName? FallbackOf(IReadOnlyList<DeploymentName> wanted)
-    {
-        string? conf = Default;
-        // In the order of how good each is to fall back on.
-        return wanted.Skip(1).Where(Names).OrderByDescending(each => TriesLeft(each) is null).ThenByDescending(each => conf is not null && UnifiedKernel.IsOf(conf, each))
-            .ThenByDescending(each => each == sysroot.BootedName).Select(static each => (DeploymentName?)each).FirstOrDefault();
-    }
+    // In the order of how good each is to fall back on: found good, the default already, what runs.
+    private DeploymentName? FallbackOf(IReadOnlyList<DeploymentName> wanted) => wanted.Skip(1).Where(Names)
+        .OrderByDescending(each => TriesLeft(each) is null).ThenByDescending(IsDefault).ThenByDescending(each => each == sysroot.BootedName)
+        .Select(static each => (DeploymentName?)each).FirstOrDefault();
 
     private void Configure(DeploymentName name)
     {
@@ -82,10 +124,9 @@ public sealed partial class EspWriter
             Replace(Loader, ConfName, output => output.Write(Encoding.UTF8.GetBytes(conf.Text)));
     }
 
-    // A firmware that takes no variable tries nothing: the version is the default at once.
     private bool StartOnce(DeploymentName name)
     {
-        if (sysroot.Firmware is not { } firmware)
+        if (sysroot.Firmware is not { IsThere: true } firmware)
             return false;
         try
         {
@@ -99,20 +140,7 @@ public sealed partial class EspWriter
         }
         catch (LinuxException)
         {
-            Trials.End(sysroot, name);
             return false;
-        }
-    }
-
-    private void TryForget()
-    {
-        try
-        {
-            sysroot.Step("forget what was to be tried");
-            sysroot.Firmware!.ForgetEntryOneShot();
-        }
-        catch (LinuxException) // Overrule tries it again, and says so
-        {
         }
     }
 
@@ -122,25 +150,19 @@ public sealed partial class EspWriter
         if (deployments < 2 || sysroot.Firmware is not { IsThere: true })
             return 0;
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
-        if (!tree.Exists(HealthUnit))
+        if (!tree.Exists(HealthUnit) || (tree.TryStat(HealthMask) is { IsSymlink: true } && tree.ReadLink(HealthMask) == "/dev/null"))
             return 0;
         return sysroot.Repository.Config.GetString("sysroot", "boot-counting-tries") is { } text && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int set)
             ? Math.Min(set, 9) : UsualTries;
     }
 
-    // Before its UKI is there, so that no cut leaves it as one that was found good.
+    // Before its UKI is there, so that no cut leaves it as one that was found good. Whoever asks for a version that was given up wants it tried anew.
     private void BeginTrial(BootTarget target, int deployments)
     {
+        BadVersions.Remove(sysroot, target.Name.Os, target.Name.Commit);
         if (TriesOf(target, deployments) is > 0 and var tries)
-            Trials.Set(sysroot, target.Name, tries);
+            Trials.Set(sysroot, target.Name, new Trial(tries, null));
         else
             Trials.End(sysroot, target.Name);
-    }
-
-    // Whoever asks for a version by name wants it tried anew.
-    private void TryAnew(BootTarget target, int deployments)
-    {
-        if (TriesLeft(target.Name) == 0)
-            BeginTrial(target, deployments);
     }
 }

@@ -72,7 +72,15 @@ public sealed partial class EspWriter
     /// <summary>Whether these deployments and no others are there, the first one the default, or on trial beside another that is.</summary>
     internal bool IsInStep(IReadOnlyList<DeploymentName> wanted) =>
         UnifiedKernels().Keys.Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
-        && (wanted.Count == 0 || (Default is { } name && (UnifiedKernel.IsOf(name, wanted[0]) || (TriesLeft(wanted[0]) is not null && wanted.Any(each => UnifiedKernel.IsOf(name, each))))));
+        && (wanted.Count == 0 || (Default is { } name && (UnifiedKernel.IsOf(name, wanted[0]) || (IsOnItsWay(wanted[0]) && wanted.Any(each => UnifiedKernel.IsOf(name, each))))));
+
+    // Tried with the next boot, running to be found good, or given up.
+    private bool IsOnItsWay(DeploymentName name) => TriesLeft(name) switch
+    {
+        null => false,
+        0 => true,
+        _ => StartsOnce(name) || name == sysroot.BootedName,
+    };
 
     /// <summary>Refuses before anything is written where these bytes fit neither beside what is there nor in the place of what is dropped.</summary>
     /// <returns>Whether what is dropped must go first.</returns>
@@ -101,18 +109,16 @@ public sealed partial class EspWriter
     /// <param name="targets">In boot order.</param>
     /// <param name="digestOf">The fs-verity digest of a deployment's composefs image.</param>
     /// <param name="updateLoader">Whether the boot loader of the first target's tree replaces another one; one that is missing is installed always.</param>
-    internal void Publish(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader)
+    /// <param name="asked">The one that somebody asks for by this, which is tried first where that can be; null for none.</param>
+    internal void Publish(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, DeploymentName? asked)
     {
         MakeDirectories();
-        foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
-        {
+        foreach (BootTarget target in targets.Where(target => target.Name == asked && (!Names(target.Name) || TriesLeft(target.Name) == 0)))
             BeginTrial(target, targets.Count);
+        foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
             WriteUnifiedKernel(target, digestOf(target.Name));
-        }
-
         if (targets.Count == 0)
             return;
-        TryAnew(targets[0], targets.Count);
         InstallLoader(targets[0], updateLoader);
         SetDefault([.. targets.Select(static target => target.Name)]);
     }
@@ -167,7 +173,8 @@ public sealed partial class EspWriter
         }
 
         var notes = new List<string>();
-        if (choice.Variable is { } set && !Means(choice.Entry, wanted))
+        // A default in the firmware would start what is on trial again and again.
+        if (choice.Variable is { } set && (!Means(choice.Entry, wanted) || TriesLeft(wanted) is not null))
             notes.Add(Forget("LoaderEntryDefault", set, firmware.ForgetEntryDefault));
         if (choice.OneShot is { } once && !Means(choice.Once, wanted))
             notes.Add(Forget("LoaderEntryOneShot", once, firmware.ForgetEntryOneShot));

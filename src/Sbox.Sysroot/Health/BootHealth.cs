@@ -10,7 +10,7 @@ namespace Sbox.Sysroot;
 public sealed record BootVerdict(DeploymentName Running, int? TriesLeft, DeploymentName? Waiting, IReadOnlyList<DeploymentName> FellBackFrom)
 {
     /// <summary>Whether the version that runs has not been found good yet.</summary>
-    public bool IsOnTrial => TriesLeft is not null;
+    public bool IsOnTrial => TriesLeft > 0;
 }
 
 /// <summary>
@@ -18,64 +18,103 @@ public sealed record BootVerdict(DeploymentName Running, int? TriesLeft, Deploym
 /// </summary>
 /// <param name="sysroot">The sysroot, open to be changed.</param>
 /// <param name="esp">The EFI partition, open to be changed.</param>
+/// <param name="boot">Which boot this is; null: the kernel's boot_id.</param>
+/// <param name="patience">How long somebody else may go on changing the sysroot; null: half an hour.</param>
 /// <remarks>docs/decisions/0012.</remarks>
-public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp)
+public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boot = null, TimeSpan? patience = null)
 {
+    private static readonly TimeSpan Usual = TimeSpan.FromMinutes(30), Pause = TimeSpan.FromMilliseconds(500);
+    private readonly string boot = boot ?? File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim();
+
     /// <summary>
-    /// Looks at what became of the last boot. Where another version than what should runs, the try was used up: it is counted, and where one is left, the next boot starts
-    /// that version once more. A second look in one boot counts nothing.
+    /// Looks at what became of the last boot. Where another version than what should runs, the try was used up: it is counted, once a boot, and where one is left, the next boot
+    /// starts that version once more.
     /// </summary>
     /// <returns>Null where no deployment of this sysroot runs.</returns>
+    /// <exception cref="SysrootBusyException">Somebody else changed the sysroot all the time.</exception>
     public BootVerdict? Look()
     {
-        using IDisposable held = sysroot.Lock();
-        sysroot.Reload();
+        using IDisposable held = Hold();
         if (sysroot.BootedName is not { } running)
             return null;
         DeploymentName? waiting = null;
-        // Only what is wanted is tried: who went back from it by hand did not see it fail.
-        if (sysroot.Deployments is [var first, ..] && first.Name != running && esp.TriesLeft(first.Name) > 0 && !esp.StartsOnce(first.Name) && esp.Failed(first.Name) > 0)
+        // Only what is wanted is tried: who went back from it by hand did not see it fail. What is not on the EFI partition was never started.
+        if (sysroot.Deployments is [var first, ..] && first.Name != running && esp.TriesLeft(first.Name) > 0 && esp.Names(first.Name) && !esp.StartsOnce(first.Name)
+            && esp.Failed(first.Name, boot) > 0)
+        {
             waiting = first.Name;
+        }
+
         IReadOnlyList<BadVersion> known = BadVersions.Read(sysroot, running.Os);
         DeploymentName[] given = [.. sysroot.Deployments.Select(static each => each.Name)
-            .Where(each => each != running && esp.TriesLeft(each) == 0 && known.All(bad => bad.Commit != each.Commit))];
+            .Where(each => each != running && esp.TriesLeft(each) == 0 && (each == sysroot.Deployments[0].Name || known.All(bad => bad.Commit != each.Commit)))];
         return new BootVerdict(running, esp.TriesLeft(running), waiting, given);
     }
 
     /// <summary>The version that runs is good: its trial is over.</summary>
+    /// <exception cref="SysrootBusyException">Somebody else changed the sysroot all the time.</exception>
     public void MarkGood()
     {
-        using IDisposable held = sysroot.Lock();
-        sysroot.Reload();
-        if (sysroot.BootedName is not { } running || esp.TriesLeft(running) is null)
+        using IDisposable held = Hold();
+        if (sysroot.BootedName is not { } running)
             return;
-        // Who went back while it came up wants the other one.
-        if (sysroot.Deployments is [var first, ..] && first.Name == running)
+        bool isWanted = sysroot.Deployments is [var first, ..] && first.Name == running, wasOnTrial = esp.TriesLeft(running) is not null;
+        // Also where a reset of /var took the trial with it.
+        if (isWanted && (wasOnTrial || (esp.Names(running) && !esp.IsDefault(running))))
             esp.Bless(running);
-        else
+        else if (wasOnTrial) // who went back while it came up wants the other one
             esp.EndTrial(running);
+        if (!wasOnTrial)
+            return;
         BadVersions.Remove(sysroot, running.Os, running.Commit);
         BoxHistory.Add(sysroot, "good", running);
     }
 
     /// <summary>The version that runs is not good: a try is used up.</summary>
-    /// <returns>The tries left; with none the next boot starts the version before.</returns>
-    public int MarkFailed(DeploymentName running, string why)
+    /// <returns>
+    /// The tries left; with none the next boot starts the version before. Null where a restart would help nothing: its owner went back from it already, or there is nothing to go back to.
+    /// </returns>
+    /// <exception cref="SysrootBusyException">Somebody else changed the sysroot all the time.</exception>
+    public int? MarkFailed(string why)
     {
-        using IDisposable held = sysroot.Lock();
-        int left = esp.Failed(running);
+        using IDisposable held = Hold();
+        if (sysroot.BootedName is not { } running)
+            return null;
         BoxHistory.Add(sysroot, "bad", running, why);
-        return left;
+        if (sysroot.Deployments is not [var first, ..] || first.Name != running)
+        {
+            esp.EndTrial(running);
+            return null;
+        }
+
+        int left = esp.Failed(running, boot);
+        return left > 0 || !esp.IsDefault(running) ? left : null;
     }
 
-    /// <summary>Versions have no tries left: they are remembered. <see cref="Deployer.Rollback"/> then makes what runs the default.</summary>
+    /// <summary>Versions have no tries left: they are remembered, once <see cref="Deployer.Rollback"/> has made what runs the default.</summary>
     public void NoteFallback(BootVerdict verdict)
     {
-        using IDisposable held = sysroot.Lock();
+        using IDisposable held = Hold();
         foreach (DeploymentName bad in verdict.FellBackFrom)
         {
             if (BadVersions.Add(sysroot, bad.Os, bad.Commit, "it did not come up"))
                 BoxHistory.Add(sysroot, "fallback", bad, $"{DeploymentSelector.Describe(sysroot, verdict.Running)} runs in its place");
+        }
+    }
+
+    private IDisposable Hold()
+    {
+        for (DateTime until = DateTime.UtcNow + (patience ?? Usual); ; Thread.Sleep(Pause))
+        {
+            try
+            {
+                IDisposable held = sysroot.Lock();
+                sysroot.Reload();
+                return held;
+            }
+            catch (SysrootBusyException) when (DateTime.UtcNow < until)
+            {
+            }
         }
     }
 }

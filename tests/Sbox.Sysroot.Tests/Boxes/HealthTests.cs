@@ -11,6 +11,7 @@ public sealed class HealthTests : IDisposable
     private readonly TestBox box = new(inMemory: true);
     private readonly TempDir efivars = new(inMemory: true);
     private readonly Checksum one, two;
+    private int boots;
 
     public HealthTests()
     {
@@ -45,7 +46,7 @@ public sealed class HealthTests : IDisposable
         Upgrade();
         BootOnce();
         using InstalledBox installed = Running(two);
-        var health = new BootHealth(installed.Sysroot, installed.Deployer.Esp!);
+        var health = Health(installed);
         Assert.Equal(new BootVerdict(Name(two), 3, null, []), health.Look()! with { FellBackFrom = [] });
         health.MarkGood();
         Assert.Equal((Entry(two), null), (Conf(), Once()));
@@ -62,14 +63,14 @@ public sealed class HealthTests : IDisposable
         {
             BootOnce();
             using InstalledBox installed = Running(two);
-            var health = new BootHealth(installed.Sysroot, installed.Deployer.Esp!);
+            var health = Health(installed);
             Assert.Equal(left + 1, health.Look()!.TriesLeft);
-            Assert.Equal(left, health.MarkFailed(Name(two), "the database is down"));
+            Assert.Equal(left, health.MarkFailed("the database is down"));
             Assert.Equal((Entry(one), once), (Conf(), Once()));
         }
 
         using InstalledBox back = Running(one);
-        Assert.Equal([two], new BootHealth(back.Sysroot, back.Deployer.Esp!).Look()!.FellBackFrom.Select(static name => name.Commit));
+        Assert.Equal([two], Health(back).Look()!.FellBackFrom.Select(static name => name.Commit));
     }
 
     [Fact]
@@ -80,16 +81,18 @@ public sealed class HealthTests : IDisposable
         {
             BootOnce();
             using InstalledBox between = Running(one);
-            var look = new BootHealth(between.Sysroot, between.Deployer.Esp!);
+            var look = Health(between);
             Assert.Equal(Name(two), look.Look()!.Waiting);
             Assert.Equal(Entry(two), Once());
-            Assert.Null(look.Look()!.Waiting); // once a boot
+            Assert.Null(look.Look()!.Waiting);
+            File.Delete(OneShot);
+            Assert.NotNull(look.Look()!.Waiting); // set again, and not counted again
             Assert.Equal(left, StatusReport.Of(between.Sysroot, between.Deployer).Next!.TriesLeft);
         }
 
         BootOnce();
         using InstalledBox installed = Running(one);
-        var health = new BootHealth(installed.Sysroot, installed.Deployer.Esp!);
+        var health = Health(installed);
         BootVerdict verdict = health.Look()!;
         Assert.Equal([two], verdict.FellBackFrom.Select(static name => name.Commit));
         health.NoteFallback(verdict);
@@ -119,12 +122,12 @@ public sealed class HealthTests : IDisposable
             Assert.Equal(two, StatusReport.Of(trying.Sysroot, trying.Deployer).Next!.Name.Commit);
             Assert.Equal(one, trying.Deployer.Rollback().Name.Commit);
             Assert.Equal((Entry(one), null), (Conf(), Once()));
-            new BootHealth(trying.Sysroot, trying.Deployer.Esp!).MarkGood();
+            Health(trying).MarkGood();
             Assert.Equal((Entry(one), null), (Conf(), Once()));
         }
 
         using InstalledBox back = Running(one);
-        BootVerdict verdict = new BootHealth(back.Sysroot, back.Deployer.Esp!).Look()!;
+        BootVerdict verdict = Health(back).Look()!;
         Assert.Empty(verdict.FellBackFrom);
         Assert.Null(verdict.Waiting);
         // It was found good in the meantime.
@@ -144,6 +147,119 @@ public sealed class HealthTests : IDisposable
     }
 
     [Fact]
+    public void Who_goes_back_by_hand_is_not_overruled_by_a_check_that_fails_later()
+    {
+        Upgrade();
+        BootOnce();
+        using InstalledBox trying = Running(two);
+        trying.Deployer.Rollback();
+        Assert.Null(Health(trying).MarkFailed("too late"));
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+    }
+
+    [Fact]
+    public void What_the_box_would_fall_back_on_stays_while_a_version_is_on_trial()
+    {
+        Upgrade();
+        BootOnce();
+        using InstalledBox trying = Running(two);
+        box.Deploy(trying.Deployer, box.PublishWith(3, (Unit, "unit")));
+        Assert.Equal(Entry(one), Conf());
+        Assert.Contains(trying.Sysroot.Deployments, each => each.Name.Commit == one);
+        Assert.True(Directory.Exists($"{box.SysrootPath}/{Name(one).Directory}"));
+    }
+
+    [Fact]
+    public void Without_anything_to_fall_back_on_a_failed_check_restarts_nothing()
+    {
+        Upgrade();
+        BootOnce();
+        using InstalledBox trying = Running(two);
+        trying.Deployer.Undeploy(Name(one));
+        Assert.Equal((Entry(two), null), (Conf(), Once()));
+        BootHealth health = Health(trying);
+        Assert.False(health.Look()!.IsOnTrial);
+        Assert.Null(health.MarkFailed("the database is down"));
+        Assert.True(trying.Deployer.IsSettled);
+    }
+
+    [Fact]
+    public void A_firmware_that_takes_no_more_variables_ends_the_tries_and_not_the_verdict()
+    {
+        Upgrade();
+        BootOnce();
+        Directory.CreateDirectory(OneShot); // nothing can be written there
+        using InstalledBox trying = Running(two);
+        Assert.Equal(0, Health(trying).MarkFailed("the database is down"));
+        Directory.Delete(OneShot);
+        using InstalledBox back = Running(one);
+        Assert.Equal([two], Health(back).Look()!.FellBackFrom.Select(static name => name.Commit));
+        Assert.Equal(Entry(one), Conf());
+    }
+
+    [Fact]
+    public void Whoever_changes_the_sysroot_meanwhile_is_waited_for()
+    {
+        Upgrade();
+        BootOnce();
+        using InstalledBox trying = Running(two), other = Running(two);
+        IDisposable held = other.Sysroot.Lock();
+        using var timer = new Timer(_ => held.Dispose(), null, TimeSpan.FromSeconds(1), Timeout.InfiniteTimeSpan);
+        Health(trying).MarkGood();
+        Assert.Equal(Entry(two), Conf());
+    }
+
+    [Fact]
+    public void A_version_that_was_found_good_is_the_default_also_where_a_reset_took_its_trial()
+    {
+        Upgrade();
+        BootOnce();
+        File.Delete($"{box.SysrootPath}/ostree/deploy/debian/var/lib/sbox/trials");
+        using InstalledBox trying = Running(two);
+        Health(trying).MarkGood();
+        Assert.Equal(Entry(two), Conf());
+    }
+
+    [Fact]
+    public void A_version_that_is_retried_and_fails_again_is_given_up_again()
+    {
+        Upgrade();
+        for (int round = 0; round < 2; round++)
+        {
+            for (int failed = 0; failed < 3; failed++)
+            {
+                BootOnce();
+                using InstalledBox trying = Running(two);
+                Health(trying).MarkFailed("the database is down");
+            }
+
+            using InstalledBox back = Running(one);
+            BootVerdict verdict = Health(back).Look()!;
+            Assert.Equal([two], verdict.FellBackFrom.Select(static name => name.Commit));
+            back.Deployer.Rollback(verdict.Running);
+            Health(back).NoteFallback(verdict);
+            Assert.Empty(Health(back).Look()!.FellBackFrom);
+            Assert.Equal([two], BadVersions.Read(back.Sysroot, TestBox.Os).Select(static bad => bad.Commit));
+            back.Deployer.Rollback(Name(two));
+            Assert.Equal(Entry(two), Once());
+            Assert.Empty(BadVersions.Read(back.Sysroot, TestBox.Os));
+        }
+    }
+
+    [Fact]
+    public void A_version_that_was_found_good_is_not_tried_again_where_its_entry_was_lost()
+    {
+        Upgrade();
+        BootOnce();
+        using (InstalledBox trying = Running(two))
+            Health(trying).MarkGood();
+        File.Delete($"{box.EspPath}/EFI/Linux/{Entry(two)}");
+        using InstalledBox installed = Running(two);
+        installed.Deployer.Finish();
+        Assert.Equal((Entry(two), null), (Conf(), Once()));
+    }
+
+    [Fact]
     public void A_cut_between_the_entry_and_the_firmware_costs_a_try_and_no_more()
     {
         Assert.Throws<IOException>(() =>
@@ -153,7 +269,8 @@ public sealed class HealthTests : IDisposable
         });
         Assert.Equal((Entry(one), null), (Conf(), Once()));
         using InstalledBox installed = Running(one);
-        Assert.Equal(Name(two), new BootHealth(installed.Sysroot, installed.Deployer.Esp!).Look()!.Waiting);
+        Assert.False(installed.Deployer.IsSettled); // the next upgrade finishes it
+        Assert.Equal(Name(two), Health(installed).Look()!.Waiting);
         Assert.Equal(Entry(two), Once());
     }
 
@@ -174,7 +291,7 @@ public sealed class HealthTests : IDisposable
         Upgrade();
         Assert.Equal(Entry(two), Conf());
         using InstalledBox installed = Running(two);
-        Assert.False(new BootHealth(installed.Sysroot, installed.Deployer.Esp!).Look()!.IsOnTrial);
+        Assert.False(Health(installed).Look()!.IsOnTrial);
     }
 
     [Fact]
@@ -216,7 +333,13 @@ public sealed class HealthTests : IDisposable
     }
 
     // As systemd-boot does it: the variable is gone before what it names is started.
-    private void BootOnce() => File.Delete(OneShot);
+    private void BootOnce()
+    {
+        boots++;
+        File.Delete(OneShot);
+    }
+
+    private BootHealth Health(InstalledBox installed) => new(installed.Sysroot, installed.Deployer.Esp!, $"boot-{boots}", TimeSpan.FromSeconds(20));
 
     private string? Once() => File.Exists(OneShot) ? System.Text.Encoding.Unicode.GetString(File.ReadAllBytes(OneShot).AsSpan(4)).TrimEnd('\0') : null;
 
