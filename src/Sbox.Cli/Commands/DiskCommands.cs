@@ -38,6 +38,7 @@ internal static class DiskCommands
         (null, false) => null,
         (null, true) => "encrypted; only root can see what opens it",
         ({ IsFirst: true }, _) => $"{state.Disk.Path} is encrypted, and the key of the first boot still opens it, until a boot that the TPM has opened: reboot (systemctl status sbox-disk says more)",
+        ({ IsLooseForGood: true }, _) => $"{state.Disk.Path} is encrypted, and opens whatever the firmware checks, by what another program bound to the TPM: sbox disk status shows its slot, and systemd-cryptenroll --wipe-slot takes it out",
         ({ IsLoose: true }, _) => $"{state.Disk.Path} is encrypted, and opens once more whatever the firmware checks: keys are being changed, reboot soon",
         ({ IsBound: true }, _) => $"{state.Disk.Path} is encrypted, and opens by this machine's TPM{Recovery(state)}",
         _ => $"{state.Disk.Path} is encrypted, and this machine's TPM does not open it as the firmware is now: sbox disk bind{Recovery(state)}",
@@ -61,6 +62,9 @@ internal static class DiskCommands
         writer.WriteEndObject();
     }
 
+    /// <summary>What a version must do to open this machine's disk; null where that is not encrypted, or another box's is looked at.</summary>
+    public static DiskOpening? Opening(Box box) => box.IsThisMachine && DiskKeeper.Of(box.Sysroot.Path) is { } keeper ? new DiskOpening(Look(keeper)?.Keys) : null;
+
     /// <summary>Looks as far as the caller may.</summary>
     public static DiskState? Look(DiskKeeper? keeper)
     {
@@ -74,6 +78,15 @@ internal static class DiskCommands
             return null;
         }
     }
+
+    private static string State(TpmBinding binding, DiskState state) => (binding, binding.FirmwareState == state.FirmwareState) switch
+    {
+        ({ IsLooseForGood: true }, _) => "whatever the firmware checks; made by another program",
+        ({ IsLoose: true }, _) => "whatever the firmware checks",
+        ({ FirmwareState: null }, _) => "made by another program, or cut short",
+        (_, true) => "the firmware as it is now",
+        _ => "the firmware with other keys",
+    };
 
     private static string Recovery(DiskState state) => state.HasRecoveryKey ? "" : "; there is no recovery key: sbox disk recovery-key makes one";
 
@@ -99,7 +112,7 @@ internal static class DiskCommands
             var text = new StringBuilder();
             text.Append(CultureInfo.InvariantCulture, $"{Line(state, isEncrypted: true)}\n");
             foreach (TpmBinding each in state.Keys.Bindings)
-                text.Append(CultureInfo.InvariantCulture, $"  slot {each.Slot}: TPM, {(each.FirmwareState == state.FirmwareState ? "the firmware as it is now" : each.IsLoose ? "whatever the firmware checks" : each.FirmwareState is null ? "made by another program" : "the firmware with other keys")}\n");
+                text.Append(CultureInfo.InvariantCulture, $"  slot {each.Slot}: TPM, {State(each, state)}\n");
             foreach (int each in state.Keys.RecoverySlots)
                 text.Append(CultureInfo.InvariantCulture, $"  slot {each}: recovery key\n");
             text.Append(CultureInfo.InvariantCulture, $"{state.Keys.Slots} keys in all, the box's own among them.");
