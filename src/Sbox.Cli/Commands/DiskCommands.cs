@@ -131,7 +131,7 @@ internal static class DiskCommands
             [
                 "sbox-disk.service runs it at every boot. The first time it also gives the box a key of its own, on the disk itself, for this command to work with, and takes out the key that the first boot encrypted with. "
                 + "After a boot for which the recovery key was typed, it sees to it that the next one asks for nothing.",
-                "What was bound to the firmware of before a revocation (dbx) is taken out; other states of its keys go on opening the disk, for versions that they sealed.",
+                "What was bound to the firmware of before a revocation (dbx) is taken out; other states of its keys go on opening the disk, for versions that they sealed. What was loosened for a version that boots next, and does not run yet, stays so until it does.",
             ],
         }.With(json);
         command.SetAction(parsed =>
@@ -140,7 +140,8 @@ internal static class DiskCommands
             using Box box = Box.ToWrite("/sysroot");
             DiskKeeper keeper = Keeper();
             var done = new List<string>();
-            keeper.Bind(done.Add);
+            // A version on trial that did not come up is tried again, and by another key perhaps; so is one that somebody passed over in the menu.
+            keeper.Bind(done.Add, anotherIsNext: box.Sysroot.BootedName is { } running && box.Sysroot.Deployments is [var next, ..] && next.Name != running);
             done.ForEach(speaker.Note);
             DiskState state = keeper.Look();
             speaker.Answer(Line(state, isEncrypted: true)!, writer => Write(writer, state, isEncrypted: true));

@@ -112,6 +112,29 @@ public sealed class DiskKeysTests : IDisposable
     }
 
     [Fact]
+    public void The_boxs_own_key_is_made_once_though_that_is_cut_short_before_it_has_its_name()
+    {
+        Make();
+        string file = $"{directory}/{EncryptedDisk.KeyFile}";
+        OnLoop(device =>
+        {
+            var keeper = new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory);
+            keeper.MakeOwnKey("of a test");
+            File.Move(file, $"{file}.new"); // as it is in the moment before
+            keeper.MakeOwnKey("of a test");
+            Assert.Equal(2, Look().Slots);
+
+            // Cut before it was a key of the volume, the file opens nothing.
+            File.Move(file, $"{file}.new");
+            File.WriteAllText($"{file}.new", "half of i");
+            keeper.MakeOwnKey("of a test");
+        });
+        Assert.Equal(3, Look().Slots);
+        Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim());
+        Judge.OnPath("cryptsetup").Run("open", "--test-passphrase", "--key-file", file, Volume);
+    }
+
+    [Fact]
     public void What_was_loose_for_one_boot_goes_and_what_is_of_another_dbx_and_a_cut_amid_that_leaves_nothing()
     {
         Make();
@@ -125,6 +148,9 @@ public sealed class DiskKeysTests : IDisposable
             Import(DiskKeys.Token(slot, state, revoked));
         }
 
+        // The version that it was loosened for has not run yet.
+        Assert.Empty(Clean(anotherIsNext: true));
+        Assert.Equal(4, Look().Bindings.Count);
         // Its slot is gone, and its tokens not yet.
         Cryptsetup(["luksKillSlot", Volume, "2"]);
         Assert.Equal(2, Look().UnusedTokens.Count);
@@ -157,10 +183,10 @@ public sealed class DiskKeysTests : IDisposable
         Assert.Equal((isBound, isLoose, false), (state.IsBound, state.IsLoose, state.HasRecoveryKey));
     }
 
-    private List<string> Clean(string now = "07", string revoked = "dd")
+    private List<string> Clean(string now = "07", string revoked = "dd", bool anotherIsNext = false)
     {
         var said = new List<string>();
-        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).Clean(Look(), now, revoked, said.Add));
+        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).Clean(Look(), now, revoked, anotherIsNext, said.Add));
         return said;
     }
 
