@@ -24,7 +24,7 @@ internal static class DiskCommands
                 "A box that was made by sbox image --encrypt has its root, /etc and /var and all, on a LUKS2 volume. Its key is the machine's TPM's, which gives it out to versions that the owner's pcr key "
                 + "signed (register 11), before any root was chosen (register 15), and with Secure Boot and its keys as they are now (register 7). Nothing is asked at a boot, after an upgrade, or after a rollback.",
                 "Where the firmware's keys are about to change (sbox keys apply), or a version that another key sealed boots next, the TPM is told beforehand to give the key out whatever register 7 holds; "
-                + "sbox-disk.service binds the disk again at the next boot. Until then, whoever has the machine in hand and can switch Secure Boot off can open it.",
+                + "sbox-disk.service binds the disk again at the next boot of what boots next. Until then, whoever has the machine in hand and can switch Secure Boot off can open it.",
             ],
         };
         foreach (Command command in (Command[])[Status(), Bind(), Recovery()])
