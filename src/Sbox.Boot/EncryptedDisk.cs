@@ -24,8 +24,11 @@ public sealed record EncryptedDisk(string Device, string Uuid)
     /// <summary>What it says where it was the machine's TPM.</summary>
     public const string ByTpm = "tpm";
 
-    /// <summary>What the partition must be larger than its file system: the volume's header moves in.</summary>
+    /// <summary>What the volume takes of its partition for its header, and for moving what was in its place: cryptsetup's own figure.</summary>
     public const int HeaderMebibytes = 32;
+
+    /// <summary>What the partition must be larger than its file system: for that, and for a copy of its first 16 MiB until the header is whole.</summary>
+    public const int SpareMebibytes = HeaderMebibytes + 16;
 
     /// <summary>Where an initrd has cryptsetup, which opens it.</summary>
     public const string ProgramInInitrd = "usr/bin/cryptsetup";

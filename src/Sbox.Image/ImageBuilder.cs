@@ -1,5 +1,6 @@
 using Sbox.Codecs;
 using Sbox.Store;
+using Sbox.Sysroot;
 
 namespace Sbox.Image;
 
@@ -35,7 +36,7 @@ public sealed class ImageBuilder(BuildCache cache)
     public const string KernelArgumentsKey = "sbox.kargs";
 
     /// <summary>The commit's metadata, true where its initrd encrypts and opens the disk of a root; else absent.</summary>
-    public const string EncryptedRootKey = "sbox.encrypted-root";
+    public const string EncryptedRootKey = DiskOpening.MetadataKey;
 
     /// <summary>Builds the recipe's tree and commits it to the recipe's branch.</summary>
     /// <param name="recipe">What to build.</param>

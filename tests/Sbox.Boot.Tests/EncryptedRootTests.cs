@@ -34,23 +34,6 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
-    public void What_a_file_system_leaves_free_behind_itself_is_enough_for_cryptsetup_and_what_was_there_is_in_the_volume()
-    {
-        string image = $"{directory}/root.img", passphrase = $"{directory}/passphrase";
-        File.WriteAllText(passphrase, "of a test");
-        using (FileStream file = File.Create(image))
-            file.SetLength((64 + EncryptedDisk.HeaderMebibytes) << 20);
-        Judge.OnPath("mkfs.ext4").Run("-q", "-F", "-b", "4096", "-L", "sbox-root", image, "64M");
-        Judge.OnPath("cryptsetup").Run("reencrypt", "--encrypt", "--type", "luks2", "--batch-mode", "--reduce-device-size", $"{EncryptedDisk.HeaderMebibytes}M", "--label", "sbox-root", "--cipher", "aes-xts-plain64",
-            "--key-size", "512", "--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", passphrase, image);
-        Assert.Equal("sbox-root", Superblock.Parse(File.ReadAllBytes(image).AsSpan(0, Superblock.Length))!.Label);
-        Judge.OnPath("cryptsetup").Run("open", "--test-passphrase", "--key-file", passphrase, image);
-        // And back: the file system is whole, every byte of it.
-        Judge.OnPath("cryptsetup").Run("reencrypt", "--decrypt", "--batch-mode", "--header", $"{directory}/header", "--force-offline-reencrypt", "--key-file", passphrase, image);
-        Judge.OnPath("e2fsck").Run("-fn", image);
-    }
-
-    [Fact]
     public void The_moment_is_closed_by_a_word_that_is_its_own_digest()
     {
         Assert.Equal(SHA256.HashData("sbox-root: a root was chosen"u8), TpmRegister.RootChosen.ToArray());
@@ -60,16 +43,53 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
-    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, static line => Assert.Fail(line), dev: directory);
+    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, static line => Assert.Fail(line), directory, directory);
+
+    [Theory]
+    [InlineData("firmware/acpi/tables/TPM2", "")]
+    [InlineData("class/tpm/tpm0/tpm_version_major", "2\n")]
+    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_ends_a_sealed_boot_where_it_stays_away(string file, string text)
+    {
+        Told(file, text);
+        TimeSpan moment = TimeSpan.FromMilliseconds(50);
+        Assert.False(TpmRegister.IsThere(static _ => { }, directory, directory, moment));
+        string says = Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, static _ => { }, directory, directory, moment)).Message;
+        Assert.Contains("it did not come, so register 15 was not extended", says, StringComparison.Ordinal);
+        var said = new List<string>();
+        TpmRegister.Close(isSealed: false, said.Add, directory, directory, TimeSpan.FromHours(1)); // nothing is waited for there
+        Assert.Equal([says], said);
+    }
+
+    [Fact]
+    public async Task A_TPM_that_comes_late_is_asked()
+    {
+        Told("firmware/acpi/tables/TPM2", "");
+        Task late = Task.Run(async () =>
+        {
+            await Task.Delay(200);
+            File.WriteAllText($"{directory}/tpmrm0.new", "");
+            File.Move($"{directory}/tpmrm0.new", $"{directory}/tpmrm0");
+        });
+        Assert.True(TpmRegister.IsThere(static _ => { }, directory, directory, TimeSpan.FromMinutes(5)));
+        await late;
+    }
+
+    [Fact]
+    public void A_TPM_of_version_1_2_has_no_such_key_and_ends_no_boot()
+    {
+        Told("class/tpm/tpm0/tpm_version_major", "1\n");
+        File.WriteAllText($"{directory}/tpm0", "");
+        TpmRegister.Close(isSealed: true, static line => Assert.Fail(line), directory, directory);
+    }
 
     [Fact]
     public void A_TPM_that_does_not_do_it_ends_a_sealed_boot_and_no_other()
     {
         File.WriteAllText($"{directory}/tpmrm0", ""); // takes it and says nothing
         var said = new List<string>();
-        TpmRegister.Close(isSealed: false, said.Add, directory);
+        TpmRegister.Close(isSealed: false, said.Add, directory, directory);
         Assert.Contains("register 15 was not extended", Assert.Single(said), StringComparison.Ordinal);
-        Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, said.Add, directory));
+        Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, said.Add, directory, directory));
     }
 
     [Theory]
@@ -97,6 +117,29 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
+    public void Nobody_but_root_can_read_the_first_boots_key_whatever_mode_efivarfs_shows_it_with()
+    {
+        Assert.False(FirstKey.Hide(directory));
+        FirstKey.Make(directory, random: "/dev/urandom");
+        string file = Assert.Single(Directory.GetFiles(directory));
+        Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim());
+        Judge.OnPath("chmod").Run("644", file); // as the next boot has it, and immutable
+        Verdict immutable = Judge.OnPath("chattr").Ask("+i", file);
+        try
+        {
+            Assert.True(FirstKey.Hide(directory));
+            Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim());
+            Judge.OnPath("chmod").Run("755", directory);
+            Assert.NotEqual(0, Judge.OnPath("setpriv").Ask("--reuid=65534", "--regid=65534", "--clear-groups", "cat", file).ExitCode);
+        }
+        finally
+        {
+            if (immutable.ExitCode == 0)
+                Judge.OnPath("chattr").Ask("-i", file);
+        }
+    }
+
+    [Fact]
     public void The_partition_below_an_opened_volume_is_known_and_its_disks_EFI_partition_too()
     {
         string dm = $"{directory}/dev/block/252:0";
@@ -112,6 +155,12 @@ public sealed class EncryptedRootTests : IDisposable
             new(name, number, disk, type is null ? new Dictionary<string, string>() : new Dictionary<string, string> { ["ID_PART_ENTRY_TYPE"] = type }) { Below = below };
         Assert.Equal("vda1", EfiSystemPartition.Find(
             [Of("dm-0", "252:0", null, below: "vda2"), Of("vda1", "254:1", "vda", EfiSystemPartition.PartitionType), Of("vda2", "254:2", "vda")], null, "252:0")?.Name);
+    }
+
+    private void Told(string file, string text)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName($"{directory}/{file}")!);
+        File.WriteAllText($"{directory}/{file}", text);
     }
 
     private string Volume()

@@ -90,7 +90,8 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         Assert.NotEqual(new string('0', 64), vm.Run("cat /sys/class/tpm/tpm0/pcr-sha256/15").OrThrow());
         // The first boot's key opens it until the TPM has been seen to.
         Assert.Equal("the key of the first boot", vm.Run("cat /run/sbox/disk-opened-by").OrThrow());
-        vm.Run("test -e /sys/firmware/efi/efivars/SboxFirstKey-*").OrThrow();
+        Assert.Equal("600 root", vm.Run("stat -c '%a %U' /sys/firmware/efi/efivars/SboxFirstKey-*").OrThrow());
+        vm.Run("test ! -e /sys/firmware/efi/efivars/SboxHeadCopy-*").OrThrow();
         string recovery = vm.Run("sbox disk recovery-key 2>/dev/null", ChangeLimit).OrThrow().Split('\n')[^1]; // what is said to all terminals comes before
         Assert.Matches("^([a-z]{8}-){7}[a-z]{8}$", recovery);
         Assert.Contains("\"disk\":{\"encrypted\":true,\"device\":\"/dev/vda2\"", vm.Run("sbox status --json", CheckLimit).OrThrow(), StringComparison.Ordinal);

@@ -32,10 +32,15 @@ try
 
     if (how == "seal")
     {
-        string page = new SealComparison(image, new Tools(root), Path.Combine(cache, "bench", "seal"), int.Parse(Environment.GetEnvironmentVariable("SBOX_ROUNDS") ?? "3", CultureInfo.InvariantCulture)).Run();
-        Console.Out.Write(page);
-        if (rest is [var file])
-            File.WriteAllText(file, page);
+        int rounds = int.Parse(Environment.GetEnvironmentVariable("SBOX_ROUNDS") ?? "3", CultureInfo.InvariantCulture);
+        string said = "";
+        new SealComparison(image, new Tools(root), Path.Combine(cache, "bench", "seal"), rounds).Run(page =>
+        {
+            said = page;
+            if (rest is [var file])
+                File.WriteAllText(file, page);
+        });
+        Console.Out.Write(said);
         return 0;
     }
 

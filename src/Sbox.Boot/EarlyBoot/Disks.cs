@@ -12,8 +12,11 @@ internal sealed record ProbedDisk(BlockDevice Device, Superblock Superblock);
 /// <param name="root">What <c>root=</c> asks for: <c>LABEL=</c>, <c>UUID=</c>, <c>PARTLABEL=</c> or <c>/dev/NAME</c>.</param>
 /// <param name="sys">Where sysfs is.</param>
 /// <param name="dev">Where the device nodes are.</param>
-internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev")
+/// <param name="torn">What an encryption that was cut short left of a disk's beginning: put back before that disk is looked at.</param>
+/// <param name="say">One line for the console, where that is done.</param>
+internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev", HeadCopy? torn = null, Action<string>? say = null)
 {
+    private HeadCopy? torn = torn;
     private readonly HashSet<string> looked = new(StringComparer.Ordinal);
     private readonly List<ProbedDisk> found = [];
 
@@ -33,7 +36,7 @@ internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev
             // A drive whose medium is changed keeps its name; its size is new. A disk is in sysfs some milliseconds before it can be opened,
             // and one that spins up fails its first reads: only what was read is not looked at again.
             string seen = $"{device.Name} {Line($"{sys}/class/block/{device.Name}/size")}";
-            if (looked.Contains(seen) || !TryRead(device.Name, out byte[] bytes))
+            if (looked.Contains(seen) || !TryMend(device.Name) || !TryRead(device.Name, out byte[] bytes))
                 continue;
             looked.Add(seen);
             if (Superblock.Parse(bytes) is not { } superblock)
@@ -61,6 +64,27 @@ internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev
         ["PARTLABEL", var name] => disk.Device.Properties["ID_PART_ENTRY_NAME"] == name,
         _ => root == disk.Device.Path,
     };
+
+    // False for a disk that cannot be read yet. One that can be read and not written stops the boot: the next one tries again.
+    private bool TryMend(string name)
+    {
+        if (torn is null)
+            return true;
+        try
+        {
+            if (!torn.IsOf(name))
+                return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+
+        say?.Invoke($"{dev}/{name}: the encryption was cut short as it began; what was there is put back");
+        torn.PutBack(name);
+        torn = null;
+        return true;
+    }
 
     private bool TryRead(string name, out byte[] bytes)
     {

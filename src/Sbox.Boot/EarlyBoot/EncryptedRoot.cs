@@ -9,46 +9,66 @@ namespace Sbox.Boot;
 /// </summary>
 /// <param name="load">Loads a kernel module by name.</param>
 /// <param name="say">One line for the consoles.</param>
-/// <remarks>docs/encryption.md has the road, docs/decisions/0070-the-disk-is-encrypted-where-it-lives.md the reasons.</remarks>
+/// <remarks>docs/encryption.md has the road, docs/decisions/0070-a-disk-is-encrypted-where-it-lives.md the reasons.</remarks>
 internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
 {
     private const string Program = $"/{EncryptedDisk.ProgramInInitrd}";
     private const string Opened = $"/dev/mapper/{EncryptedDisk.MappedName}";
     private const string SecureBoot = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
-    private static readonly Dictionary<string, string> WithoutUdev = new() { ["DM_DISABLE_UDEV"] = "1" };
     private static readonly TimeSpan TpmPause = TimeSpan.FromSeconds(2);
 
     private readonly ConsoleQuestion question = new();
+    private readonly FirstEncryption encryption = new(say);
+
+    /// <summary>What an encryption that was cut short left of the disk's beginning, where this initrd can encrypt; null for nothing. Before disks are looked at.</summary>
+    public HeadCopy? Torn()
+    {
+        if (!File.Exists(Program))
+            return null;
+        load("efivarfs");
+        try
+        {
+            MountVariables();
+            return HeadCopy.Left();
+        }
+        catch (IOException unseen) // most boxes have nothing there
+        {
+            say($"{unseen.Message}; whether an encryption was cut short as it began cannot be seen");
+            return null;
+        }
+    }
 
     /// <summary>Opens a volume, however long somebody takes to type its key.</summary>
     /// <param name="device">The device node.</param>
     /// <returns>The opened volume's device node.</returns>
-    /// <exception cref="NoRootException">This initrd cannot.</exception>
+    /// <exception cref="NoRootException">This initrd cannot, or the volume was never whole and its key is gone.</exception>
     public string Open(string device)
     {
         Prepare(device);
         string? first = FirstKey.Read();
-        // Says nothing, and ends with another code than 0, where nothing was cut short.
-        if (first is not null)
-            _ = Run(["reencrypt", "--resume-only", "--key-file", "-", "--progress-frequency", "10", device], first, say);
+        if (first is not null && encryption.IsCutShort(device))
+            encryption.GoOn(device, first);
         string? why = null;
-        for (int round = 0; File.Exists("/dev/tpmrm0") && round < (first is null ? 2 : 1); round++)
+        bool hasTpm = TpmRegister.IsThere(say);
+        for (int round = 0; hasTpm && round < (first is null ? 2 : 1); round++)
         {
             if (round > 0)
                 Thread.Sleep(TpmPause); // one that is busy with its own start
-            ChildResult asked = Run(["open", "--token-only", device, EncryptedDisk.MappedName]);
+            ChildResult asked = encryption.Run(["open", "--token-only", device, EncryptedDisk.MappedName]);
             if (asked.ExitCode == 0)
                 return By(EncryptedDisk.ByTpm);
             why = asked.LastLines.LastOrDefault();
         }
 
-        if (first is not null && Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], first).ExitCode == 0)
+        if (first is not null && encryption.Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], first).ExitCode == 0)
             return By("the key of the first boot");
+        if (first is null && encryption.IsCutShort(device))
+            throw new NoRootException($"{device} was being encrypted when that was cut short, and the firmware has forgotten the key since: write the image anew, nothing else was ever on it");
         say($"the TPM does not give the key of {device} out{(why is null ? ": there is none" : $" ({why})")}: firmware settings, keys or the disk's place have changed, or this is not the machine");
         while (true)
         {
             string typed = question.Ask($"sbox-root: {device} is encrypted. Type its recovery key, and Enter.");
-            if (Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], Normal(typed)).ExitCode == 0)
+            if (encryption.Run(["open", "--key-file", "-", device, EncryptedDisk.MappedName], Normal(typed)).ExitCode == 0)
                 return By("a key that was typed");
             say($"that does not open {device}");
         }
@@ -65,26 +85,21 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         return Opened;
     }
 
-    /// <summary>Encrypts what is on a device, all of it, where it is.</summary>
-    /// <param name="device">The device node, not mounted; its file system leaves <see cref="EncryptedDisk.HeaderMebibytes"/> MiB free behind itself.</param>
-    /// <param name="label">What the volume is found by.</param>
+    /// <summary>Encrypts what is on a device, all of it, where it is. Cut short, the next boot goes on.</summary>
+    /// <param name="disk">The device, not mounted; its file system leaves <see cref="EncryptedDisk.SpareMebibytes"/> MiB free behind itself.</param>
     /// <exception cref="NoRootException">It must not, or could not, be done; what was on the device is there.</exception>
-    public void Encrypt(string device, string label)
+    public void Encrypt(ProbedDisk disk)
     {
+        string device = disk.Device.Path;
         Prepare(device);
-        if (!File.Exists("/dev/tpmrm0"))
+        if (!TpmRegister.IsThere(say))
             throw new NoRootException($"{device} is to be encrypted, and this machine has no TPM 2.0 that would keep its key: switch it on in the machine's setup, or make the image without --encrypt");
         if (!SecureBootIsOn())
             throw new NoRootException($"{device} is to be encrypted, and Secure Boot is off, so anybody's program could ask the TPM for the key: switch it on in the machine's setup, or make the image without --encrypt");
         string key = FirstKey.Read() ?? FirstKey.Make();
         say($"encrypting {device}, once; switched off meanwhile, it goes on at the next boot");
-        ChildResult done = Run(
-        [
-            "reencrypt", "--encrypt", "--type", "luks2", "--batch-mode", "--reduce-device-size", $"{EncryptedDisk.HeaderMebibytes}M", "--label", label, "--cipher", "aes-xts-plain64", "--key-size", "512",
-            "--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-", "--progress-frequency", "10", device,
-        ], key, say);
-        if (done.ExitCode != 0)
-            throw new NoRootException($"{device} was not encrypted: {done.LastLines.LastOrDefault() ?? $"cryptsetup ended with {done.ExitCode}"}");
+        encryption.Begin(disk.Device.Name, disk.Superblock, key);
+        encryption.GoOn(device, key);
     }
 
     /// <summary>As systemd shows it, whatever of it was typed: small letters, a dash behind each eighth.</summary>
@@ -102,6 +117,20 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         foreach (string module in EncryptedDisk.Modules)
             load(module);
         MountVariables();
+        HideFirstKey();
+    }
+
+    // efivarfs shows every variable to every user; what is changed here lasts as long as it is mounted, and the root's init gets it as it is.
+    private void HideFirstKey()
+    {
+        try
+        {
+            FirstKey.Hide();
+        }
+        catch (LinuxException refused)
+        {
+            say($"every user of this box can read the key of its first boot, until the next one: {refused.Message}");
+        }
     }
 
     private static void MountVariables()
@@ -119,17 +148,5 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
             return false;
         using Dir variables = Dir.Open(LoaderVariables.Efivarfs);
         return variables.TryReadAll(SecureBoot) is [_, _, _, _, 1];
-    }
-
-    private static ChildResult Run(IReadOnlyList<string> arguments, string? input = null, Action<string>? onLine = null)
-    {
-        try
-        {
-            return ChildProcess.Run(new ChildCommand(Program, arguments) { Input = input, Environment = WithoutUdev }, onLine);
-        }
-        catch (ChildFailedException refused) // it did not start
-        {
-            return new ChildResult(refused.ExitCode, refused.LastLines);
-        }
     }
 }

@@ -67,21 +67,21 @@ public static class FirstProgram
 
     private static void MakeRoot(RootConfig config, string root, Drivers drivers, Action<string> say)
     {
-        ProbedDisk disk = WaitFor(root, drivers, say);
+        var encrypted = new EncryptedRoot(drivers.Load, say);
+        ProbedDisk disk = WaitFor(new Disks(root, torn: encrypted.Torn(), say: say), root, drivers, say);
         if (disk.Superblock.HasErrors)
             say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
         foreach (string module in (string[])[Superblock.Ext4, "erofs", "overlay", "loop"])
             drivers.Load(module);
         StubFiles.Keep("/", "/run"); // what opens a volume looks for them there, too
-        MountPhysicalRoot(disk, config, drivers, say);
+        MountPhysicalRoot(disk, config, encrypted);
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
         RootMounter.Execute(plan, say);
     }
 
-    private static ProbedDisk WaitFor(string root, Drivers drivers, Action<string> say)
+    private static ProbedDisk WaitFor(Disks disks, string root, Drivers drivers, Action<string> say)
     {
-        var disks = new Disks(root);
         long started = Stopwatch.GetTimestamp();
         bool said = false;
         for (int pause = 2; ; pause = Math.Min(pause * 2, 50))
@@ -105,16 +105,15 @@ public static class FirstProgram
         }
     }
 
-    private static void MountPhysicalRoot(ProbedDisk disk, RootConfig config, Drivers drivers, Action<string> say)
+    private static void MountPhysicalRoot(ProbedDisk disk, RootConfig config, EncryptedRoot encrypted)
     {
         string device = disk.Device.Path;
-        var encrypted = new EncryptedRoot(drivers.Load, say);
         bool isVolume = disk.Superblock.Type == Superblock.Luks;
         Mount(isVolume ? encrypted.Open(device) : device, config);
         if (isVolume || !File.Exists($"{Sysroot}/{EncryptedDisk.Marker}"))
             return;
         Mounts.Unmount(Sysroot);
-        encrypted.Encrypt(device, disk.Superblock.Label);
+        encrypted.Encrypt(disk);
         Mount(encrypted.Open(device), config);
     }
 

@@ -24,8 +24,13 @@ internal sealed record Superblock(string Type, string Label, string Uuid, bool H
     /// <summary>What can have one in it.</summary>
     public const string Luks = "crypto_LUKS";
 
-    private const int Start = 1024, Magic = 0x38, State = 0x3A, UuidAt = 0x68, LabelAt = 0x78, LabelLength = 16;
+    private const int Start = 1024, Blocks = 0x4, LogBlockSize = 0x18, Magic = 0x38, State = 0x3A, Incompatible = 0x60, UuidAt = 0x68, LabelAt = 0x78, LabelLength = 16, MoreBlocks = 0x150;
+    private const int SecondHeader = 16384;
     private const ushort HasErrorsBit = 2;
+    private const uint Has64BitBlocks = 0x80;
+
+    /// <summary>How much of its device an ext4 takes, in bytes; 0 for others.</summary>
+    public long Bytes { get; init; }
 
     /// <summary>Reads it; null when nothing known is there.</summary>
     /// <param name="disk">The first bytes, <see cref="Length"/> or fewer on a smaller disk.</param>
@@ -37,12 +42,28 @@ internal sealed record Superblock(string Type, string Label, string Uuid, bool H
         return new Superblock(
             Ext4, Text(disk.Slice(Start + LabelAt, LabelLength)),
             string.Create(CultureInfo.InvariantCulture, $"{hex[..8]}-{hex[8..12]}-{hex[12..16]}-{hex[16..20]}-{hex[20..]}"),
-            (BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + State)..]) & HasErrorsBit) != 0);
+            (BinaryPrimitives.ReadUInt16LittleEndian(disk[(Start + State)..]) & HasErrorsBit) != 0)
+        {
+            Bytes = BytesOf(disk[Start..]),
+        };
     }
 
+    private static long BytesOf(ReadOnlySpan<byte> superblock)
+    {
+        bool has64 = (BinaryPrimitives.ReadUInt32LittleEndian(superblock[Incompatible..]) & Has64BitBlocks) != 0;
+        ulong blocks = BinaryPrimitives.ReadUInt32LittleEndian(superblock[Blocks..]) | (has64 ? (ulong)BinaryPrimitives.ReadUInt32LittleEndian(superblock[MoreBlocks..]) << 32 : 0);
+        uint log = BinaryPrimitives.ReadUInt32LittleEndian(superblock[LogBlockSize..]);
+        // A superblock that nonsense was written to takes more than any device has.
+        return log > 6 || blocks > long.MaxValue >> 16 ? long.MaxValue : (long)(blocks << (10 + (int)log));
+    }
+
+    // The header is there twice, and one of them may be torn; cryptsetup mends it by the other.
+    private static Superblock? OfLuks2(ReadOnlySpan<byte> disk) =>
+        OfLuks2(disk, LuksMagic) ?? (disk.Length > SecondHeader ? OfLuks2(disk[SecondHeader..], SecondLuksMagic) : null);
+
     // Magic, version as two bytes, most significant first; a label of 48 bytes, a UUID as text in 40.
-    private static Superblock? OfLuks2(ReadOnlySpan<byte> disk) => Has(disk, 0, LuksMagic) && Has(disk, 6, [0, 2]) && disk.Length >= 208
-        ? new Superblock(Luks, Text(disk.Slice(24, 48)), Text(disk.Slice(168, 40)).ToLowerInvariant(), HasErrors: false) : null;
+    private static Superblock? OfLuks2(ReadOnlySpan<byte> header, ReadOnlySpan<byte> magic) => Has(header, 0, magic) && Has(header, 6, [0, 2]) && header.Length >= 208
+        ? new Superblock(Luks, Text(header.Slice(24, 48)), Text(header.Slice(168, 40)).ToLowerInvariant(), HasErrors: false) : null;
 
     private static string Text(ReadOnlySpan<byte> field)
     {
@@ -51,6 +72,8 @@ internal sealed record Superblock(string Type, string Label, string Uuid, bool H
     }
 
     private static ReadOnlySpan<byte> LuksMagic => [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE];
+
+    private static ReadOnlySpan<byte> SecondLuksMagic => [0x53, 0x4B, 0x55, 0x4C, 0xBA, 0xBE];
 
     // What a person may have instead of an ext4, so that the line on the console can name it.
     private static string? OfOthers(ReadOnlySpan<byte> disk) =>

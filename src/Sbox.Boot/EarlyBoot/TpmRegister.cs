@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
@@ -25,17 +26,54 @@ public static class TpmRegister
     private const ushort WithSessions = 0x8002, Sha256 = 0x000B;
     private const uint PcrExtend = 0x00000182, PasswordSession = 0x40000009;
     private const int AnswerHeader = 10;
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30), Patience = TimeSpan.FromSeconds(3), Pause = TimeSpan.FromMilliseconds(20);
+    private static readonly string[] Nodes = ["tpmrm0", "tpm0"];
 
-    /// <summary>Closes the moment in which the root's key can be had. Without a TPM there is nothing to close.</summary>
+    /// <summary>Whether the machine has a TPM whose node is there: one that the firmware tells of, or the kernel, is waited for.</summary>
+    /// <param name="say">One line for the console, where it takes long.</param>
+    /// <param name="dev">Where device nodes are.</param>
+    /// <param name="sys">Where sysfs is.</param>
+    /// <param name="limit">How long it is waited for; null: 30 seconds.</param>
+    /// <remarks>ACPI specification 6.5, 5.2.6: the table <c>TPM2</c>.</remarks>
+    public static bool IsThere(Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
+    {
+        long started = Stopwatch.GetTimestamp();
+        for (bool said = false; !File.Exists($"{dev}/{Nodes[0]}"); Thread.Sleep(Pause))
+        {
+            TimeSpan waited = Stopwatch.GetElapsedTime(started);
+            if (!IsTold(sys) || waited > (limit ?? Limit))
+                return false;
+            if (!said && (said = waited > Patience))
+                say("waiting for the TPM");
+        }
+
+        return true;
+    }
+
+    // By the firmware's table, or by a driver that has found one and not yet made its node.
+    private static bool IsTold(string sys) => File.Exists($"{sys}/firmware/acpi/tables/TPM2") || Version(sys) == "2";
+
+    // One of version 1.2 has no such keys to give.
+    private static string? Version(string sys) => File.Exists($"{sys}/class/tpm/tpm0/tpm_version_major") ? File.ReadAllText($"{sys}/class/tpm/tpm0/tpm_version_major").Trim() : null;
+
+    /// <summary>
+    /// Closes the moment in which the root's key can be had. Where neither the firmware nor the kernel tells of a TPM there is nothing to close; one that they tell of
+    /// is waited for, or what runs from this root could ask it as soon as it comes.
+    /// </summary>
     /// <param name="isSealed">Whether the boot is a sealed one: no other is given such a key.</param>
     /// <param name="say">One line for the console, where a boot that is not sealed goes on without.</param>
     /// <param name="dev">Where device nodes are.</param>
+    /// <param name="sys">Where sysfs is.</param>
+    /// <param name="limit">How long a TPM is waited for; null: 30 seconds.</param>
     /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot.</exception>
-    public static void Close(bool isSealed, Action<string> say, string dev = "/dev")
+    public static void Close(bool isSealed, Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
     {
         try
         {
-            Extend(dev);
+            // A boot that is not sealed is given no key, so nothing waits there.
+            if (isSealed)
+                IsThere(say, dev, sys, limit);
+            Extend(dev, sys);
         }
         catch (Exception refused) when (!isSealed && (refused is IOException or NoRootException))
         {
@@ -43,11 +81,17 @@ public static class TpmRegister
         }
     }
 
-    private static void Extend(string dev)
+    private static void Extend(string dev, string sys)
     {
-        string? name = ((string[])["tpmrm0", "tpm0"]).FirstOrDefault(each => File.Exists($"{dev}/{each}"));
-        if (name is null)
+        string? name = Nodes.FirstOrDefault(each => File.Exists($"{dev}/{each}"));
+        if ((name is null && !IsTold(sys)) || Version(sys) == "1")
             return;
+        if (name is null)
+        {
+            throw new NoRootException($"{dev}/{Nodes[0]}: the firmware tells of a TPM, and it did not come, so register {Number} was not extended and whatever runs from here on could ask for this disk's key when it does: "
+                + "power the machine off and on, or switch the TPM off in its setup");
+        }
+
         var answer = new byte[4096];
         int length;
         using (Dir devices = Dir.Open(dev))

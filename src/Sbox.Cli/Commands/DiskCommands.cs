@@ -24,7 +24,7 @@ internal static class DiskCommands
                 "A box that was made by sbox image --encrypt has its root, /etc and /var and all, on a LUKS2 volume. Its key is the machine's TPM's, which gives it out to versions that the owner's pcr key "
                 + "signed (register 11), before any root was chosen (register 15), and with Secure Boot and its keys as they are now (register 7). Nothing is asked at a boot, after an upgrade, or after a rollback.",
                 "Where the firmware's keys are about to change (sbox keys apply), or a version that another key sealed boots next, the TPM is told beforehand to give the key out whatever register 7 holds; "
-                + "sbox-disk.service binds the disk again at the next boot. Until then, whoever has the machine in hand and can switch Secure Boot off can open it.",
+                + "sbox-disk.service binds the disk again at the next boot of what boots next. Until then, whoever has the machine in hand and can switch Secure Boot off can open it.",
             ],
         };
         foreach (Command command in (Command[])[Status(), Bind(), Recovery()])
@@ -38,6 +38,7 @@ internal static class DiskCommands
         (null, false) => null,
         (null, true) => "encrypted; only root can see what opens it",
         ({ IsFirst: true }, _) => $"{state.Disk.Path} is encrypted, and the key of the first boot still opens it, until a boot that the TPM has opened: reboot (systemctl status sbox-disk says more)",
+        ({ IsLooseForGood: true }, _) => $"{state.Disk.Path} is encrypted, and opens whatever the firmware checks, by what another program bound to the TPM: sbox disk status shows its slot, and systemd-cryptenroll --wipe-slot takes it out",
         ({ IsLoose: true }, _) => $"{state.Disk.Path} is encrypted, and opens once more whatever the firmware checks: keys are being changed, reboot soon",
         ({ IsBound: true }, _) => $"{state.Disk.Path} is encrypted, and opens by this machine's TPM{Recovery(state)}",
         _ => $"{state.Disk.Path} is encrypted, and this machine's TPM does not open it as the firmware is now: sbox disk bind{Recovery(state)}",
@@ -61,6 +62,9 @@ internal static class DiskCommands
         writer.WriteEndObject();
     }
 
+    /// <summary>What a version must do to open this machine's disk; null where that is not encrypted, or another box's is looked at.</summary>
+    public static DiskOpening? Opening(Box box) => box.IsThisMachine && DiskKeeper.Of(box.Sysroot.Path) is { } keeper ? new DiskOpening(Look(keeper)?.Keys) : null;
+
     /// <summary>Looks as far as the caller may.</summary>
     public static DiskState? Look(DiskKeeper? keeper)
     {
@@ -74,6 +78,15 @@ internal static class DiskCommands
             return null;
         }
     }
+
+    private static string State(TpmBinding binding, DiskState state) => (binding, binding.FirmwareState == state.FirmwareState) switch
+    {
+        ({ IsLooseForGood: true }, _) => "whatever the firmware checks; made by another program",
+        ({ IsLoose: true }, _) => "whatever the firmware checks",
+        ({ FirmwareState: null }, _) => "made by another program, or cut short",
+        (_, true) => "the firmware as it is now",
+        _ => "the firmware with other keys",
+    };
 
     private static string Recovery(DiskState state) => state.HasRecoveryKey ? "" : "; there is no recovery key: sbox disk recovery-key makes one";
 
@@ -99,7 +112,7 @@ internal static class DiskCommands
             var text = new StringBuilder();
             text.Append(CultureInfo.InvariantCulture, $"{Line(state, isEncrypted: true)}\n");
             foreach (TpmBinding each in state.Keys.Bindings)
-                text.Append(CultureInfo.InvariantCulture, $"  slot {each.Slot}: TPM, {(each.FirmwareState == state.FirmwareState ? "the firmware as it is now" : each.IsLoose ? "whatever the firmware checks" : each.FirmwareState is null ? "made by another program" : "the firmware with other keys")}\n");
+                text.Append(CultureInfo.InvariantCulture, $"  slot {each.Slot}: TPM, {State(each, state)}\n");
             foreach (int each in state.Keys.RecoverySlots)
                 text.Append(CultureInfo.InvariantCulture, $"  slot {each}: recovery key\n");
             text.Append(CultureInfo.InvariantCulture, $"{state.Keys.Slots} keys in all, the box's own among them.");
@@ -118,7 +131,7 @@ internal static class DiskCommands
             [
                 "sbox-disk.service runs it at every boot. The first time it also gives the box a key of its own, on the disk itself, for this command to work with, and takes out the key that the first boot encrypted with. "
                 + "After a boot for which the recovery key was typed, it sees to it that the next one asks for nothing.",
-                "What was bound to the firmware of before a revocation (dbx) is taken out; other states of its keys go on opening the disk, for versions that they sealed.",
+                "What was bound to the firmware of before a revocation (dbx) is taken out; other states of its keys go on opening the disk, for versions that they sealed. What was loosened for a version that boots next, and does not run yet, stays so until it does.",
             ],
         }.With(json);
         command.SetAction(parsed =>
@@ -127,7 +140,8 @@ internal static class DiskCommands
             using Box box = Box.ToWrite("/sysroot");
             DiskKeeper keeper = Keeper();
             var done = new List<string>();
-            keeper.Bind(done.Add);
+            // A version on trial that did not come up is tried again, and by another key perhaps; so is one that somebody passed over in the menu.
+            keeper.Bind(done.Add, anotherIsNext: box.Sysroot.BootedName is { } running && box.Sysroot.Deployments is [var next, ..] && next.Name != running);
             done.ForEach(speaker.Note);
             DiskState state = keeper.Look();
             speaker.Answer(Line(state, isEncrypted: true)!, writer => Write(writer, state, isEncrypted: true));

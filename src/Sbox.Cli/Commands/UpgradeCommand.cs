@@ -25,6 +25,7 @@ internal static class UpgradeCommand
         var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
         var unsealed = new Option<bool>("--unsealed") { Description = "On a sealed box, deploy a version that is not; with Secure Boot on, the firmware will not start it" };
         var unapproved = new Option<bool>("--unapproved") { Description = "Take a version that too few have signed of those whom the running tree's approval policy names" };
+        Option<bool> force = Force();
         var url = new Option<string?>("--url") { Description = "Fetch from this address once, in place of the remote's", HelpName = "URL" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand(
@@ -37,6 +38,7 @@ internal static class UpgradeCommand
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
                 "Where the running tree has an approval policy (sbox-approval.toml(5)), a new version needs enough signatures of those whom it names; the commit and its signatures are fetched "
                 + "first, and nothing else where they are too few.",
+                "On a box whose disk is encrypted, a version that would not open it is refused: one whose initrd cannot, or that the pcr key did not sign to which the disk is bound (sbox-disk(1)). --force takes it all the same.",
                 "What is changed in /etc after this command and before the reboot is merged too, at shutdown (sbox-etc(1)); sbox etc plan shows what becomes of it.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
@@ -45,14 +47,14 @@ internal static class UpgradeCommand
             Examples = branch is null
                 ? [new Example("Upgrade and run the new version", "sbox upgrade --reboot"), new Example("Fetch now, deploy when there is time", "sbox upgrade --download-only; sbox upgrade --offline")]
                 : [new Example("Try the next release, and go back if it is not good", "sbox switch debian/forky && reboot")],
-        }.With(path, esp, check, download, offline, reboot, retry, older, unsealed, unapproved, url, json);
+        }.With(path, esp, check, download, offline, reboot, retry, older, unsealed, unapproved, force, url, json);
         if (branch is not null)
             command.Arguments.Add(branch);
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
-            using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
+            using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal) { Disk = DiskCommands.Opening(box) };
             var keys = ChangingKeys.Before(box, deployer);
             using var line = new ProgressLine(speaker);
             line.Step("fetch");
@@ -63,7 +65,7 @@ internal static class UpgradeCommand
                     AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = parsed.GetValue(url) },
                 },
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
-            offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed) } };
+            offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed), AllowUnopened = parsed.GetValue(force) } };
             string version = offer.Version ?? offer.Request.Commit.ToString()[..12];
             bool checks = parsed.GetValue(check);
             var notes = new List<string>(offer.Notes);
@@ -126,6 +128,9 @@ internal static class UpgradeCommand
         return command;
     }
 
+    /// <summary>Take what does not open the disk.</summary>
+    public static Option<bool> Force() => new("--force") { Description = "Take a version that does not open this box's encrypted disk by itself" };
+
     // A branch alone is one of the remote that is followed now.
     private static Refspec Branch(string text, OstreeSysroot sysroot)
     {
@@ -155,24 +160,26 @@ internal static class RollbackCommand
         Option<string> path = SharedOptions.Sysroot();
         Option<string?> esp = SharedOptions.Esp();
         Option<bool> json = SharedOptions.Json();
+        Option<bool> force = UpgradeCommand.Force();
         var to = new Option<string?>("--to") { Description = "Which version: its number in sbox status, its version, or the beginning of its commit", HelpName = "VERSION" };
         Command command = new DocumentedCommand("rollback", "Boot the other version next")
         {
             Details =
             [
                 "Only the order of the boot menu changes: each version keeps its own tree and its own /etc, and /var is shared by both. Typed twice, it is as before.",
+                "On a box whose disk is encrypted, a version that would not open it is refused; --force takes it all the same.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
             ],
             Examples = [new Example("Go back to the version before", "sbox rollback && reboot"), new Example("Go back to a pinned one", "sbox rollback --to 2")],
-        }.With(to, path, esp, json);
+        }.With(to, force, path, esp, json);
         command.SetAction(parsed =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using Box box = Box.ToChange(parsed, path, esp);
-            using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
+            using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal) { Disk = DiskCommands.Opening(box) };
             var keys = ChangingKeys.Before(box, deployer);
             (Deployment target, CleanupReport cleanup) = deployer.Rollback(
-                parsed.GetValue(to) is { } wanted ? DeploymentSelector.Find(box.Sysroot, wanted).Name : null);
+                parsed.GetValue(to) is { } wanted ? DeploymentSelector.Find(box.Sysroot, wanted).Name : null, parsed.GetValue(force));
             bool known = box.Sysroot.Repository.Has(new ObjectName(target.Name.Commit, ObjectType.Commit));
             string version = (known ? box.Sysroot.Repository.LoadCommit(target.Name.Commit).Version : null) ?? target.Name.Short;
             foreach (string note in cleanup.Notes.Concat(keys.After()))

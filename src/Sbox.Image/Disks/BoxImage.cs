@@ -82,7 +82,7 @@ public sealed class BoxImage(BuildCache cache)
             Architecture = ArchitectureOf($"{root}/{installed.Name.Directory}"),
             Timestamp = time.ToUnixTimeSeconds(),
             UserBytes = request.UserBytes,
-            SpareMebibytes = request.Encrypt ? EncryptedDisk.HeaderMebibytes : 0,
+            SpareMebibytes = request.Encrypt ? EncryptedDisk.SpareMebibytes : 0,
             SealedFiles = seal is null ? [] : FilesToSeal(root, installed),
         });
         DiskImage.Write(plan, request.Output, progress, cancel);

@@ -40,6 +40,9 @@ public sealed record DeployRequest(string Os, Checksum Commit)
     /// <summary>Deploy a commit without a seal on a sealed box: with Secure Boot on, the firmware will not start it.</summary>
     public bool AllowUnsealed { get; init; }
 
+    /// <summary>On a box with an encrypted disk, deploy a commit that does not open it by itself.</summary>
+    public bool AllowUnopened { get; init; }
+
     /// <summary>Take the new tree's /etc as it is, without the owner's changes.</summary>
     public bool NoMerge { get; init; }
 }

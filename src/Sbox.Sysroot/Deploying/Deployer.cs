@@ -41,16 +41,22 @@ public sealed class Deployer : IDisposable
     /// <summary>The ESP; null where none was given.</summary>
     public EspWriter? Esp => esp;
 
+    /// <summary>What a version must do to open the box's encrypted disk; null where there is none.</summary>
+    public DiskOpening? Disk { get; init; }
+
     /// <summary>Says what <see cref="Deploy"/> would do. Nothing is changed.</summary>
     /// <exception cref="NoSuchDeploymentException">There is no such stateroot.</exception>
     /// <exception cref="NoSpaceException">The ESP has too little room.</exception>
     /// <exception cref="NoKernelException">The tree has no kernel.</exception>
     /// <exception cref="UnsealedCommitException">The box is sealed and the commit is not.</exception>
+    /// <exception cref="DiskNotOpenedException">The box's disk is encrypted, and the commit would not open it.</exception>
     public DeployPlan Plan(DeployRequest request)
     {
         DeployPlan plan = planner.Plan(request);
         if (sealing.IsSealed && !request.AllowUnsealed && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(request.Commit)) is null)
             throw new UnsealedCommitException(request.Commit);
+        if (!request.AllowUnopened)
+            Disk?.Require(sysroot.Repository, request.Commit);
         plan = plan with { DropsFirst = esp?.MustDropFirst(plan.EspBytes, plan.Dropped) ?? false };
         new RootSpace(sysroot).Require(plan.RootBytes);
         return plan;
@@ -126,12 +132,16 @@ public sealed class Deployer : IDisposable
 
     /// <summary>Makes another deployment the default; no tree and no UKI is copied.</summary>
     /// <param name="target">Which; null: <see cref="RollbackTarget"/>.</param>
+    /// <param name="allowUnopened">Also one that does not open the box's encrypted disk.</param>
     /// <returns>The new default, and what went.</returns>
     /// <exception cref="NoSuchDeploymentException">There is no other.</exception>
-    public RollbackResult Rollback(DeploymentName? target = null)
+    /// <exception cref="DiskNotOpenedException">The box's disk is encrypted, and it would not open it.</exception>
+    public RollbackResult Rollback(DeploymentName? target = null, bool allowUnopened = false)
     {
         using IDisposable held = Begin();
         Deployment chosen = target is { } name ? Find(name) : RollbackTarget();
+        if (!allowUnopened && !sysroot.IsBooted(chosen))
+            Disk?.Require(sysroot.Repository, chosen.Name.Commit);
         IEnumerable<DeploymentName> rest = sysroot.Deployments.Where(each => each.Name != chosen.Name).Select(static each => each.Name);
         CleanupReport report = Activate([.. rest.Prepend(chosen.Name).Select(Existing)], ImageDigest, updateLoader: false, progress: null, asked: target);
         BoxHistory.Add(sysroot, "rollback", chosen.Name);

@@ -16,10 +16,13 @@ namespace Sbox.Sysroot;
 public sealed record DiskState(EncryptedDisk Disk, DiskKeys Keys, string? FirmwareState, bool IsFirst)
 {
     /// <summary>Whether the TPM gives the key out with the firmware as it is now, and only so.</summary>
-    public bool IsBound => FirmwareState is not null && Keys.Bindings.Any(each => each.FirmwareState == FirmwareState);
+    public bool IsBound => FirmwareState is not null && Keys.Bindings.Any(each => each.IsFor(FirmwareState));
 
     /// <summary>Whether it gives it out for the next boot whatever the firmware checks.</summary>
     public bool IsLoose => Keys.Bindings.Any(static each => each.IsLoose);
+
+    /// <summary>Whether it does so for good, by what another program bound.</summary>
+    public bool IsLooseForGood => Keys.Bindings.Any(static each => each.IsLooseForGood);
 
     /// <summary>Whether somebody has a recovery key.</summary>
     public bool HasRecoveryKey => Keys.RecoverySlots.Count > 0;
@@ -53,9 +56,11 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     /// of what is left, the firmware with another set of keys, the volume opens there too.
     /// </summary>
     /// <param name="say">Told what is done, a line each.</param>
+    /// <param name="anotherIsNext">Whether another version than the one that runs boots next: what was loosened for it stays loose.</param>
     /// <exception cref="ChildFailedException">A tool refused; the volume opens as it did before.</exception>
-    public void Bind(Action<string> say)
+    public void Bind(Action<string> say, bool anotherIsNext = false)
     {
+        FirstKey.Hide(); // the initrd has done it, if it is not an older one
         string? first = FirstKey.Read();
         MakeOwnKey(first);
         DiskState state = Look();
@@ -69,12 +74,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             say($"{disk.Path} opens by this machine's TPM, with Secure Boot as it is now");
         }
 
-        foreach (TpmBinding old in state.Keys.Bindings.Where(each => each.IsOurs && (each.IsLoose || each.Revoked != revoked) && each.FirmwareState != now))
-        {
-            Remove(old);
-            say(old.IsLoose ? $"{disk.Path} opens only so from now on" : $"{disk.Path} no longer opens with the firmware of before the revocation");
-        }
-
+        Clean(state.Keys, now, revoked, anotherIsNext, say);
         if (first is not null && !WasOpenedByTpm())
             say($"the key of the first boot opens {disk.Path} until a boot that the TPM has opened: the next one, if the TPM does");
         else if (first is not null)
@@ -85,6 +85,27 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             FirstKey.Forget();
             say($"the key of the first boot is gone from {disk.Path} and from the firmware's variables");
         }
+    }
+
+    /// <summary>Takes out what opens the volume where it should not: by our own bindings only, whole or left by a cut.</summary>
+    /// <param name="keys">Who can open it.</param>
+    /// <param name="now">Register 7; there is a binding for it already.</param>
+    /// <param name="revoked">What the firmware's dbx holds.</param>
+    /// <param name="anotherIsNext">Whether what is loose was loosened for a version that is still to boot.</param>
+    /// <param name="say">Told what is done, a line each.</param>
+    internal void Clean(DiskKeys keys, string now, string revoked, bool anotherIsNext, Action<string> say)
+    {
+        foreach (TpmBinding old in keys.Bindings.Where(each => each.IsOurs && !each.IsFor(now) && (!each.IsWhole || (each.IsLoose ? !anotherIsNext : each.Revoked != revoked))))
+        {
+            Remove(old);
+            say(!old.IsWhole ? $"a key of {disk.Path} that was bound to the TPM and cut short then is gone"
+                : old.IsLoose ? $"{disk.Path} opens only so from now on" : $"{disk.Path} no longer opens with the firmware of before the revocation");
+        }
+
+        foreach (int token in keys.UnusedTokens)
+            Check("cryptsetup", ["token", "remove", "--token-id", $"{token}", disk.Path], null);
+        foreach (TpmBinding other in keys.Bindings.Where(static each => each.IsLooseForGood))
+            say($"{disk.Path} opens whatever the firmware checks, by slot {other.Slot}, which another program bound to the TPM: systemd-cryptenroll --wipe-slot={other.Slot} {disk.Path} ends that");
     }
 
     // What the TPM would do is known when it has done it: no tool can ask it now, when register 15 is closed.
@@ -105,7 +126,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     /// <returns>False where it is so already.</returns>
     public bool Loosen()
     {
-        if (Look().IsLoose)
+        if (Look().Keys.Bindings.Any(static each => each.IsLoose && each.IsWhole))
             return false;
         Enroll(null, Revoked());
         return true;
@@ -135,8 +156,9 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
         return DiskKeys.Parse(text.ToString());
     }
 
-    // Written before it is a key of the volume, under a name that says so: cut short, it is tried again.
-    private void MakeOwnKey(string? first)
+    /// <summary>Makes the box's own key of the disk, where there is none. Written before it is a key of the volume, under a name that says so: cut short, the next time goes on with it.</summary>
+    /// <param name="first">A key that opens the volume.</param>
+    internal void MakeOwnKey(string? first)
     {
         using Dir root = Dir.Open(sysroot);
         if (root.Exists(EncryptedDisk.KeyFile))
@@ -145,14 +167,19 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             RequireOwnKey();
         using Dir directory = root.MakeAndOpenDir(EncryptedDisk.Directory, 0x1C0 /* 0700 */);
         string name = Path.GetFileName(EncryptedDisk.KeyFile), made = $"{name}.new";
-        directory.TryUnlink(made);
-        using (SafeFileHandle file = directory.CreateFile(made, 0x180 /* 0600 */))
+        bool isKey = directory.Exists(made) && Run("cryptsetup", ["open", "--test-passphrase", "--key-file", directory.Of(made), disk.Path], null).ExitCode == 0;
+        if (!isKey)
         {
-            RandomAccess.Write(file, System.Text.Encoding.ASCII.GetBytes(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32))), fileOffset: 0);
-            Durable.Sync(file, directory.Of(made));
+            directory.TryUnlink(made);
+            using (SafeFileHandle file = directory.CreateFile(made, 0x180 /* 0600 */))
+            {
+                RandomAccess.Write(file, System.Text.Encoding.ASCII.GetBytes(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32))), fileOffset: 0);
+                Durable.Sync(file, directory.Of(made));
+            }
+
+            Check("cryptsetup", ["luksAddKey", "--batch-mode", "--key-file", "-", .. Quick, disk.Path, directory.Of(made)], first);
         }
 
-        Check("cryptsetup", ["luksAddKey", "--batch-mode", "--key-file", "-", .. Quick, disk.Path, directory.Of(made)], first);
         directory.Rename(made, directory, name);
         directory.TryUnlink(Path.GetFileName(EncryptedDisk.Marker));
         Durable.Sync(directory);

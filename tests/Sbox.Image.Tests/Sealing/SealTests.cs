@@ -165,7 +165,7 @@ public sealed class SealTests : IDisposable
         Recommit(VariantDictionary.Empty.With(ImageBuilder.EncryptedRootKey, GVariant.Of(true)));
         Seal();
         DiskPlan plan = new BoxImage(cache).Make(Encrypted());
-        Assert.Equal(0, (plan.Root.Sectors - (plan.RootSize.Blocks * 8)) - (EncryptedDisk.HeaderMebibytes * 2048L));
+        Assert.Equal(0, (plan.Root.Sectors - (plan.RootSize.Blocks * 8)) - (EncryptedDisk.SpareMebibytes * 2048L));
         Assert.Contains("LUKS2", plan.ToString(), StringComparison.Ordinal);
         string at = $"{Of()}?offset={plan.Root.Offset}";
         Assert.Contains("Mode:  0700", Judge.OnPath("debugfs").Run("-R", $"stat /{EncryptedDisk.Directory}", at), StringComparison.Ordinal);

@@ -1,3 +1,4 @@
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
 using Sbox.Sysroot;
@@ -63,6 +64,18 @@ public sealed class SystemProofJudgeTests
     {
         Assert.Equal(Verdict.Unchecked, SystemProofJudge.Modules(null, new HashSet<string>(), 0).Verdict);
         Assert.Equal(Verdict.Unchecked, SystemProofJudge.Modules([], null, 0).Verdict);
+    }
+
+    [Fact]
+    public void A_disk_that_another_programs_binding_opens_whatever_the_firmware_checks_is_wrong_and_one_that_cannot_be_looked_at_is_unchecked()
+    {
+        var state = new DiskState(new EncryptedDisk("vda2", "u"), new DiskKeys(2, [new TpmBinding(1, [0, 2], null, null)], []), "07", IsFirst: false);
+        Fact wrong = SystemProofJudge.Disk(isEncrypted: true, state, null);
+        Assert.Equal(Verdict.Wrong, wrong.Verdict);
+        Assert.Contains("opens whatever the firmware checks, by what another program bound", wrong.Says, StringComparison.Ordinal);
+        Assert.Equal(Verdict.Unchecked, SystemProofJudge.Disk(isEncrypted: true, state with { Keys = new DiskKeys(1, [], []) }, null).Verdict);
+        Assert.Equal(Verdict.Unchecked, SystemProofJudge.Disk(isEncrypted: true, null, "only root can see").Verdict);
+        Assert.Equal(Verdict.Ok, SystemProofJudge.Disk(isEncrypted: false, null, null).Verdict);
     }
 
     [Fact]

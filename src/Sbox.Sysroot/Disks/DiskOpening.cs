@@ -1,0 +1,69 @@
+using System.Security.Cryptography;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>Whether a version opens the box's encrypted disk by itself, by what its commit says.</summary>
+/// <param name="keys">Who can open the disk; null where that could not be looked at, and only the initrd is asked.</param>
+/// <remarks>docs/encryption.md.</remarks>
+public sealed class DiskOpening(DiskKeys? keys)
+{
+    /// <summary>In a commit's metadata, true: its initrd has what encrypts and opens the disk of a root.</summary>
+    public const string MetadataKey = "sbox.encrypted-root";
+
+    /// <summary>Refuses a commit that does not.</summary>
+    /// <param name="repository">Where it is; of one that is not there nothing is known, and it is not refused.</param>
+    /// <param name="commit">The commit.</param>
+    /// <exception cref="DiskNotOpenedException">It does not.</exception>
+    public void Require(Repository repository, Checksum commit)
+    {
+        if (!repository.Has(new ObjectName(commit, ObjectType.Commit)))
+            return;
+        bool canOpen = repository.LoadCommit(commit).Metadata[MetadataKey] is { Boolean: true };
+        string? why = !canOpen ? "its initrd opens no encrypted disk" : WhyNot(CommitSeal.Of(repository.LoadDetachedMetadata(commit))?.Pcr);
+        if (why is not null)
+            throw new DiskNotOpenedException(commit, why, canAsk: canOpen);
+    }
+
+    // Where no TPM keeps a key, a key is typed whoever signed the version.
+    private string? WhyNot(PcrSignatures? pcr)
+    {
+        TpmBinding[] ours = [.. (keys?.Bindings ?? []).Where(static each => each.IsOurs)];
+        if (ours.Length == 0)
+            return null;
+        if (pcr is null)
+            return "no pcr key signed it, and the TPM gives the disk's key out to versions that the owner's signed";
+        // A binding of an old systemd-cryptenroll may not say whose it is.
+        return ours.All(static each => each.PublicKey is not null) && !ours.Any(each => IsSame(each.PublicKey!, pcr.PublicKey)) ? "another pcr key signed it than the one that the disk is bound to" : null;
+    }
+
+    private static bool IsSame(string one, string other)
+    {
+        try
+        {
+            using RSA a = RSA.Create(), b = RSA.Create();
+            a.ImportFromPem(one);
+            b.ImportFromPem(other);
+            return a.ExportRSAPublicKey().AsSpan().SequenceEqual(b.ExportRSAPublicKey());
+        }
+        catch (Exception unread) when (unread is ArgumentException or CryptographicException)
+        {
+            return one.Trim() == other.Trim();
+        }
+    }
+}
+
+/// <summary>A version would not open the disk that it is on.</summary>
+/// <param name="commit">The commit.</param>
+/// <param name="why">What it lacks.</param>
+/// <param name="canAsk">Whether it could ask for the recovery key; else it stops.</param>
+public sealed class DiskNotOpenedException(Checksum commit, string why, bool canAsk)
+    : SysrootException($"{commit.ToString()[..12]}: this box's disk is encrypted, and this version would {(canAsk ? "ask for the recovery key at each boot" : "not come up")}: {why}")
+{
+    /// <summary>The commit.</summary>
+    public Checksum Commit { get; } = commit;
+
+    /// <summary>Whether it could ask for the recovery key; else it stops.</summary>
+    public bool CanAsk { get; } = canAsk;
+}

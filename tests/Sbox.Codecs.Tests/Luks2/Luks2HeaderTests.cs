@@ -1,0 +1,79 @@
+using System.Security.Cryptography;
+using CsCheck;
+using Sbox.Codecs.Luks2;
+using Sbox.Judges;
+
+namespace Sbox.Codecs.Tests;
+
+/// <summary>A header of cryptsetup's making is read, and what is written of it cryptsetup takes for its own.</summary>
+public sealed class Luks2HeaderTests : IDisposable
+{
+    private readonly string directory = Directory.CreateTempSubdirectory("sbox-luks2-").FullName;
+
+    public void Dispose() => Directory.Delete(directory, recursive: true);
+
+    [Fact]
+    public void The_digest_is_everybodys_SHA_256() => Gen.Byte.Array[0, 300].Sample(static bytes => Sha256.Of(bytes).AsSpan().SequenceEqual(SHA256.HashData(bytes)));
+
+    [Fact]
+    public void What_is_written_is_a_header_to_cryptsetup_one_writing_later()
+    {
+        byte[] both = Volume();
+        Luks2Header header = Luks2Header.Parse(both)!;
+        Assert.StartsWith("{\"keyslots\":{\"0\"", header.Json, StringComparison.Ordinal);
+        Assert.Null(header.Ended()); // no encryption is at work
+        Write(header.Next(second: false), header.Next(second: true));
+        string dump = Judge.OnPath("cryptsetup").Run("luksDump", Of("volume"));
+        Assert.Matches($@"Epoch:\s+{header.Sequence + 1}\n", dump);
+        Judge.OnPath("cryptsetup").Run("open", "--test-passphrase", "--key-file", Of("passphrase"), Of("volume"));
+    }
+
+    [Fact]
+    public void Of_two_copies_the_newer_that_is_whole_counts()
+    {
+        byte[] both = Volume();
+        Luks2Header header = Luks2Header.Parse(both)!;
+        byte[] newer = [.. header.Next(second: false), .. both[Luks2Header.Length..]];
+        Assert.Equal(header.Sequence + 1, Luks2Header.Parse(newer)!.Sequence);
+        newer[5000] ^= 1;
+        Assert.Equal(header.Sequence, Luks2Header.Parse(newer)!.Sequence);
+        newer[Luks2Header.Length + 5000] ^= 1;
+        Assert.Null(Luks2Header.Parse(newer));
+        byte[] other = [.. both[..Luks2Header.Length], .. header.Next(second: true)];
+        Assert.Equal(header.Sequence + 1, Luks2Header.Parse(other)!.Sequence);
+    }
+
+    [Fact]
+    public void Damaged_bytes_are_no_header_and_never_more_than_that()
+    {
+        byte[] both = Volume();
+        Gen.Select(Gen.Int[0, both.Length - 1], Gen.Byte[1, 255], Gen.Int[0, both.Length]).Sample(damage =>
+        {
+            byte[] damaged = both.ToArray();
+            damaged[damage.Item1] ^= damage.Item2;
+            _ = Luks2Header.Parse(damaged)?.Ended();
+            _ = Luks2Header.Parse(damaged.AsSpan(0, damage.Item3))?.Ended();
+        }, iter: 200);
+    }
+
+    private byte[] Volume()
+    {
+        File.WriteAllText(Of("passphrase"), "of a test");
+        using (FileStream file = File.Create(Of("volume")))
+            file.SetLength(20 << 20);
+        Judge.OnPath("cryptsetup").Run("luksFormat", "--batch-mode", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", Of("volume"), Of("passphrase"));
+        var both = new byte[2 * Luks2Header.Length];
+        using FileStream made = File.OpenRead(Of("volume"));
+        made.ReadExactly(both);
+        return both;
+    }
+
+    private void Write(byte[] first, byte[] second)
+    {
+        using FileStream file = File.OpenWrite(Of("volume"));
+        file.Write(first);
+        file.Write(second);
+    }
+
+    private string Of(string name) => Path.Combine(directory, name);
+}
