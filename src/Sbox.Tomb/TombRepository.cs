@@ -30,6 +30,9 @@ public sealed partial class TombRepository : IAsyncDisposable
     // What was deciphered and is not decompressed yet.
     private readonly BlockPool compressed = new(keptAtMost: 4 << 20);
 
+    /// <summary>Packs and blobs on their way through a check or a repair: the same memory for all of them, which gives it back at its end.</summary>
+    internal readonly BlockPool CheckedPacks = new(keptAtMost: 48 << 20), CheckedBlobs = new(keptAtMost: 16 << 20);
+
     private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
     {
         Backend = backend;
@@ -222,6 +225,13 @@ public sealed partial class TombRepository : IAsyncDisposable
             throw Damaged(place, $"it hashes to {found}");
     }
 
+    /// <summary>Gives back what a check or a repair used.</summary>
+    internal void FreeChecked()
+    {
+        CheckedPacks.Free();
+        CheckedBlobs.Free();
+    }
+
     /// <summary>The file of a pack.</summary>
     public static StoredFile PackOf(Checksum pack) => new(StoredFileType.Pack, pack.ToString());
 
@@ -230,6 +240,8 @@ public sealed partial class TombRepository : IAsyncDisposable
     {
         Key.Dispose();
         compressed.Close();
+        CheckedPacks.Close();
+        CheckedBlobs.Close();
         return ValueTask.CompletedTask;
     }
 

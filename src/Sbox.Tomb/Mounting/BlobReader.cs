@@ -88,7 +88,7 @@ public sealed class BlobReader : IDisposable
 
     /// <summary>A directory's entries, as small as they can be kept.</summary>
     /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
-    internal async ValueTask<PackedTree> Packed(Checksum id, CancellationToken cancel) => await OpenTree(Find(BlobType.Tree, id), PackedTree.Parse).WaitAsync(cancel);
+    internal Task<PackedTree> Packed(Checksum id) => OpenTree(Find(BlobType.Tree, id), PackedTree.Parse);
 
     private async Task<T> OpenTree<T>(BlobLocation place, Parsing<T> parse)
     {

@@ -1,17 +1,25 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Sbox.Linux;
 
 namespace Sbox.Tomb.Mounting;
 
 /// <summary>
-/// Slots by number, open addressing in many small parts: each grows by a half when it is nearly full, so that a million of them never have to be there twice. One thread
-/// at a time.
+/// Slots by number, open addressing in many small parts: each grows by a quarter when it is nearly full, so that a million of them never have to be there twice. Outside
+/// the collector's heap: what a part was before it grew would lie there for long. One thread at a time.
 /// </summary>
 internal sealed class NodeTable
 {
-    private const int PartBits = 12, Parts = 1 << PartBits, FirstSize = 16; // parts of some kilobytes: the collector keeps large arrays longer than it must
-    private readonly Slot[][] parts = new Slot[Parts][];
+    private const int PartBits = 12, Parts = 1 << PartBits, FirstSize = 16;
+    private readonly NativeBlock?[] parts = new NativeBlock?[Parts];
     private readonly int[] counts = new int[Parts];
+
+    /// <summary>Gives its memory back: nobody looks anything up in it any more.</summary>
+    ~NodeTable()
+    {
+        foreach (NativeBlock? part in parts)
+            part?.Free();
+    }
 
     /// <summary>20 bytes; the number is 0 where it is free.</summary>
     [StructLayout(LayoutKind.Sequential, Pack = 4)]
@@ -25,11 +33,14 @@ internal sealed class NodeTable
     /// <summary>How many are there.</summary>
     public int Count { get; private set; }
 
+    /// <summary>Bytes that it takes.</summary>
+    public long Size => parts.Sum(static part => (long)(part?.Length ?? 0));
+
     /// <summary>The slot of a number, until one is added or removed; a null reference when there is none.</summary>
     public ref Slot Find(ulong number)
     {
-        Slot[]? part = parts[PartOf(number)];
-        if (part is null)
+        Span<Slot> part = SlotsOf(PartOf(number));
+        if (part.IsEmpty)
             return ref Unsafe.NullRef<Slot>();
         for (int at = HomeOf(number, part.Length); ; at = Next(at, part.Length))
         {
@@ -45,17 +56,22 @@ internal sealed class NodeTable
     public void Add(in Slot added)
     {
         int which = PartOf(added.Number);
-        Slot[] part = parts[which] ??= new Slot[FirstSize];
+        Span<Slot> part = SlotsOf(which);
         if (counts[which] >= part.Length * 4 / 5)
         {
-            var larger = new Slot[part.Length * 3 / 2];
-            foreach (ref Slot slot in part.AsSpan())
+            NativeBlock? before = parts[which];
+            var block = new NativeBlock(Math.Max(FirstSize, part.Length * 5 / 4) * Unsafe.SizeOf<Slot>());
+            block.GetSpan().Clear();
+            parts[which] = block;
+            Span<Slot> larger = SlotsOf(which);
+            foreach (ref Slot slot in part)
             {
                 if (slot.Number != 0)
                     Place(larger, slot);
             }
 
-            parts[which] = part = larger;
+            before?.Free();
+            part = larger;
         }
 
         Place(part, added);
@@ -67,7 +83,7 @@ internal sealed class NodeTable
     public void Remove(ulong number)
     {
         int which = PartOf(number);
-        Slot[] part = parts[which];
+        Span<Slot> part = SlotsOf(which);
         int hole = HomeOf(number, part.Length);
         while (part[hole].Number != number)
             hole = Next(hole, part.Length);
@@ -87,7 +103,9 @@ internal sealed class NodeTable
         Count--;
     }
 
-    private static void Place(Slot[] part, in Slot added)
+    private Span<Slot> SlotsOf(int which) => parts[which] is { } block ? MemoryMarshal.Cast<byte, Slot>(block.GetSpan()) : [];
+
+    private static void Place(Span<Slot> part, in Slot added)
     {
         int at = HomeOf(added.Number, part.Length);
         while (part[at].Number != 0)
