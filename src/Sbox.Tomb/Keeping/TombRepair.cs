@@ -44,6 +44,7 @@ public static class TombRepair
 
     private static async Task<RepairReport> Repair(TombRepository tomb, CheckReport check, TimeProvider clock, CancellationToken cancel)
     {
+        tomb.LookAgain();
         var before = tomb.Index;
         int salvaged = 0;
         var adopted = new List<IndexedPack>();

@@ -18,33 +18,43 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
     /// <summary>Bytes that are kept of large ones: two of 100,000 entries. The one that was used last is kept whatever its size.</summary>
     public const long LargeKept = 18 << 20;
 
-    private readonly RecentItems<Checksum, PackedTree> small = new(SmallKept, static tree => tree.Size), large = new(LargeKept, static tree => tree.Size);
+    private readonly RecentItems<Checksum, PackedTree> small = Kept(SmallKept), large = Kept(LargeKept);
     private readonly Dictionary<Checksum, Task<PackedTree>> reading = [];
     private readonly Lock gate = new();
 
-    /// <summary>A directory's entries.</summary>
+    /// <summary>A directory's entries. Dispose the answer to let go of it.</summary>
     /// <param name="id">Its tree.</param>
     /// <param name="cancel">Ends the waiting, not the reading.</param>
-    public ValueTask<PackedTree> Get(Checksum id, CancellationToken cancel)
-    {
-        if (small.TryGet(id, out PackedTree? there) || large.TryGet(id, out there))
-            return new(there);
-        TaskCompletionSource<PackedTree>? mine = null;
-        Task<PackedTree> one;
-        lock (gate)
-        {
-            if (small.TryGet(id, out there) || large.TryGet(id, out there))
-                return new(there); // it came in between
-            if (!reading.TryGetValue(id, out one!))
-            {
-                mine = new TaskCompletionSource<PackedTree>(TaskCreationOptions.RunContinuationsAsynchronously);
-                reading[id] = one = mine.Task;
-            }
-        }
+    public ValueTask<PackedTree> Get(Checksum id, CancellationToken cancel) => TryGet(id) is { } there ? new(there) : Wait(id, cancel);
 
-        if (mine is not null)
-            _ = Read(id, mine); // by this thread as far as it goes, and never under the gate
-        return one.IsCompletedSuccessfully ? new(one.Result) : new(one.WaitAsync(cancel));
+    private static RecentItems<Checksum, PackedTree> Kept(long bytes) => new(bytes, static tree => tree.Size, static tree => tree.Dispose());
+
+    private PackedTree? TryGet(Checksum id) => (small.TryGet(id, out PackedTree? there) || large.TryGet(id, out there)) && there.TryShare() ? there : null;
+
+    private async ValueTask<PackedTree> Wait(Checksum id, CancellationToken cancel)
+    {
+        while (true)
+        {
+            TaskCompletionSource<PackedTree>? mine = null;
+            Task<PackedTree>? one;
+            lock (gate)
+            {
+                if (TryGet(id) is { } there)
+                    return there; // it came in between
+                if (!reading.TryGetValue(id, out one))
+                {
+                    mine = new TaskCompletionSource<PackedTree>(TaskCreationOptions.RunContinuationsAsynchronously);
+                    reading[id] = one = mine.Task;
+                }
+            }
+
+            if (mine is not null)
+                _ = Read(id, mine); // by this thread as far as it goes, and never under the gate
+            PackedTree tree = await one.WaitAsync(cancel);
+            if (tree.TryShare())
+                return tree;
+            // It was let go of in between.
+        }
     }
 
     private async Task Read(Checksum id, TaskCompletionSource<PackedTree> told)
@@ -52,7 +62,8 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
         try
         {
             PackedTree tree = await read(id);
-            (tree.Size < Large ? small : large).Add(id, tree);
+            if (!(tree.Size < Large ? small : large).Add(id, tree))
+                tree.Dispose(); // whoever waits finds the one that is there
             Remove(id);
             told.SetResult(tree);
         }

@@ -55,7 +55,7 @@ public sealed class SnapshotTree : IFuseTree
         }
 
         KnownDirectory parent = Directory(directory);
-        PackedTree tree = await TreeOf(parent, cancel);
+        using PackedTree tree = await TreeOf(parent, cancel);
         int at = tree.PlaceOf(name.Span);
         return at >= 0 && tree[at] is var node ? AttributesOf(node, known.Tell(parent, at, node)) : null;
     }
@@ -67,7 +67,7 @@ public sealed class SnapshotTree : IFuseTree
     public async ValueTask ReadDirectory(ulong directory, int from, FuseDirectoryPage page, CancellationToken cancel)
     {
         KnownDirectory parent = Directory(directory);
-        PackedTree tree = await TreeOf(parent, cancel);
+        using PackedTree tree = await TreeOf(parent, cancel);
         for (int at = from; at < tree.Count; at++)
         {
             Node node = tree[at];
@@ -183,8 +183,13 @@ public sealed class SnapshotTree : IFuseTree
 
     private KnownDirectory Directory(ulong node) => known.FindDirectory(node) ?? throw new LinuxException(known.Find(node) is null ? Errno.ESTALE : Errno.ENOTDIR, "fuse", $"node {node}");
 
-    private async ValueTask<Node> NodeOf(KnownNode node, CancellationToken cancel) =>
-        node.Parent is { } parent ? (await TreeOf(parent, cancel))[node.At] : root;
+    private async ValueTask<Node> NodeOf(KnownNode node, CancellationToken cancel)
+    {
+        if (node.Parent is not { } parent)
+            return root;
+        using PackedTree tree = await TreeOf(parent, cancel);
+        return tree[node.At];
+    }
 
     private ValueTask<PackedTree> TreeOf(KnownDirectory directory, CancellationToken cancel) => trees.Get(directory.Tree, cancel);
 

@@ -73,24 +73,27 @@ public sealed class WideDirectoryTests
     [Fact]
     public async Task Trees_that_are_kept_stay_within_their_bounds_and_the_last_one_stays_whatever_its_size()
     {
-        var made = new List<Checksum>();
-        PackedTree wide = PackedTree.Parse(new Tree(Files(Wide)).ToBytes());
+        byte[] json = new Tree(Files(Wide)).ToBytes();
         int read = 0;
         var recent = new RecentTrees(_ =>
         {
             read++;
-            return Task.FromResult(wide);
+            return Task.FromResult(PackedTree.Parse(json));
         });
-        for (int number = 0; number < 5; number++)
-            made.Add(Checksum.Of(BitConverter.GetBytes(number)));
-        Assert.InRange(wide.Size, RecentTrees.Large, RecentTrees.LargeKept / 2);
-        foreach (Checksum id in made)
-            await recent.Get(id, Cancel);
-        await recent.Get(made[4], Cancel);
-        await recent.Get(made[3], Cancel);
+        PackedTree held = await recent.Get(Id(0), Cancel);
+        Assert.InRange(held.Size, RecentTrees.Large, RecentTrees.LargeKept / 2);
+        for (int number = 1; number < 5; number++)
+            (await recent.Get(Id(number), Cancel)).Dispose();
+        (await recent.Get(Id(4), Cancel)).Dispose();
+        (await recent.Get(Id(3), Cancel)).Dispose();
         Assert.Equal(5, read);
-        await recent.Get(made[0], Cancel);
+        (await recent.Get(Id(0), Cancel)).Dispose();
         Assert.Equal(6, read); // five of these would be more than is kept
+        Assert.Equal("file099999", held[Wide - 1].Name); // who has one keeps it for as long as it is needed
+        held.Dispose();
+        Assert.False(held.TryShare());
+
+        static Checksum Id(int number) => Checksum.Of(BitConverter.GetBytes(number));
     }
 
     [Fact]
