@@ -30,7 +30,7 @@ public sealed record BlobStatistics(long Requests, long BytesFetched, long Bytes
 /// <summary>Reads verified blobs on demand, and keeps what was read within bounds. Safe on several threads.</summary>
 public sealed class BlobReader : IDisposable
 {
-    private const long ParsedBetween = 48 << 20;
+    private const long ParsedBetween = 24 << 20;
 
     private readonly TombRepository tomb;
     private readonly SealedRanges ranges;

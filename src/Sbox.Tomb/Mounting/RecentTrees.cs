@@ -13,7 +13,7 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
     public const long Large = 1 << 20;
 
     /// <summary>Bytes that are kept of small directories.</summary>
-    public const long SmallKept = 6 << 20;
+    public const long SmallKept = 4 << 20;
 
     /// <summary>Bytes that are kept of large ones: two of 100,000 entries. The one that was used last is kept whatever its size.</summary>
     public const long LargeKept = 18 << 20;
