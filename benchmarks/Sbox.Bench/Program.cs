@@ -25,6 +25,7 @@ string? page = args switch
     ["tomb-mount", var sbox, _] => InScratch("mount-work", work => new MountComparison(sbox.Split(' '), work, rounds: 3).Page()),
     ["tomb-large", var sbox, _] => InScratch("large-work", work =>
     {
+        Environment.SetEnvironmentVariable("SBOX_CACHE", Judge.Cache); // where the judges are, whatever becomes of the next
         Environment.SetEnvironmentVariable("XDG_STATE_HOME", work);
         Environment.SetEnvironmentVariable("XDG_CACHE_HOME", Path.Combine(work, "cache"));
         return new LargeComparison(sbox.Split(' '), work).Run();

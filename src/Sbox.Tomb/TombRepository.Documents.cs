@@ -12,10 +12,14 @@ public sealed partial class TombRepository
     /// <summary>A document's JSON, lent for the call.</summary>
     private delegate void Reading(Checksum id, ReadOnlySpan<byte> json);
 
+    /// <summary>Memory for documents on their way, and leave to open one: it is several times as large opened as it was sealed.</summary>
+    private readonly record struct Lending(BlockPool Blocks, SemaphoreSlim Opening);
+
     private async Task ForEachFile(StoredFileType type, Reading read, CancellationToken cancel)
     {
         IReadOnlyList<ListedFile> files = await Backend.List(type, cancel);
-        var blocks = new BlockPool(keptAtMost: 48 << 20);
+        var blocks = new BlockPool(keptAtMost: 24 << 20);
+        using var opening = new SemaphoreSlim(Math.Min(Environment.ProcessorCount, 2));
         try
         {
             await Parallel.ForEachAsync(
@@ -23,7 +27,7 @@ public sealed partial class TombRepository
                 async (file, stop) =>
                 {
                     if (Checksum.TryParse(file.Name, out Checksum id))
-                        await ReadOne(type, id, file.Size, blocks, read, stop);
+                        await ReadOne(type, id, file.Size, new Lending(blocks, opening), read, stop);
                 });
         }
         finally
@@ -32,12 +36,12 @@ public sealed partial class TombRepository
         }
     }
 
-    private async Task ReadOne(StoredFileType type, Checksum id, long size, BlockPool blocks, Reading read, CancellationToken cancel)
+    private async Task ReadOne(StoredFileType type, Checksum id, long size, Lending lending, Reading read, CancellationToken cancel)
     {
         try
         {
             if (size is > SealingKey.Overhead and <= LargestLent)
-                await Lend(new StoredFile(type, id.ToString()), id, (int)size, blocks, read, cancel);
+                await Lend(new StoredFile(type, id.ToString()), id, (int)size, lending, read, cancel);
             else
                 read(id, await LoadDocument(type, id, cancel));
         }
@@ -52,18 +56,38 @@ public sealed partial class TombRepository
         }
     }
 
-    private async Task Lend(StoredFile file, Checksum id, int size, BlockPool blocks, Reading read, CancellationToken cancel)
+    private async Task Lend(StoredFile file, Checksum id, int size, Lending lending, Reading read, CancellationToken cancel)
     {
-        NativeBlock sealedBytes = blocks.Rent(size), opened = blocks.Rent(size);
+        NativeBlock sealedBytes = lending.Blocks.Rent(size);
+        try
+        {
+            await Backend.LoadRange(file, 0, sealedBytes.Memory[..size], cancel);
+            await lending.Opening.WaitAsync(cancel);
+            try
+            {
+                OpenDocument(file, id, sealedBytes.GetSpan()[..size], lending.Blocks, read);
+            }
+            finally
+            {
+                lending.Opening.Release();
+            }
+        }
+        finally
+        {
+            lending.Blocks.Return(sealedBytes);
+        }
+    }
+
+    private void OpenDocument(StoredFile file, Checksum id, ReadOnlySpan<byte> bytes, BlockPool blocks, Reading read)
+    {
+        if (Checksum.Of(bytes) is var found && found != id)
+            throw new TombDamagedException(Backend.Location, file.Path, $"it hashes to {found}, which is not its name");
+        NativeBlock opened = blocks.Rent(bytes.Length);
         NativeBlock? unpacked = null;
         try
         {
-            Memory<byte> bytes = sealedBytes.Memory[..size];
-            await Backend.LoadRange(file, 0, bytes, cancel);
-            if (Checksum.Of(bytes.Span) is var found && found != id)
-                throw new TombDamagedException(Backend.Location, file.Path, $"it hashes to {found}, which is not its name");
-            Span<byte> plain = opened.GetSpan()[..(size - SealingKey.Overhead)];
-            if (!Key.TryOpen(bytes.Span, plain))
+            Span<byte> plain = opened.GetSpan()[..(bytes.Length - SealingKey.Overhead)];
+            if (!Key.TryOpen(bytes, plain))
                 throw new TombDamagedException(Backend.Location, file.Path, "its tag is not right: the bytes were changed");
             if (plain[0] != CompressedDocument || Zstandard.SizeOf(plain[1..]) is not { } length)
             {
@@ -79,7 +103,6 @@ public sealed partial class TombRepository
         }
         finally
         {
-            blocks.Return(sealedBytes);
             blocks.Return(opened);
             if (unpacked is not null)
                 blocks.Return(unpacked);

@@ -1,8 +1,10 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using Sbox.Codecs;
 using Sbox.Linux;
 using Sbox.Tomb.Chunking;
 using Sbox.Tomb.Crypto;
+using Sbox.Tomb.Mounting;
 
 namespace Sbox.Tomb;
 
@@ -30,6 +32,13 @@ public sealed partial class TombRepository : IAsyncDisposable
     // What was deciphered and is not decompressed yet.
     private readonly BlockPool compressed = new(keptAtMost: 4 << 20);
 
+    // Directories lie one behind the other in packs of their own, in the order in which they are walked: those behind the wanted one come along.
+    private readonly SealedRanges trees;
+    private readonly BlockPool treeBytes = new(keptAtMost: 4 << 20);
+
+    /// <summary>Packs and blobs on their way through a check or a repair: the same memory for all of them, which gives it back at its end.</summary>
+    internal readonly BlockPool CheckedPacks = new(keptAtMost: 48 << 20), CheckedBlobs = new(keptAtMost: 16 << 20);
+
     private TombRepository(IBackend backend, RepositoryConfig config, SealingKey key, KeyRecord? openedBy)
     {
         Backend = backend;
@@ -37,6 +46,7 @@ public sealed partial class TombRepository : IAsyncDisposable
         Key = key;
         OpenedBy = openedBy;
         Chunker = new Chunker(config.ChunkerPolynomial);
+        trees = new SealedRanges(this, patience: null, treeBytes, capacity: 4 << 20);
     }
 
     /// <summary>Where it is kept; belongs to the caller of <see cref="Open"/>.</summary>
@@ -130,9 +140,12 @@ public sealed partial class TombRepository : IAsyncDisposable
     {
         var index = new BlobIndex();
         var files = new List<Checksum>();
+        var lists = new ConcurrentBag<List<PackEntry>>();
         await ForEachFile(StoredFileType.Index, (id, json) =>
         {
-            IndexFile.Parse(json, (pack, blobs) => index.Add(pack, blobs));
+            List<PackEntry> list = lists.TryTake(out List<PackEntry>? before) ? before : [];
+            IndexFile.Parse(json, list, (pack, blobs) => index.Add(pack, blobs));
+            lists.Add(list);
             lock (files)
                 files.Add(id);
         }, cancel);
@@ -142,7 +155,14 @@ public sealed partial class TombRepository : IAsyncDisposable
     }
 
     /// <summary>Takes an index that was read file by file. Packs that no file lists are no longer counted on: whoever deletes such may have been there.</summary>
-    internal void Adopt(BlobIndex index, IReadOnlyList<Checksum> files) => (Index, IndexFiles, unlisted) = (index, files, []);
+    internal void Adopt(BlobIndex index, IReadOnlyList<Checksum> files)
+    {
+        (Index, IndexFiles, unlisted) = (index, files, []);
+        LookAgain();
+    }
+
+    /// <summary>Lets go of directories that came along with others: what is read from here on is read where the tomb is kept.</summary>
+    internal void LookAgain() => trees.Clear();
 
     /// <summary>Leaves packs that could not be listed to the next writer, which lists them before anything can be saved over them.</summary>
     internal void LeaveUnlisted(IEnumerable<IndexedPack> packs) => unlisted = [.. unlisted, .. packs];
@@ -156,7 +176,33 @@ public sealed partial class TombRepository : IAsyncDisposable
     /// <summary>A directory's entries.</summary>
     /// <exception cref="BlobMissingException">The index knows no such tree.</exception>
     /// <exception cref="TombDamagedException">Its bytes are not what was written.</exception>
-    public async Task<Tree> LoadTree(Checksum id, CancellationToken cancel) => Tree.Parse(await LoadBlob(BlobType.Tree, id, cancel));
+    public async Task<Tree> LoadTree(Checksum id, CancellationToken cancel) =>
+        Index.TryFind(BlobType.Tree, id, out BlobLocation place) && await TryLoadTree(place, cancel) is { } tree
+            ? tree
+            : Tree.Parse(await LoadBlob(BlobType.Tree, id, cancel)); // by itself, from wherever it is whole; or what is wrong with it
+
+    private async Task<Tree?> TryLoadTree(BlobLocation place, CancellationToken cancel)
+    {
+        using RangeLease range = trees.Take(place);
+        try
+        {
+            await range.Ready.WaitAsync(cancel);
+            NativeBlock plain = treeBytes.Rent(Math.Max(place.PlainLength, 1));
+            try
+            {
+                OpenBlob(place, range.Of(place), plain.GetSpan()[..place.PlainLength]);
+                return Tree.Parse(plain.GetSpan()[..place.PlainLength]);
+            }
+            finally
+            {
+                treeBytes.Return(plain);
+            }
+        }
+        catch (TombException)
+        {
+            return null; // something beside it may be what is wrong: it is asked for by itself
+        }
+    }
 
     /// <summary>A blob's plain bytes, verified.</summary>
     /// <exception cref="BlobMissingException">The index knows no such blob.</exception>
@@ -222,6 +268,13 @@ public sealed partial class TombRepository : IAsyncDisposable
             throw Damaged(place, $"it hashes to {found}");
     }
 
+    /// <summary>Gives back what a check or a repair used.</summary>
+    internal void FreeChecked()
+    {
+        CheckedPacks.Free();
+        CheckedBlobs.Free();
+    }
+
     /// <summary>The file of a pack.</summary>
     public static StoredFile PackOf(Checksum pack) => new(StoredFileType.Pack, pack.ToString());
 
@@ -230,6 +283,10 @@ public sealed partial class TombRepository : IAsyncDisposable
     {
         Key.Dispose();
         compressed.Close();
+        trees.Dispose();
+        treeBytes.Close();
+        CheckedPacks.Close();
+        CheckedBlobs.Close();
         return ValueTask.CompletedTask;
     }
 

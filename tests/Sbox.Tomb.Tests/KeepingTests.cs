@@ -105,6 +105,7 @@ public sealed class KeepingTests
             found = await TombCheck.Run(tomb, new CheckOptions { ReadData = true }, null, Cancel);
             RepairReport repaired = await TombRepair.Run(tomb, found, TimeProvider.System, Cancel);
             Assert.Equal(2, repaired.Rewritten.Count);
+            Assert.Equal((0, 0), (tomb.CheckedPacks.Kept, tomb.CheckedBlobs.Kept)); // what it looked at packs with is given back
         }
 
         place.Restic("check", "--read-data");

@@ -18,7 +18,7 @@ public sealed class RestoringTests
         Directory.CreateDirectory(place["out/a/b/c"]);
         foreach (string name in (string[])["plain", "big", "text", "a/b/c/file7"])
             File.WriteAllText(place[$"out/{name}"], "mine");
-        int left = 1; // once the last directory is made only data travels
+        int left = 0; // once the last directory is made only data travels
         backend.Meets = (_, _, _) => Directory.Exists(place["out/hollow"]) && Interlocked.Decrement(ref left) < 0 ? new BackendException("there", "connection reset", isTransient: true) : null;
         RestoreOptions options = Options(place) with { Existing = existing };
         await Assert.ThrowsAsync<BackendException>(() => Restorer.Restore(tomb, snapshot, options, null, Cancel));

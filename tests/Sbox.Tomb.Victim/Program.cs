@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using Sbox.Linux;
 using Sbox.Tomb;
@@ -10,14 +11,11 @@ TombRepository tomb = await TombRepository.Open(new DirectoryBackend(args[0]), p
 await using TombSession session = await TombSession.Open(tomb, new SessionOptions { Name = "victim", MountPoint = args[2], RunDirectory = args[3], MemoryLimit = "256m" }, default);
 Console.WriteLine($"open {(session.Recovered ? "again" : "anew")}");
 var random = new Random();
-byte[] bytes = new byte[60_000];
 for (int round = 0; ; round++)
 {
-    for (int file = 0; file < 150; file++)
-    {
-        random.NextBytes(bytes);
-        File.WriteAllBytes($"{args[2]}/f{random.Next(300)}", bytes);
-    }
+    // Another process writes: one that waits for its own mount when it is killed could never end, since the mount ends with it.
+    using (Process writer = Process.Start("sh", ["-c", $"head -c 9000000 /dev/urandom | split -b 60000 -d -a 3 - '{args[2]}/f{random.Next(2)}-'"]))
+        await writer.WaitForExitAsync();
 
     if (round % 3 == 1)
         await session.Fold(default);

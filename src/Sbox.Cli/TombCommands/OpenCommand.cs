@@ -116,6 +116,7 @@ internal static class OpenCommand
         if (parsed.GetValue(Serve))
             LetGo();
         ServiceManager.Notify("READY=1");
+        ResidentMemory.GiveBack(); // opening needed much that serving does not: from here on it lives for days
         await server.Run(stop.Token);
         return 0;
     }

@@ -12,6 +12,16 @@ public sealed class BlockPool(long keptAtMost)
     private long kept;
     private bool closed;
 
+    /// <summary>Bytes that wait here.</summary>
+    public long Kept
+    {
+        get
+        {
+            lock (gate)
+                return kept;
+        }
+    }
+
     /// <summary>A block of at least that many bytes, and of not much more; what is in it is not defined.</summary>
     public NativeBlock Rent(int length)
     {

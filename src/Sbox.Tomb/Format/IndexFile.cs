@@ -19,9 +19,11 @@ public static class IndexFile
 
     /// <summary>Reads an index's JSON; each pack is handed over as it is read, so that a large index is never there twice.</summary>
     /// <exception cref="MalformedException">It is none.</exception>
-    public static void Parse(ReadOnlySpan<byte> json, Action<Checksum, IReadOnlyList<PackEntry>> onPack) => JsonFields.Read(json, Format, (ref Utf8JsonReader reader) =>
+    public static void Parse(ReadOnlySpan<byte> json, Action<Checksum, IReadOnlyList<PackEntry>> onPack) => Parse(json, [], onPack);
+
+    /// <summary>The same, with a list that is used for all packs: of many files it needs be made only once.</summary>
+    internal static void Parse(ReadOnlySpan<byte> json, List<PackEntry> blobs, Action<Checksum, IReadOnlyList<PackEntry>> onPack) => JsonFields.Read(json, Format, (ref Utf8JsonReader reader) =>
     {
-        var blobs = new List<PackEntry>();
         JsonFields.Object(ref reader);
         while (JsonFields.Next(ref reader))
         {

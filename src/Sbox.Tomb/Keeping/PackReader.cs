@@ -9,9 +9,6 @@ internal static class PackReader
 {
     private const int Piece = 64 * 1024, Sector = 4096, LargestPack = 1 << 30;
 
-    // Packs and blobs on their way through a check: the same memory for all of them.
-    private static readonly BlockPool Packs = new(keptAtMost: 48 << 20), Plain = new(keptAtMost: 16 << 20);
-
     /// <summary>Lends a pack's bytes, zeros where the disk cannot read them, to who looks at them.</summary>
     /// <param name="tomb">The tomb.</param>
     /// <param name="pack">Which.</param>
@@ -25,7 +22,7 @@ internal static class PackReader
             size = await tomb.Backend.Size(file, cancel) ?? throw new StoredFileMissingException(tomb.Backend.Location, file);
         if (size > LargestPack)
             throw new BackendException($"{tomb.Backend.Location}/{file.Path}", $"it has {size} bytes; no pack is so large", isTransient: false);
-        NativeBlock block = Packs.Rent(Math.Max((int)size, 1));
+        NativeBlock block = tomb.CheckedPacks.Rent(Math.Max((int)size, 1));
         try
         {
             Memory<byte> bytes = block.Memory[..(int)size];
@@ -42,15 +39,8 @@ internal static class PackReader
         }
         finally
         {
-            Packs.Return(block);
+            tomb.CheckedPacks.Return(block);
         }
-    }
-
-    /// <summary>Gives the memory back that was lent.</summary>
-    public static void Free()
-    {
-        Packs.Free();
-        Plain.Free();
     }
 
     /// <summary>A pack's bytes, zeros where the disk cannot read them: a blob that lies there does not open then, and the others do.</summary>
@@ -94,7 +84,7 @@ internal static class PackReader
         if (blob.Offset + (long)blob.Length > bytes.Length)
             return $"it ends before blob {blob.Id}";
         var place = new BlobLocation(blob.Type, blob.Id, pack, blob.Offset, blob.Length, blob.UncompressedLength);
-        NativeBlock plain = Plain.Rent(Math.Max(place.PlainLength, 1));
+        NativeBlock plain = tomb.CheckedBlobs.Rent(Math.Max(place.PlainLength, 1));
         try
         {
             tomb.OpenBlob(place, bytes.Slice((int)blob.Offset, (int)blob.Length), plain.GetSpan()[..place.PlainLength]);
@@ -106,7 +96,7 @@ internal static class PackReader
         }
         finally
         {
-            Plain.Return(plain);
+            tomb.CheckedBlobs.Return(plain);
         }
     }
 

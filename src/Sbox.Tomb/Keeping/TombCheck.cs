@@ -205,7 +205,7 @@ public sealed class TombCheck
         }
         finally
         {
-            PackReader.Free();
+            tomb.FreeChecked();
         }
     }
 

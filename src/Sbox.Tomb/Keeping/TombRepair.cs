@@ -32,6 +32,19 @@ public static class TombRepair
     /// <exception cref="BackendException">The place did not answer as it should. The tomb is no worse than it was: the same again goes on.</exception>
     public static async Task<RepairReport> Run(TombRepository tomb, CheckReport check, TimeProvider clock, CancellationToken cancel)
     {
+        try
+        {
+            return await Repair(tomb, check, clock, cancel);
+        }
+        finally
+        {
+            tomb.FreeChecked();
+        }
+    }
+
+    private static async Task<RepairReport> Repair(TombRepository tomb, CheckReport check, TimeProvider clock, CancellationToken cancel)
+    {
+        tomb.LookAgain();
         var before = tomb.Index;
         int salvaged = 0;
         var adopted = new List<IndexedPack>();

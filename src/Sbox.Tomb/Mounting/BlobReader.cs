@@ -30,7 +30,7 @@ public sealed record BlobStatistics(long Requests, long BytesFetched, long Bytes
 /// <summary>Reads verified blobs on demand, and keeps what was read within bounds. Safe on several threads.</summary>
 public sealed class BlobReader : IDisposable
 {
-    private const long ParsedBetween = 48 << 20;
+    private const long ParsedBetween = 24 << 20;
 
     private readonly TombRepository tomb;
     private readonly SealedRanges ranges;
@@ -88,7 +88,7 @@ public sealed class BlobReader : IDisposable
 
     /// <summary>A directory's entries, as small as they can be kept.</summary>
     /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
-    internal async ValueTask<PackedTree> Packed(Checksum id, CancellationToken cancel) => await OpenTree(Find(BlobType.Tree, id), PackedTree.Parse).WaitAsync(cancel);
+    internal Task<PackedTree> Packed(Checksum id) => OpenTree(Find(BlobType.Tree, id), PackedTree.Parse);
 
     private async Task<T> OpenTree<T>(BlobLocation place, Parsing<T> parse)
     {

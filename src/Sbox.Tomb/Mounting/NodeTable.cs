@@ -1,111 +1,130 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Sbox.Linux;
 
 namespace Sbox.Tomb.Mounting;
 
 /// <summary>
-/// Slots by number, open addressing in many small parts: each grows by a half when it is nearly full, so that a million of them never have to be there twice. One thread
-/// at a time.
+/// Slots by number, 24 bytes each in pieces that never move, and about 4 for finding one: nothing is there twice while it grows. Outside the collector's heap: what was given
+/// up would lie there for long. One thread at a time.
 /// </summary>
 internal sealed class NodeTable
 {
-    private const int PartBits = 12, Parts = 1 << PartBits, FirstSize = 16; // parts of some kilobytes: the collector keeps large arrays longer than it must
-    private readonly Slot[][] parts = new Slot[Parts][];
-    private readonly int[] counts = new int[Parts];
+    private const int PieceSize = 1 << 14, FirstBuckets = 1 << 10;
+    private readonly List<NativeBlock> pieces = [];
+    private NativeBlock buckets = Buckets(FirstBuckets); // of each chain the first slot's place plus one; 0 is none
+    private int used, free; // places ever used; the last that was given up, plus one
 
-    /// <summary>20 bytes; the number is 0 where it is free.</summary>
-    [StructLayout(LayoutKind.Sequential, Pack = 4)]
+    /// <summary>Gives its memory back: nobody looks anything up in it any more.</summary>
+    ~NodeTable()
+    {
+        buckets.Free();
+        foreach (NativeBlock piece in pieces)
+            piece.Free();
+    }
+
+    /// <summary>What is known of a number.</summary>
     internal struct Slot
     {
         public ulong Number;
         public int Parent, At;
         public uint Told;
+        internal int Next; // in its chain, or among those given up: a place plus one
     }
 
     /// <summary>How many are there.</summary>
     public int Count { get; private set; }
 
-    /// <summary>The slot of a number, until one is added or removed; a null reference when there is none.</summary>
+    /// <summary>Bytes that it takes.</summary>
+    public long Size => buckets.Length + pieces.Sum(static piece => (long)piece.Length);
+
+    /// <summary>The slot of a number, until it is removed; a null reference when there is none.</summary>
     public ref Slot Find(ulong number)
     {
-        Slot[]? part = parts[PartOf(number)];
-        if (part is null)
-            return ref Unsafe.NullRef<Slot>();
-        for (int at = HomeOf(number, part.Length); ; at = Next(at, part.Length))
+        for (int place = First(number); place != 0;)
         {
-            ref Slot slot = ref part[at];
+            ref Slot slot = ref SlotAt(place);
             if (slot.Number == number)
                 return ref slot;
-            if (slot.Number == 0)
-                return ref Unsafe.NullRef<Slot>();
+            place = slot.Next;
         }
+
+        return ref Unsafe.NullRef<Slot>();
     }
 
-    /// <summary>Adds one whose number is not there yet, and is not 0.</summary>
+    /// <summary>Adds one whose number is not there yet.</summary>
     public void Add(in Slot added)
     {
-        int which = PartOf(added.Number);
-        Slot[] part = parts[which] ??= new Slot[FirstSize];
-        if (counts[which] >= part.Length * 4 / 5)
-        {
-            var larger = new Slot[part.Length * 3 / 2];
-            foreach (ref Slot slot in part.AsSpan())
-            {
-                if (slot.Number != 0)
-                    Place(larger, slot);
-            }
-
-            parts[which] = part = larger;
-        }
-
-        Place(part, added);
-        counts[which]++;
+        if (Count == Firsts.Length * 2)
+            Grow();
+        int place = free;
+        if (place != 0)
+            free = SlotAt(place).Next;
+        else
+            place = NewPlace();
+        ref int first = ref First(added.Number);
+        ref Slot slot = ref SlotAt(place);
+        slot = added;
+        slot.Next = first;
+        first = place;
         Count++;
     }
 
-    /// <summary>Removes one.</summary>
+    /// <summary>Removes one that is there.</summary>
     public void Remove(ulong number)
     {
-        int which = PartOf(number);
-        Slot[] part = parts[which];
-        int hole = HomeOf(number, part.Length);
-        while (part[hole].Number != number)
-            hole = Next(hole, part.Length);
-
-        // Those behind it that were pushed here by others move up, so that a search never ends too early.
-        for (int at = Next(hole, part.Length); part[at].Number != 0; at = Next(at, part.Length))
-        {
-            int home = HomeOf(part[at].Number, part.Length);
-            if (Distance(home, at, part.Length) < Distance(hole, at, part.Length))
-                continue;
-            part[hole] = part[at];
-            hole = at;
-        }
-
-        part[hole] = default;
-        counts[which]--;
+        ref int link = ref First(number);
+        while (SlotAt(link).Number != number)
+            link = ref SlotAt(link).Next;
+        int place = link;
+        ref Slot removed = ref SlotAt(place);
+        link = removed.Next;
+        removed = new Slot { Next = free };
+        free = place;
         Count--;
     }
 
-    private static void Place(Slot[] part, in Slot added)
+    private Span<int> Firsts => MemoryMarshal.Cast<byte, int>(buckets.GetSpan());
+
+    private static NativeBlock Buckets(int count)
     {
-        int at = HomeOf(added.Number, part.Length);
-        while (part[at].Number != 0)
-            at = Next(at, part.Length);
-        part[at] = added;
+        var block = new NativeBlock(count * sizeof(int));
+        block.GetSpan().Clear();
+        return block;
     }
 
-    private static int PartOf(ulong number) => (int)(Mixed(number) >> (64 - PartBits));
-
-    private static int HomeOf(ulong number, int size) => (int)(((Mixed(number) & 0xFFFFFFFF) * (ulong)size) >> 32);
-
-    private static ulong Mixed(ulong number)
+    private void Grow()
     {
-        number *= 0x9E3779B97F4A7C15;
-        return number ^ (number >> 29);
+        NativeBlock before = buckets;
+        buckets = Buckets(before.Length / sizeof(int) * 2);
+        foreach (int chain in MemoryMarshal.Cast<byte, int>(before.GetSpan()))
+        {
+            for (int place = chain; place != 0;)
+            {
+                ref Slot slot = ref SlotAt(place);
+                int next = slot.Next;
+                ref int first = ref First(slot.Number);
+                slot.Next = first;
+                first = place;
+                place = next;
+            }
+        }
+
+        before.Free();
     }
 
-    private static int Next(int at, int size) => at + 1 == size ? 0 : at + 1;
+    private int NewPlace()
+    {
+        if (used == pieces.Count * PieceSize)
+            pieces.Add(new NativeBlock(PieceSize * Unsafe.SizeOf<Slot>()));
+        return ++used;
+    }
 
-    private static int Distance(int from, int to, int size) => to >= from ? to - from : to - from + size;
+    private ref int First(ulong number)
+    {
+        Span<int> firsts = Firsts;
+        return ref firsts[(int)(number * 0x9E3779B97F4A7C15 >> 33) & (firsts.Length - 1)];
+    }
+
+    private ref Slot SlotAt(int place) => ref MemoryMarshal.Cast<byte, Slot>(pieces[(place - 1) / PieceSize].GetSpan())[(place - 1) % PieceSize];
 }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -6,14 +7,26 @@ namespace Sbox.Tomb.Mounting;
 
 /// <summary>
 /// A directory's entries as a mounted snapshot keeps them: in one piece, about 100 bytes each instead of 500, since a directory of a hundred thousand is read as a whole.
-/// What nobody sees of a mounted file (names of its owners, zones of its times) is left out.
+/// What nobody sees of a mounted file (names of its owners, zones of its times) is left out. Outside the collector's heap, where directories that were let go of would lie for
+/// long; whoever was lent it disposes it.
 /// </summary>
-internal sealed class PackedTree
+internal sealed class PackedTree : IDisposable
 {
-    private readonly byte[] records;
-    private readonly int[] starts;
+    private readonly NativeBlock block; // where each entry begins, and the entries
+    private readonly int size;
+    private int users = 1;
 
-    private PackedTree(byte[] records, int[] starts) => (this.records, this.starts) = (records, starts);
+    private PackedTree(ReadOnlySpan<byte> records, ReadOnlySpan<byte> starts)
+    {
+        Count = starts.Length / sizeof(int);
+        size = starts.Length + records.Length;
+        block = new NativeBlock(Math.Max(size, 1));
+        starts.CopyTo(block.GetSpan());
+        records.CopyTo(block.GetSpan()[starts.Length..]);
+    }
+
+    /// <summary>Gives its memory back when nobody did.</summary>
+    ~PackedTree() => block.Free();
 
     [Flags]
     private enum Has : byte
@@ -29,18 +42,45 @@ internal sealed class PackedTree
     }
 
     /// <summary>How many entries.</summary>
-    public int Count => starts.Length;
+    public int Count { get; }
 
     /// <summary>Bytes that it takes.</summary>
-    public long Size => records.Length + (starts.Length * sizeof(int)) + 100;
+    public long Size => size + 200;
+
+    private ReadOnlySpan<int> Starts => MemoryMarshal.Cast<byte, int>(block.GetSpan())[..Count];
+
+    private ReadOnlySpan<byte> Records => block.GetSpan()[(Count * sizeof(int))..size];
 
     /// <summary>An entry, made anew each time.</summary>
-    public Node this[int at] => Read(new Cursor(records, starts[at]));
+    public Node this[int at] => Read(new Cursor(Records, Starts[at]));
 
-    /// <summary>An entry's name as the kernel has it.</summary>
+    /// <summary>Lends it once more; false when everybody has let go of it already.</summary>
+    public bool TryShare()
+    {
+        for (int before = Volatile.Read(ref users); before > 0;)
+        {
+            int found = Interlocked.CompareExchange(ref users, before + 1, before);
+            if (found == before)
+                return true;
+            before = found;
+        }
+
+        return false;
+    }
+
+    /// <summary>Lets go of it once.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Decrement(ref users) != 0)
+            return;
+        GC.SuppressFinalize(this);
+        block.Free();
+    }
+
+    /// <summary>An entry's name as the kernel has it, until the tree is disposed.</summary>
     public ReadOnlySpan<byte> NameOf(int at)
     {
-        var cursor = new Cursor(records, starts[at]);
+        var cursor = new Cursor(Records, Starts[at]);
         return cursor.Bytes((int)cursor.Number());
     }
 
@@ -64,14 +104,15 @@ internal sealed class PackedTree
     /// <exception cref="MalformedException">As <see cref="Tree.Parse"/>.</exception>
     public static PackedTree Parse(ReadOnlySpan<byte> json)
     {
-        var writer = new Writer(json.Length / 6);
-        var starts = new List<int>();
+        // Room for more than it can need: of a large block only what is filled is ever touched.
+        using var writer = new Writer(json.Length);
+        using var starts = new Writer(json.Length / 8);
         Tree.ForEach(json, node =>
         {
-            starts.Add(writer.Length);
+            starts.Place(writer.Length);
             Write(writer, node);
         });
-        return new PackedTree(writer.ToArray(), [.. starts]);
+        return new PackedTree(writer.Bytes, starts.Bytes);
     }
 
     private static void Write(Writer to, Node node)
@@ -141,13 +182,21 @@ internal sealed class PackedTree
         };
     }
 
-    private sealed class Writer(int room)
+    private sealed class Writer(int room) : IDisposable
     {
-        private byte[] bytes = new byte[Math.Max(room, 256)];
+        private NativeBlock block = new(Math.Max(room, 256));
 
         public int Length { get; private set; }
 
-        public byte[] ToArray() => bytes.Length - Length < bytes.Length / 8 ? bytes : bytes[..Length];
+        public ReadOnlySpan<byte> Bytes => block.GetSpan()[..Length];
+
+        public void Dispose() => block.Free();
+
+        public void Place(int value)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(Reserve(sizeof(int)), value);
+            Length += sizeof(int);
+        }
 
         public void Number(ulong value)
         {
@@ -182,9 +231,15 @@ internal sealed class PackedTree
 
         private Span<byte> Reserve(int more)
         {
-            if (Length + more > bytes.Length)
-                Array.Resize(ref bytes, Math.Max(bytes.Length / 4 * 5, Length + more));
-            return bytes.AsSpan(Length);
+            if (Length + more > block.Length)
+            {
+                var larger = new NativeBlock(checked(Math.Max(block.Length * 2, Length + more)));
+                Bytes.CopyTo(larger.GetSpan());
+                block.Free();
+                block = larger;
+            }
+
+            return block.GetSpan()[Length..];
         }
     }
 

@@ -3,7 +3,10 @@ using System.Diagnostics.CodeAnalysis;
 namespace Sbox.Tomb.Mounting;
 
 /// <summary>The items that were used last, up to a weight in all; the newest stays whatever it weighs. Safe on several threads.</summary>
-internal sealed class RecentItems<TKey, TItem>(long capacity, Func<TItem, long> weight) where TKey : notnull
+/// <param name="capacity">The weight in all.</param>
+/// <param name="weight">What an item weighs.</param>
+/// <param name="dropped">Told of an item that is let go of.</param>
+internal sealed class RecentItems<TKey, TItem>(long capacity, Func<TItem, long> weight, Action<TItem>? dropped = null) where TKey : notnull
 {
     private readonly Lock gate = new();
     private readonly Dictionary<TKey, LinkedListNode<(TKey Key, TItem Item)>> places = [];
@@ -31,12 +34,13 @@ internal sealed class RecentItems<TKey, TItem>(long capacity, Func<TItem, long> 
         }
     }
 
-    public void Add(TKey key, TItem item)
+    /// <summary>Adds one; false when there is one of that key already.</summary>
+    public bool Add(TKey key, TItem item)
     {
         lock (gate)
         {
             if (places.ContainsKey(key))
-                return;
+                return false;
             places[key] = order.AddFirst((key, item));
             held += weight(item);
             while (held > capacity && order.Count > 1)
@@ -45,7 +49,10 @@ internal sealed class RecentItems<TKey, TItem>(long capacity, Func<TItem, long> 
                 order.RemoveLast();
                 places.Remove(oldest);
                 held -= weight(old);
+                dropped?.Invoke(old);
             }
+
+            return true;
         }
     }
 }

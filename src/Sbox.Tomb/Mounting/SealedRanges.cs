@@ -7,9 +7,16 @@ namespace Sbox.Tomb.Mounting;
 /// Ranges of packs as they were fetched, still sealed: what lies behind a wanted blob comes along with it, so that many small files cost
 /// few requests. How much comes along grows while it is used, and shrinks when it is not.
 /// </summary>
-internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience, BlockPool blocks, long capacity) : IDisposable
+/// <param name="tomb">The tomb.</param>
+/// <param name="patience">How often a remote that fails is asked again; null for once.</param>
+/// <param name="blocks">Memory for ranges.</param>
+/// <param name="capacity">Bytes that are kept.</param>
+internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience, BlockPool blocks, long capacity) : IDisposable
 {
     private const int FirstWindow = 1024 * 1024, LargestWindow = 4 * 1024 * 1024;
+
+    // A directory is written behind those in it: the way down to a home is read backwards.
+    private const int TreesBefore = 128 * 1024;
 
     // Blobs below this are whole small files, read one after the other as programs start; larger ones are parts of files that may be read anywhere.
     private const int Small = 128 * 1024;
@@ -49,7 +56,10 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
     }
 
     /// <inheritdoc/>
-    public void Dispose()
+    public void Dispose() => Clear();
+
+    /// <summary>Lets go of what nobody uses: what is wanted next is asked for anew.</summary>
+    public void Clear()
     {
         lock (gate)
         {
@@ -83,15 +93,15 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
     private SealedRange Begin(PackRanges pack, BlobLocation place)
     {
         pack.Adapt(FirstWindow, LargestWindow, grow: place.Length < Small);
-        var range = NewRange(place, (int)(WindowEnd(pack, place) - place.Offset));
+        uint begin = place.Type == BlobType.Tree ? WindowBegin(pack, place) : place.Offset;
+        int length = (int)(WindowEnd(pack, place) - begin);
+        var range = new SealedRange(place.Pack, begin, length, blocks.Rent(length));
         pack.Ranges.Add(range);
         range.Place = recent.AddFirst(range);
         held += range.Length;
         range.Ready = Fetch(range);
         return range;
     }
-
-    private SealedRange NewRange(BlobLocation place, int length) => new(place.Pack, place.Offset, length, blocks.Rent(length));
 
     // As far as blobs follow each other in the pack, up to the window, and not into what is there already.
     private long WindowEnd(PackRanges pack, BlobLocation place)
@@ -115,16 +125,39 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience patience,
         return end;
     }
 
+    // As far back as trees lie one before the other, and not into what is there already.
+    private uint WindowBegin(PackRanges pack, BlobLocation place)
+    {
+        long limit = place.Offset - (long)TreesBefore;
+        foreach (SealedRange other in pack.Ranges)
+        {
+            if (other.Offset < place.Offset)
+                limit = Math.Max(limit, other.Offset + (long)other.Length);
+        }
+
+        uint begin = place.Offset;
+        for (int before = tomb.Index.NumberOf(place.Type, place.Id) - 1; before >= 0; before--)
+        {
+            BlobLocation one = tomb.Index[before];
+            if (one.Pack != place.Pack || one.Type != BlobType.Tree || one.End != begin || one.Offset < limit)
+                break;
+            begin = one.Offset;
+        }
+
+        return begin;
+    }
+
     private async Task Fetch(SealedRange range)
     {
         await Task.Yield(); // never under the gate of whoever began it
-        await patience.Try(
-            cancel =>
-            {
-                Interlocked.Increment(ref requests);
-                return range.Asked = tomb.Backend.LoadRange(TombRepository.PackOf(range.Pack), range.Offset, range.Bytes.Memory[..range.Length], cancel);
-            });
+        await (patience is null ? Ask(range, CancellationToken.None) : patience.Try(cancel => Ask(range, cancel)));
         Interlocked.Add(ref fetched, range.Length);
+    }
+
+    private Task Ask(SealedRange range, CancellationToken cancel)
+    {
+        Interlocked.Increment(ref requests);
+        return range.Asked = tomb.Backend.LoadRange(TombRepository.PackOf(range.Pack), range.Offset, range.Bytes.Memory[..range.Length], cancel);
     }
 
     private void Drop(SealedRange range)

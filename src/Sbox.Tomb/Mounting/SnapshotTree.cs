@@ -10,17 +10,16 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 public sealed class SnapshotTree : IFuseTree
 {
-    private const int BlobsAhead = 3, BytesAhead = 6 << 20, PageSize = 4096; // with the last of those blobs, less than what is kept of opened ones
-    private const long TreeBytesKept = 8 << 20, BlobNamesKept = 100_000;
+    private const int BlobsAhead = 3, BytesAhead = 6 << 20; // with the last of those blobs, less than what is kept of opened ones
+    private const long BlobNamesKept = 100_000;
 
     private readonly BlobReader blobs;
     private readonly Node root;
     private readonly KnownNodes known;
-    private readonly RecentItems<Checksum, PackedTree> trees = new(TreeBytesKept, static tree => tree.Size);
+    private readonly RecentTrees trees;
     private readonly RecentItems<ulong, FileLayout> layouts = new(BlobNamesKept, static layout => layout.Blobs.Count + 1);
 
-    private FusePages? pages;
-    private int offering;
+    private PageOffers? offers;
 
     /// <summary>The directory that a node is.</summary>
     /// <param name="blobs">Reads the tomb.</param>
@@ -31,6 +30,7 @@ public sealed class SnapshotTree : IFuseTree
         this.blobs = blobs;
         this.root = root;
         Space = space;
+        trees = new RecentTrees(blobs.Packed);
         known = new KnownNodes(root.Subtree ?? throw new ArgumentException("no directory", nameof(root)));
     }
 
@@ -41,7 +41,7 @@ public sealed class SnapshotTree : IFuseTree
     public int Known => known.Count;
 
     /// <inheritdoc/>
-    public void Mounting(FusePages pages) => this.pages = pages;
+    public void Mounting(FusePages pages) => offers = new PageOffers(blobs, (node, offset, bytes) => pages.Put(node, offset, bytes));
 
     /// <inheritdoc/>
     public async ValueTask<FuseAttributes?> Lookup(ulong directory, ReadOnlyMemory<byte> name, CancellationToken cancel)
@@ -55,7 +55,7 @@ public sealed class SnapshotTree : IFuseTree
         }
 
         KnownDirectory parent = Directory(directory);
-        PackedTree tree = await TreeOf(parent, cancel);
+        using PackedTree tree = await TreeOf(parent, cancel);
         int at = tree.PlaceOf(name.Span);
         return at >= 0 && tree[at] is var node ? AttributesOf(node, known.Tell(parent, at, node)) : null;
     }
@@ -67,7 +67,7 @@ public sealed class SnapshotTree : IFuseTree
     public async ValueTask ReadDirectory(ulong directory, int from, FuseDirectoryPage page, CancellationToken cancel)
     {
         KnownDirectory parent = Directory(directory);
-        PackedTree tree = await TreeOf(parent, cancel);
+        using PackedTree tree = await TreeOf(parent, cancel);
         for (int at = from; at < tree.Count; at++)
         {
             Node node = tree[at];
@@ -98,29 +98,10 @@ public sealed class SnapshotTree : IFuseTree
             rest[..taken].CopyTo(into.Span[filled..]);
             filled += taken;
             if (!readsOn && taken < plain.Length / 2)
-                Offer(node, layout.Begin(blob), plain);
+                offers?.Offer(node, layout.Begin(blob), plain);
         }
 
         return filled;
-    }
-
-    // Opening a blob costs far more than a few bytes of it are worth. Where a file is read here and there, the kernel gets all of what was opened, and asks for each only once.
-    private void Offer(ulong node, long begin, PlainBlob plain)
-    {
-        if (pages is null || plain.IsOffered || Interlocked.CompareExchange(ref offering, 1, 0) != 0)
-            return; // one at a time: it waits for reads that are under way
-        plain.IsOffered = true;
-        PlainBlob own = blobs.Share(plain);
-        _ = Task.Run(() =>
-        {
-            using (own)
-            {
-                int skipped = (int)Math.Min(-begin & (PageSize - 1), own.Length);
-                pages.Put(node, begin + skipped, own.Span[skipped..]);
-            }
-
-            Volatile.Write(ref offering, 0);
-        });
     }
 
     /// <inheritdoc/>
@@ -202,18 +183,15 @@ public sealed class SnapshotTree : IFuseTree
 
     private KnownDirectory Directory(ulong node) => known.FindDirectory(node) ?? throw new LinuxException(known.Find(node) is null ? Errno.ESTALE : Errno.ENOTDIR, "fuse", $"node {node}");
 
-    private async ValueTask<Node> NodeOf(KnownNode node, CancellationToken cancel) =>
-        node.Parent is { } parent ? (await TreeOf(parent, cancel))[node.At] : root;
-
-    private ValueTask<PackedTree> TreeOf(KnownDirectory directory, CancellationToken cancel) =>
-        trees.TryGet(directory.Tree, out PackedTree? there) ? new(there) : Load(directory.Tree, cancel);
-
-    private async ValueTask<PackedTree> Load(Checksum id, CancellationToken cancel)
+    private async ValueTask<Node> NodeOf(KnownNode node, CancellationToken cancel)
     {
-        PackedTree tree = await blobs.Packed(id, cancel);
-        trees.Add(id, tree);
-        return tree;
+        if (node.Parent is not { } parent)
+            return root;
+        using PackedTree tree = await TreeOf(parent, cancel);
+        return tree[node.At];
     }
+
+    private ValueTask<PackedTree> TreeOf(KnownDirectory directory, CancellationToken cancel) => trees.Get(directory.Tree, cancel);
 
     private async ValueTask<FileLayout> LayoutOf(ulong number, CancellationToken cancel)
     {

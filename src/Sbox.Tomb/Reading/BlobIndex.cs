@@ -16,12 +16,13 @@ public sealed class BlobIndex
     private readonly List<NativeBlock> segments = [];
     private readonly List<Checksum> packs = [];
     private readonly Dictionary<Checksum, int> packNumbers = [];
-    private int[] table = new int[1 << 12]; // entry's number plus one; 0 is free
+    private NativeBlock table = Table(1 << 12); // entry's number plus one; 0 is free
     private int count;
 
     /// <summary>Gives its memory back: nobody looks anything up in it any more.</summary>
     ~BlobIndex()
     {
+        table.Free();
         foreach (NativeBlock segment in segments)
             segment.Free();
     }
@@ -145,10 +146,11 @@ public sealed class BlobIndex
     // Linear probing from the id's own bits; `next` goes on behind what was found.
     private int Find(BlobType type, Checksum id, int probe, out int next)
     {
-        int mask = table.Length - 1;
+        Span<int> places = Places;
+        int mask = places.Length - 1;
         for (; ; probe++)
         {
-            int number = table[(id.GetHashCode() + probe) & mask] - 1;
+            int number = places[(id.GetHashCode() + probe) & mask] - 1;
             next = probe + 1;
             if (number < 0)
                 return -1;
@@ -173,7 +175,7 @@ public sealed class BlobIndex
             Id = blob.Id, PackAndType = (pack << 1) | (int)blob.Type, Offset = blob.Offset, Length = blob.Length, UncompressedLength = blob.UncompressedLength,
         };
         count++;
-        if (count > table.Length / 4 * 3)
+        if (count > Places.Length / 4 * 3)
             Grow();
         else
             Enter(count - 1, blob.Id);
@@ -181,18 +183,30 @@ public sealed class BlobIndex
 
     private void Enter(int number, Checksum id)
     {
-        int mask = table.Length - 1;
+        Span<int> places = Places;
+        int mask = places.Length - 1;
         int at = id.GetHashCode() & mask;
-        while (table[at] != 0)
+        while (places[at] != 0)
             at = (at + 1) & mask;
-        table[at] = number + 1;
+        places[at] = number + 1;
     }
 
     private void Grow()
     {
-        table = new int[table.Length * 2];
+        NativeBlock before = table;
+        table = Table(Places.Length * 2);
+        before.Free();
         for (int number = 0; number < count; number++)
             Enter(number, EntryAt(number).Id);
+    }
+
+    private Span<int> Places => MemoryMarshal.Cast<byte, int>(table.GetSpan());
+
+    private static NativeBlock Table(int places)
+    {
+        var block = new NativeBlock(places * sizeof(int));
+        block.GetSpan().Clear();
+        return block;
     }
 
     private ref Entry EntryAt(int number) => ref MemoryMarshal.Cast<byte, Entry>(segments[number / SegmentSize].GetSpan())[number % SegmentSize];
