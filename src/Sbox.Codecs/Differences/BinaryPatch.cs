@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 
 namespace Sbox.Codecs;
 
@@ -19,7 +20,8 @@ public delegate int ReadAt(Span<byte> into, long offset);
 public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long newSize) : InputStream
 {
     private const string Format = "binary difference";
-    private readonly byte[] oldBytes = new byte[32 * 1024];
+    private readonly byte[] oldBytes = new byte[32 * 1024]; // of the old version, read a stretch at once: most steps are a few bytes
+    private long oldBytesAt, oldBytesEnd;
     private long done, oldAt, differences, extra, skip;
 
     /// <inheritdoc/>
@@ -93,15 +95,26 @@ public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long new
         long from = Math.Max(oldAt, 0), end = Math.Min(oldAt + bytes.Length, oldSize);
         for (long at = from; at < end;)
         {
-            Span<byte> part = oldBytes.AsSpan(0, (int)Math.Min(oldBytes.Length, end - at));
-            int read = old(part, at);
-            if (read == 0)
-                throw new MalformedException(Format, "old version", $"{oldSize} bytes", $"{at}");
-            Span<byte> target = bytes.Slice((int)(at - oldAt), read);
-            for (int i = 0; i < read; i++)
-                target[i] += part[i];
-            at += read;
+            if (at < oldBytesAt || at >= oldBytesEnd)
+                ReadOld(at);
+            int count = (int)(Math.Min(end, oldBytesEnd) - at);
+            Span<byte> part = oldBytes.AsSpan((int)(at - oldBytesAt), count), target = bytes.Slice((int)(at - oldAt), count);
+            int added = 0;
+            for (; added + Vector<byte>.Count <= count; added += Vector<byte>.Count)
+                (new Vector<byte>(target[added..]) + new Vector<byte>(part[added..])).CopyTo(target[added..]);
+            for (; added < count; added++)
+                target[added] += part[added];
+            at += count;
         }
+    }
+
+    private void ReadOld(long at)
+    {
+        long from = at & -4096; // steps go back a little, too
+        int read = old(oldBytes.AsSpan(0, (int)Math.Min(oldBytes.Length, oldSize - from)), from);
+        if (from + read <= at)
+            throw new MalformedException(Format, "old version", $"{oldSize} bytes", $"{from + read}");
+        (oldBytesAt, oldBytesEnd) = (from, from + read);
     }
 
     private const int MaximumEmptySteps = 1_000_000;

@@ -12,11 +12,12 @@ namespace Sbox.Store;
 /// </summary>
 public sealed class Transaction : IDisposable
 {
-    private const int MostKnown = 50_000;
+    private const int MostKnown = 200_000;
     private readonly FileLock? held;
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly Dictionary<CollectionRef, Checksum?> collectionRefs = [];
-    private readonly ConcurrentDictionary<ObjectName, bool> known = new();
+    private readonly SeenNames known = new();
+    private readonly Lock knowing = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];
     private readonly ConcurrentBag<Checksum> revived = [];
     private readonly EarlySync? writeOut;
@@ -55,8 +56,12 @@ public sealed class Transaction : IDisposable
     /// <summary>Whether an object is in the repository or added by this transaction.</summary>
     public bool Has(ObjectName name)
     {
-        if (known.ContainsKey(name))
-            return true;
+        lock (knowing)
+        {
+            if (known.Contains(name))
+                return true;
+        }
+
         string path = name.LoosePath(Repository.Mode);
         bool found = IsPublished(path) || Staging.Has(path) || (Volatile.Read(ref knownCount) >= MostKnown && Staging.Dir.Exists(path));
         if (found)
@@ -168,8 +173,17 @@ public sealed class Transaction : IDisposable
     /// <inheritdoc/>
     public void Dispose() => End();
 
+    /// <summary>Whether files can be added at all.</summary>
+    /// <exception cref="CannotCommitException">They cannot: as libostree, whose mode <c>bare-split-xattrs</c> is for reading.</exception>
+    internal void RequireContent()
+    {
+        if (Repository.Mode == RepositoryMode.BareSplitXattrs)
+            throw new CannotCommitException(Repository.Path, "Writing content object: Not allowed due to repo mode");
+    }
+
     internal T UseWriter<T>(Func<ContentWriter, T> use)
     {
+        RequireContent();
         Interlocked.Increment(ref contentTotal);
         if (!writers.TryTake(out ContentWriter? writer))
             writer = new ContentWriter(this);
@@ -228,12 +242,15 @@ public sealed class Transaction : IDisposable
     // False where it was noted already. Beyond a number the staging directory is asked instead: memory shall not grow with the tree.
     private bool Note(ObjectName name)
     {
-        if (Volatile.Read(ref knownCount) >= MostKnown)
-            return !known.ContainsKey(name);
-        if (!known.TryAdd(name, true))
-            return false;
-        Interlocked.Increment(ref knownCount);
-        return true;
+        lock (knowing)
+        {
+            if (knownCount >= MostKnown)
+                return !known.Contains(name);
+            if (!known.Add(name))
+                return false;
+            knownCount++;
+            return true;
+        }
     }
 
     // Of a directory that was not there a moment ago nothing is asked again: an object that another process puts there meanwhile is only
