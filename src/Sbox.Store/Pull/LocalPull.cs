@@ -187,6 +187,8 @@ internal sealed class LocalPull
 
     private bool TryLink(Transaction transaction, ObjectName name)
     {
+        if (name.Type == ObjectType.File)
+            transaction.RequireContent();
         string path = name.LoosePath(target.Mode);
         transaction.Staging.MakeSubdirectory(path);
         switch (source.Objects.Dir.LinkInto(path, transaction.Staging.Dir, path))
