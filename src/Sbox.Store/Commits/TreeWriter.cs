@@ -172,8 +172,11 @@ internal sealed partial class TreeWriter
 
             if (ObjectAt(stat) is { } known)
             {
-                if ((options.Modifies ? Modified(known, path) : known) is { } content)
+                bool asItIs = !options.Modifies || options.HardlinksAsTheyAre;
+                if ((asItIs ? known : Modified(known, path)) is { } content)
                     parent.Add(name, new FileNode { Content = content }, path);
+                if (asItIs)
+                    transaction.CountCacheHit();
                 return;
             }
 

@@ -23,7 +23,7 @@ public sealed class Transaction : IDisposable
     private readonly EarlySync? writeOut;
     private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
     private long writable;
-    private long metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
+    private long cacheHits, metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
     private bool ended;
     private int knownCount;
 
@@ -51,7 +51,7 @@ public sealed class Transaction : IDisposable
     /// <summary>Objects added so far that were not there before.</summary>
     public TransactionStats Stats => new(
         Interlocked.Read(ref metadataWritten), Interlocked.Read(ref contentWritten), Interlocked.Read(ref contentBytes),
-        Interlocked.Read(ref metadataTotal), Interlocked.Read(ref contentTotal));
+        Interlocked.Read(ref metadataTotal), Interlocked.Read(ref contentTotal)) { CacheHits = Interlocked.Read(ref cacheHits) };
 
     /// <summary>Whether an object is in the repository or added by this transaction.</summary>
     public bool Has(ObjectName name)
@@ -213,6 +213,9 @@ public sealed class Transaction : IDisposable
         throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
     }
 
+    /// <summary>Counts a file that was known to be an object, and was not read.</summary>
+    internal void CountCacheHit() => Interlocked.Increment(ref cacheHits);
+
     /// <summary>Gives back what was counted for bytes that are gone again.</summary>
     internal void Release(long bytes) => Interlocked.Add(ref writable, bytes);
 
@@ -308,8 +311,11 @@ public sealed class Transaction : IDisposable
 public readonly record struct TransactionStats(
     long MetadataWritten, long ContentWritten, long ContentBytes, long MetadataTotal = 0, long ContentTotal = 0)
 {
+    /// <summary>Files that were hardlinks to objects, and taken as those without being read.</summary>
+    public long CacheHits { get; init; }
+
     /// <summary>Of one transaction and the next.</summary>
     public static TransactionStats operator +(TransactionStats one, TransactionStats next) => new(
         one.MetadataWritten + next.MetadataWritten, one.ContentWritten + next.ContentWritten, one.ContentBytes + next.ContentBytes,
-        one.MetadataTotal + next.MetadataTotal, one.ContentTotal + next.ContentTotal);
+        one.MetadataTotal + next.MetadataTotal, one.ContentTotal + next.ContentTotal) { CacheHits = one.CacheHits + next.CacheHits };
 }
