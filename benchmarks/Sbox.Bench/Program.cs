@@ -13,7 +13,7 @@ string? page = args switch
         return Table.Of(rows, tree, version, comparison.DeltaSizes);
     }),
     ["store-scale", var ostree, var files, var bytes, _] => InMemory(memory => InScratch("scale", disk =>
-        new ScaleMeasure(ostree, memory, disk, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page())),
+        new ScaleMeasure(ostree, Judge.Ostree.Command, memory, disk, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page())),
     ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
     ["tomb", var sbox, var home, var scale, _] => InScratch("tomb-work", work =>
     {

@@ -5,30 +5,32 @@ namespace Sbox.Bench;
 
 /// <summary>
 /// What grows with the number of objects, and what with their size: the same work for a quarter and for all of many small files, then for one
-/// large file. Ours alone; the small files in memory, so that the disk is no part of it.
+/// large file; all of the small files beside real ostree. They are in memory, so that the disk is no part of it.
 /// </summary>
-internal sealed class ScaleMeasure(string ours, string memory, string disk, int files, long largeBytes)
+internal sealed class ScaleMeasure(string ours, IReadOnlyList<string> theirs, string memory, string disk, int files, long largeBytes)
 {
     private const int InDirectory = 1000;
 
     public string Page()
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"# Many objects, and large ones\n\nMade by `./bench store-scale` on {DateTime.UtcNow:yyyy-MM-dd}, ours alone, once each; the small files in tmpfs, the large one on a disk. The load of the machine at its beginning was {Load()}.\n\n");
-        text.Append(CultureInfo.InvariantCulture, $"| work | {files / 4} small files: s, CPU s, MiB | {files}: s, CPU s, MiB | CPU, four times as many/a quarter |\n|---|---|---|---|\n");
-        List<(string Work, Cost Cost)> few = Many(files / 4), all = Many(files);
+        text.Append(CultureInfo.InvariantCulture, $"# Many objects, and large ones\n\nMade by `./bench store-scale` on {DateTime.UtcNow:yyyy-MM-dd}, once each; the small files in tmpfs, the large one on a disk. The load of the machine at its beginning was {Load()}.\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"| work | {files / 4} small files: s, CPU s, MiB | {files}: s, CPU s, MiB | CPU, four times as many/a quarter | real ostree, {files}: s, CPU s, MiB |\n|---|---|---|---|---|\n");
+        List<(string Work, Cost Cost)> few = Many(files / 4, [ours]), all = Many(files, [ours]), their = Many(files, theirs);
+        Directory.Delete(Path.Combine(memory, "tree"), recursive: true);
         for (int i = 0; i < few.Count; i++)
-            text.Append(CultureInfo.InvariantCulture, $"| {few[i].Work} | {Show(few[i].Cost)} | {Show(all[i].Cost)} | {all[i].Cost.Cpu / few[i].Cost.Cpu:0.0} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {few[i].Work} | {Show(few[i].Cost)} | {Show(all[i].Cost)} | {all[i].Cost.Cpu / few[i].Cost.Cpu:0.0} | {Show(their[i].Cost)} |\n");
         text.Append(CultureInfo.InvariantCulture, $"\n| work with one file of {largeBytes / 1e9:0.0} GB, half of it zeros | s, CPU s, MiB |\n|---|---|\n");
         foreach ((string name, Cost cost) in Large())
             text.Append(CultureInfo.InvariantCulture, $"| {name} | {Show(cost)} |\n");
         return text.ToString();
     }
 
-    private List<(string Work, Cost Cost)> Many(int count)
+    private List<(string Work, Cost Cost)> Many(int count, IReadOnlyList<string> who)
     {
-        string tree = Fresh(memory, "tree"), repo = Path.Combine(Fresh(memory, "repos"), "bare");
-        for (int i = 0; i < count; i++)
+        string tree = Path.Combine(memory, "tree"), repo = Path.Combine(Fresh(memory, "repos"), "bare");
+        Directory.CreateDirectory(tree);
+        for (int i = Directory.GetDirectories(tree).Length * InDirectory; i < count; i++)
         {
             string directory = Path.Combine(tree, $"{i / InDirectory}");
             if (i % InDirectory == 0)
@@ -36,14 +38,17 @@ internal sealed class ScaleMeasure(string ours, string memory, string disk, int 
             File.WriteAllText(Path.Combine(directory, $"{i}"), $"{i}\n");
         }
 
-        Timed.Run(ours, $"--repo={repo}", "init", "--mode=bare");
-        var rows = new List<(string, Cost)> { Row("commit", repo, "commit", "-b", "many", $"--tree=dir={tree}") };
-        Directory.Delete(tree, recursive: true);
-        rows.Add(Row("ls -R", repo, "ls", "-R", "many"));
-        rows.Add(Row("fsck", repo, "fsck", "-q"));
-        rows.Add(Row("prune, nothing to do", repo, "prune", "--refs-only"));
-        Timed.Run(ours, $"--repo={repo}", "refs", "--delete", "many");
-        rows.Add(Row("prune, all of it", repo, "prune", "--refs-only"));
+        (string, Cost) Measured(string name, params string[] command) => Row(name, who, repo, command);
+        Timed.Run([.. who, $"--repo={repo}", "init", "--mode=bare"]);
+        var rows = new List<(string, Cost)>
+        {
+            Measured("commit", "commit", "-b", "many", $"--tree=dir={tree}"),
+            Measured("ls -R", "ls", "-R", "many"),
+            Measured("fsck", "fsck", "-q"),
+            Measured("prune, nothing to do", "prune", "--refs-only"),
+        };
+        Timed.Run([.. who, $"--repo={repo}", "refs", "--delete", "many"]);
+        rows.Add(Measured("prune, all of it", "prune", "--refs-only"));
         Directory.Delete(Path.Combine(memory, "repos"), recursive: true);
         return rows;
     }
@@ -89,10 +94,12 @@ internal sealed class ScaleMeasure(string ours, string memory, string disk, int 
         }
     }
 
-    private (string Work, Cost Cost) Row(string name, string repo, params string[] command)
+    private (string Work, Cost Cost) Row(string name, string repo, params string[] command) => Row(name, [ours], repo, command);
+
+    private static (string Work, Cost Cost) Row(string name, IReadOnlyList<string> who, string repo, params string[] command)
     {
         Console.Error.WriteLine(name);
-        return (name, Timed.Run([ours, $"--repo={repo}", .. command]));
+        return (name, Timed.Run([.. who, $"--repo={repo}", .. command]));
     }
 
     private static string Fresh(string work, string name)

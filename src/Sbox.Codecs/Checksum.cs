@@ -40,7 +40,9 @@ public readonly struct Checksum : IEquatable<Checksum>, IComparable<Checksum>
         checksum = default;
         if (text.Length != Size * 2 || text.ContainsAnyExcept("0123456789abcdef"))
             return false;
-        checksum = new Checksum(Convert.FromHexString(text));
+        Span<byte> bytes = stackalloc byte[Size];
+        Convert.FromHexString(text, bytes, out _, out _);
+        checksum = new Checksum(bytes);
         return true;
     }
 

@@ -29,9 +29,10 @@ public sealed partial class Repository
     /// <exception cref="ObjectMissingException">Part of it is not there.</exception>
     public IReadOnlySet<ObjectName> ObjectsOf(Checksum commit, CancellationToken cancel = default)
     {
-        var reachable = new Reachability(this);
+        var objects = new ObjectSet();
+        var reachable = new Reachability(this, objects);
         reachable.Add(commit, cancel);
-        return reachable.Unreadable.Count == 0 ? new HashSet<ObjectName>(reachable.Objects) : throw reachable.Unreadable[0].Finding;
+        return reachable.Unreadable.Count == 0 ? new HashSet<ObjectName>(objects) : throw reachable.Unreadable[0].Finding;
     }
 
     /// <summary>Bytes of an object as it is stored.</summary>

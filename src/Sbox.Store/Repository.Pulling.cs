@@ -104,6 +104,7 @@ public sealed partial class Repository
                 Remote = options.Mirror ? null : options.Remote,
                 Depth = options.Depth,
                 Untrusted = true,
+                LinksNothing = true,
                 CommitMetadataOnly = options.CommitMetadataOnly,
                 Subpaths = options.Subpaths,
                 PlainFilesOnly = options.PlainFilesOnly,

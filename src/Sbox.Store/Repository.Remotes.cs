@@ -15,6 +15,8 @@ public sealed partial class Repository
     public async Task<(byte[]? Summary, byte[]? Signature)> FetchSummary(string remote, PullOptions? options = null, CancellationToken cancel = default)
     {
         options ??= new PullOptions();
+        if (options.Url is null && RemoteConfig(remote) is not null && RemoteUrl(remote) is null)
+            throw new PullException(remote, "a remote with a url", "none") { Words = $"No \"url\" option in remote \"{remote}\"" };
         RemoteSettings settings = Remote(remote) ?? throw new RemoteNotFoundException(Path, remote);
         string url = options.Url ?? settings.Url ?? throw new PullException(remote, "a remote with a url", "none");
         RemoteTrust trust = RemoteTrust.Of(this, settings);

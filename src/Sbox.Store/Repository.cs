@@ -59,11 +59,10 @@ public sealed partial class Repository : IDisposable
     /// <param name="path">Where.</param>
     /// <param name="mode">How it keeps file objects.</param>
     /// <param name="collectionId">The collection that its branches belong to; null for none.</param>
-    /// <exception cref="UnsupportedRepositoryException">The mode (the asked one, or that of the repository there) is not handled.</exception>
+    /// <exception cref="UnsupportedRepositoryException">The repository that is there is of a mode or version that is not handled.</exception>
     /// <exception cref="LinuxException">The kernel refused.</exception>
     public static Repository Create(string path, RepositoryMode mode, string? collectionId = null)
     {
-        RequireHandled(path, mode);
         using (Dir here = Dir.Open("."))
             here.MakeDirs(System.IO.Path.TrimEndingDirectorySeparator(path), DirectoryMode);
         using Dir dir = Dir.Open(path);
@@ -102,7 +101,6 @@ public sealed partial class Repository : IDisposable
                     : new UnsupportedRepositoryException(path, "core.repo_version", version);
             string name = config.GetString("core", "mode") ?? "bare";
             RepositoryMode mode = RepositoryModes.TryParse(name) ?? throw new UnsupportedRepositoryException(path, "core.mode", name);
-            RequireHandled(path, mode);
             Repository? parent = config.GetString("core", "parent") is { Length: > 0 } parentPath ? OpenParent(path, parentPath, depth) : null;
             dir.TryMakeDir("tmp"); // whoever clears caches may take it along
             return new Repository(dir, config, mode, parent);
@@ -152,10 +150,4 @@ public sealed partial class Repository : IDisposable
     private static Repository OpenParent(string path, string parent, int depth) => depth < MaximumParents
         ? Open(parent, depth + 1)
         : throw new NotARepositoryException(path, $"its config leads to more than {MaximumParents} parents");
-
-    private static void RequireHandled(string path, RepositoryMode mode)
-    {
-        if (mode == RepositoryMode.BareSplitXattrs)
-            throw new UnsupportedRepositoryException(path, "core.mode", mode.Name());
-    }
 }

@@ -34,6 +34,30 @@ public sealed class BinaryDifferenceTests
     }
 
     [Fact]
+    public void A_patch_of_many_small_steps_reads_the_old_version_by_the_block()
+    {
+        byte[] old = Text(new Random(7), 300_000), fresh = [.. old];
+        var steps = new MemoryStream();
+        for (int at = 0; at < old.Length; at += 10)
+        {
+            byte[] step = new byte[24 + 10];
+            BinaryPatch.WriteNumber(step, 10);
+            steps.Write(step);
+        }
+
+        int calls = 0;
+        using var patch = new BinaryPatch(new MemoryStream(steps.ToArray()), (into, offset) =>
+        {
+            calls++;
+            return At(old)(into, offset);
+        }, old.Length, fresh.Length);
+        var made = new MemoryStream();
+        patch.CopyTo(made);
+        Assert.Equal(fresh, made.ToArray());
+        Assert.InRange(calls, 1, 20);
+    }
+
+    [Fact]
     public void Files_beyond_the_window_are_compared_piece_by_piece()
     {
         var random = new Random(3);

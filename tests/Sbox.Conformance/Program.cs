@@ -27,6 +27,8 @@ foreach ((string kind, string[] tests) in Suite.All)
         string row = $"| {kind} | {name} | {Mark(mine)} | {Mark(real)} |";
         text.Append(row).Append('\n');
         Console.Out.WriteLine(row);
+        if (only.Length > 0 && real.IsWhole && !mine.IsWhole)
+            Console.Error.WriteLine(mine.Log); // of tests that were asked for by name, what there is to be mended
     }
 }
 

@@ -85,6 +85,22 @@ public sealed class CommitTests
         Assert.Equal(before + 1, ours.EnumerateObjects().Count());
     }
 
+    [Theory, InlineData(false, 7u, 0), InlineData(true, 0u, 1)]
+    public void A_hardlinked_object_gets_the_owner_that_is_asked_for_unless_it_shall_be_taken_as_it_is(bool asTheyAre, uint owner, int hits)
+    {
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["tree"]);
+        File.WriteAllText(scratch["tree/file"], "content\n");
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.BareUser);
+        Checksum first = ours.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"], OwnerUid = 0, OwnerGid = 0 });
+        using (Dir root = Dir.Open(scratch.Root))
+            ours.Checkout(first, root, "out", new CheckoutOptions { UserMode = true, RequireHardlinks = true });
+        CommitResult again = ours.CommitTrees(
+            [new TreeSource.Directory(scratch["out"])], new CommitOptions { Branches = ["again"], OwnerUid = 7, OwnerGid = 7, TrustsHardlinks = true, HardlinksAsTheyAre = asTheyAre });
+        Assert.Equal(owner, ours.LoadFile(ours.Find(again.Checksum, "/file").Content!.Value).Uid);
+        Assert.Equal(hits, again.Stats!.Value.CacheHits);
+    }
+
     [Fact]
     public void Owners_canonical_permissions_and_missing_xattrs_are_what_ostree_makes_of_the_same_options()
     {

@@ -17,7 +17,7 @@ public sealed class FormatTests
     private static readonly Gen<DirMeta> AnyDirMeta = Gen.Select(Gen.UInt, Gen.UInt, Gen.UInt[0, 0xFFF], AnyXattrs)
         .Select(static (uid, gid, bits, xattrs) => new DirMeta(uid, gid, new Mode(0x4000 | bits), xattrs));
 
-    private static readonly Gen<DirTree> AnyDirTree = Gen.Select(
+    internal static readonly Gen<DirTree> AnyDirTree = Gen.Select(
         Gen.Select(AnyName, AnyChecksum).Array[0, 30], Gen.Select(AnyName, AnyChecksum, AnyChecksum).Array[0, 30])
         .Select(static (files, dirs) => new DirTree(
             [.. files.Select(static file => new DirTreeFile(file.Item1, file.Item2))],

@@ -51,11 +51,12 @@ public sealed class PullLocalTests
     }
 
     [Theory, InlineData(RepositoryMode.Bare), InlineData(RepositoryMode.Archive)]
-    public async Task What_is_not_believed_as_it_lies_there_is_copied_and_never_linked(RepositoryMode mode)
+    public async Task What_is_not_believed_as_it_lies_there_is_copied_where_another_user_could_change_it(RepositoryMode mode)
     {
         using var scratch = new Scratch();
         using Repository source = Repository.Create(scratch["source"], mode);
         Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        source.Dir.ChangeOwner(".", 1000, 1000);
         using Repository local = Repository.Create(scratch["local"], mode);
         local.PullLocal(source, new PullLocalOptions { Untrusted = true });
         using Repository remote = Repository.Create(scratch["remote"], mode);
@@ -66,6 +67,46 @@ public sealed class PullLocalTests
             Assert.NotEqual(source.Dir.Stat(path).Inode, ours.Dir.Stat(path).Inode);
             Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={ours.Path}"));
         }
+    }
+
+    [Fact]
+    public void What_is_not_believed_and_belongs_to_the_same_user_is_hashed_and_linked_as_ostree_links_it()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.BareUser);
+        Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        string path = "objects/" + new ObjectName(source.Find(commit, "/big").Content!.Value, ObjectType.File).LoosePath(source.Mode);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.BareUser);
+        ours.PullLocal(source, new PullLocalOptions { Untrusted = true });
+        Assert.Equal(source.Dir.Stat(path).Inode, ours.Dir.Stat(path).Inode);
+        Judge.Ostree.Run("init", $"--repo={scratch["theirs"]}", "--mode=bare-user");
+        Judge.Ostree.Run("pull-local", $"--repo={scratch["theirs"]}", "--untrusted", source.Path, "main");
+        Assert.Equal(3u, source.Dir.Stat(path).Links);
+    }
+
+    [Fact]
+    public void What_a_parent_repository_has_is_not_pulled_once_more()
+    {
+        using var scratch = new Scratch();
+        using Repository parent = Repository.Create(scratch["parent"], RepositoryMode.Bare);
+        parent.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        File.WriteAllText(Path.Combine(scratch["tree"], "another"), "one\n");
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Bare);
+        Checksum commit = source.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["more"] });
+        foreach (string name in (string[])["ours", "theirs"])
+        {
+            Repository.Create(scratch[name], RepositoryMode.Bare).Dispose();
+            File.AppendAllText(Path.Combine(scratch[name], "config"), $"parent={parent.Path}\n");
+        }
+
+        using Repository ours = Repository.Open(scratch["ours"]), theirs = Repository.Open(scratch["theirs"]);
+        ours.PullLocal(source);
+        Judge.Ostree.Run("pull-local", $"--repo={theirs.Path}", source.Path, "more");
+        Assert.Equal(theirs.EnumerateObjects(), ours.EnumerateObjects());
+        Assert.Equal(3, ours.EnumerateObjects().Count()); // the commit, its root and the file that is new
+        Assert.True(ours.Fsck().IsWhole);
+        Judge.Ostree.Run("fsck", $"--repo={ours.Path}");
+        Assert.Equal(0, ours.Prune(new PruneOptions()).ObjectsDeleted);
     }
 
     [Fact]

@@ -34,14 +34,53 @@ public sealed class RepositoryTests
         using var scratch = new Scratch();
         Assert.Throws<NotARepositoryException>(() => Repository.Open(scratch["nowhere"]));
         Assert.Throws<NotARepositoryException>(() => Repository.Open(scratch.Root));
-        Judge.Ostree.Run("init", $"--repo={scratch["split"]}", "--mode=bare-split-xattrs");
-        Assert.Equal("bare-split-xattrs", Assert.Throws<UnsupportedRepositoryException>(() => Repository.Open(scratch["split"])).Value);
 
         Repository.Create(scratch["repo"], RepositoryMode.Bare).Dispose();
         System.IO.File.WriteAllText(scratch["repo"] + "/config", "[core]\nrepo_version=2\nmode=bare\n");
         Assert.Equal("2", Assert.Throws<UnsupportedRepositoryException>(() => Repository.Open(scratch["repo"])).Value);
         System.IO.File.WriteAllText(scratch["repo"] + "/config", "nonsense");
         Assert.Throws<NotARepositoryException>(() => Repository.Open(scratch["repo"]));
+    }
+
+    [Fact]
+    public void A_repository_of_mode_bare_split_xattrs_is_read_as_ostree_reads_it_and_takes_no_files_as_there()
+    {
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["tree"]);
+        File.WriteAllText(scratch["tree/file"], "content\n");
+        File.CreateSymbolicLink(scratch["tree/link"], "file");
+        using (Dir tree = Dir.Open(scratch["tree"]))
+            Xattrs.Set(tree, "file", new Xattr("user.x", "y"u8.ToArray()));
+        using Repository bare = Repository.Create(scratch["bare"], RepositoryMode.Bare);
+        Checksum commit = bare.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"] });
+
+        using Repository split = Repository.Create(scratch["split"], RepositoryMode.BareSplitXattrs);
+        Assert.Contains("Not allowed due to repo mode", Assert.Throws<CannotCommitException>(() => split.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"] })).Message, StringComparison.Ordinal);
+        Assert.Contains("Not allowed due to repo mode", Judge.Ostree.Ask("commit", $"--repo={split.Path}", "-b", "main", scratch["tree"]).Error, StringComparison.Ordinal);
+        Assert.Throws<CannotCommitException>(() => split.PullLocal(bare, new PullLocalOptions { Refs = ["main"] }));
+
+        // No program makes such files, so they are made here: as in bare, and what each has of xattrs beside it.
+        foreach (ObjectName name in bare.EnumerateObjects())
+        {
+            string path = name.LoosePath(RepositoryMode.Bare);
+            split.Dir.MakeDirs($"objects/{path[..2]}");
+            bare.Dir.TryLink($"objects/{path}", split.Dir, $"objects/{path}");
+            if (name.Type == ObjectType.File)
+                File.WriteAllBytes($"{split.Path}/objects/{path}-xattrs-link", bare.LoadFile(name.Checksum).Xattrs.ToVariant().ToBytes());
+        }
+
+        split.ClearPartial([commit]); // as the pull that ended left it
+        Judge.Ostree.Run("refs", $"--repo={split.Path}", "--create=main", $"{commit}");
+        Judge.Ostree.Run("fsck", $"--repo={split.Path}");
+        Assert.True(split.Fsck().IsWhole);
+        Assert.Equal(Judge.Ostree.Run("ls", $"--repo={split.Path}", "-X", "-C", "main", "/file"), Judge.Ostree.Run("ls", $"--repo={bare.Path}", "-X", "-C", "main", "/file"));
+        FileObject file = split.LoadFile(split.Find(commit, "/file").Content!.Value);
+        Assert.Equal("user.x", Assert.Single(file.Xattrs).Name);
+        using (Dir root = Dir.Open(scratch.Root))
+            split.Checkout(commit, root, "out", new CheckoutOptions());
+        Assert.Equal("content\n", File.ReadAllText(scratch["out/file"]));
+        File.WriteAllBytes($"{split.Path}/objects/{new ObjectName(file.Checksum, ObjectType.File).LoosePath(RepositoryMode.Bare)}-xattrs-link", []);
+        Assert.False(split.Fsck().IsWhole);
     }
 
     [Fact]

@@ -122,6 +122,7 @@ internal static class CommitCommand
             AdditionalBindings = parsed.GetValue(Bindings) ?? [],
             Metadata = WithValues(Pairs(parsed.GetValue(Strings) ?? []), parsed.GetValue(Values) ?? []),
             TrustsHardlinks = parsed.GetValue(LinkSpeedup) || parsed.GetValue(Devino),
+            HardlinksAsTheyAre = parsed.GetValue(Devino),
             Adopt = parsed.GetValue(Consume) && (parsed.GetValue(LinkSpeedup) || parsed.GetValue(Devino)),
             Bootable = parsed.GetValue(Bootable),
             ReadOnlyExecutables = parsed.GetValue(ReadOnlyExecutables),
@@ -186,7 +187,7 @@ internal static class CommitCommand
         Metadata Written: {stats.MetadataWritten}
         Content Total: {stats.ContentTotal}
         Content Written: {stats.ContentWritten}
-        Content Cache Hits: 0
+        Content Cache Hits: {stats.CacheHits}
         Content Bytes Written: {stats.ContentBytes}
         """;
 
@@ -197,7 +198,7 @@ internal static class CommitCommand
         {
             int equals = pair.IndexOf('=', StringComparison.Ordinal);
             if (equals <= 0)
-                throw new Finding($"Missing '=' in KEY=VALUE metadata '{pair}'", "KEY=VALUE");
+                throw new Finding(equals < 0 ? $"Missing '=' in KEY=VALUE metadata '{pair}'" : "Empty metadata key", "KEY=VALUE");
             try
             {
                 metadata = metadata.With(pair[..equals], GVariant.ParseText(pair.AsSpan(equals + 1)));
@@ -218,7 +219,7 @@ internal static class CommitCommand
         {
             int equals = pair.IndexOf('=', StringComparison.Ordinal);
             if (equals <= 0)
-                throw new Finding($"Missing '=' in KEY=VALUE metadata '{pair}'", "KEY=VALUE");
+                throw new Finding(equals < 0 ? $"Missing '=' in KEY=VALUE metadata '{pair}'" : "Empty metadata key", "KEY=VALUE");
             metadata = metadata.With(pair[..equals], pair[(equals + 1)..]);
         }
 

@@ -15,7 +15,7 @@ internal static class PullingCommands
         var refs = new Argument<string[]>("REFS") { Description = "Refs or checksums; all refs where none is given", Arity = ArgumentArity.ZeroOrMore };
         var remote = new Option<string?>("--remote") { Description = "Keep the refs as those of this remote", HelpName = "REMOTE" };
         var depth = new Option<int>("--depth") { Description = "Parents to take of each commit; -1 for all", HelpName = "DEPTH" };
-        var untrusted = new Option<bool>("--untrusted") { Description = "Hash every object before it is kept" };
+        var untrusted = new Option<bool>("--untrusted") { Description = "Hash every object before it is kept; link only what belongs to the same user" };
         var metadataOnly = new Option<bool>("--commit-metadata-only") { Description = "Take only the commits themselves" };
         var noFsync = new Option<bool>("--disable-fsync") { Description = "Do not make it durable" };
         var perObject = new Option<bool>("--per-object-fsync") { Description = "Nothing to change: all objects are synced before the first one appears" };

@@ -35,7 +35,9 @@ internal static class RemoteCommands
         remote.Subcommands.Add(new DocumentedCommand("show-url", "Print a remote's address").With(shown).OnRepository((parsed, repository, _) =>
         {
             string asked = parsed.GetValue(shown)!;
-            Console.Out.WriteLine(repository.RemoteUrl(asked) ?? throw new RemoteNotFoundException(repository.Path, asked));
+            Console.Out.WriteLine(repository.RemoteUrl(asked) ?? throw (repository.RemoteNames().Contains(asked)
+                ? new Finding($"No \"url\" option in remote \"{asked}\"", "remote add --force NAME URL gives it one")
+                : new RemoteNotFoundException(repository.Path, asked)));
             return 0;
         }));
         var gone = new Argument<string>("NAME") { Description = "The remote" };

@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Buffers.Binary;
+using System.Numerics;
 
 namespace Sbox.Codecs;
 
@@ -19,7 +21,14 @@ public delegate int ReadAt(Span<byte> into, long offset);
 public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long newSize) : InputStream
 {
     private const string Format = "binary difference";
-    private readonly byte[] oldBytes = new byte[32 * 1024];
+    private const int Block = 16 * 1024;
+    private const int MostBlocks = 64;
+    private const int MostAtOnce = 32 * 1024;
+
+    // Of the old version, by the block: most steps are a few bytes, and in a program they lead hither and thither. The block with the number n
+    // has its place at n modulo the number of places, and each place says which it has (that number and one).
+    private readonly long[] blocks = new long[Math.Clamp((oldSize + Block - 1) / Block, 1, MostBlocks)];
+    private byte[]? oldBytes;
     private long done, oldAt, differences, extra, skip;
 
     /// <inheritdoc/>
@@ -40,7 +49,7 @@ public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long new
         }
 
         int count = (int)Math.Min(buffer.Length, differences > 0 ? differences : extra);
-        count = patch.Read(buffer[..Math.Min(count, oldBytes.Length)]);
+        count = patch.Read(buffer[..Math.Min(count, MostAtOnce)]);
         if (count == 0)
             throw new MalformedException(Format, "step", $"{Math.Max(differences, extra)} bytes more", "the end");
         if (differences > 0)
@@ -93,15 +102,49 @@ public sealed class BinaryPatch(Stream patch, ReadAt old, long oldSize, long new
         long from = Math.Max(oldAt, 0), end = Math.Min(oldAt + bytes.Length, oldSize);
         for (long at = from; at < end;)
         {
-            Span<byte> part = oldBytes.AsSpan(0, (int)Math.Min(oldBytes.Length, end - at));
-            int read = old(part, at);
-            if (read == 0)
-                throw new MalformedException(Format, "old version", $"{oldSize} bytes", $"{at}");
-            Span<byte> target = bytes.Slice((int)(at - oldAt), read);
-            for (int i = 0; i < read; i++)
-                target[i] += part[i];
-            at += read;
+            Span<byte> part = OldFrom(at);
+            int count = (int)Math.Min(end - at, part.Length);
+            Span<byte> target = bytes.Slice((int)(at - oldAt), count);
+            int added = 0;
+            for (; added + Vector<byte>.Count <= count; added += Vector<byte>.Count)
+                (new Vector<byte>(target[added..]) + new Vector<byte>(part[added..])).CopyTo(target[added..]);
+            for (; added < count; added++)
+                target[added] += part[added];
+            at += count;
         }
+    }
+
+    // The old version from a place to the end of its block.
+    private Span<byte> OldFrom(long at)
+    {
+        long block = at / Block;
+        int place = (int)(block % blocks.Length), size = (int)Math.Min(Block, oldSize - (block * Block));
+        oldBytes ??= ArrayPool<byte>.Shared.Rent(blocks.Length * Block);
+        Span<byte> bytes = oldBytes.AsSpan(place * Block, size);
+        if (blocks[place] != block + 1)
+        {
+            blocks[place] = 0;
+            for (int filled = 0, read; filled < size; filled += read)
+            {
+                read = old(bytes[filled..], (block * Block) + filled);
+                if (read == 0)
+                    throw new MalformedException(Format, "old version", $"{oldSize} bytes", $"{(block * Block) + filled}");
+            }
+
+            blocks[place] = block + 1;
+        }
+
+        return bytes[(int)(at - (block * Block))..];
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (oldBytes is not null)
+            ArrayPool<byte>.Shared.Return(oldBytes);
+        oldBytes = null;
+        Array.Clear(blocks);
+        base.Dispose(disposing);
     }
 
     private const int MaximumEmptySteps = 1_000_000;

@@ -3,16 +3,18 @@ using System.Buffers.Binary;
 namespace Sbox.Codecs;
 
 /// <summary>Where one member of a container lies: offset and length in the container's bytes.</summary>
-internal readonly record struct GVariantPart(int Start, int Length);
+/// <param name="Start">Where it begins.</param>
+/// <param name="Length">Bytes of it.</param>
+public readonly record struct GVariantPart(int Start, int Length);
 
 /// <summary>How a container's bytes are divided: padding, and the offsets at its end. Little-endian, whatever the machine.</summary>
 /// <remarks>Only normal form is read: libostree refuses objects that are not, since two forms would have two checksums.</remarks>
-internal static class GVariantFraming
+public static class GVariantFraming
 {
-    public static int Align(int offset, int alignment) => (offset + alignment - 1) & -alignment;
+    internal static int Align(int offset, int alignment) => (offset + alignment - 1) & -alignment;
 
     /// <summary>Bytes of one offset in a container of this many bytes, offsets included.</summary>
-    public static int OffsetSize(long containerSize) => containerSize switch
+    internal static int OffsetSize(long containerSize) => containerSize switch
     {
         0 => 0,
         <= byte.MaxValue => 1,
@@ -21,10 +23,10 @@ internal static class GVariantFraming
     };
 
     /// <summary>Bytes of one offset where <paramref name="count"/> of them must still follow <paramref name="bodySize"/> bytes.</summary>
-    public static int OffsetSizeFor(long bodySize, int count) =>
+    internal static int OffsetSizeFor(long bodySize, int count) =>
         bodySize + count <= byte.MaxValue ? 1 : bodySize + (2L * count) <= ushort.MaxValue ? 2 : 4;
 
-    public static int ReadOffset(ReadOnlySpan<byte> bytes, int position, int size)
+    internal static int ReadOffset(ReadOnlySpan<byte> bytes, int position, int size)
     {
         uint offset = size switch
         {

@@ -4,9 +4,9 @@ using System.Buffers.Binary;
 namespace Sbox.Codecs;
 
 /// <summary>A tree of values to bytes in normal form; also the pieces with which other formats write theirs directly.</summary>
-internal static class GVariantWriter
+public static class GVariantWriter
 {
-    public static byte[] Write(GVariant value)
+    internal static byte[] Write(GVariant value)
     {
         var output = new ArrayBufferWriter<byte>();
         Write(value, output, start: 0);
@@ -14,7 +14,7 @@ internal static class GVariantWriter
     }
 
     /// <summary>Zeros until the container that began at <paramref name="start"/> is a multiple of <paramref name="alignment"/> long.</summary>
-    public static void Pad(ArrayBufferWriter<byte> output, int start, int alignment)
+    internal static void Pad(ArrayBufferWriter<byte> output, int start, int alignment)
     {
         int size = output.WrittenCount - start;
         int padding = GVariantFraming.Align(size, alignment) - size;

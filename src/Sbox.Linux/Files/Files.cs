@@ -188,6 +188,39 @@ public static unsafe class Files
         }
     }
 
+    /// <summary>Reads a whole regular file of which most are small, in two calls where it is.</summary>
+    /// <param name="file">Open for reading, from its beginning.</param>
+    /// <param name="path">What it is, for the error.</param>
+    /// <param name="most">Bytes that it may have.</param>
+    /// <returns>Its bytes; null where it has more.</returns>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static byte[]? ReadAtMost(SafeFileHandle file, string path, int most)
+    {
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(16 * 1024);
+        try
+        {
+            int filled = 0;
+            for (int read; (read = ReadAt(file, buffer.AsSpan(filled), filled, path)) > 0;)
+            {
+                filled += read;
+                if (filled > most)
+                    return null;
+                if (filled < buffer.Length)
+                    continue;
+                byte[] larger = System.Buffers.ArrayPool<byte>.Shared.Rent(buffer.Length * 2);
+                buffer.CopyTo(larger, 0);
+                System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+                buffer = larger;
+            }
+
+            return buffer.AsSpan(0, filled).ToArray();
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
     /// <summary>
     /// Asks the kernel to forget what it keeps of a file in memory, so that the next read comes from the disk. What programs have mapped, or
     /// what is not written yet, it keeps.

@@ -16,6 +16,8 @@ public static unsafe class Xattrs
     {
         using var fd = new Borrowed(file);
         int number = fd.Number;
+        if (LibC.flistxattr(number, null, 0) == 0)
+            return []; // most files have none, and this is asked of each
         return ReadAll(
             (list, size) => LibC.flistxattr(number, (byte*)list, size),
             (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path);

@@ -87,12 +87,13 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
 
     private void MeasureAll(Checksum tree, Checksum commit)
     {
-        var reachable = new Reachability(repository);
+        using var names = new ReachableNames(repository);
+        var reachable = new Reachability(repository, names);
         reachable.AddTree(tree, commit, cancel);
         if (reachable.Unreadable.Count > 0)
             throw reachable.Unreadable[0].Finding;
         using var work = new ParallelWork<Checksum>(Measure, static _ => { }, cancel);
-        foreach (ObjectName name in reachable.Objects.Where(static name => name.Type == ObjectType.File))
+        foreach (ObjectName name in names.Names().Where(static name => name.Type == ObjectType.File))
             work.Add(name.Checksum);
         work.Finish();
     }

@@ -86,6 +86,9 @@ public sealed record CommitOptions
     /// </summary>
     public bool TrustsHardlinks { get; init; }
 
+    /// <summary>With <see cref="TrustsHardlinks"/>: take such files as they are in the repository, whatever else the options make of files.</summary>
+    public bool HardlinksAsTheyAre { get; init; }
+
     /// <summary>
     /// Files on disk become the objects themselves where they need no change (<c>--consume</c> with <c>--link-checkout-speedup</c>); whoever has them open
     /// must not write to them.

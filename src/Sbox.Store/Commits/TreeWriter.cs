@@ -172,8 +172,11 @@ internal sealed partial class TreeWriter
 
             if (ObjectAt(stat) is { } known)
             {
-                if ((options.Modifies ? Modified(known, path) : known) is { } content)
+                bool asItIs = !options.Modifies || options.HardlinksAsTheyAre;
+                if ((asItIs ? known : Modified(known, path)) is { } content)
                     parent.Add(name, new FileNode { Content = content }, path);
+                if (asItIs)
+                    transaction.CountCacheHit();
                 return;
             }
 
@@ -288,6 +291,10 @@ internal sealed partial class TreeWriter
         bytes += size;
         if (++files % 256 != 0)
             return;
+        // A name lives until its directory is written: long enough to be taken for what lives on, of which the collector lets much gather
+        // before it looks. Little is really left, so looking costs a few milliseconds.
+        if (files % 8192 == 0)
+            GC.Collect(2, GCCollectionMode.Forced, blocking: true, compacting: false);
         TransactionStats stats = transaction.Stats;
         progress?.Report(new CommitProgress(files, bytes, stats.ContentWritten + stats.MetadataWritten));
     }

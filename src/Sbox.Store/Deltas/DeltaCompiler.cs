@@ -35,7 +35,7 @@ internal sealed class DeltaCompiler(
         // The memory that differences needed is what the compressors need now.
         differs.Clear();
         largeDiffer = new BinaryDiff();
-        GC.Collect();
+        GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true); // the only way that gives it back at once
         (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(writers, destination);
         List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
         var report = new DeltaReport(

@@ -110,7 +110,7 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
             hasher = new FileHasher();
         try
         {
-            Checksum found = repository.Mode == RepositoryMode.Bare ? repository.Objects.HashBare(name, hasher) : HashStream(name, hasher);
+            Checksum found = repository.Mode == RepositoryMode.Bare && (repository.Parent is null || repository.Objects.Has(name)) ? repository.Objects.HashBare(name, hasher) : HashStream(name, hasher);
             if (found != name.Checksum)
                 throw new ObjectCorruptException(repository.Objects.PathOf(name), name, found);
         }

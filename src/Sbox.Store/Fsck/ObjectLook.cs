@@ -53,10 +53,11 @@ public sealed partial class Repository
     /// <summary>All objects that these commits need, themselves among them; not their parents. What is broken is reported, not thrown.</summary>
     public ReachableObjects Reach(IEnumerable<Checksum> commits, CancellationToken cancel = default)
     {
-        var reachable = new Reachability(this);
+        var objects = new ObjectSet();
+        var reachable = new Reachability(this, objects);
         foreach (Checksum commit in commits)
             reachable.Add(commit, cancel);
-        return new ReachableObjects(reachable.Objects, [.. reachable.Unreadable.Select(each => ObjectCheck.ProblemOf(this, each.Name, each.Finding, each.Commit))]);
+        return new ReachableObjects(objects, [.. reachable.Unreadable.Select(each => ObjectCheck.ProblemOf(this, each.Name, each.Finding, each.Commit))]);
     }
 
     /// <summary>Looks at objects one after the other, on all processors.</summary>

@@ -12,7 +12,8 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
     public FsckReport Run()
     {
         CheckRefs();
-        var reachable = new Reachability(repository);
+        using var names = new ReachableNames(repository);
+        var reachable = new Reachability(repository, names);
         int whole = 0, partial = 0, broken = 0;
         var commits = new List<Checksum>();
         foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
@@ -34,8 +35,8 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         foreach (Checksum commit in reachable.TooDeep)
             problems.Add(new FsckProblem(FsckProblemKind.TooDeep, $"{commit}.commit", null, $"its directories are nested more than {TreeDepth.Maximum} deep"));
         HashSet<ObjectName> unreadable = [.. reachable.Unreadable.Select(static item => item.Name)];
-        int toCheck = reachable.Objects.Count - unreadable.Count(reachable.Objects.Contains);
-        CheckObjects(reachable.Objects.Where(name => !unreadable.Contains(name)), toCheck);
+        long toCheck = names.Count() - unreadable.Count(static name => name.Type != ObjectType.Commit); // a commit that cannot be read is not among them
+        CheckObjects(names.Names().Where(name => !unreadable.Contains(name)), toCheck);
         List<Checksum> marked = Blame(commits);
         if (options.Delete)
             Delete();
@@ -121,7 +122,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         return gone;
     }
 
-    private void CheckObjects(IEnumerable<ObjectName> objects, int count)
+    private void CheckObjects(IEnumerable<ObjectName> objects, long count)
     {
         using var check = new ObjectCheck(repository);
         var found = new ConcurrentBag<FsckProblem>();
@@ -157,9 +158,9 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         var blamed = new Dictionary<ObjectName, List<Checksum>>();
         foreach (Checksum commit in commits)
         {
-            var needs = new Reachability(repository);
-            needs.Add(commit, cancel);
-            foreach (ObjectName name in needs.Objects.Where(broken.Contains))
+            var met = new MetNames(broken);
+            new Reachability(repository, met).Add(commit, cancel);
+            foreach (ObjectName name in met.Met)
                 (blamed.TryGetValue(name, out List<Checksum>? already) ? already : blamed[name] = []).Add(commit);
         }
 

@@ -12,7 +12,26 @@ internal static class BareFile
     /// <param name="file">The object; null for a symbolic link, which cannot be opened.</param>
     /// <param name="path">Where it lies.</param>
     /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link.</exception>
-    public static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle? file, string path)
+    public static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle? file, string path) =>
+        Load(objects, checksum, file, path, XattrsOf);
+
+    /// <summary>As <c>bare-split-xattrs</c> keeps them: the xattrs lie beside the file, by a name that leads to all files with the same ones.</summary>
+    /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link, or what lies beside it are no xattrs.</exception>
+    /// <exception cref="LinuxException">Nothing lies beside it.</exception>
+    public static FileObject LoadSplit(Dir objects, Checksum checksum, SafeFileHandle? file, string path) =>
+        Load(objects, checksum, file, path, static (objects, _, path) =>
+        {
+            string beside = path + "-xattrs-link";
+            using SafeFileHandle xattrs = objects.OpenFile(beside);
+            byte[] bytes = Linux.Files.ReadAtMost(xattrs, objects.Of(beside), FileHeader.MaximumSize)
+                ?? throw new MalformedException("file-xattrs", "size", $"at most {FileHeader.MaximumSize} bytes", "more");
+            return XattrList.From(GVariant.Parse("a(ayay)", bytes), "file-xattrs");
+        });
+
+    private static XattrList XattrsOf(Dir objects, SafeFileHandle? file, string path) =>
+        XattrList.From(file is null ? Xattrs.Read(objects, path) : Xattrs.Read(file, objects.Of(path)));
+
+    private static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle? file, string path, Func<Dir, SafeFileHandle?, string, XattrList> xattrsOf)
     {
         string onDisk = objects.Of(path);
         FileStat stat = file is null ? objects.Stat(path) : Linux.Files.Stat(file, onDisk);
@@ -20,7 +39,7 @@ internal static class BareFile
         if (!mode.IsRegular && !mode.IsSymlink)
             throw new MalformedException("file object", "mode", "a regular file or symbolic link", $"{mode}");
         string? target = mode.IsSymlink ? objects.ReadLink(path) : null;
-        XattrList xattrs = XattrList.From(file is null ? Xattrs.Read(objects, path) : Xattrs.Read(file, onDisk));
+        XattrList xattrs = xattrsOf(objects, file, path);
         var header = new FileHeader(stat.Uid, stat.Gid, mode, target, xattrs);
         return new FileObject(checksum, header, mode.IsSymlink ? 0 : stat.Size, path, () => Open(objects, path));
     }

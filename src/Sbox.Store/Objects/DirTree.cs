@@ -1,3 +1,4 @@
+using System.Buffers;
 using Sbox.Codecs;
 
 namespace Sbox.Store;
@@ -19,9 +20,10 @@ public readonly record struct DirTreeDirectory(string Name, Checksum Tree, Check
 public sealed record DirTree(IReadOnlyList<DirTreeFile> Files, IReadOnlyList<DirTreeDirectory> Directories)
 {
     private const string Format = "dirtree";
-    private static readonly GVariantType Type = GVariantType.Parse("(a(say)a(sayay))");
-    private static readonly GVariantType FileType = Type.Children[0].Children[0];
-    private static readonly GVariantType DirectoryType = Type.Children[1].Children[0];
+    private const int MostNames = 512 * 1024; // of the smallest there are fewer in the largest object that is read
+
+    // All of it is strings and bytes, which begin anywhere and are of any length.
+    private static readonly (int Alignment, int FixedSize)[] Shape = [(1, 0), (1, 0), (1, 0)];
 
     /// <summary>Reads GVariant <c>(a(say)a(sayay))</c>: files, then directories.</summary>
     /// <param name="bytes">The whole object, 1 byte or more; borrowed for the call, never kept.</param>
@@ -31,31 +33,65 @@ public sealed record DirTree(IReadOnlyList<DirTreeFile> Files, IReadOnlyList<Dir
     /// <remarks>docs/formats/dirtree.md, after libostree's ostree-core.h.</remarks>
     public static DirTree Parse(ReadOnlySpan<byte> bytes)
     {
-        IReadOnlyList<GVariant> items = GVariant.Parse(Type, bytes).Items;
-        var files = new DirTreeFile[items[0].Items.Count];
+        // By hand and not as a tree of values: this is what every command reads most of.
+        Span<GVariantPart> lists = stackalloc GVariantPart[2], parts = stackalloc GVariantPart[3];
+        GVariantFraming.Tuple(bytes, Shape.AsSpan(0, 2), lists, Format);
+        ReadOnlySpan<byte> list = PartOf(bytes, lists[0]);
+        GVariantPart[] items = Items(list);
+        var files = new DirTreeFile[items.Length];
         for (int i = 0; i < files.Length; i++)
         {
-            IReadOnlyList<GVariant> file = items[0].Items[i].Items;
-            files[i] = new DirTreeFile(CheckName(file[0].Text), Checksum.FromBytes(file[1].Bytes));
+            ReadOnlySpan<byte> file = PartOf(list, items[i]);
+            GVariantFraming.Tuple(file, Shape.AsSpan(0, 2), parts, Format);
+            files[i] = new DirTreeFile(CheckName(GVariantFraming.Text(PartOf(file, parts[0]), Format)), Checksum.FromBytes(PartOf(file, parts[1])));
         }
 
-        var directories = new DirTreeDirectory[items[1].Items.Count];
+        list = PartOf(bytes, lists[1]);
+        items = Items(list);
+        var directories = new DirTreeDirectory[items.Length];
         for (int i = 0; i < directories.Length; i++)
         {
-            IReadOnlyList<GVariant> directory = items[1].Items[i].Items;
+            ReadOnlySpan<byte> directory = PartOf(list, items[i]);
+            GVariantFraming.Tuple(directory, Shape, parts, Format);
             directories[i] = new DirTreeDirectory(
-                CheckName(directory[0].Text), Checksum.FromBytes(directory[1].Bytes), Checksum.FromBytes(directory[2].Bytes));
+                CheckName(GVariantFraming.Text(PartOf(directory, parts[0]), Format)),
+                Checksum.FromBytes(PartOf(directory, parts[1])), Checksum.FromBytes(PartOf(directory, parts[2])));
         }
 
         return new DirTree(files, directories);
     }
 
     /// <summary>The object's bytes.</summary>
-    public byte[] ToBytes() => GVariant.Tuple(
-        GVariant.Array(FileType, [.. Files.Select(static file =>
-            GVariant.Tuple(GVariant.Of(file.Name), GVariant.Of(file.Content.ToArray())))]),
-        GVariant.Array(DirectoryType, [.. Directories.Select(static directory =>
-            GVariant.Tuple(GVariant.Of(directory.Name), GVariant.Of(directory.Tree.ToArray()), GVariant.Of(directory.Meta.ToArray())))])).ToBytes();
+    public byte[] ToBytes()
+    {
+        var output = new ArrayBufferWriter<byte>(64 + (80 * Files.Count) + (120 * Directories.Count));
+        var ends = new int[Math.Max(Files.Count, Directories.Count)];
+        Span<int> inner = stackalloc int[2];
+        for (int i = 0; i < Files.Count; i++)
+        {
+            int start = output.WrittenCount;
+            inner[0] = Put(output, start, Files[i].Name);
+            Put(output, start, Files[i].Content);
+            GVariantWriter.Offsets(output, start, inner[..1], reversed: true);
+            ends[i] = output.WrittenCount;
+        }
+
+        GVariantWriter.Offsets(output, 0, ends.AsSpan(0, Files.Count), reversed: false);
+        int second = output.WrittenCount;
+        for (int i = 0; i < Directories.Count; i++)
+        {
+            int start = output.WrittenCount;
+            inner[0] = Put(output, start, Directories[i].Name);
+            inner[1] = Put(output, start, Directories[i].Tree);
+            Put(output, start, Directories[i].Meta);
+            GVariantWriter.Offsets(output, start, inner, reversed: true);
+            ends[i] = output.WrittenCount - second;
+        }
+
+        GVariantWriter.Offsets(output, second, ends.AsSpan(0, Directories.Count), reversed: false);
+        GVariantWriter.Offsets(output, 0, [second], reversed: true);
+        return output.WrittenSpan.ToArray();
+    }
 
     /// <inheritdoc/>
     public bool Equals(DirTree? other) =>
@@ -63,6 +99,25 @@ public sealed record DirTree(IReadOnlyList<DirTreeFile> Files, IReadOnlyList<Dir
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Files.Count, Directories.Count);
+
+    private static int Put(ArrayBufferWriter<byte> output, int start, string name)
+    {
+        if (name.Contains('\0', StringComparison.Ordinal))
+            throw new ArgumentException("a GVariant string holds no NUL", nameof(name));
+        GVariantWriter.Text(output, name);
+        return output.WrittenCount - start;
+    }
+
+    private static int Put(ArrayBufferWriter<byte> output, int start, Checksum checksum)
+    {
+        output.Write(checksum.Span);
+        return output.WrittenCount - start;
+    }
+
+    private static ReadOnlySpan<byte> PartOf(ReadOnlySpan<byte> bytes, GVariantPart part) => bytes.Slice(part.Start, part.Length);
+
+    private static GVariantPart[] Items(ReadOnlySpan<byte> list) => GVariantFraming.Array(list, alignment: 1, fixedSize: 0, MostNames, Format)
+        ?? throw new MalformedException(Format, "names", $"at most {MostNames}", "more");
 
     // A name that climbs out of its directory would let a commit write anywhere at checkout.
     private static string CheckName(string name) => name is not ("" or "." or "..") && !name.Contains('/', StringComparison.Ordinal)

@@ -24,11 +24,19 @@ public enum ObjectType
 /// <param name="Type">What it is.</param>
 public readonly record struct ObjectName(Checksum Checksum, ObjectType Type)
 {
+    private static readonly ObjectType[] Types = Enum.GetValues<ObjectType>();
+
     /// <summary>Where it lies below <c>objects/</c>: <c>44/6a0e....dirmeta</c>.</summary>
     public string LoosePath(RepositoryMode mode)
     {
-        string hex = Checksum.ToString();
-        return $"{hex.AsSpan(0, 2)}/{hex.AsSpan(2)}.{Extension(Type, mode)}";
+        string extension = Extension(Type, mode);
+        return string.Create(Checksum.Size * 2 + 2 + extension.Length, (Checksum, extension), static (text, name) =>
+        {
+            Convert.TryToHexStringLower(name.Checksum.Span, text[1..], out _);
+            (text[0], text[1], text[2]) = (text[1], text[2], '/');
+            text[65] = '.';
+            name.extension.CopyTo(text[66..]);
+        });
     }
 
     /// <summary><c>446a0e....dirmeta</c>, as libostree's messages have it.</summary>
@@ -39,9 +47,14 @@ public readonly record struct ObjectName(Checksum Checksum, ObjectType Type)
     {
         name = default;
         int dot = fileName.IndexOf('.', StringComparison.Ordinal);
-        if (dot != 62 || directory.Length != 2 || !Checksum.TryParse(string.Concat(directory, fileName.AsSpan(0, dot)), out Checksum checksum))
+        Span<char> digits = stackalloc char[64];
+        if (dot != 62 || directory.Length != 2)
             return false;
-        foreach (ObjectType type in Enum.GetValues<ObjectType>())
+        directory.CopyTo(digits);
+        fileName.AsSpan(0, dot).CopyTo(digits[2..]);
+        if (!Checksum.TryParse(digits, out Checksum checksum))
+            return false;
+        foreach (ObjectType type in Types)
         {
             if (fileName.AsSpan(dot + 1).SequenceEqual(Extension(type, mode)))
             {

@@ -7,7 +7,7 @@ namespace Sbox.Store;
 /// A set of objects that may be a million: some 50 bytes each, and no more than that while it grows, since it grows in 256 parts. One
 /// thread at a time.
 /// </summary>
-internal sealed class ObjectSet : IReadOnlyCollection<ObjectName>
+internal sealed class ObjectSet : IReadOnlyCollection<ObjectName>, INameSink
 {
     private const int First = 4;
     private readonly Part[] parts = new Part[256];

@@ -48,9 +48,8 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
         using SafeFileHandle? file = Dir.TryOpenFile(name.LoosePath(Mode));
         if (file is null)
             return parent?.ReadMetadata(name) ?? throw new ObjectMissingException(Dir.Path, name);
-        return RandomAccess.GetLength(file) is var size && size <= MaximumMetadataSize
-            ? Linux.Files.ReadAll(file, PathOf(name), (int)size)
-            : throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
+        return Linux.Files.ReadAtMost(file, PathOf(name), MaximumMetadataSize)
+            ?? throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
     }
 
     public delegate T Parser<T>(ReadOnlySpan<byte> bytes);
@@ -78,8 +77,9 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
             RepositoryMode.Archive => ArchiveFile.Load(Dir, checksum, file!, path),
             RepositoryMode.BareUser => BareUserFile.Load(Dir, checksum, file!, path),
             RepositoryMode.BareUserOnly => BareUserFile.LoadOnly(Dir, checksum, file, path),
+            RepositoryMode.BareSplitXattrs => BareFile.LoadSplit(Dir, checksum, file, path),
             _ => BareFile.Load(Dir, checksum, file, path),
-        }, onlyItsHeader: Mode == RepositoryMode.Bare);
+        }, onlyItsHeader: Mode is RepositoryMode.Bare or RepositoryMode.BareSplitXattrs);
     }
 
     /// <summary>What a bare object's bytes hash to, whatever its name says.</summary>

@@ -15,25 +15,43 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             DeleteCommit(gone);
         if (!options.DryRun)
             SummaryCache.Prune(repository);
-        ObjectSet needed = Needed();
-        int all = 0, unneeded = 0;
-        long freed = 0;
-        // Once for each kind, since a list of all would be as long as the repository is large.
-        for (int order = 0; order <= Last; order++)
+        using var unneeded = new NameSpool(repository.Dir, NameOrder.NeedingFirst);
+        long all = FindUnneeded(unneeded), deleted = 0, freed = 0;
+        foreach (ObjectName name in unneeded.Names())
         {
-            foreach (ObjectName name in repository.EnumerateObjects())
-            {
-                cancel.ThrowIfCancellationRequested();
-                // As libostree counts: what lies beside a commit is no object of its own.
-                all += order == 0 && (options.CommitsOnly ? name.Type == ObjectType.Commit : name.Type != ObjectType.CommitMeta) ? 1 : 0;
-                if (Order(name.Type) != order || IsNeeded(name, needed) || (options.CommitsOnly && name.Type is not (ObjectType.Commit or ObjectType.CommitMeta)))
-                    continue;
-                unneeded += name.Type == ObjectType.CommitMeta ? 0 : 1;
-                freed += Delete(name);
-            }
+            cancel.ThrowIfCancellationRequested();
+            deleted += name.Type == ObjectType.CommitMeta ? 0 : 1;
+            freed += Delete(name);
         }
 
-        return new PruneReport(all, unneeded, freed);
+        return new PruneReport(all, deleted, freed);
+    }
+
+    // Lists what is there beside what is needed, both by checksum. Returns how many objects there are, as libostree counts: what lies beside a
+    // commit is no object of its own.
+    private long FindUnneeded(NameSpool unneeded)
+    {
+        using var needed = new ReachableNames(repository);
+        FindNeeded(needed);
+        using IEnumerator<ObjectName> next = needed.Names().GetEnumerator();
+        bool more = next.MoveNext();
+        var (at, neededTypes) = (default(Checksum), 0);
+        long all = 0;
+        foreach (ObjectName name in repository.EnumerateObjects())
+        {
+            cancel.ThrowIfCancellationRequested();
+            all += (options.CommitsOnly ? name.Type == ObjectType.Commit : name.Type != ObjectType.CommitMeta) ? 1 : 0;
+            if (name.Checksum.CompareTo(at) is var order && order < 0)
+                throw new InvalidOperationException($"{name} is listed behind {at}"); // never delete by a comparison that does not hold
+            if (order > 0)
+                (at, neededTypes) = (name.Checksum, 0);
+            for (; more && next.Current.Checksum.CompareTo(at) <= 0; more = next.MoveNext())
+                neededTypes |= next.Current.Checksum == at ? 1 << (int)next.Current.Type : 0;
+            if (!IsNeeded(name.Type, neededTypes) && (!options.CommitsOnly || name.Type is ObjectType.Commit or ObjectType.CommitMeta))
+                unneeded.Add(name);
+        }
+
+        return all;
     }
 
     // Bytes that it is, or would be, the fewer for.
@@ -74,9 +92,9 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         repository.Dir.TryUnlink(Repository.PartialMarker(commit));
     }
 
-    private ObjectSet Needed()
+    private void FindNeeded(ReachableNames needed)
     {
-        var reachable = new Reachability(repository);
+        var reachable = new Reachability(repository, needed);
         foreach ((string name, Checksum commit) in repository.Refs())
             AddRef(reachable, name, commit);
         foreach ((CollectionRef _, Checksum commit) in repository.CollectionRefs(withRemotes: false))
@@ -92,7 +110,8 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         // What a commit needs is unknown while part of it cannot be read; deleting on would lose what a repair could still use.
         (ObjectName Name, Checksum Commit, Exception Finding) broken = reachable.Unreadable
             .FirstOrDefault(item => item.Finding is not RepositoryException || !repository.IsPartial(item.Commit));
-        return broken.Finding is null ? reachable.Objects : throw broken.Finding;
+        if (broken.Finding is not null)
+            throw broken.Finding;
     }
 
     private void AddRef(Reachability reachable, string name, Checksum commit)
@@ -134,20 +153,10 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         }
     }
 
-    private static bool IsNeeded(ObjectName name, ObjectSet needed) => name.Type switch
+    private static bool IsNeeded(ObjectType type, int neededTypes) => type switch
     {
         ObjectType.TombstoneCommit => true,
-        ObjectType.CommitMeta => needed.Contains(new ObjectName(name.Checksum, ObjectType.Commit)),
-        _ => needed.Contains(name),
-    };
-
-    private const int Last = 3;
-
-    private static int Order(ObjectType type) => type switch
-    {
-        ObjectType.Commit => 0,
-        ObjectType.CommitMeta => 1,
-        ObjectType.DirTree => 2,
-        _ => 3,
+        ObjectType.CommitMeta => (neededTypes & (1 << (int)ObjectType.Commit)) != 0,
+        _ => (neededTypes & (1 << (int)type)) != 0,
     };
 }

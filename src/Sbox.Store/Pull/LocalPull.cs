@@ -16,16 +16,19 @@ internal sealed class LocalPull
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
     private readonly bool sameDevice, linkable, believed;
+    private readonly ObjectCheck check;
     private long bytes;
     private long outstanding;
 
     public LocalPull(Repository source, PullTargets targets, PullLocalOptions options, RemoteTrust? trust, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
         (this.source, target, this.targets, this.options, this.trust, this.progress, this.cancel) = (source, targets.Repository, targets, options, trust, progress, cancel);
+        check = new ObjectCheck(source);
         // Between two archives as well: their objects are files like any other.
         sameDevice = !options.Copy && source.Dir.Stat().Device == target.Dir.Stat().Device;
-        // As libostree: what is not believed as it lies there is never linked. Its owner could change it after it was looked at.
-        linkable = sameDevice && source.Mode == target.Mode && !options.Untrusted;
+        // As libostree: what is not believed as it lies there is hashed, and then linked only where both repositories belong to one user. Any
+        // other owner could change it after it was looked at. Of an archive a copy is made, without what lies behind the content's end.
+        linkable = sameDevice && source.Mode == target.Mode && (!options.Untrusted || (!options.LinksNothing && source.Mode != RepositoryMode.Archive && source.Dir.Stat().Uid == target.Dir.Stat().Uid));
         // As libostree: what is linked is what the source has, damaged or not, unless it was to be looked at. fsck finds it there and here.
         believed = sameDevice && trust is null && !options.Untrusted;
     }
@@ -35,6 +38,7 @@ internal sealed class LocalPull
         Dictionary<string, Checksum> wanted = Wanted(SignedRefs());
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         using Transaction transaction = target.Begin(cancel);
+        using ObjectCheck held = check;
         var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun, (superblock, _) =>
         {
             Verify(superblock.Name.To, superblock.Commit, source.LoadDetachedMetadata(superblock.Name.To) ?? superblock.Detached);
@@ -178,6 +182,8 @@ internal sealed class LocalPull
         var name = new ObjectName(checksum, ObjectType.File);
         if (options.PlainFilesOnly)
             BareUserFile.RequireKeepable(source.LoadFile(checksum).Header, checksum);
+        if (linkable && options.Untrusted)
+            check.Verify(name);
         if (!(linkable && TryLink(transaction, name)))
             Import(transaction, name);
         long left = Interlocked.Decrement(ref outstanding);
@@ -187,6 +193,8 @@ internal sealed class LocalPull
 
     private bool TryLink(Transaction transaction, ObjectName name)
     {
+        if (name.Type == ObjectType.File)
+            transaction.RequireContent();
         string path = name.LoosePath(target.Mode);
         transaction.Staging.MakeSubdirectory(path);
         switch (source.Objects.Dir.LinkInto(path, transaction.Staging.Dir, path))

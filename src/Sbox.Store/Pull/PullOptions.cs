@@ -140,8 +140,11 @@ public sealed record PullLocalOptions
     /// <summary>Refuse files with permissions beyond 0775 (<c>--bareuseronly-files</c>).</summary>
     public bool PlainFilesOnly { get; init; }
 
-    /// <summary>Link nothing: copy every file and hash the copy (<c>--untrusted</c>).</summary>
+    /// <summary>Hash every file; link only those of a repository that belongs to the same user, and copy all others (<c>--untrusted</c>).</summary>
     public bool Untrusted { get; init; }
+
+    /// <summary>Link no file, whosever it is.</summary>
+    internal bool LinksNothing { get; init; }
 
     /// <summary>Ask for commits that are signed by GPG, with a key of <see cref="Remote"/>.</summary>
     public bool GpgVerify { get; init; }

@@ -12,7 +12,7 @@ internal sealed class PullWalk(
     Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile,
     Action<ObjectName, byte[]>? keepCommit = null)
 {
-    private readonly ObjectSet seen = new();
+    private readonly SeenNames seen = new();
 
     /// <summary>Walks a commit and its parents.</summary>
     /// <param name="tip">The commit.</param>
@@ -81,7 +81,7 @@ internal sealed class PullWalk(
     private void WantFile(Checksum content)
     {
         var wanted = new ObjectName(content, ObjectType.File);
-        if (seen.Add(wanted) && !transaction.Has(wanted))
+        if (seen.Add(wanted) && !transaction.Has(wanted) && !ParentHas(wanted))
             wantFile(content);
     }
 
@@ -119,7 +119,11 @@ internal sealed class PullWalk(
     }
 
     // Whatever is here already was verified when it came.
-    private byte[] Load(ObjectName name, Checksum commit) => transaction.TryLoadMetadata(name) ?? fetch(name, commit);
+    private byte[] Load(ObjectName name, Checksum commit) =>
+        transaction.TryLoadMetadata(name) ?? (ParentHas(name) ? transaction.Repository.Parent!.LoadMetadata(name) : fetch(name, commit));
+
+    // As libostree: what a parent repository has is not pulled once more.
+    private bool ParentHas(ObjectName name) => transaction.Repository.Parent?.Objects.HasAnywhere(name) == true;
 
     private T Parse<T>(ObjectName name, byte[] bytes, ObjectStore.Parser<T> parse)
     {

@@ -34,8 +34,8 @@ internal static class Publication
         // Of a few the names are not on the disk yet: see TrySyncEach.
         if (directories.Count > FewDirectories)
             directories = MoveWhole(staging, objects, directories, durable);
-        Move(staging, objects, directories, durable, static name => !IsCommit(name));
-        Move(staging, objects, directories, durable, IsCommit);
+        IReadOnlyCollection<Moved> commits = MoveListed(staging, objects, directories, durable);
+        Move(staging, objects, commits, durable);
     }
 
     /// <summary>Seals the file objects that are about to be published. Stops at the first one where the file system cannot, which then cannot at all.</summary>
@@ -147,8 +147,30 @@ internal static class Publication
         }
     }
 
-    private static void Move(Dir staging, Dir objects, List<string> directories, bool durable, Func<string, bool> which)
+    // All but commits, and what lies beside them: those are what is left for later.
+    private static ConcurrentBag<Moved> MoveListed(Dir staging, Dir objects, List<string> directories, bool durable)
     {
+        var commits = new ConcurrentBag<Moved>();
+        Move(staging, objects, directories, durable, (from, name) =>
+        {
+            ILookup<bool, string> names = from.Entries().ToLookup(static entry => IsCommit(entry.Name), static entry => entry.Name);
+            if (names[true].Any())
+                commits.Add(new Moved(name, [.. names[true]]));
+            return [.. names[false]];
+        });
+        return commits;
+    }
+
+    private static void Move(Dir staging, Dir objects, IReadOnlyCollection<Moved> those, bool durable)
+    {
+        var names = those.ToDictionary(static each => each.Directory, static each => each.Names);
+        Move(staging, objects, [.. names.Keys], durable, (_, name) => names[name]);
+    }
+
+    private static void Move(Dir staging, Dir objects, List<string> directories, bool durable, Func<Dir, string, IReadOnlyList<string>> choose)
+    {
+        if (directories.Count == 0)
+            return;
         int madeDirectories = 0;
         var changed = new ConcurrentBag<string>();
         using (var work = new ParallelWork<string>(MoveAll, static _ => { }, CancellationToken.None))
@@ -163,12 +185,13 @@ internal static class Publication
         void MoveAll(string name)
         {
             using Dir from = staging.OpenDir(name);
-            List<string> chosen = [.. from.Entries().Select(static entry => entry.Name).Where(which)];
+            IReadOnlyList<string> chosen = choose(from, name);
             if (chosen.Count == 0)
                 return;
-            if (!objects.Exists(name))
+            Dir? there = objects.TryOpenDir(name);
+            if (there is null)
                 Interlocked.Increment(ref madeDirectories);
-            using Dir to = objects.MakeAndOpenDir(name, Repository.InnerDirectoryMode);
+            using Dir to = there ?? objects.MakeAndOpenDir(name, Repository.InnerDirectoryMode);
             foreach (string entry in chosen)
                 MoveOne(from, to, entry);
             changed.Add(name);
@@ -203,4 +226,6 @@ internal static class Publication
         else if (!from.TryRename(name, to, name))
             from.Unlink(name);
     }
+
+    private sealed record Moved(string Directory, IReadOnlyList<string> Names);
 }

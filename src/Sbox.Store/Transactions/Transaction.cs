@@ -12,17 +12,18 @@ namespace Sbox.Store;
 /// </summary>
 public sealed class Transaction : IDisposable
 {
-    private const int MostKnown = 50_000;
+    private const int MostKnown = 200_000;
     private readonly FileLock? held;
     private readonly Dictionary<string, Checksum?> refs = [];
     private readonly Dictionary<CollectionRef, Checksum?> collectionRefs = [];
-    private readonly ConcurrentDictionary<ObjectName, bool> known = new();
+    private readonly SeenNames known = new();
+    private readonly Lock knowing = new();
     private readonly ConcurrentBag<ContentWriter> writers = [];
     private readonly ConcurrentBag<Checksum> revived = [];
     private readonly EarlySync? writeOut;
     private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
     private long writable;
-    private long metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
+    private long cacheHits, metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
     private bool ended;
     private int knownCount;
 
@@ -50,13 +51,17 @@ public sealed class Transaction : IDisposable
     /// <summary>Objects added so far that were not there before.</summary>
     public TransactionStats Stats => new(
         Interlocked.Read(ref metadataWritten), Interlocked.Read(ref contentWritten), Interlocked.Read(ref contentBytes),
-        Interlocked.Read(ref metadataTotal), Interlocked.Read(ref contentTotal));
+        Interlocked.Read(ref metadataTotal), Interlocked.Read(ref contentTotal)) { CacheHits = Interlocked.Read(ref cacheHits) };
 
     /// <summary>Whether an object is in the repository or added by this transaction.</summary>
     public bool Has(ObjectName name)
     {
-        if (known.ContainsKey(name))
-            return true;
+        lock (knowing)
+        {
+            if (known.Contains(name))
+                return true;
+        }
+
         string path = name.LoosePath(Repository.Mode);
         bool found = IsPublished(path) || Staging.Has(path) || (Volatile.Read(ref knownCount) >= MostKnown && Staging.Dir.Exists(path));
         if (found)
@@ -168,8 +173,17 @@ public sealed class Transaction : IDisposable
     /// <inheritdoc/>
     public void Dispose() => End();
 
+    /// <summary>Whether files can be added at all.</summary>
+    /// <exception cref="CannotCommitException">They cannot: as libostree, whose mode <c>bare-split-xattrs</c> is for reading.</exception>
+    internal void RequireContent()
+    {
+        if (Repository.Mode == RepositoryMode.BareSplitXattrs)
+            throw new CannotCommitException(Repository.Path, "Writing content object: Not allowed due to repo mode");
+    }
+
     internal T UseWriter<T>(Func<ContentWriter, T> use)
     {
+        RequireContent();
         Interlocked.Increment(ref contentTotal);
         if (!writers.TryTake(out ContentWriter? writer))
             writer = new ContentWriter(this);
@@ -198,6 +212,9 @@ public sealed class Transaction : IDisposable
         Interlocked.Add(ref writable, bytes);
         throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
     }
+
+    /// <summary>Counts a file that was known to be an object, and was not read.</summary>
+    internal void CountCacheHit() => Interlocked.Increment(ref cacheHits);
 
     /// <summary>Gives back what was counted for bytes that are gone again.</summary>
     internal void Release(long bytes) => Interlocked.Add(ref writable, bytes);
@@ -228,12 +245,15 @@ public sealed class Transaction : IDisposable
     // False where it was noted already. Beyond a number the staging directory is asked instead: memory shall not grow with the tree.
     private bool Note(ObjectName name)
     {
-        if (Volatile.Read(ref knownCount) >= MostKnown)
-            return !known.ContainsKey(name);
-        if (!known.TryAdd(name, true))
-            return false;
-        Interlocked.Increment(ref knownCount);
-        return true;
+        lock (knowing)
+        {
+            if (knownCount >= MostKnown)
+                return !known.Contains(name);
+            if (!known.Add(name))
+                return false;
+            knownCount++;
+            return true;
+        }
     }
 
     // Of a directory that was not there a moment ago nothing is asked again: an object that another process puts there meanwhile is only
@@ -291,8 +311,11 @@ public sealed class Transaction : IDisposable
 public readonly record struct TransactionStats(
     long MetadataWritten, long ContentWritten, long ContentBytes, long MetadataTotal = 0, long ContentTotal = 0)
 {
+    /// <summary>Files that were hardlinks to objects, and taken as those without being read.</summary>
+    public long CacheHits { get; init; }
+
     /// <summary>Of one transaction and the next.</summary>
     public static TransactionStats operator +(TransactionStats one, TransactionStats next) => new(
         one.MetadataWritten + next.MetadataWritten, one.ContentWritten + next.ContentWritten, one.ContentBytes + next.ContentBytes,
-        one.MetadataTotal + next.MetadataTotal, one.ContentTotal + next.ContentTotal);
+        one.MetadataTotal + next.MetadataTotal, one.ContentTotal + next.ContentTotal) { CacheHits = one.CacheHits + next.CacheHits };
 }
