@@ -73,6 +73,7 @@ internal static class Remedies
         NotEncryptableException => "Nothing was made. encrypted-root = true in the recipe's [initrd], with cryptsetup-bin, systemd-cryptsetup and the tss libraries among its packages; then sbox build, and sbox seal with keys that have a pcr key",
         RecipeException => "docs/recipe.md and sbox-recipe(5) tell what a recipe may hold",
         Sbox.Integrity.PolicyException => "docs/sentinel.md and sbox-sentinel.d(5) tell what a policy may hold",
+        AutoSettingsException => "Nothing happens by itself until that can be read: sbox-auto(1) tells what the settings may be",
         RepairChangedException => "Nothing was changed. Another may have changed the box meanwhile: look again with sbox doctor",
         SysrootDamagedException => "sbox doctor tells what is wrong with the box, and mends what can be mended",
         EtcPathException => "What is changed below /etc: sbox etc diff. What merges decided: sbox etc resolve",

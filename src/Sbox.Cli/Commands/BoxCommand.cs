@@ -64,11 +64,14 @@ internal sealed class Box : IDisposable
     /// may replace the process by itself, as <see cref="ToChange"/>.
     /// </summary>
     /// <exception cref="Finding">This machine is no box.</exception>
-    public static Box ToLook(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null)
+    public static Box ToLook(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null) =>
+        ToLook(parsed.GetValue(sysroot)!, parsed.GetValue(esp), how);
+
+    /// <inheritdoc cref="ToLook(ParseResult, Option{string}, Option{string?}, SysrootOptions?)"/>
+    public static Box ToLook(string path, string? esp = null, SysrootOptions? how = null)
     {
-        string path = parsed.GetValue(sysroot)!;
         bool running = IsRunning(path);
-        if (parsed.GetValue(esp) is { } given)
+        if (esp is { } given)
             return new Box(OstreeSysroot.Open(path, how), null, given);
         if (!running)
             return new Box(OstreeSysroot.Open(path, how), null, null) { EspUnseen = "--esp=PATH names the EFI partition, which says so" };
