@@ -17,6 +17,8 @@ public sealed class LoaderVariables
     private const string Vendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"; // systemd's
     private const string Default = "LoaderEntryDefault", OneShot = "LoaderEntryOneShot", LastBooted = "LoaderEntryLastBooted", Partition = "LoaderDevicePartUUID";
 
+    private const byte NonVolatileBootAndRuntime = 7;
+
     private readonly string directory;
 
     /// <summary>The variables of a firmware.</summary>
@@ -34,6 +36,29 @@ public sealed class LoaderVariables
 
     /// <summary>The partition that the boot loader came from, lower case; null where it is not set.</summary>
     public string? PartitionUuid => Guid.TryParse(Read(Partition), out Guid uuid) ? uuid.ToString("D") : null;
+
+    /// <summary>Whether this machine's firmware has variables.</summary>
+    public bool IsThere => Directory.Exists(directory);
+
+    /// <summary>Has the next boot alone start an entry.</summary>
+    /// <param name="entry">Its file's name.</param>
+    /// <exception cref="LinuxException">Refused: efivarfs is read-only, the firmware is full, or the caller is not root.</exception>
+    public void SetEntryOneShot(string entry)
+    {
+        Forget(OneShot);
+        byte[] value = [NonVolatileBootAndRuntime, 0, 0, 0, .. Encoding.Unicode.GetBytes(entry + "\0")];
+        using Dir variables = Dir.Open(directory);
+        // One write(2) without a buffer, as efivarfs asks: it is a call of the firmware's.
+        using var stream = new FileStream(variables.OpenOrCreateFile(FileOf(OneShot)), FileAccess.ReadWrite, bufferSize: 0);
+        try
+        {
+            stream.Write(value);
+        }
+        catch (Exception refused) when (refused is UnauthorizedAccessException or (IOException and not LinuxException))
+        {
+            throw new LinuxException(Errno.EACCES, "write", variables.Of(FileOf(OneShot)));
+        }
+    }
 
     /// <summary>Makes the firmware forget <see cref="EntryDefault"/>.</summary>
     /// <exception cref="LinuxException">Refused: efivarfs is read-only, or the caller is not root.</exception>

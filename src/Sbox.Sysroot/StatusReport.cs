@@ -42,8 +42,8 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
     /// <summary>Whether its commit carries a seal.</summary>
     public bool HasSeal { get; init; }
 
-    /// <summary>The boot loader's counter of tries; null where it has none, or no EFI partition was looked at.</summary>
-    public BootTries? Tries { get; init; }
+    /// <summary>How often it may still fail to come up; null where it is not on trial, or no EFI partition was looked at.</summary>
+    public int? TriesLeft { get; init; }
 
     /// <summary>The owner's changes to its /etc; null where they were not counted.</summary>
     public int? EtcChanges { get; init; }
@@ -105,7 +105,7 @@ public sealed record StatusReport(
                 IsPending = each == pending,
                 IsRollback = each == rollback,
                 HasUki = deployer.Esp?.Names(each.Name),
-                Tries = deployer.Esp?.Tries([each.Name]) is { Count: 1 } tries ? tries.Values.Single() : null,
+                TriesLeft = deployer.Esp?.TriesLeft(each.Name),
             })],
             FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
         {

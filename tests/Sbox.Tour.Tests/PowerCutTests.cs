@@ -61,6 +61,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         Assert.Contains("\"booted\":{\"version\":\"", version, StringComparison.Ordinal);
         string runs = version.Split("\"booted\":{\"version\":\"")[1].Split('"')[0];
         Assert.Contains(runs, new[] { "1", "2" });
+        Assert.DoesNotContain("sbox.ghost", again.Run("cat /proc/cmdline").OrThrow(), StringComparison.Ordinal);
         again.Run("ostree --repo=/sysroot/ostree/repo fsck -q", UpgradeLimit).OrThrow();
         string upgraded = again.Run("sbox upgrade", UpgradeLimit).OrThrow();
         output.WriteLine($"cut {number} after {after.TotalSeconds:0.0} s: version {runs} booted; the next upgrade: {upgraded.Split('\n')[^1]}");

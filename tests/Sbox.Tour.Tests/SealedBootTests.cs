@@ -325,7 +325,9 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         string status = vm.Run("sbox status --json").OrThrow();
         Assert.Contains("\"seal\":{\"sealed\":true", status, StringComparison.Ordinal);
         Assert.Contains("\"settled\":true", status, StringComparison.Ordinal);
-        Assert.Contains($"sbox.commit={commit}", vm.Run("cat /proc/cmdline").OrThrow(), StringComparison.Ordinal);
+        string arguments = vm.Run("cat /proc/cmdline").OrThrow();
+        Assert.Contains($"sbox.commit={commit}", arguments, StringComparison.Ordinal);
+        Assert.DoesNotContain("sbox.ghost", arguments, StringComparison.Ordinal);
         Assert.Contains("verity=require", vm.Run("grep ' / / ' /proc/self/mountinfo").OrThrow(), StringComparison.Ordinal);
         vm.Run("cat /usr/bin/less >/dev/null").OrThrow();
     }

@@ -87,6 +87,9 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         Expect("grep greeting /etc/sbox-demo.conf", "greeting = hello from version 2");
         Kept();
         Refused("touch /usr/tour", "Read-only file system");
+        // It was started once; now it is found good, and stays.
+        Guest("systemctl start sbox-health.service", TimeSpan.FromMinutes(5));
+        Refused("sbox status --json | grep tries-left", "");
     }
 
     private void IsRolledBack()
@@ -120,6 +123,7 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         say(Guest("sbox status"));
         JsonElement status = Status();
         Equal("the version that runs", version, Of(status, "booted", "version"));
+        Refused("grep -w sbox.ghost /proc/cmdline", ""); // the menu's normal entry
         // Read from the EFI partition itself, by the kernel's FAT.
         Equal("whether the EFI partition holds what is deployed", "True", status.GetProperty("settled").ToString());
         Equal("the commit that runs", version == "1" ? image.First : image.Second, Of(status, "booted", "checksum"));

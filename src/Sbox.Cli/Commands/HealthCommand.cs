@@ -24,9 +24,10 @@ internal static class HealthCommand
             [
                 "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told. A file of /etc takes the place of one with its name in /usr/lib; a link to "
                 + "/dev/null takes it away. Exit status 0 is good; one that takes more than 120 s is not.",
-                "A new version is on trial: the boot loader gives it three tries (sysroot.boot-counting-tries in the repository's config; 0 for none). When it comes up and every required check passes, it is good and "
-                + "counted no more. When one fails, or the machine has not come so far after 15 minutes, it is restarted; after the last try the boot loader goes back to the version before, sbox status and the login message say so, "
-                + "and sbox upgrade does not take the same version again unless told to (--retry). The first version of a box, and one without sbox-health.service, is not counted.",
+                "A new version is on trial: the firmware is told to start it once, and the default stays the version before until every required check has passed. When one fails, or the machine has not come so far after 15 minutes, "
+                + "it is restarted and tried again. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
+                + "(sysroot.boot-counting-tries in the repository's config; 0 for no trial) the version before stays: sbox status and the login message say so, and sbox upgrade does not take the same version again unless told to "
+                + "(--retry). The first version of a box, one without sbox-health.service, and any on a machine whose firmware keeps no variables, is the default at once.",
             ],
             ExitCodes = [(3, "A required check failed.")],
             Examples = [new Example("Would this version be found good?", "sbox health"), new Example("A check of one's own", "ln -s /usr/local/bin/check-database /etc/sbox/health.d/required/")],
@@ -44,7 +45,9 @@ internal static class HealthCommand
         BootHealth? health = deployer?.Esp is { } partition ? new BootHealth(box!.Sysroot, partition) : null;
         BootVerdict? verdict = health?.Look();
         if (parsed.GetValue(options.Deadline))
-            return verdict is { IsCounted: true } ? Restart(box!, speaker, verdict, "it was not found good in time") : 0;
+            return verdict is { IsOnTrial: true } ? Restart(box!, speaker, health!, verdict, "it was not found good in time") : 0;
+        if (verdict is { Waiting: { } waiting })
+            Tell(speaker, $"{DeploymentSelector.Describe(box!.Sysroot, waiting)} did not come up; {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} runs in its place. The next boot tries it once more (sbox rollback: not again).");
         if (verdict is { FellBackFrom.Count: > 0 })
             FallBack(box!, deployer!, health!, verdict, speaker);
         bool good = HealthChecks.Run(HealthChecks.Directories, Limit, finding => Say(speaker, finding), cancel).All(static finding => finding.Failure is null || !finding.IsRequired);
@@ -56,8 +59,8 @@ internal static class HealthCommand
 
         if (good)
             health?.MarkGood();
-        else if (verdict is { IsCounted: true })
-            return Restart(box!, speaker, verdict, "a required health check failed");
+        else if (verdict is { IsOnTrial: true })
+            return Restart(box!, speaker, health!, verdict, "a required health check failed");
         return good ? 0 : 3;
     }
 
@@ -88,18 +91,21 @@ internal static class HealthCommand
         health.NoteFallback(verdict);
         deployer.Rollback(verdict.Running);
         string names = string.Join(" and ", verdict.FellBackFrom.Select(name => DeploymentSelector.Describe(box.Sysroot, name)));
-        string said = $"This box went back to {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} by itself: {names} did not come up. It is not tried again (sbox upgrade --retry does); journalctl --list-boots shows its boots.";
+        Tell(speaker, $"This box went back to {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} by itself: {names} did not come up. It is not tried again (sbox upgrade --retry does); journalctl --list-boots shows its boots.");
+    }
+
+    private static void Tell(Speaker speaker, string said)
+    {
         speaker.Note(said);
         // What pam_motd shows at every login until the next boot.
         Directory.CreateDirectory("/run/motd.d");
         File.WriteAllText("/run/motd.d/50-sbox-health", said + "\n");
     }
 
-    private static int Restart(Box box, Speaker speaker, BootVerdict verdict, string why)
+    private static int Restart(Box box, Speaker speaker, BootHealth health, BootVerdict verdict, string why)
     {
-        string name = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
-        speaker.Note($"{name}: {why}; restarting, with {verdict.TriesLeft} tries left");
-        BoxHistory.Add(box.Sysroot, "bad", verdict.Running, why);
+        int left = health.MarkFailed(verdict.Running, why);
+        speaker.Note($"{DeploymentSelector.Describe(box.Sysroot, verdict.Running)}: {why}; restarting, with {left} {(left == 1 ? "try" : "tries")} left");
         if (box.IsThisMachine)
             ChildProcess.Run(new ChildCommand("systemctl", ["--no-block", "reboot"]));
         return 3;

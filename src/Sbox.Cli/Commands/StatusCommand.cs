@@ -121,8 +121,8 @@ internal static class StatusCommand
     private static string Trial(DeploymentStatus each, StatusReport report) => each switch
     {
         _ when report.Bad.Any(bad => bad.Commit == each.Name.Commit) => ", did not come up: not tried again by itself",
-        { Tries: { Left: 0 } } => ", did not come up",
-        { Tries: { } tries } => string.Create(CultureInfo.InvariantCulture, $", on trial: {tries.Left} {(tries.Left == 1 ? "try" : "tries")} left"),
+        { TriesLeft: 0 } => ", did not come up",
+        { TriesLeft: { } left } => string.Create(CultureInfo.InvariantCulture, $", on trial: {left} {(left == 1 ? "try" : "tries")} left"),
         _ => "",
     };
 
@@ -251,8 +251,8 @@ internal static class StatusCommand
         writer.WriteBoolean("booted", each.IsBooted);
         Flag(writer, "next", each.IsNext);
         writer.WriteBoolean("pinned", each.IsPinned);
-        if (each.Tries is { } tries)
-            writer.WriteNumber("tries-left", tries.Left);
+        if (each.TriesLeft is { } left)
+            writer.WriteNumber("tries-left", left);
         writer.WriteBoolean("sealed", each.HasSeal);
         if (each.EtcChanges is { } changes)
             writer.WriteNumber("etc-changes", changes);

@@ -34,9 +34,9 @@ public sealed partial class EspWriter
     /// <summary>The UKI that loader.conf names; null where it is missing or names none that is there.</summary>
     public string? Default => ReadConf()?.Default is { } pattern ? UnifiedKernels().Keys.FirstOrDefault(file => BootChoice.Fits(pattern, file)) : null;
 
-    /// <summary>What is started when nobody chooses, the firmware's variables included.</summary>
-    public BootChoice Choice => BootChoice.Of(
-        Entries(), ReadConf()?.Default, sysroot.Firmware?.EntryDefault, sysroot.Firmware?.EntryOneShot, sysroot.Firmware?.EntryLastBooted);
+    /// <summary>What is started when nobody chooses, the firmware's variables included; of a version on trial, as if it were the default.</summary>
+    public BootChoice Choice => Intended(BootChoice.Of(
+        Entries(), ReadConf()?.Default, sysroot.Firmware?.EntryDefault, sysroot.Firmware?.EntryOneShot, sysroot.Firmware?.EntryLastBooted));
 
     /// <summary>What firmware and boot loader start from it, with the signatures that the files bear: our boot loaders and the UKIs of deployments.</summary>
     /// <exception cref="LinuxException">A file, or what the firmware was told to boot, cannot be read.</exception>
@@ -69,10 +69,10 @@ public sealed partial class EspWriter
     /// <summary>Whether a deployment's UKI is there.</summary>
     internal bool Names(DeploymentName name) => UnifiedKernels().Keys.Any(file => UnifiedKernel.IsOf(file, name));
 
-    /// <summary>Whether these deployments and no others are there, the first one the default.</summary>
+    /// <summary>Whether these deployments and no others are there, the first one the default, or on trial beside another that is.</summary>
     internal bool IsInStep(IReadOnlyList<DeploymentName> wanted) =>
-        UnifiedKernels().Keys.Select(UnifiedKernel.WithoutCounter).Distinct().Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
-        && (wanted.Count == 0 || (Default is { } name && UnifiedKernel.IsOf(name, wanted[0])));
+        UnifiedKernels().Keys.Order().SequenceEqual(wanted.Select(UnifiedKernel.FileName).Order())
+        && (wanted.Count == 0 || (Default is { } name && (UnifiedKernel.IsOf(name, wanted[0]) || (TriesLeft(wanted[0]) is not null && wanted.Any(each => UnifiedKernel.IsOf(name, each))))));
 
     /// <summary>Refuses before anything is written where these bytes fit neither beside what is there nor in the place of what is dropped.</summary>
     /// <returns>Whether what is dropped must go first.</returns>
@@ -84,7 +84,7 @@ public sealed partial class EspWriter
             return false;
         IReadOnlyDictionary<string, long> there = UnifiedKernels();
         HashSet<string> going = [.. dropped.Select(UnifiedKernel.FileName)];
-        if (needed <= free + there.Where(each => going.Contains(UnifiedKernel.WithoutCounter(each.Key))).Sum(static each => each.Value))
+        if (needed <= free + there.Where(each => going.Contains(each.Key)).Sum(static each => each.Value))
             return true;
         throw new NoSpaceException(esp.Path, needed, free, [.. there.Select(static each => new Freeable(each.Key, each.Value))]);
     }
@@ -105,12 +105,16 @@ public sealed partial class EspWriter
     {
         MakeDirectories();
         foreach (BootTarget target in targets.Where(target => !Names(target.Name)))
-            WriteUnifiedKernel(target, digestOf(target.Name), NewName(target, targets.Count));
+        {
+            BeginTrial(target, targets.Count);
+            WriteUnifiedKernel(target, digestOf(target.Name));
+        }
+
         if (targets.Count == 0)
             return;
-        Recount(targets[0], targets.Count);
+        TryAnew(targets[0], targets.Count);
         InstallLoader(targets[0], updateLoader);
-        SetDefault(targets[0].Name);
+        SetDefault([.. targets.Select(static target => target.Name)]);
     }
 
     /// <summary>Removes the UKIs of all deployments but these, and what a cut left half-written.</summary>
@@ -120,7 +124,7 @@ public sealed partial class EspWriter
         HashSet<string> keep = [.. wanted.Select(UnifiedKernel.FileName)];
         long freed = 0;
         using Dir? linux = esp.TryOpenDir(Linux);
-        foreach ((string name, long size) in UnifiedKernels().Where(each => !keep.Contains(UnifiedKernel.WithoutCounter(each.Key))))
+        foreach ((string name, long size) in UnifiedKernels().Where(each => !keep.Contains(each.Key)))
         {
             sysroot.Step($"remove {linux!.Of(name)}");
             linux.Unlink(name);
@@ -234,11 +238,11 @@ public sealed partial class EspWriter
         Durable.Sync(esp);
     }
 
-    private void WriteUnifiedKernel(BootTarget target, Checksum imageDigest, string name)
+    private void WriteUnifiedKernel(BootTarget target, Checksum imageDigest)
     {
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
         using UnifiedKernel parts = UnifiedKernel.Of(tree, target, imageDigest);
-        Replace(Linux, name, output =>
+        Replace(Linux, UnifiedKernel.FileName(target.Name), output =>
         {
             sysroot.Options.AssembleUki(parts, output);
             sealing.Sign(target, output);
@@ -282,7 +286,7 @@ public sealed partial class EspWriter
         Durable.Sync(dir);
     }
 
-    [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+(\+[0-9]+(-[0-9]+)?)?\.efi$")]
+    [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+\.efi$")]
     private static partial Regex OurName();
 }
 

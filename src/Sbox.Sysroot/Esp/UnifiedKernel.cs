@@ -38,25 +38,11 @@ public sealed record UnifiedKernel(byte[] Stub, byte[] Kernel, Stream? Initrd, s
     /// <summary>The file name on the ESP: lower case, since systemd-boot compares in lower case.</summary>
     public static string FileName(DeploymentName name) => $"{name.Os.ToLowerInvariant()}-{name.Commit.ToString()[..12]}.{name.Serial}.efi";
 
-    /// <summary>A deployment's UKI on an ESP, by its path there, whatever systemd-boot's counter of tries made of its name; null where it is missing.</summary>
-    public static string? FindOn(Dir esp, DeploymentName name)
-    {
-        const string directory = "EFI/Linux";
-        using Dir? linux = esp.TryOpenDir(directory);
-        return (linux?.Entries() ?? []).Select(static entry => entry.Name).FirstOrDefault(file => IsOf(file, name)) is { } found ? $"{directory}/{found}" : null;
-    }
+    /// <summary>A deployment's UKI on an ESP, by its path there; null where it is missing.</summary>
+    public static string? FindOn(Dir esp, DeploymentName name) => $"EFI/Linux/{FileName(name)}" is var path && esp.Exists(path) ? path : null;
 
-    /// <summary>Whether a menu entry is a deployment's: systemd-boot's counter of tries (<c>NAME+2-1.efi</c>) or none in its name, and a profile's behind it or none.</summary>
-    internal static bool IsOf(string entry, DeploymentName name) => WithoutCounter(BootChoice.FileOf(entry)) == FileName(name);
-
-    /// <summary>The file's name as it is without systemd-boot's counter of tries: <c>NAME+LEFT.efi</c>, <c>NAME+LEFT-DONE.efi</c>.</summary>
-    internal static string WithoutCounter(string file)
-    {
-        int plus = file.LastIndexOf('+');
-        return plus > 0 && file.EndsWith(".efi", StringComparison.Ordinal)
-            && file[(plus + 1)..^4].Split('-') is { Length: 1 or 2 } counts && counts.All(static count => count.Length > 0 && count.All(char.IsAsciiDigit))
-            ? file[..plus] + ".efi" : file;
-    }
+    /// <summary>Whether a menu entry is a deployment's: its file's, with a profile's name behind it or none.</summary>
+    internal static bool IsOf(string entry, DeploymentName name) => BootChoice.FileOf(entry) == FileName(name);
 
     /// <summary>The part of EFI file names that says for which machine they are (<c>x64</c>, <c>aa64</c>), by what the tree has.</summary>
     /// <exception cref="NoBootLoaderException">The tree has no stub for any machine.</exception>

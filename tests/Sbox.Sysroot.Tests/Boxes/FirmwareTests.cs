@@ -113,23 +113,6 @@ public sealed class FirmwareTests : IDisposable
         Assert.Single(Directory.GetFiles(efivars.Path));
     }
 
-    [Fact]
-    public void A_kernel_image_with_a_counter_of_tries_is_its_deployments()
-    {
-        using OstreeSysroot sysroot = Running();
-        string counted = FileOf(two).Replace(".efi", "+2-1.efi", StringComparison.Ordinal), path = $"{box.EspPath}/EFI/Linux";
-        File.Move($"{path}/{FileOf(two)}", $"{path}/{counted}");
-        File.WriteAllText($"{box.EspPath}/loader/loader.conf", $"default {counted}\n");
-        using var deployer = new Deployer(sysroot, box.EspPath);
-        Assert.True(deployer.IsSettled);
-        Assert.Equal(two, Next(sysroot, deployer));
-        deployer.Rollback();
-        box.Fetch(three); // going back had cleaned it away: nothing leads to it
-        Assert.Equal(((string[])[FileOf(one), counted]).Order(StringComparer.Ordinal), box.Ukis());
-        deployer.Deploy(TestBox.Request(three));
-        Assert.Equal(((string[])[FileOf(three), counted]).Order(StringComparer.Ordinal), box.Ukis());
-    }
-
     private OstreeSysroot Running(Action<string>? beforeStep = null)
     {
         using OstreeSysroot sysroot = box.Open();
