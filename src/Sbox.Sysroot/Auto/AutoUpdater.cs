@@ -37,7 +37,7 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
             Waiting = waiting is null ? null : new AutoOffer(waiting.Name.Commit, DeploymentSelector.VersionOf(sysroot, waiting.Name), Made(waiting) ?? DateTimeOffset.UnixEpoch),
             WaitsByItself = waiting is not null && waiting.Name.Commit == state.Deployed,
             Declined = offer is null || offer.Commit == waiting?.Name.Commit ? null : Declined(offer, state),
-            IsOnTrial = deployer.Esp?.Tries([current.Name]).Count > 0 && sysroot.Booted is not null,
+            IsOnTrial = sysroot.Booted is not null && Trials.Of(sysroot, current.Name) is not null,
             IsGhost = RootConfig.IsGhost(sysroot.BootArguments),
             Failed = state.Failure?.Time,
         };

@@ -19,7 +19,7 @@ public sealed partial class Deployer
     }
 
     /// <summary>Makes a deployment's UKI anew in its place; who calls holds the lock.</summary>
-    internal void RewriteUki(DeploymentName name) => esp!.Rewrite(Existing(name), ImageDigest(name), sysroot.Deployments.Count);
+    internal void RewriteUki(DeploymentName name) => esp!.Rewrite(Existing(name), ImageDigest(name));
 
     /// <summary>Makes a deployment's composefs image again from its commit; who calls holds the lock.</summary>
     /// <param name="name">Which.</param>

@@ -30,7 +30,7 @@ internal static class EspChecks
             yield return finding;
         if (deployed.Length == 0)
             yield break;
-        foreach (DoctorFinding finding in Default(esp, deployed).Concat(Loaders(scene, esp, deployed[0])).Concat(Firmware(scene, esp)))
+        foreach (DoctorFinding finding in Default(esp, deployed).Concat(Loaders(scene, esp, deployed[0])).Concat(Firmware(scene, esp, deployed)))
             yield return finding;
     }
 
@@ -104,12 +104,10 @@ internal static class EspChecks
         }
         else if (!esp.MenuEntries.Any(entry => BootChoice.Fits(configured, entry)))
         {
-            // Of a version that has no try left this is so on purpose: the boot loader takes the one before.
-            if (esp.FileOf(deployed[0]) is { } first && EspWriter.CounterOf(Path.GetFileName(first)) is { Left: 0 })
-                yield break;
             yield return new DoctorFinding("default-dangling", FindingGrade.Warning, conf, $"has '{configured}' as the default, and no entry is that", "the boot loader starts the newest version, whatever was chosen", "the first of the boot entries becomes the default") { Repair = anew };
         }
-        else if (esp.Default is { } file && !UnifiedKernel.IsOf(file, deployed[0]))
+        // While a version is on trial, the default is the one before: it is started once by the firmware's variable.
+        else if (esp.Default is { } file && !UnifiedKernel.IsOf(file, deployed[0]) && !(esp.TriesLeft(deployed[0]) is not null && deployed.Any(each => UnifiedKernel.IsOf(file, each))))
         {
             yield return new DoctorFinding(
                 "default-behind", FindingGrade.Warning, conf, $"has '{configured}' as the default, and the first of the boot entries is {deployed[0].Short}", "an upgrade or a rollback was cut short: the firmware starts the version before",
@@ -139,7 +137,7 @@ internal static class EspChecks
     }
 
     // What its owner set is obeyed; what fits nothing is only in the way.
-    private static IEnumerable<DoctorFinding> Firmware(DoctorScene scene, EspWriter esp)
+    private static IEnumerable<DoctorFinding> Firmware(DoctorScene scene, EspWriter esp, DeploymentName[] deployed)
     {
         if (scene.Sysroot.Firmware is not { } firmware)
             yield break;
@@ -152,8 +150,8 @@ internal static class EspChecks
             (string? value, string? failure) = Read(read);
             if (failure is not null)
                 yield return new DoctorFinding("firmware-unread", FindingGrade.Warning, variable, failure, "what boots next is not known", "choose in the boot menu");
-            if (value is null || value == "@saved")
-                continue;
+            if (value is null || value == "@saved" || (variable == "LoaderEntryOneShot" && deployed.Any(each => esp.TriesLeft(each) > 0 && UnifiedKernel.IsOf(value, each))))
+                continue; // a trial is told of as one
             bool fits = esp.MenuEntries.Any(entry => BootChoice.Fits(value, entry)) || value.StartsWith("auto-", StringComparison.OrdinalIgnoreCase);
             yield return fits
                 ? new DoctorFinding(

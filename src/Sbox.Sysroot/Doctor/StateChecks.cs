@@ -29,12 +29,13 @@ internal static class StateChecks
             }
         }
 
-        foreach ((DeploymentName name, BootTries tries) in scene.Deployer.Esp?.Tries(scene.Sysroot.Deployments.Select(static each => each.Name)) ?? new Dictionary<DeploymentName, BootTries>())
+        foreach (DeploymentName name in scene.Sysroot.Deployments.Select(static each => each.Name))
         {
-            if (tries.Left == 0)
-                yield return new DoctorFinding("trial-failed", FindingGrade.Warning, name.Short, $"has no try left after {tries.Done}", "it did not come up, and the boot loader does not start it by itself", "journalctl --list-boots shows its boots; sbox upgrade brings its successor, sbox rollback --to gives it its tries again");
-            else
-                yield return new DoctorFinding("on-trial", FindingGrade.Note, name.Short, $"is on trial, with {tries.Left} tries left", "it is counted until the health checks find it good", "sbox health asks them now");
+            int? left = Trials.Of(scene.Sysroot, name);
+            if (left == 0)
+                yield return new DoctorFinding("trial-failed", FindingGrade.Warning, name.Short, "has no try left", "it did not come up, and nothing starts it by itself", "journalctl --list-boots shows its boots; sbox upgrade brings its successor, sbox rollback --to tries it anew");
+            else if (left is not null)
+                yield return new DoctorFinding("on-trial", FindingGrade.Note, name.Short, $"is on trial, with {left} tries left", "it becomes the default when the health checks find it good", "sbox health asks them now");
         }
     }
 

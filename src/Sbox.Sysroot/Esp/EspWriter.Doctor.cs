@@ -72,12 +72,12 @@ public sealed partial class EspWriter
         return null;
     }
 
-    /// <summary>Writes a deployment's UKI over the one that is there, under its name with whatever counter it has.</summary>
-    internal void Rewrite(BootTarget target, Checksum imageDigest, int deployments)
+    /// <summary>Writes a deployment's UKI over the one that is there.</summary>
+    internal void Rewrite(BootTarget target, Checksum imageDigest)
     {
         sealing.RequireSeal(target);
         MakeDirectories();
-        WriteUnifiedKernel(target, imageDigest, FileOf(target.Name) is { } there ? System.IO.Path.GetFileName(there) : NewName(target, deployments));
+        WriteUnifiedKernel(target, imageDigest);
     }
 
     private static byte[] Part(SafeFileHandle file, long at, int count)

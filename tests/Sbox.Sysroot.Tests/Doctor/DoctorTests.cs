@@ -319,6 +319,27 @@ public sealed class DoctorTests : IDisposable
     }
 
     [Fact]
+    public void A_version_on_trial_is_told_of_and_taken_for_no_damage()
+    {
+        using var variables = new TempDir(inMemory: true);
+        Checksum three = box.PublishWith(3, ("usr/lib/systemd/system/sbox-health.service", "unit"), ("usr/lib/systemd/boot/efi/kept", "kept"));
+        SysrootOptions options = Options() with { TolerateDamage = true, EfiVariables = variables.Path, CommandLine = $"sbox.deployment={TestBox.Os}/{two}.0" };
+        using OstreeSysroot sysroot = OstreeSysroot.Open(box.SysrootPath, options);
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        box.Deploy(deployer, three);
+        Assert.Single(Directory.GetFiles(variables.Path));
+        DoctorReport report = new BoxDoctor(sysroot, deployer, new DoctorOptions()).Look();
+        Assert.True(report.IsHealthy, string.Join('\n', report.Findings));
+        Assert.Contains(report.Findings, static finding => finding.Name == "on-trial");
+        Assert.DoesNotContain(report.Findings, static finding => finding.Name == "firmware-oneshot");
+        File.Delete(Directory.GetFiles(variables.Path).Single());
+        using OstreeSysroot later = OstreeSysroot.Open(box.SysrootPath, options);
+        new Deployer(later, box.EspPath).Esp!.Failed(new DeploymentName(TestBox.Os, three, 0));
+        Trials.Set(later, new DeploymentName(TestBox.Os, three, 0), 0);
+        Assert.Contains(Look().Findings, static finding => finding is { Name: "trial-failed", CanBeFixed: false });
+    }
+
+    [Fact]
     public void What_was_set_aside_is_told_of_and_can_be_deleted()
     {
         Shell("mkdir $TWO/etc.sbox-new; echo kept > $TWO/etc.sbox-new/kept");
