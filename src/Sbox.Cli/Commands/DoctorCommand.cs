@@ -5,6 +5,7 @@ using Sbox.Boot;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
+using Sbox.Linux;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
@@ -25,7 +26,7 @@ internal static class DoctorCommand
         {
             Details =
             [
-                "Looks at the running box, or at one in directories (--sysroot, --esp): boot entries and the links that they go through, deployments and their commits, the EFI partition and the firmware's variables, refs, "
+                "Looks at the running box, which needs root, or at one in directories (--sysroot, --esp): boot entries and the links that they go through, deployments and their commits, the EFI partition and the firmware's variables, refs, "
                 + "interrupted downloads, merges of /etc, health, what ostree staged, room, clock, seal. It reads no file's bytes but the composefs images and command lines: damaged bytes are sbox verify's matter. "
                 + "Sysroots that ostree made are read as well.",
                 "Each finding has a name, the path, what is so, what follows from it, and what mends it. 'broken': a version does not boot or is not whole, or nothing can be upgraded. 'warning': the box boots, and something should be "
@@ -53,17 +54,20 @@ internal static class DoctorCommand
         "repository", "loader-link", "boot-link", "entry-dangling", "kernel-missing", "running-unlisted", "deployment-incomplete", "etc-missing", "var-missing", "objects-missing", "uki-missing", "uki-damaged", "image-missing",
         "image-damaged", "loader-missing", "space-root", "space-esp", "boot-unmounted", "boot-leftover", "kernel-leftover", "origin-unreadable", "origin-missing", "remote-missing", "deployment-unlisted", "deployment-half",
         "deployment-leftover", "commit-missing", "commit-partial", "ref-missing", "ref-leftover", "ref-dangling", "download-leftover", "esp-unseen", "esp-leftover", "uki-orphan", "default-missing", "default-dangling",
-        "default-behind", "loader-source-missing", "firmware-unread", "firmware-dangling", "etc-leftover", "etc-record", "etc-failure", "version-bad", "trial-failed", "finalize-failed", "staged-lost", "clock", "seal-missing",
+        "default-behind", "loader-source-missing", "firmware-unread", "firmware-dangling", "etc-leftover", "etc-record", "etc-failure", "version-bad", "trial-failed", "unit-failed", "finalize-failed", "staged-lost", "clock", "seal-missing",
         "seal", "verity", "firmware-default", "firmware-oneshot", "etc-conflicts", "reset-waits", "on-trial", "staged", "set-aside",
     ];
 
     private static int Run(ParseResult parsed, Speaker speaker, (Option<string> Path, Option<string?> Esp) where, (bool Fix, bool Drop, bool Yes) what, CancellationToken cancel)
     {
+        if (Box.IsRunning(parsed.GetValue(where.Path)!) && !Environment.IsPrivilegedProcess)
+            throw new Finding("only root may look at all of this box", "sudo sbox doctor");
         using Box box = what.Fix || what.Drop ? ToChange(parsed, where.Path, where.Esp) : Box.ToLook(parsed, where.Path, where.Esp, Tolerant);
         using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
         var doctor = new BoxDoctor(box.Sysroot, deployer, new DoctorOptions
         {
             RunDirectory = box.IsThisMachine ? "/run" : null, Seal = box.IsThisMachine ? SealStatus.Of(box.Sysroot.BootArguments) : null,
+            FailedUnits = box.IsThisMachine ? FailedUnits() : [],
             EspUnseen = box.EspUnseen is { } unseen && (box.IsThisMachine || Box.IsRunning(parsed.GetValue(where.Path)!)) ? unseen : null,
         });
         if (what.Drop)
@@ -77,6 +81,15 @@ internal static class DoctorCommand
         }
 
         return Fix(speaker, doctor, report, what.Yes, cancel);
+    }
+
+    private static IReadOnlyList<string> FailedUnits()
+    {
+        if (!Directory.Exists("/run/systemd/system"))
+            return [];
+        var lines = new List<string>();
+        ChildResult result = ChildProcess.Run(new ChildCommand("systemctl", ["list-units", "--failed", "--plain", "--no-legend", "--no-pager", "sbox-*", "ostree-*"]), lines.Add);
+        return result.ExitCode == 0 ? [.. lines.Select(static line => line.Split(' ')[0]).Where(static unit => unit.Contains('.', StringComparison.Ordinal))] : [];
     }
 
     // Without an EFI partition the rest can be mended all the same.

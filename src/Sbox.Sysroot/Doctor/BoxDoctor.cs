@@ -14,6 +14,9 @@ public sealed record DoctorOptions
     /// <summary>How far the running system is sealed; null where the sysroot is not what runs.</summary>
     public SealStatus? Seal { get; init; }
 
+    /// <summary>Services of sbox and ostree that failed, as systemd has them.</summary>
+    public IReadOnlyList<string> FailedUnits { get; init; } = [];
+
     /// <summary>Why no EFI partition is looked at, where one should be; null where that is well.</summary>
     public string? EspUnseen { get; init; }
 }

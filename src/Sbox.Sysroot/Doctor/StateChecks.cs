@@ -19,6 +19,8 @@ internal static class StateChecks
 
     private static IEnumerable<DoctorFinding> Health(DoctorScene scene)
     {
+        foreach (string unit in scene.Options.FailedUnits)
+            yield return new DoctorFinding("unit-failed", FindingGrade.Warning, unit, "failed", "what it does at boot, at shutdown or now and then was not done", $"journalctl -b -u {unit} says why");
         foreach (string os in scene.Sysroot.Deployments.Select(static each => each.Name.Os).Distinct())
         {
             foreach (BadVersion bad in BadVersions.Read(scene.Sysroot, os).Where(bad => scene.Sysroot.Deployments.Any(each => each.Name.Commit == bad.Commit)))
