@@ -150,7 +150,7 @@ internal static class StateChecks
         using (aside)
         {
             if (aside.Entries().Count > 0)
-                yield return new DoctorFinding("set-aside", FindingGrade.Note, aside.Path, $"has what {aside.Entries().Count} repairs set aside", "it takes room, and nothing uses it", "sbox doctor --drop-aside deletes it");
+                yield return new DoctorFinding("set-aside", FindingGrade.Note, aside.Path, $"has what {(aside.Entries().Count == 1 ? "a repair" : $"{aside.Entries().Count} repairs")} set aside", "it takes room, and nothing uses it", "sbox doctor --drop-aside deletes it");
         }
     }
 }
