@@ -33,6 +33,12 @@ public sealed record SysrootOptions
     /// <summary>Name boot entries <c>ostree-N.conf</c>, as libostree does since 2025, and not <c>ostree-N-OS.conf</c>; both are read by both.</summary>
     public bool ShortEntryNames { get; init; }
 
+    /// <summary>
+    /// Pass over boot entries that lead nowhere, and where a link of the boot configuration is broken take the one that most entries fit: for whoever
+    /// repairs. Otherwise each is a <see cref="SysrootDamagedException"/>.
+    /// </summary>
+    public bool TolerateDamage { get; init; }
+
     /// <summary>Makes a UKI of its parts; tests with trees that hold no real stub give their own.</summary>
     public Action<UnifiedKernel, Stream> AssembleUki { get; init; } = UnifiedKernel.Assemble;
 }
@@ -89,6 +95,9 @@ public sealed class OstreeSysroot : IDisposable
     internal LoaderVariables? Firmware { get; }
 
     internal BootVersion BootVersion { get; private set; }
+
+    /// <summary>What of the boot configuration leads nowhere; empty where damage is not tolerated.</summary>
+    internal IReadOnlyList<BootTrouble> BootTroubles { get; private set; } = [];
 
     /// <summary>The kernel command line that says which deployment runs; empty where none does.</summary>
     public KernelArguments BootArguments { get; }
@@ -236,6 +245,12 @@ public sealed class OstreeSysroot : IDisposable
     /// <summary>Reads again what is deployed: others may have changed it.</summary>
     public void Reload()
     {
+        if (Options.TolerateDamage)
+        {
+            (BootVersion, Deployments, BootTroubles) = BootSurvey.Of(Root);
+            return;
+        }
+
         BootVersion = BootLinks.ReadVersion(Root);
         Deployments = BootLinks.ReadDeployments(Root, BootVersion);
     }

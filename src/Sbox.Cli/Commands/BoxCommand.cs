@@ -31,32 +31,32 @@ internal sealed class Box : IDisposable
     /// Opens a box to change it. The running box is opened in a mount namespace of this process's own, so this may replace the process by
     /// itself: nothing may have been done before.
     /// </summary>
-    public static Box ToChange(ParseResult parsed, Option<string> sysroot, Option<string?> esp)
+    public static Box ToChange(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null)
     {
         string path = parsed.GetValue(sysroot)!;
         if (!IsRunning(path))
-            return new Box(OstreeSysroot.Open(path), null, parsed.GetValue(esp));
+            return new Box(OstreeSysroot.Open(path, how), null, parsed.GetValue(esp));
         if (Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
             throw new Finding("only root may change what this box boots", "sudo sbox ...");
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
-        return new Box(OstreeSysroot.Open(path), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
+        return new Box(OstreeSysroot.Open(path, how), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
     }
 
     /// <summary>
     /// Opens a box to write to its physical root, and to nothing that boots it. The running box is opened in a mount namespace of this process's
     /// own, so this may replace the process by itself, as <see cref="ToChange"/>.
     /// </summary>
-    public static Box ToWrite(string path)
+    public static Box ToWrite(string path, SysrootOptions? how = null)
     {
         if (!IsRunning(path))
-            return new Box(OstreeSysroot.Open(path), null, null);
+            return new Box(OstreeSysroot.Open(path, how), null, null);
         if (!Environment.IsPrivilegedProcess)
             throw new Finding("only root may write to this box's disk", "sudo sbox ...");
         RefuseGhost();
         PrivateMounts.Enter();
         PrivateMounts mounts = PrivateMounts.Open(path);
-        return new Box(OstreeSysroot.Open(path), mounts, null);
+        return new Box(OstreeSysroot.Open(path, how), mounts, null);
     }
 
     /// <summary>
@@ -64,27 +64,30 @@ internal sealed class Box : IDisposable
     /// may replace the process by itself, as <see cref="ToChange"/>.
     /// </summary>
     /// <exception cref="Finding">This machine is no box.</exception>
-    public static Box ToLook(ParseResult parsed, Option<string> sysroot, Option<string?> esp)
+    public static Box ToLook(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null) =>
+        ToLook(parsed.GetValue(sysroot)!, parsed.GetValue(esp), how);
+
+    /// <inheritdoc cref="ToLook(ParseResult, Option{string}, Option{string?}, SysrootOptions?)"/>
+    public static Box ToLook(string path, string? esp = null, SysrootOptions? how = null)
     {
-        string path = parsed.GetValue(sysroot)!;
         bool running = IsRunning(path);
-        if (parsed.GetValue(esp) is { } given)
-            return new Box(OstreeSysroot.Open(path), null, given);
+        if (esp is { } given)
+            return new Box(OstreeSysroot.Open(path, how), null, given);
         if (!running)
-            return new Box(OstreeSysroot.Open(path), null, null) { EspUnseen = "--esp=PATH names the EFI partition, which says so" };
+            return new Box(OstreeSysroot.Open(path, how), null, null) { EspUnseen = "--esp=PATH names the EFI partition, which says so" };
         if (!Environment.IsPrivilegedProcess)
-            return new Box(OstreeSysroot.Open(path), null, null) { EspUnseen = "only root may look at the EFI partition, which says so: sudo sbox status" };
+            return new Box(OstreeSysroot.Open(path, how), null, null) { EspUnseen = "only root may look at the EFI partition, which says so: sudo sbox status" };
         PrivateMounts? mounts = null;
         try
         {
             PrivateMounts.Enter();
             mounts = PrivateMounts.Look(path);
-            return new Box(OstreeSysroot.Open(path), mounts, mounts.MountEsp());
+            return new Box(OstreeSysroot.Open(path, how), mounts, mounts.MountEsp());
         }
         catch (Exception unseen) when (unseen is NoEspException or MountException or LinuxException)
         {
             // A kernel without FAT, a disk that is failing, root without the right to mount: what runs can be told all the same.
-            return new Box(OstreeSysroot.Open(path), mounts, null) { EspUnseen = unseen.Message };
+            return new Box(OstreeSysroot.Open(path, how), mounts, null) { EspUnseen = unseen.Message };
         }
     }
 

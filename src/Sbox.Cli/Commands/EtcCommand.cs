@@ -298,7 +298,7 @@ internal static class EtcCommand
         {
             writer.WriteStartObject();
             writer.WriteString("path", $"/etc/{step.Path}");
-            writer.WriteString("action", step.Action switch { EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", EtcAction.Combine => "merge", _ => "keep-directory" });
+            writer.WriteString("action", step.Action switch { EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", EtcAction.Combine => "merge", EtcAction.Own => "own", _ => "keep-directory" });
             writer.WriteBoolean("conflict", step.IsConflict);
             Speaker.Notes(writer, step.Findings);
             writer.WriteEndObject();

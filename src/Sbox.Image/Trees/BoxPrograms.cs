@@ -25,7 +25,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The unit that seals what is not sealed yet, after the first boot; null for a box without it.</summary>
     public string? VerityUnit { get; init; }
 
-    /// <summary>The directory of the units that every box has (services, timers); null for a box without them.</summary>
+    /// <summary>The directory of the units that every box has (services, timers), and of settings (.toml); null for a box without them.</summary>
     public string? BoxUnits { get; init; }
 
     /// <summary>The directory of what opens tombs by itself: units, and the lines of PAM; null for a box without.</summary>
@@ -71,6 +71,11 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             {
                 tree.Write($"{Units}/{name}", File.ReadAllText($"{BoxUnits}/{name}"));
                 tree.Link($"usr/lib/sbox/box/{name}", $"../../../systemd/system/{name}");
+            }
+            else if (name.EndsWith(".toml", StringComparison.Ordinal)) // settings that the owner's in /etc stand over
+            {
+                tree.Write($"usr/lib/sbox/{name}", File.ReadAllText($"{BoxUnits}/{name}"));
+                tree.Link($"usr/lib/sbox/box/{name}", $"../{name}");
             }
             else
                 InstallUnit(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));

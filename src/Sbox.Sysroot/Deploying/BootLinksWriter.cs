@@ -16,13 +16,15 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
     private Dir Root => sysroot.Root;
 
     /// <summary>Makes these the deployments, the first one the default. All they hold is on the disk before they become active.</summary>
-    public void Write(IReadOnlyList<BootTarget> targets)
+    /// <param name="targets">In boot order.</param>
+    /// <param name="anew">Make all of it anew, also where it would be as it is: what is there is damaged.</param>
+    public void Write(IReadOnlyList<BootTarget> targets, bool anew = false)
     {
         BootVersion boot = sysroot.BootVersion;
         int before = sysroot.Deployments.Count;
-        List<BootTarget> current = [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments, isSealed: false))];
+        List<BootTarget> current = anew ? [] : [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments, isSealed: false))];
         // The entry's own checksum counts: what the tree has by now may be another kernel, or another view of it.
-        bool sameEntries = current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second))
+        bool sameEntries = !anew && current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second))
             && sysroot.Deployments.Zip(targets).All(static pair => pair.First.BootChecksum == pair.Second.Kernel.BootChecksum);
         if (sameEntries && current.Zip(targets).All(static pair => pair.First.Name == pair.Second.Name))
             return;

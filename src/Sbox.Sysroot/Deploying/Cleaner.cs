@@ -13,27 +13,34 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
     /// <summary>Removes boot configurations, deployments and kernels that nothing leads to; objects stay.</summary>
     public IReadOnlyList<DeploymentName> RemoveUnreferenced()
     {
-        BootVersion boot = sysroot.BootVersion;
-        int other = 1 - boot.Version;
-        string[] inactive =
-        [
-            $"boot/loader.{other}", $"ostree/boot.{other}", $"ostree/boot.{other}.0", $"ostree/boot.{other}.1",
-            $"ostree/boot.{boot.Version}.{1 - boot.Subversion}",
-        ];
-        foreach (string name in inactive)
-        {
-            if (!Root.Exists(name))
-                continue;
-            sysroot.Step($"remove {name}");
-            Root.RemoveAll(name);
-        }
-
+        RemoveInactive();
         List<DeploymentName> removed = [.. DeploymentDirectories.Of(Root).Where(name => !IsActive(name) && !planner.IsProtected(name))];
         foreach (DeploymentName name in removed)
             RemoveDeployment(name);
         RemoveBacking();
         RemoveKernels();
         return removed;
+    }
+
+    /// <summary>What belongs to a boot configuration that is not the active one: nothing leads there.</summary>
+    internal static IReadOnlyList<string> Inactive(BootVersion boot)
+    {
+        int other = 1 - boot.Version;
+        return
+        [
+            $"boot/loader.{other}", $"ostree/boot.{other}", $"ostree/boot.{other}.0", $"ostree/boot.{other}.1",
+            $"ostree/boot.{boot.Version}.{1 - boot.Subversion}",
+        ];
+    }
+
+    /// <summary>Removes the boot configurations that are not active, and nothing else.</summary>
+    internal void RemoveInactive()
+    {
+        foreach (string name in Inactive(sysroot.BootVersion).Where(Root.Exists))
+        {
+            sysroot.Step($"remove {name}");
+            Root.RemoveAll(name);
+        }
     }
 
     /// <summary>Also sets the refs that keep the deployed commits, and deletes the objects that nothing needs.</summary>
@@ -108,12 +115,10 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
     }
 
     // ostree/VERSION/SUBVERSION/INDEX: what keeps a deployed commit when someone prunes by refs alone. New ones first.
-    private void SetRefs()
+    internal void SetRefs()
     {
-        BootVersion boot = sysroot.BootVersion;
         IReadOnlyDictionary<string, Checksum> before = sysroot.Repository.Refs("ostree");
-        Dictionary<string, Checksum> wanted = sysroot.Deployments.Index()
-            .ToDictionary(each => $"ostree/{boot.Version}/{boot.Subversion}/{each.Index}", static each => each.Item.Name.Commit);
+        IReadOnlyDictionary<string, Checksum> wanted = WantedRefs(sysroot);
         foreach ((string name, Checksum commit) in wanted.Where(each => !before.TryGetValue(each.Key, out Checksum old) || old != each.Value))
         {
             sysroot.Step($"set ref {name}");
@@ -127,5 +132,10 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         }
     }
 
-    private static bool IsDeploymentRef(string name) => name.Split('/') is ["ostree", "0" or "1", "0" or "1", var index] && index.All(char.IsAsciiDigit);
+    /// <summary>The refs that keep what is deployed, with their commits.</summary>
+    internal static IReadOnlyDictionary<string, Checksum> WantedRefs(OstreeSysroot sysroot) => sysroot.Deployments.Index().ToDictionary(
+        each => $"ostree/{sysroot.BootVersion.Version}/{sysroot.BootVersion.Subversion}/{each.Index}", static each => each.Item.Name.Commit);
+
+    /// <summary>Whether a ref is one of those.</summary>
+    internal static bool IsDeploymentRef(string name) => name.Split('/') is ["ostree", "0" or "1", "0" or "1", var index] && index.All(char.IsAsciiDigit);
 }

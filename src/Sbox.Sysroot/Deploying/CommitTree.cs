@@ -49,6 +49,29 @@ internal sealed class CommitTree(Repository repository, Checksum checksum)
             + (2 * Size(UnifiedKernel.BootLoaderPath(machine))) + UkiOverhead;
     }
 
+    /// <summary>What in /usr has a number that is somebody else's here; /usr is read-only, so nobody can give it to another.</summary>
+    /// <returns>Paths with the number that they have.</returns>
+    public IReadOnlyList<(string Path, ForeignId Id)> OwnedByOthers(IReadOnlyList<ForeignId> foreign)
+    {
+        var found = new List<(string, ForeignId)>();
+        if (foreign.Count > 0 && repository.TryFind(checksum, "/usr") is { IsDirectory: true } usr)
+            Walk(usr);
+        return found;
+
+        void Walk(TreeEntry entry)
+        {
+            (uint uid, uint gid) = entry.IsDirectory ? OfDirectory(repository.LoadDirMeta(entry.Meta!.Value)) : OfFile(repository.LoadFile(entry.Content!.Value));
+            found.AddRange(foreign.Where(each => each.Id == (each.IsGroup ? gid : uid)).Select(each => (entry.Path, each)));
+            // The defaults of /etc are copied, and given to whom they are meant for.
+            foreach (TreeEntry child in entry.IsDirectory && entry.Path != "/usr/etc" ? repository.Children(entry) : [])
+                Walk(child);
+        }
+
+        static (uint, uint) OfDirectory(DirMeta meta) => (meta.Uid, meta.Gid);
+
+        static (uint, uint) OfFile(FileObject file) => (file.Uid, file.Gid);
+    }
+
     private long Size(string path) => repository.TryFind(checksum, path)?.Content is { } content ? repository.LoadFile(content).Size : 0;
 
     private EtcNode Node(TreeEntry entry)

@@ -14,7 +14,7 @@ namespace Sbox.Sysroot;
 /// that boots the old deployment or the new, and the same command finishes the work.
 /// </summary>
 /// <remarks>docs/formats/sysroot.md.</remarks>
-public sealed class Deployer : IDisposable
+public sealed partial class Deployer : IDisposable
 {
     private readonly OstreeSysroot sysroot;
     private readonly Dir? espDir;
@@ -394,6 +394,12 @@ public sealed class Deployer : IDisposable
             return WriteImage(tree, name.Commit, CancellationToken.None);
         }
 
+        return DigestOf(tree);
+    }
+
+    /// <summary>The fs-verity digest of a deployment's composefs image, by its bytes.</summary>
+    internal static Checksum DigestOf(Dir tree)
+    {
         using SafeFileHandle image = tree.OpenFile(PhysicalRoot.ImageName);
         var hasher = new VerityHasher();
         var buffer = new byte[1 << 20];

@@ -23,6 +23,8 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
         List<Deployment> kept = [.. sysroot.Deployments.Where((each, index) => request.Retain || Stays(each, request.Os, stays)
             || (request.RetainPending && index < crossover) || (request.RetainRollback && crossover >= 0 && index > crossover))];
         var notes = new List<string>();
+        EtcMergePlan? etc = merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc(), tree.EtcContent);
+        notes.AddRange(OfOthers(tree.OwnedByOthers(etc?.Foreign ?? [])));
         return new DeployPlan(
             request,
             new DeploymentName(request.Os, request.Commit, NextSerial(request)),
@@ -32,7 +34,7 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
             request.Origin ?? merge?.Origin?.ForSuccessor(),
             [.. kept.Select(static each => each.Name)],
             [.. sysroot.Deployments.Except(kept).Select(static each => each.Name)],
-            merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc(), tree.EtcContent),
+            etc,
             esp is null ? 0 : tree.EspBytes())
         {
             Notes = notes,
@@ -56,6 +58,9 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
 
     /// <summary>Whether a deployment's directory may not be removed though no boot entry leads to it: firmware still offers it, or it runs.</summary>
     public bool IsProtected(DeploymentName name) => sysroot.BootedName == name || (esp?.Names(name) ?? false);
+
+    private static IEnumerable<string> OfOthers(IReadOnlyList<(string Path, ForeignId Id)> found) => found.GroupBy(static each => each.Id).Select(static each =>
+        $"{each.Key}: {each.First().Path}{(each.Count() > 1 ? $" and {each.Count() - 1} more in /usr are" : " in /usr is")} '{each.Key.Here}'s there. Give '{each.Key.Here}' another number, or ask who publishes the branch to");
 
     private bool Stays(Deployment each, string os, Deployment? merge) =>
         each.IsPinned || each.Name.Os != os || sysroot.IsBooted(each) || each.Name == merge?.Name || IsFallback(each.Name);

@@ -19,6 +19,7 @@ public sealed record EtcContents(Func<string, byte[]?> Before, Func<string, byte
 internal sealed class EtcFileMerge(EtcContents contents)
 {
     private MergedAccounts? accounts;
+    private bool arePlain;
 
     /// <summary>Whether an owner's and a new default are both regular files, so that something of each may be taken.</summary>
     public static bool AreFiles(EtcNode local, EtcNode? next) => local.Entry.Kind == FileKind.Regular && next?.Entry.Kind == FileKind.Regular;
@@ -59,12 +60,23 @@ internal sealed class EtcFileMerge(EtcContents contents)
         EtcNode? Of(EtcNode tree, string name) => tree.Children.GetValueOrDefault(name);
         bool mine = AccountMerge.Files.Any(name => Of(local, name)?.Entry.Content != Of(defaults, name)?.Entry.Content);
         bool theirs = AccountMerge.Files.Any(name => Of(next, name)?.Entry.Content != Of(defaults, name)?.Entry.Content);
-        if (mine && theirs && AccountMerge.Files.All(name => IsPlain(defaults, name, contents.Before) && IsPlain(local, name, contents.Mine) && IsPlain(next, name, contents.Next)))
+        arePlain = AccountMerge.Files.All(name => IsPlain(defaults, name, contents.Before) && IsPlain(local, name, contents.Mine) && IsPlain(next, name, contents.Next));
+        if (mine && theirs && arePlain)
             accounts = AccountMerge.Merge(contents.Before, contents.Mine, contents.Next);
 
         // A link or a directory, or a file that was replaced since the tree was read, must not read as "everybody was removed".
         bool IsPlain(EtcNode tree, string name, Func<string, byte[]?> read) => Of(tree, name) is not { } node ? read(name) is null
             : node.Entry.Kind == FileKind.Regular && read(name) is { } bytes && Checksum.Of(bytes) == node.Entry.Content;
+    }
+
+    /// <summary>Whose the new tree's files are here; null where accounts cannot be told, or are the new tree's.</summary>
+    public EtcOwners? Owners(EtcNode defaults, EtcNode local, EtcNode next)
+    {
+        byte[]? After(string file) => accounts is not null ? accounts.Texts.GetValueOrDefault(file)
+            : EtcNode.Same(defaults.Children.GetValueOrDefault(file), local.Children.GetValueOrDefault(file)) ? contents.Next(file) : contents.Mine(file);
+        return arePlain && ((string[])["passwd", "group"]).Any(file => !Same(After(file), contents.Next(file))) ? new EtcOwners(After, contents.Next) : null;
+
+        static bool Same(byte[]? a, byte[]? b) => a is null || b is null ? a is null && b is null : a.AsSpan().SequenceEqual(b);
     }
 
     /// <summary>The step for an account file; null where the path is none, or it needs no merging.</summary>

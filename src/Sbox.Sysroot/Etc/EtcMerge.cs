@@ -23,6 +23,11 @@ public static class EtcMerge
                 case EtcAction.Remove:
                     target.RemoveAll(step.Path);
                     break;
+                case EtcAction.Own when target.TryStat(step.Path) is { } stat:
+                    target.ChangeOwner(step.Path, step.Result.Uid, step.Result.Gid);
+                    if (!stat.IsSymlink)
+                        target.ChangeMode(step.Path, step.Result.Permissions);
+                    break;
                 case EtcAction.TakeDirectory when local.TryStat(step.Path) is { IsDirectory: true }:
                     TreeCopy.Directory(local, step.Path, target, step.Path);
                     break;

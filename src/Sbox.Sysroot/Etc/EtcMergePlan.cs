@@ -6,6 +6,8 @@ namespace Sbox.Sysroot;
 /// <summary>What one step of a merge does to the new /etc.</summary>
 public enum EtcAction
 {
+    /// <summary>Gives a new default another owner, group or mode: <see cref="EtcStep.Result"/>; its number means somebody else here.</summary>
+    Own,
     /// <summary>Removes the new default and all below it.</summary>
     Remove,
     /// <summary>Copies the owner's file or symbolic link over whatever the new default is.</summary>
@@ -41,6 +43,9 @@ public sealed record EtcStep(EtcAction Action, string Path, bool IsConflict)
 /// <remarks>docs/formats/sysroot.md says where libostree's own merge differs (it refuses what is resolved here).</remarks>
 public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<string> Skipped)
 {
+    /// <summary>Numbers of accounts of the new tree that are not here and whose numbers somebody else has here: files in /usr with them are that one's.</summary>
+    public IReadOnlyList<ForeignId> Foreign { get; init; } = [];
+
     /// <summary>The paths where both the owner and the new tree changed something, and the owner's version was kept.</summary>
     public IEnumerable<string> Conflicts => Steps.Where(static step => step.IsConflict).Select(static step => step.Path).Distinct();
 
@@ -53,8 +58,11 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
     {
         var planner = new Planner(contents is null ? null : new EtcFileMerge(contents));
         planner.MergeAccounts(defaults, local, next);
-        planner.VisitChildren("", defaults, local, next);
-        return new EtcMergePlan(planner.Steps, planner.Skipped);
+        EtcOwners? owners = planner.Owners(defaults, local, next);
+        EtcNode owned = owners?.Translate(next) ?? next;
+        planner.Steps.AddRange(owners?.Steps ?? []);
+        planner.VisitChildren("", defaults, local, owned);
+        return new EtcMergePlan(planner.Steps, planner.Skipped) { Foreign = owners?.Foreign ?? [] };
     }
 
     /// <summary>The plan for people: one line a step, conflicts marked.</summary>
@@ -65,7 +73,7 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
         {
             string verb = step.Action switch
             {
-                EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", EtcAction.Combine => "merge", _ => "keep directory",
+                EtcAction.Remove => "remove", EtcAction.CopyLeaf => "keep", EtcAction.Combine => "merge", EtcAction.Own => "own", _ => "keep directory",
             };
             string why = step.IsConflict && step.Findings.Count == 0 ? "  (the new tree changed it too; yours is kept)" : "";
             text.Append(CultureInfo.InvariantCulture, $"{verb} /etc/{step.Path}{why}\n");
@@ -86,6 +94,8 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
 
         // One user has a line in several of them: they are merged as one, also where the owner touched only one.
         public void MergeAccounts(EtcNode defaults, EtcNode local, EtcNode next) => files?.MergeAccounts(defaults, local, next);
+
+        public EtcOwners? Owners(EtcNode defaults, EtcNode local, EtcNode next) => files?.Owners(defaults, local, next);
 
         public void VisitChildren(string path, EtcNode? defaults, EtcNode local, EtcNode? next)
         {

@@ -22,7 +22,7 @@ public sealed record LateMerge(DeploymentName Deployment, bool Changed, string? 
 /// </remarks>
 public sealed class LateEtcMerge(OstreeSysroot sysroot, TimeSpan? patience = null)
 {
-    private const string Fresh = "etc.sbox-new";
+    internal const string Fresh = "etc.sbox-new";
     private static readonly TimeSpan Usual = TimeSpan.FromSeconds(30), Pause = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Says that the deployment that runs has run: from now on its /etc is its owner's, and is never merged into again.</summary>

@@ -62,21 +62,41 @@ internal static class BootLinks
             .Select(each => Follow(root, each.Path, each.Entry))];
     }
 
-    private static Deployment Follow(Dir root, string path, BootEntry entry)
+    /// <summary>The deployment that an entry leads to.</summary>
+    /// <param name="root">The physical root.</param>
+    /// <param name="path">The entry's path, for messages.</param>
+    /// <param name="entry">The entry.</param>
+    /// <param name="links">Where the links of a boot version are, and an origin that cannot be read counts as none; null: where <c>ostree/boot.VERSION</c> leads.</param>
+    /// <exception cref="SysrootDamagedException">It leads nowhere.</exception>
+    /// <exception cref="MalformedException">The origin cannot be read.</exception>
+    internal static Deployment Follow(Dir root, string path, BootEntry entry, Func<int, string>? links = null)
     {
         string link = entry.Options.Get("ostree") ?? throw new SysrootDamagedException(path, "has no ostree= among its options");
         string[] parts = link.Split('/');
         if (parts is not ["", "ostree", "boot.0" or "boot.1", var os, var bootChecksum, var serial]
             || !Checksum.TryParse(bootChecksum, out Checksum kernel) || !int.TryParse(serial, out int bootSerial))
             throw new SysrootDamagedException(path, $"ostree={link} is not /ostree/boot.VERSION/OS/CHECKSUM/SERIAL");
-        if (root.TryStat(link[1..]) is not { IsSymlink: true })
+        string place = links is null ? link[1..] : $"{links(parts[2] == "boot.0" ? 0 : 1)}/{os}/{bootChecksum}/{serial}";
+        if (root.TryStat(place) is not { IsSymlink: true })
             throw new SysrootDamagedException(path, $"ostree={link} is no link");
-        string target = root.ReadLink(link[1..]);
+        string target = root.ReadLink(place);
         if (!DeploymentName.TryParse($"{os}/{target[(target.LastIndexOf('/') + 1)..]}", out DeploymentName name))
-            throw new SysrootDamagedException(root.Of(link[1..]), $"leads to '{target}', which is no deployment");
+            throw new SysrootDamagedException(root.Of(place), $"leads to '{target}', which is no deployment");
         if (root.TryStat(name.Directory) is not { IsDirectory: true })
-            throw new SysrootDamagedException(root.Of(link[1..]), $"leads to {name}, which is not there");
-        return new Deployment(name, kernel, bootSerial, entry, ReadOrigin(root, name));
+            throw new SysrootDamagedException(root.Of(place), $"leads to {name}, which is not there");
+        return new Deployment(name, kernel, bootSerial, entry, links is null ? ReadOrigin(root, name) : TryReadOrigin(root, name));
+    }
+
+    private static Origin? TryReadOrigin(Dir root, DeploymentName name)
+    {
+        try
+        {
+            return ReadOrigin(root, name);
+        }
+        catch (MalformedException)
+        {
+            return null; // whoever tolerates damage looks whether the file is there
+        }
     }
 
     private static Origin? ReadOrigin(Dir root, DeploymentName name) =>

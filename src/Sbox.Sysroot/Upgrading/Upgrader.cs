@@ -99,6 +99,24 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         return Offer(current, refspec, options, pulled);
     }
 
+    /// <summary>Looks what the current branch leads to. Nothing but the commit object is fetched, and the branch leads where it led.</summary>
+    /// <returns>Null where the branch leads to no newer commit than what is there.</returns>
+    /// <exception cref="NoSuchDeploymentException">Nothing is deployed, or the deployment names no branch.</exception>
+    /// <exception cref="PullException">It could not be fetched.</exception>
+    public async Task<AutoOffer?> Peek(CancellationToken cancel = default)
+    {
+        sysroot.Reload();
+        Deployment current = Current(null);
+        Refspec refspec = current.Origin?.Refspec
+            ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin: it is not known where upgrades come from");
+        Checksum commit = refspec.Remote is { } remote
+            ? (await sysroot.Repository.Pull(new PullOptions { Remote = remote, Refs = [refspec.Ref], CommitMetadataOnly = true, WithoutRefs = true }, null, cancel).ConfigureAwait(false)).Refs.Values.Single()
+            : sysroot.Repository.Resolve(refspec.ToString());
+        Commit offered = sysroot.Repository.LoadCommit(commit);
+        Commit? now = sysroot.Repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(current.Name.Commit) : null;
+        return commit == current.Name.Commit || offered.Timestamp < now?.Timestamp ? null : new AutoOffer(commit, offered.Version, offered.Time);
+    }
+
     // The commit and its signatures first: nothing that nobody approved fills this disk, and no ref leads to it. Then that very commit, whatever
     // the branch leads to by then.
     private async Task<PullResult> PullApproved(

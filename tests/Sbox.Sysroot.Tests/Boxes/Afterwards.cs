@@ -25,7 +25,7 @@ internal static class Afterwards
     }
 
     /// <summary>Whatever firmware or a classic boot loader offers leads to a whole deployment, and real ostree is content.</summary>
-    public static void AssertWhole(string directory, string step)
+    public static void AssertWhole(string directory, string step, bool askOstree = true)
     {
         foreach (string path in Directory.GetFiles($"{directory}/esp/EFI/Linux").Where(path => !Path.GetFileName(path).StartsWith('.')))
         {
@@ -44,6 +44,8 @@ internal static class Afterwards
             Assert.All(deployment.Entry.Initrds, initrd => Assert.True(File.Exists($"{directory}/sysroot/boot{initrd}")));
         }
 
+        if (!askOstree)
+            return;
         Judge.HostOstree.Run("admin", "status", $"--sysroot={directory}/sysroot");
         Judge.HostOstree.Run("fsck", "--quiet", $"--repo={directory}/sysroot/ostree/repo");
     }

@@ -83,6 +83,8 @@ public sealed class FirmwareKeysTests : IDisposable
     {
         string variables = Directory.CreateDirectory(Path.Combine(box.Path, "efivars")).FullName, pipe = Path.Combine(variables, EfiVariable.Db.FileName), output = Path.Combine(box.Path, "read");
         Judge.OnPath("mkfifo").Run(pipe);
+        // Held open: what was written waits for a reader that is late.
+        using var held = new FileStream(pipe, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
         using Process reader = Process.Start(new ProcessStartInfo("dd", ["bs=1M", "count=1", $"if={pipe}", $"of={output}", "status=none"]))!;
         Read("db", EfiVariable.Db).Write(variables);
         reader.WaitForExit();

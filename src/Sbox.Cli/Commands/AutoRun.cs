@@ -1,0 +1,104 @@
+using Sbox.Boot;
+using Sbox.Cli.Terminal;
+using Sbox.Codecs;
+using Sbox.Linux;
+using Sbox.Store;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary>One run of automatic updates: look at box and machine, decide, act, and look again, as long as something was done.</summary>
+internal static class AutoRun
+{
+    private const string Sysroot = "/sysroot";
+
+    // Check, deploy and restart follow each other; more than that is a mistake that must not go round for ever.
+    private const int MostActions = 3;
+
+    public static async Task<int> Do(Speaker speaker, CancellationToken cancel)
+    {
+        AutoSettings settings = AutoSettings.Read(AutoSettings.Files);
+        if (!settings.Enabled)
+        {
+            speaker.Answer("Automatic updates are off", static writer => writer.WriteString("did", "nothing"));
+            return 0;
+        }
+
+        if (!Environment.IsPrivilegedProcess)
+            throw new Finding("only root may change what this box boots", "sudo sbox ...");
+        Box.RequireSysroot(Sysroot);
+        for (int done = 0; done < MostActions; done++)
+        {
+            (AutoFacts facts, AutoDecision decision) = Look(settings);
+            speaker.Answer(AutoCommand.WhyText(facts, decision), writer =>
+            {
+                writer.WriteString("did", decision.Action.ToString().ToLowerInvariant());
+                AutoCommand.Write(writer, facts, decision);
+            });
+            switch (decision.Action)
+            {
+                case AutoAction.Check when await Check(speaker, cancel):
+                case AutoAction.Deploy when Deploy(speaker, facts.Offer!, cancel):
+                    continue;
+                case AutoAction.Check or AutoAction.Deploy:
+                    return 1;
+                case AutoAction.Reboot:
+                    // What asks for more time (a tomb that is saved, a package that is written) has it.
+                    return ChildProcess.Run(new ChildCommand("systemctl", ["reboot", "--check-inhibitors=yes"]), null, cancel).ExitCode == 0 ? 0 : 1;
+                default:
+                    return 0;
+            }
+        }
+
+        return 0;
+    }
+
+    // Read-only: a look every quarter of an hour must not mark the EFI partition as in use.
+    private static (AutoFacts Facts, AutoDecision Decision) Look(AutoSettings settings)
+    {
+        using Box box = Box.ToLook(Sysroot);
+        using var deployer = new Deployer(box.Sysroot, box.Esp);
+        AutoFacts facts = new AutoUpdater(box.Sysroot, deployer, MachineProbe.This).Facts();
+        return (facts, AutoDecision.Of(settings, facts));
+    }
+
+    private static async Task<bool> Check(Speaker speaker, CancellationToken cancel)
+    {
+        using Box box = Box.ToWrite(Sysroot);
+        using var deployer = new Deployer(box.Sysroot, null);
+        var updater = new AutoUpdater(box.Sysroot, deployer, MachineProbe.This);
+        try
+        {
+            await updater.Check(cancel);
+            return true;
+        }
+        catch (Exception failed) when (failed is PullException or RepositoryException or SysrootException or IOException or MalformedException or HttpRequestException)
+        {
+            return Failed(speaker, updater, failed.Message);
+        }
+    }
+
+    // As a person would: with approval, seal, the disk's keys and all else that belongs to it.
+    private static bool Deploy(Speaker speaker, AutoOffer offer, CancellationToken cancel)
+    {
+        var lines = new List<string>();
+        ChildResult result = ChildProcess.Run(new ChildCommand(Environment.ProcessPath!, ["upgrade"]) { Title = "sbox upgrade" }, lines.Add, cancel);
+        lines.ForEach(speaker.Note);
+        using Box box = Box.ToWrite(Sysroot);
+        using var deployer = new Deployer(box.Sysroot, null);
+        var updater = new AutoUpdater(box.Sysroot, deployer, MachineProbe.This);
+        if (result.ExitCode is not (0 or 4))
+            return Failed(speaker, updater, result.LastLines.FirstOrDefault(static line => line.StartsWith("sbox: ", StringComparison.Ordinal)) ?? $"sbox upgrade ended with {result.ExitCode}");
+        // The branch may have moved on since it was looked at: what is deployed is what counts.
+        Checksum deployed = box.Sysroot.Deployments is [var first, ..] && result.ExitCode == 0 ? first.Name.Commit : offer.Commit;
+        updater.NoteDeployed(deployed);
+        return true;
+    }
+
+    private static bool Failed(Speaker speaker, AutoUpdater updater, string why)
+    {
+        updater.NoteFailure(why);
+        speaker.Note($"FAILED: {why}");
+        return false;
+    }
+}

@@ -1,0 +1,72 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Sysroot;
+
+/// <summary>Gathers what a decision is made of, and looks at the branch.</summary>
+/// <param name="sysroot">The box.</param>
+/// <param name="deployer">Its deployer, which knows what boots next.</param>
+/// <param name="probe">The machine.</param>
+public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, MachineProbe probe)
+{
+    private DateTimeOffset Now => sysroot.Options.Clock.GetLocalNow();
+
+    /// <summary>The stateroot that runs, or boots first.</summary>
+    /// <exception cref="NoSuchDeploymentException">Nothing is deployed.</exception>
+    public string Os => Current.Name.Os;
+
+    private Deployment Current => sysroot.Booted ?? sysroot.Deployments.FirstOrDefault() ?? throw new NoSuchDeploymentException(sysroot.Path, "nothing is deployed");
+
+    /// <summary>Looks at box and machine; writes nothing.</summary>
+    public AutoFacts Facts()
+    {
+        sysroot.Reload();
+        AutoState state = AutoState.Read(sysroot, Os);
+        Deployment current = Current;
+        Deployment? next = deployer.CurrentDefault;
+        Deployment? waiting = sysroot.Booted is not null && next is not null && next.Name != current.Name ? next : null;
+        AutoOffer? offer = state.Offer is { } offered && offered.Commit != current.Name.Commit && !(Made(current) > offered.Made) ? offered : null;
+        return new AutoFacts(Now, probe.MachineId)
+        {
+            Network = probe.Network(),
+            Battery = probe.Battery(),
+            Users = probe.Users(),
+            Checked = state.Checked,
+            Offer = offer,
+            Waiting = waiting is null ? null : new AutoOffer(waiting.Name.Commit, DeploymentSelector.VersionOf(sysroot, waiting.Name), Made(waiting) ?? DateTimeOffset.UnixEpoch),
+            WaitsByItself = waiting is not null && waiting.Name.Commit == state.Deployed,
+            Declined = offer is null || offer.Commit == waiting?.Name.Commit ? null : Declined(offer, state),
+            IsOnTrial = sysroot.Booted is not null && Trials.Of(sysroot, current.Name) is not null,
+            IsGhost = RootConfig.IsGhost(sysroot.BootArguments),
+            Failed = state.Failure?.Time,
+        };
+    }
+
+    /// <summary>Looks what the branch leads to, and remembers it.</summary>
+    /// <exception cref="PullException">It could not be fetched.</exception>
+    public async Task Check(CancellationToken cancel = default)
+    {
+        AutoOffer? offer = await new Upgrader(sysroot, deployer).Peek(cancel).ConfigureAwait(false);
+        (AutoState.Read(sysroot, Os) with { Checked = Now, Offer = offer, Failure = null }).Write(sysroot, Os);
+    }
+
+    /// <summary>Remembers that a version was deployed by itself.</summary>
+    public void NoteDeployed(Checksum commit) => (AutoState.Read(sysroot, Os) with { Deployed = commit, Failure = null }).Write(sysroot, Os);
+
+    /// <summary>Remembers that an attempt failed.</summary>
+    public void NoteFailure(string why) => (AutoState.Read(sysroot, Os) with { Failure = (Now, why) }).Write(sysroot, Os);
+
+    private DateTimeOffset? Made(Deployment deployment) =>
+        sysroot.Repository.Has(new ObjectName(deployment.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(deployment.Name.Commit).Time : null;
+
+    // What a person, or this box, decided against is not brought back by itself.
+    private string? Declined(AutoOffer offer, AutoState state)
+    {
+        if (BadVersions.Read(sysroot, Os).Any(bad => bad.Commit == offer.Commit))
+            return $"this box went back from {offer.Words} by itself: sbox upgrade --retry takes it, its successor comes by itself";
+        if (offer.Commit == state.Deployed || sysroot.Deployments.Any(each => each.Name.Commit == offer.Commit))
+            return $"a person chose another version than {offer.Words} after it was deployed: sbox upgrade takes it, its successor comes by itself";
+        return null;
+    }
+}

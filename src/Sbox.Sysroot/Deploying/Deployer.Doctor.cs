@@ -1,0 +1,55 @@
+using Microsoft.Win32.SafeHandles;
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+public sealed partial class Deployer
+{
+    /// <summary>Makes the boot entries anew, whatever is there; who calls holds the lock.</summary>
+    internal void RewriteBoot(IReadOnlyList<BootTarget> targets) => new BootLinksWriter(sysroot).Write(targets, anew: true);
+
+    /// <summary>Leads the ESP to what is deployed, without removing a UKI; who calls holds the lock.</summary>
+    internal void PublishEsp()
+    {
+        BootTarget[] targets = [.. sysroot.Deployments.Select(each => Existing(each.Name))];
+        esp!.RequireSeals(targets);
+        esp.Publish(targets, ImageDigest, updateLoader: false);
+    }
+
+    /// <summary>Makes a deployment's UKI anew in its place; who calls holds the lock.</summary>
+    internal void RewriteUki(DeploymentName name) => esp!.Rewrite(Existing(name), ImageDigest(name));
+
+    /// <summary>Makes a deployment's composefs image again from its commit; who calls holds the lock.</summary>
+    /// <param name="name">Which.</param>
+    /// <param name="wanted">The digest that it must have; null for any.</param>
+    /// <exception cref="SysrootDamagedException">It gets another one; the one that is there stays.</exception>
+    internal void RestoreImage(DeploymentName name, Checksum? wanted)
+    {
+        using Dir tree = sysroot.Root.OpenDir(name.Directory);
+        InodeFlags.ClearImmutable(tree);
+        const string temporary = $"{PhysicalRoot.ImageName}.tmp";
+        tree.TryUnlink(temporary);
+        sysroot.Step($"write {tree.Of(temporary)}");
+        Checksum digest;
+        using (SafeFileHandle file = tree.CreateFile(temporary))
+        using (var stream = new FileStream(file, FileAccess.ReadWrite, bufferSize: 1 << 16))
+        {
+            digest = sysroot.Repository.WriteComposefs(name.Commit, stream).Digest;
+            stream.Flush();
+            Durable.Sync(file, tree.Of(temporary));
+        }
+
+        if (wanted is not null && wanted != digest)
+        {
+            tree.Unlink(temporary);
+            throw new SysrootDamagedException(tree.Of(PhysicalRoot.ImageName), $"made again it has the digest {digest}, and its UKI asks for {wanted}");
+        }
+
+        tree.Rename(temporary, tree, PhysicalRoot.ImageName);
+        Durable.Sync(tree);
+    }
+
+    internal Cleaner Cleaner => new(sysroot, planner);
+}

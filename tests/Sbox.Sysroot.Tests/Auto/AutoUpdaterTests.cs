@@ -1,0 +1,169 @@
+using Sbox.Boot;
+using Sbox.Codecs;
+using Sbox.Judges;
+
+namespace Sbox.Sysroot.Tests;
+
+/// <summary>Settings as they are written, machines as they look, and a box that updates itself step by step.</summary>
+public sealed class AutoUpdaterTests : IDisposable
+{
+    private readonly TempDir temp = new(inMemory: true);
+
+    public void Dispose() => temp.Dispose();
+
+    [Fact]
+    public void The_settings_that_every_box_has_are_those_that_hold_without_them()
+    {
+        AutoSettings shipped = AutoSettings.Read(SourceTree.Of("packaging", "box", "auto.toml")), none = AutoSettings.Read(temp.Of("none"));
+        Assert.Equal((none.Enabled, none.Windows.Count, none.Rollout.Count, none.Reboot, none.BatteryMinimum, none.OnMetered, none.CheckEvery),
+            (shipped.Enabled, shipped.Windows.Count, shipped.Rollout.Count, shipped.Reboot, shipped.BatteryMinimum, shipped.OnMetered, shipped.CheckEvery));
+        Assert.False(shipped.Enabled);
+    }
+
+    [Fact]
+    public void The_owners_file_stands_over_the_trees_key_by_key_and_what_they_wrote_in_it_stays()
+    {
+        string usr = temp.Write("usr.toml", "enabled = true\nbattery-minimum = 20\nreboot = \"idle\"\n"), etc = temp.Write("etc.toml", "# mine\nwindows = [\n  \"02:00-03:00\",\n  \"Sat 04:00-05:00\",\n]\nbattery-minimum = 60 # half\n");
+        AutoSettings read = AutoSettings.Read(usr, etc);
+        Assert.Equal((true, 60, AutoReboot.Idle, "02:00-03:00, Sat 04:00-05:00"), (read.Enabled, read.BatteryMinimum, read.Reboot, string.Join(", ", read.Windows)));
+        AutoSettings.Change(etc, new Dictionary<string, string> { ["enabled"] = "false", ["windows"] = "[\"12:00-13:00\"]" });
+        Assert.Equal("# mine\nbattery-minimum = 60 # half\nenabled = false\nwindows = [\"12:00-13:00\"]\n", File.ReadAllText(etc));
+        Assert.False(AutoSettings.Read(usr, etc).Enabled);
+        Assert.Equal(2, Assert.Throws<AutoSettingsException>(() => AutoSettings.Edit(etc, "# mine\n", new Dictionary<string, string> { ["reboot"] = "\"now\"" })).Message.Split(':').Length - 1);
+        Assert.Equal("# mine\nbattery-minimum = 60 # half\nenabled = false\nwindows = [\"12:00-13:00\"]\n", File.ReadAllText(etc));
+    }
+
+    [Theory]
+    [InlineData("windows = [\"25:00-26:00\"]", "is no window"), InlineData("windows = \"02:00-03:00\"", "is a list"), InlineData("windows = [\"Mon-Foo 02:00-03:00\"]", "is no window"), InlineData("rollout = [\"5% 0h\"]", "the last is 100%")]
+    [InlineData("rollout = [\"50% 2d\", \"100% 1d\"]", "grow"), InlineData("rollout = [\"x\"]", "no step"), InlineData("battery-minimum = 101", "from 0 to 100"), InlineData("on-metered = 1", "true or false")]
+    [InlineData("no-such = 1", "is not known"), InlineData("enabled = yes", ""), InlineData("[auto]\nenabled = true", "no tables"), InlineData("reboot = \"now\"", "is \"never\"")]
+    public void A_setting_that_cannot_be_heeded_is_refused_with_its_line(string text, string finding)
+    {
+        string file = temp.Write("auto.toml", $"# first\n{text}\n");
+        string said = Assert.Throws<AutoSettingsException>(() => AutoSettings.Read(file)).Message;
+        Assert.StartsWith($"{file}:2: ", said);
+        Assert.Contains(finding, said);
+    }
+
+    [Fact]
+    public void The_battery_counts_while_it_feeds_the_machine()
+    {
+        Assert.Null(Probe().Battery());
+        Supply("BAT0", ("type", "Battery"), ("status", "Discharging"), ("capacity", "30"));
+        Supply("BAT1", ("type", "Battery"), ("status", "Not charging"), ("capacity", "50"));
+        Supply("mouse", ("type", "Battery"), ("status", "Discharging"), ("capacity", "1"), ("scope", "Device"));
+        Supply("AC", ("type", "Mains"), ("online", "0"));
+        Assert.Equal(40, Probe().Battery());
+        Supply("AC", ("type", "Mains"), ("online", "1"));
+        Assert.Null(Probe().Battery());
+    }
+
+    [Fact]
+    public void A_link_costs_where_NetworkManager_a_telephone_or_its_name_says_so()
+    {
+        const string Head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n", Default = "\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
+        temp.Write("proc/net/route", Head + "eth0\t0002A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n");
+        Assert.Equal(NetworkCost.Offline, Probe().Network());
+        temp.Write("proc/net/route", Head + "eth0" + Default);
+        Assert.Equal(NetworkCost.Free, Probe().Network());
+        Assert.Equal([NetworkCost.Free, NetworkCost.Metered, NetworkCost.Free, NetworkCost.Metered, NetworkCost.Free], Enumerable.Range(0, 5).Select(answer => Probe(answer).Network()));
+        temp.Write("sys/class/net/eth0/ifindex", "3\n");
+        temp.Write("run/systemd/netif/leases/3", "ADDRESS=192.168.43.7\nVENDOR_SPECIFIC=414e44524f49445f4d455445524544\n");
+        Assert.Equal(NetworkCost.Metered, Probe().Network());
+        Assert.Equal(NetworkCost.Free, Probe(2).Network());
+        temp.Write("proc/net/route", Head);
+        temp.Write("proc/net/ipv6_route", "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000005 00000000 00000003  wwan0\n");
+        Assert.Equal(NetworkCost.Metered, Probe().Network());
+        temp.Write("proc/net/ipv6_route", "00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n");
+        Assert.Equal(NetworkCost.Offline, Probe().Network());
+    }
+
+    [Fact]
+    public void Whoever_is_logged_in_is_a_person_and_no_service_and_not_just_leaving()
+    {
+        Assert.Empty(Probe().Users());
+        temp.Write("run/systemd/sessions/1", "UID=1000\nUSER=ann\nACTIVE=1\nSTATE=active\nCLASS=user\n");
+        temp.Write("run/systemd/sessions/2", "UID=1001\nUSER=bob\nSTATE=closing\nCLASS=user\n");
+        temp.Write("run/systemd/sessions/c1", "UID=110\nUSER=gdm\nSTATE=active\nCLASS=greeter\n");
+        temp.Write("run/systemd/sessions/3", "UID=1000\nUSER=ann\nSTATE=online\nCLASS=manager\n");
+        temp.Write("run/systemd/sessions/4", "UID=0\nUSER=root\nSTATE=online\nCLASS=user-early\n");
+        temp.Write("run/systemd/sessions/1.ref", "");
+        Assert.Equal(["ann", "root"], Probe().Users());
+    }
+
+    [Fact]
+    public async Task A_box_looks_deploys_and_restarts_by_itself_and_does_not_bring_back_what_was_declined()
+    {
+        using var box = new TestBox(inMemory: true);
+        (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
+        box.Installed(one).Dispose();
+        using var files = new FileServer(box.Source);
+        Judge.HostOstree.Run("remote", "add", $"--repo={box.SysrootPath}/ostree/repo", "--no-gpg-verify", TestBox.Remote, files.Url);
+        temp.Write("proc/net/route", "Iface\neth0\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+        var settings = new AutoSettings { Enabled = true, Reboot = AutoReboot.Idle };
+
+        Deployment first;
+        using (OstreeSysroot look = box.Open())
+            first = look.Deployments[0];
+        using (OstreeSysroot sysroot = box.OpenBooted(first, Clock))
+        {
+            using var deployer = new Deployer(sysroot, box.EspPath);
+            var updater = new AutoUpdater(sysroot, deployer, Probe());
+            Assert.Equal(AutoAction.Check, AutoDecision.Of(settings, updater.Facts()).Action);
+            await updater.Check(TestContext.Current.CancellationToken);
+            Assert.False(sysroot.Repository.Refs().TryGetValue($"{TestBox.Remote}:{TestBox.Ref}", out Checksum branch) && branch == two);
+            AutoFacts offered = updater.Facts();
+            Assert.Equal((two, "2.0"), (offered.Offer!.Commit, offered.Offer.Version));
+            Assert.Equal(AutoAction.Deploy, AutoDecision.Of(settings, offered).Action);
+
+            UpgradeOffer offer = await new Upgrader(sysroot, deployer).Fetch(new UpgradeOptions(), null, TestContext.Current.CancellationToken);
+            deployer.Deploy(offer.Request);
+            // Deployed by a person: the restart is left to them.
+            Assert.Equal(AutoAction.Nothing, AutoDecision.Of(settings, updater.Facts()).Wanted);
+            updater.NoteDeployed(two);
+            Assert.Equal(AutoAction.Reboot, AutoDecision.Of(settings, updater.Facts()).Action);
+
+            deployer.Rollback(first.Name);
+            AutoDecision declined = AutoDecision.Of(settings, updater.Facts());
+            Assert.Equal((AutoAction.Deploy, AutoAction.Nothing, "declined"), (declined.Wanted, declined.Action, Assert.Single(declined.Obstacles).Name));
+            updater.NoteFailure("it rained");
+            Assert.Equal(["failure", "declined"], AutoDecision.Of(settings, updater.Facts()).Obstacles.Select(static each => each.Name));
+            Assert.Equal("it rained", AutoState.Read(sysroot, TestBox.Os).Failure!.Value.Why);
+
+            // Its successor comes by itself.
+            Checksum three = box.Publish(3);
+            await updater.Check(TestContext.Current.CancellationToken);
+            AutoDecision next = AutoDecision.Of(settings, updater.Facts());
+            Assert.Equal((AutoAction.Deploy, three), (next.Action, updater.Facts().Offer!.Commit));
+        }
+    }
+
+    [Fact]
+    public void What_is_remembered_reads_back_and_what_is_damaged_is_as_if_it_had_never_been()
+    {
+        var state = new AutoState
+        {
+            Checked = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000), Offer = new AutoOffer(Checksum.Of("x"u8), "1 \\ \"two\"", DateTimeOffset.FromUnixTimeSeconds(1_780_000_000)), Deployed = Checksum.Of("y"u8),
+            Failure = (DateTimeOffset.FromUnixTimeSeconds(1_790_000_001), "no way"),
+        };
+        Assert.Equal(state, AutoState.Parse(state.ToString()));
+        Assert.Equal(new AutoState(), AutoState.Parse("[auto]\nchecked=-1\noffer=zz\nfailed=99999999999999999\n"));
+    }
+
+    private static SysrootOptions Clock(SysrootOptions options) => options with { Clock = new FixedClock() };
+
+    private MachineProbe Probe(int? manager = null) => new(temp.Path, () => manager);
+
+    private void Supply(string name, params (string Name, string Value)[] files)
+    {
+        foreach ((string file, string value) in files)
+            temp.Write($"sys/class/power_supply/{name}/{file}", value + "\n");
+    }
+
+    private sealed class FixedClock : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => TestBox.Start.AddDays(30);
+
+        public override TimeZoneInfo LocalTimeZone => TimeZoneInfo.Utc;
+    }
+}
