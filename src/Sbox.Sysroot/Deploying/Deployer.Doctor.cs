@@ -15,7 +15,7 @@ public sealed partial class Deployer
     {
         BootTarget[] targets = [.. sysroot.Deployments.Select(each => Existing(each.Name))];
         esp!.RequireSeals(targets);
-        esp.Publish(targets, ImageDigest, updateLoader: false);
+        esp.Publish(targets, ImageDigest, updateLoader: false, asked: null);
     }
 
     /// <summary>Makes a deployment's UKI anew in its place; who calls holds the lock.</summary>

@@ -33,7 +33,7 @@ internal static class StateChecks
 
         foreach (DeploymentName name in scene.Sysroot.Deployments.Select(static each => each.Name))
         {
-            int? left = Trials.Of(scene.Sysroot, name);
+            int? left = Trials.Of(scene.Sysroot, name)?.Left;
             if (left == 0)
                 yield return new DoctorFinding("trial-failed", FindingGrade.Warning, name.Short, "has no try left", "it did not come up, and nothing starts it by itself", "journalctl --list-boots shows its boots; sbox upgrade brings its successor, sbox rollback --to tries it anew");
             else if (left is not null)
