@@ -2,6 +2,7 @@ using Microsoft.Win32.SafeHandles;
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
+using Sbox.Store;
 
 namespace Sbox.Sysroot;
 
@@ -11,15 +12,38 @@ public sealed partial class Deployer
     internal void RewriteBoot(IReadOnlyList<BootTarget> targets) => new BootLinksWriter(sysroot).Write(targets, anew: true);
 
     /// <summary>Leads the ESP to what is deployed, without removing a UKI; who calls holds the lock.</summary>
+    /// <exception cref="NoSpaceException">It has too little room; nothing was written.</exception>
     internal void PublishEsp()
     {
         BootTarget[] targets = [.. sysroot.Deployments.Select(each => Existing(each.Name))];
         esp!.RequireSeals(targets);
+        RequireRoom([.. targets.Select(static target => target.Name).Where(name => !esp.Names(name))]);
         esp.Publish(targets, ImageDigest, updateLoader: false, asked: null);
     }
 
     /// <summary>Makes a deployment's UKI anew in its place; who calls holds the lock.</summary>
-    internal void RewriteUki(DeploymentName name) => esp!.Rewrite(Existing(name), ImageDigest(name));
+    /// <exception cref="NoSpaceException">The ESP has too little room beside the one that is there; nothing was written.</exception>
+    internal void RewriteUki(DeploymentName name)
+    {
+        RequireRoom([name]);
+        esp!.Rewrite(Existing(name), ImageDigest(name));
+    }
+
+    // Nothing goes first: what of it is no longer wanted may be what boots until here.
+    private void RequireRoom(IReadOnlyList<DeploymentName> written) => esp!.MustDropFirst(written.Sum(UkiBytes), []);
+
+    // As an upgrade to it would; where the commit is not whole, its UKI is made from the tree all the same, and the room shows while it is written.
+    private long UkiBytes(DeploymentName name)
+    {
+        try
+        {
+            return new CommitTree(sysroot.Repository, name.Commit).EspBytes();
+        }
+        catch (Exception unknown) when (unknown is RepositoryException or SysrootException or IOException or MalformedException)
+        {
+            return 0;
+        }
+    }
 
     /// <summary>Makes a deployment's composefs image again from its commit; who calls holds the lock.</summary>
     /// <param name="name">Which.</param>

@@ -29,6 +29,13 @@ internal sealed class BoxRepair(OstreeSysroot sysroot, Deployer deployer)
         foreach (RepairStep step in plan.Steps)
         {
             cancel.ThrowIfCancellationRequested();
+            // What nothing should lead to any more may be all that boots, while what takes its place is not there.
+            if (step.Kind == RepairKind.SetAsideLast && failed.FirstOrDefault(static each => TakesThePlace(each.Item1)) is { Item1: { } missing })
+            {
+                failed.Add((step, $"not done, because this was not: {missing.What}. Until then it may be what boots"));
+                continue;
+            }
+
             progress?.Report(step);
             sysroot.Step(step.What);
             try
@@ -46,6 +53,9 @@ internal sealed class BoxRepair(OstreeSysroot sysroot, Deployer deployer)
         sysroot.Reload();
         return new RepairReport(done, failed, aside);
     }
+
+    // Whether it makes a deployment whole, or leads firmware and boot loaders to one.
+    private static bool TakesThePlace(RepairStep step) => step.Kind is >= RepairKind.FinishEtc and <= RepairKind.PublishEsp;
 
     private void Do(RepairStep step, CancellationToken cancel)
     {

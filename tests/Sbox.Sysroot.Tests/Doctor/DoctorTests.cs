@@ -169,6 +169,37 @@ public sealed class DoctorTests : IDisposable
     }
 
     [Fact]
+    public void What_may_still_boot_is_not_set_aside_where_what_takes_its_place_could_not_be_made()
+    {
+        // What an upgrade left: the new version's UKI is not there, and the firmware starts one that no boot entry knows.
+        const string orphan = "EFI/Linux/debian-000000000000.0.efi";
+        Shell($"mv ../esp/EFI/Linux/debian-${{TWOCSUM:0:12}}.0.efi ../esp/{orphan}; rm ../esp/EFI/Linux/debian-${{ONECSUM:0:12}}.0.efi; mkdir -p ostree/deploy/debian/deploy/$ONECSUM.6/usr");
+        RepairReport full = Repair(options: Options() with { FreeBytes = static _ => 1000 });
+        Assert.Equal([RepairKind.PublishEsp, RepairKind.SetAsideLast, RepairKind.SetAsideLast], full.Failed.Select(static each => each.Step.Kind));
+        Assert.Contains("MiB are needed, 0.0 MiB are free; removing debian-000000000000.0.efi frees ", full.Failed[0].Reason);
+        Assert.All(full.Failed.Skip(1), each => Assert.Equal($"not done, because this was not: {full.Failed[0].Step.What}. Until then it may be what boots", each.Reason));
+        Assert.Equal([orphan], Directory.GetFiles($"{box.EspPath}/EFI/Linux").Select(file => Path.GetRelativePath(box.EspPath, file)));
+        Assert.True(Directory.Exists($"{box.SysrootPath}/ostree/deploy/{TestBox.Os}/deploy/{one}.6/usr"));
+
+        RepairReport cut = Repair(before: static step => _ = step.Contains("EFI/Linux/.debian-", StringComparison.Ordinal) ? throw new IOException("the stick was pulled out") : 0);
+        Assert.Equal([RepairKind.PublishEsp, RepairKind.SetAsideLast, RepairKind.SetAsideLast], cut.Failed.Select(static each => each.Step.Kind));
+        Assert.True(File.Exists($"{box.EspPath}/{orphan}"));
+
+        Assert.Empty(Repair().Failed);
+        AssertWhole();
+        Assert.False(File.Exists($"{box.EspPath}/{orphan}"));
+    }
+
+    [Fact]
+    public void A_damaged_UKI_is_not_made_anew_where_there_is_no_room_beside_it()
+    {
+        Shell("truncate -s 20000 ../esp/EFI/Linux/debian-${TWOCSUM:0:12}.0.efi");
+        RepairReport full = Repair(options: Options() with { FreeBytes = static _ => 1000 });
+        Assert.Contains("MiB are needed", Assert.Single(full.Failed, static each => each.Step.Kind == RepairKind.RewriteUki).Reason);
+        Assert.Equal(20000, new FileInfo($"{box.EspPath}/EFI/Linux/debian-{two.ToString()[..12]}.0.efi").Length);
+    }
+
+    [Fact]
     public void An_upgrade_cut_anywhere_is_finished_or_taken_back_and_the_firmware_always_starts_something_whole()
     {
         Checksum three = box.Publish(3, kernel: "third");
@@ -334,8 +365,8 @@ public sealed class DoctorTests : IDisposable
         Assert.DoesNotContain(report.Findings, static finding => finding.Name == "firmware-oneshot");
         File.Delete(Directory.GetFiles(variables.Path).Single());
         using OstreeSysroot later = OstreeSysroot.Open(box.SysrootPath, options);
-        new Deployer(later, box.EspPath).Esp!.Failed(new DeploymentName(TestBox.Os, three, 0));
-        Trials.Set(later, new DeploymentName(TestBox.Os, three, 0), 0);
+        new Deployer(later, box.EspPath).Esp!.Failed(new DeploymentName(TestBox.Os, three, 0), "boot");
+        Trials.Set(later, new DeploymentName(TestBox.Os, three, 0), new Trial(0, "boot"));
         Assert.Contains(Look().Findings, static finding => finding is { Name: "trial-failed", CanBeFixed: false });
     }
 
@@ -368,9 +399,9 @@ public sealed class DoctorTests : IDisposable
         return new BoxDoctor(sysroot, deployer, new DoctorOptions { RunDirectory = run }).Look(TestContext.Current.CancellationToken);
     }
 
-    private RepairReport Repair(Action<string>? before = null, DeploymentName? running = null)
+    private RepairReport Repair(Action<string>? before = null, DeploymentName? running = null, SysrootOptions? options = null)
     {
-        using OstreeSysroot sysroot = Open(Options() with { BeforeStep = before, CommandLine = running is null ? null : $"sbox.deployment={running}" });
+        using OstreeSysroot sysroot = Open((options ?? Options()) with { BeforeStep = before, CommandLine = running is null ? null : $"sbox.deployment={running}" });
         using var deployer = new Deployer(sysroot, box.EspPath);
         var doctor = new BoxDoctor(sysroot, deployer, new DoctorOptions());
         return doctor.Repair(doctor.Look().Plan, null, TestContext.Current.CancellationToken);
