@@ -62,8 +62,11 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
     /// <summary>What is deployed and runs after a restart; null where nothing waits.</summary>
     public AutoOffer? Waiting { get; init; }
 
-    /// <summary>Whether what waits was deployed by itself, and not by a person.</summary>
+    /// <summary>Whether what waits was deployed by itself, and not by a person, and nobody chose anew since.</summary>
     public bool WaitsByItself { get; init; }
+
+    /// <summary>Whether what waits was started before and did not come up.</summary>
+    public bool WaitingFailed { get; init; }
 
     /// <summary>Whether a person went back from the offered version, or this box did by itself.</summary>
     public string? Declined { get; init; }
@@ -112,8 +115,10 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
 
     private static (AutoAction Wanted, string What) Wish(AutoSettings settings, AutoFacts facts)
     {
-        if (facts is { Waiting: { } waiting, WaitsByItself: true } && settings.Reboot != AutoReboot.Never)
-            return (AutoAction.Reboot, $"restart, to run {waiting.Words}");
+        (AutoAction, string)? restart = facts is { Waiting: { } waiting, WaitsByItself: true } && settings.Reboot != AutoReboot.Never ? (AutoAction.Reboot, $"restart, to run {waiting.Words}") : null;
+        // While one that did not come up keeps it from a restart, its successor is looked for.
+        if (restart is not null && !facts.WaitingFailed)
+            return restart.Value;
         // Another version is not put before the one that a person chose for the next boot.
         if (facts is { Waiting: { } chosen, WaitsByItself: false })
             return (AutoAction.Nothing, $"{chosen.Words} was made the next to boot by a person: it runs after a restart, which is left to them");
@@ -122,7 +127,7 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
             return (AutoAction.Check, "look what the branch leads to");
         if (facts.Offer is { } offer && offer.Commit != facts.Waiting?.Commit)
             return (AutoAction.Deploy, $"fetch and deploy {offer.Words}");
-        return (AutoAction.Nothing, facts.Waiting is { } ready ? $"{ready.Words} runs after a restart, which is left to its owner" : string.Create(
+        return restart ?? (AutoAction.Nothing, facts.Waiting is { } ready ? $"{ready.Words} runs after a restart, which is left to its owner{(facts.WaitingFailed ? "; it was started before, and did not come up" : "")}" : string.Create(
             CultureInfo.InvariantCulture, $"the newest version runs; the branch is looked at again at {facts.Checked + settings.CheckEvery:ddd HH:mm}"));
     }
 
@@ -150,6 +155,8 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
 
     private static IEnumerable<AutoObstacle> OfReboot(AutoSettings settings, AutoFacts facts)
     {
+        if (facts is { WaitingFailed: true, Waiting: { } failed })
+            yield return new AutoObstacle("failed-once", $"{failed.Words} was started before, and did not come up: whether it is tried once more is left to a person (sbox rollback, or a restart), and its successor comes by itself");
         if (facts.Users.Count > 0 && settings.Reboot != AutoReboot.Always)
             yield return new AutoObstacle("users", $"{string.Join(", ", facts.Users)} {(facts.Users.Count == 1 ? "is" : "are")} logged in");
     }

@@ -19,6 +19,9 @@ public sealed record AutoState
     /// <summary>The last commit that was deployed by itself.</summary>
     public Checksum? Deployed { get; init; }
 
+    /// <summary>What marked the state of all deployments after that: it is another after each change of them, a person's too.</summary>
+    public string? DeployedAs { get; init; }
+
     /// <summary>When the last attempt failed, and why; null where it did not.</summary>
     public (DateTimeOffset Time, string Why)? Failure { get; init; }
 
@@ -56,6 +59,7 @@ public sealed record AutoState
             Checked = Time("checked"),
             Offer = Commit("offer") is { } offer && Time("offer-made") is { } made ? new AutoOffer(offer, file.GetString(Group, "offer-version"), made) : null,
             Deployed = Commit("deployed"),
+            DeployedAs = file.GetString(Group, "deployed-as"),
             Failure = Time("failed") is { } failed ? (failed, file.GetString(Group, "failure") ?? "") : null,
         };
     }
@@ -71,6 +75,7 @@ public sealed record AutoState
         Set("offer-version", Offer?.Version);
         Set("offer-made", Seconds(Offer?.Made));
         Set("deployed", Deployed?.ToString());
+        Set("deployed-as", DeployedAs);
         Set("failed", Seconds(Failure?.Time));
         Set("failure", Failure?.Why.ReplaceLineEndings(" "));
         return file.ToString();

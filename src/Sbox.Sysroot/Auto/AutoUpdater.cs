@@ -1,3 +1,4 @@
+using System.Globalization;
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Store;
@@ -35,7 +36,9 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
             Checked = state.Checked,
             Offer = offer,
             Waiting = waiting is null ? null : new AutoOffer(waiting.Name.Commit, DeploymentSelector.VersionOf(sysroot, waiting.Name), Made(waiting) ?? DateTimeOffset.UnixEpoch),
-            WaitsByItself = waiting is not null && waiting.Name.Commit == state.Deployed,
+            // A person who went back and forth, or deployed it anew, chose it themselves.
+            WaitsByItself = waiting is not null && waiting.Name.Commit == state.Deployed && state.DeployedAs == Mark,
+            WaitingFailed = waiting is not null && Trials.Of(sysroot, waiting.Name)?.CountedIn is not null,
             Declined = offer is null || offer.Commit == waiting?.Name.Commit ? null : Declined(offer, state),
             IsOnTrial = sysroot.Booted is not null && Trials.Of(sysroot, current.Name) is not null,
             IsGhost = RootConfig.IsGhost(sysroot.BootArguments),
@@ -52,10 +55,13 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
     }
 
     /// <summary>Remembers that a version was deployed by itself.</summary>
-    public void NoteDeployed(Checksum commit) => (AutoState.Read(sysroot, Os) with { Deployed = commit, Failure = null }).Write(sysroot, Os);
+    public void NoteDeployed(Checksum commit) => (AutoState.Read(sysroot, Os) with { Deployed = commit, DeployedAs = Mark, Failure = null }).Write(sysroot, Os);
 
     /// <summary>Remembers that an attempt failed.</summary>
     public void NoteFailure(string why) => (AutoState.Read(sysroot, Os) with { Failure = (Now, why) }).Write(sysroot, Os);
+
+    // Whoever changes what is deployed sets the time of ostree/deploy, ostree too.
+    private string Mark => sysroot.Root.TryStat(Layout.Deploy) is { } stat ? string.Create(CultureInfo.InvariantCulture, $"{stat.ModifiedSeconds}.{stat.ModifiedNanoseconds:000000000}") : "";
 
     private DateTimeOffset? Made(Deployment deployment) =>
         sysroot.Repository.Has(new ObjectName(deployment.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(deployment.Name.Commit).Time : null;

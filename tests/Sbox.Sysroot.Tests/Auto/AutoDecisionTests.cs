@@ -27,12 +27,12 @@ public sealed class AutoDecisionTests
 
     private static readonly Gen<AutoFacts> AnyFacts = Gen.Select(
         Gen.Select(AnyTime, Gen.Int[0, 1000], OneOf(NetworkCost.Free, NetworkCost.Metered, NetworkCost.Offline), Gen.Int[-1, 100], OneOf<string[]>([], ["ann"], ["ann", "bob"])),
-        Gen.Select(Gen.Bool, AnyTime, Gen.Bool, AnyOffer), Gen.Select(Gen.Bool, AnyOffer, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool, AnyTime),
+        Gen.Select(Gen.Bool, AnyTime, Gen.Bool, AnyOffer), Gen.Select(Gen.Bool, AnyOffer, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Select(Gen.Bool, Gen.Bool), AnyTime),
         static (machine, looked, box) => new AutoFacts(machine.Item1, $"machine {machine.Item2}")
         {
             Network = machine.Item3, Battery = machine.Item4 < 0 ? null : machine.Item4, Users = machine.Item5,
             Checked = looked.Item1 ? looked.Item2 : null, Offer = looked.Item3 ? looked.Item4 : null,
-            Waiting = box.Item1 ? box.Item2 : null, WaitsByItself = box.Item3, Declined = box.Item4 ? "a person chose another" : null, IsOnTrial = box.Item5, IsGhost = box.Item6, Failed = box.Item7 ? box.Item8 : null,
+            Waiting = box.Item1 ? box.Item2 : null, WaitsByItself = box.Item3, Declined = box.Item4 ? "a person chose another" : null, IsOnTrial = box.Item5, IsGhost = box.Item6, Failed = box.Item7.Item1 ? box.Item8 : null, WaitingFailed = box.Item7.Item2,
         });
 
     private static void Always(Func<AutoSettings, AutoFacts, AutoDecision, bool> holds) =>
@@ -61,6 +61,17 @@ public sealed class AutoDecisionTests
     [Fact]
     public void The_machine_is_restarted_only_for_what_was_deployed_by_itself() => Always((_, facts, decision) =>
         decision.Action != AutoAction.Reboot || facts is { Waiting: not null, WaitsByItself: true });
+
+    [Fact]
+    public void The_machine_is_never_restarted_into_a_version_that_did_not_come_up_and_its_successor_is_taken_all_the_same()
+    {
+        Always((_, facts, decision) => decision.Action != AutoAction.Reboot || !facts.WaitingFailed);
+        AutoFacts hung = Quiet with { Waiting = Two, WaitsByItself = true, WaitingFailed = true };
+        Assert.StartsWith("failed-once: version 2.0 was started before, and did not come up", Assert.Single(Obstacles(Set, hung)));
+        Assert.Equal(AutoAction.Check, AutoDecision.Of(Set, hung with { Checked = null }).Action);
+        Assert.Equal(AutoAction.Deploy, AutoDecision.Of(Set, hung with { Offer = new AutoOffer(Checksum.Of("three"u8), "3.0", Monday.AddHours(-1)) }).Action);
+        Assert.EndsWith("did not come up", AutoDecision.Of(Set with { Reboot = AutoReboot.Never }, hung).What);
+    }
 
     [Fact]
     public void Nothing_takes_the_place_of_what_a_person_chose_or_of_what_was_not_found_good_yet() => Always((_, facts, decision) =>

@@ -123,6 +123,13 @@ public sealed class AutoUpdaterTests : IDisposable
             updater.NoteDeployed(two);
             Assert.Equal(AutoAction.Reboot, AutoDecision.Of(settings, updater.Facts()).Action);
 
+            // A person who goes back, and forth again, chose it themselves.
+            Deployment second = sysroot.Deployments[0];
+            deployer.Rollback(first.Name);
+            deployer.Rollback(second.Name);
+            AutoDecision theirs = AutoDecision.Of(settings, updater.Facts());
+            Assert.Equal((AutoAction.Nothing, "version 2.0 was made the next to boot by a person: it runs after a restart, which is left to them"), (theirs.Wanted, theirs.What));
+
             deployer.Rollback(first.Name);
             AutoDecision declined = AutoDecision.Of(settings, updater.Facts());
             Assert.Equal((AutoAction.Deploy, AutoAction.Nothing, "declined"), (declined.Wanted, declined.Action, Assert.Single(declined.Obstacles).Name));
@@ -139,18 +146,42 @@ public sealed class AutoUpdaterTests : IDisposable
     }
 
     [Fact]
+    public void A_version_that_hung_is_not_restarted_into_again_while_another_boot_runs_in_its_place()
+    {
+        using var box = new TestBox(inMemory: true);
+        (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
+        box.Installed(one).Dispose();
+        Deployment first;
+        using (OstreeSysroot look = box.Open())
+            first = look.Deployments[0];
+        using OstreeSysroot sysroot = box.OpenBooted(first, Clock);
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        box.Deploy(deployer, two);
+        var updater = new AutoUpdater(sysroot, deployer, Probe());
+        updater.NoteDeployed(two);
+        new AutoState { Checked = sysroot.Options.Clock.GetUtcNow(), Deployed = two, DeployedAs = AutoState.Read(sysroot, TestBox.Os).DeployedAs }.Write(sysroot, TestBox.Os);
+        var settings = new AutoSettings { Enabled = true, Reboot = AutoReboot.Always };
+        Trials.Set(sysroot, sysroot.Deployments[0].Name, new Trial(3, null));
+        Assert.Equal(AutoAction.Reboot, AutoDecision.Of(settings, updater.Facts()).Action);
+        Trials.Set(sysroot, sysroot.Deployments[0].Name, new Trial(2, "boot-2"));
+        AutoDecision hung = AutoDecision.Of(settings, updater.Facts());
+        Assert.Equal((AutoAction.Nothing, "failed-once"), (hung.Action, Assert.Single(hung.Obstacles).Name));
+    }
+
+    [Fact]
     public void What_is_remembered_reads_back_and_what_is_damaged_is_as_if_it_had_never_been()
     {
         var state = new AutoState
         {
             Checked = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000), Offer = new AutoOffer(Checksum.Of("x"u8), "1 \\ \"two\"", DateTimeOffset.FromUnixTimeSeconds(1_780_000_000)), Deployed = Checksum.Of("y"u8),
+            DeployedAs = "1790000000.000000001",
             Failure = (DateTimeOffset.FromUnixTimeSeconds(1_790_000_001), "no way"),
         };
         Assert.Equal(state, AutoState.Parse(state.ToString()));
         Assert.Equal(new AutoState(), AutoState.Parse("[auto]\nchecked=-1\noffer=zz\nfailed=99999999999999999\n"));
     }
 
-    private static SysrootOptions Clock(SysrootOptions options) => options with { Clock = new FixedClock() };
+    private static SysrootOptions Clock(SysrootOptions options) => options with { Clock = new SlowClock() };
 
     private MachineProbe Probe(int? manager = null) => new(temp.Path, () => manager);
 
@@ -160,9 +191,12 @@ public sealed class AutoUpdaterTests : IDisposable
             temp.Write($"sys/class/power_supply/{name}/{file}", value + "\n");
     }
 
-    private sealed class FixedClock : TimeProvider
+    private sealed class SlowClock : TimeProvider
     {
-        public override DateTimeOffset GetUtcNow() => TestBox.Start.AddDays(30);
+        private long ticks;
+
+        // No two moments are one.
+        public override DateTimeOffset GetUtcNow() => TestBox.Start.AddDays(30).AddTicks(Interlocked.Increment(ref ticks));
 
         public override TimeZoneInfo LocalTimeZone => TimeZoneInfo.Utc;
     }
