@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Sbox.Cli.Commands;
 using Sbox.Codecs;
 using Sbox.Judges;
 using Sbox.Sysroot;
@@ -61,6 +62,16 @@ public sealed class AutoTests : IDisposable
         Assert.Contains("reboot = \"idle\"", lines);
         Assert.Contains("what is next: look what the branch leads to", said);
         Assert.Contains("  off: automatic updates are off: sbox auto on", lines);
+    }
+
+    [Fact]
+    public void What_an_upgrade_answers_is_read_with_its_notes_and_its_error()
+    {
+        UpgradeAnswer answer = UpgradeAnswer.Of(["Fetching", $$"""{"state":"deployed","version":"2.0","checksum":"{{two}}","bytes-transferred":1,"notes":["one","two"]}""", "{half"]);
+        Assert.Equal(("deployed", two, null), (answer.State, answer.Commit!.Value, answer.Error));
+        Assert.Equal(["one", "two"], answer.Notes);
+        answer = UpgradeAnswer.Of(["""{"error":"no EFI partition","kind":"NoEspException","remedy":"find one"}"""]);
+        Assert.Equal((null, null, "no EFI partition"), (answer.State, answer.Commit, answer.Error));
     }
 
     [Fact]

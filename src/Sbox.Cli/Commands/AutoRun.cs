@@ -38,7 +38,7 @@ internal static class AutoRun
             switch (decision.Action)
             {
                 case AutoAction.Check when await Check(speaker, cancel):
-                case AutoAction.Deploy when Deploy(speaker, facts.Offer!, cancel):
+                case AutoAction.Deploy when Deploy(speaker, cancel):
                     continue;
                 case AutoAction.Check or AutoAction.Deploy:
                     return 1;
@@ -79,19 +79,19 @@ internal static class AutoRun
     }
 
     // As a person would: with approval, seal, the disk's keys and all else that belongs to it.
-    private static bool Deploy(Speaker speaker, AutoOffer offer, CancellationToken cancel)
+    private static bool Deploy(Speaker speaker, CancellationToken cancel)
     {
         var lines = new List<string>();
-        ChildResult result = ChildProcess.Run(new ChildCommand(Environment.ProcessPath!, ["upgrade"]) { Title = "sbox upgrade" }, lines.Add, cancel);
-        lines.ForEach(speaker.Note);
+        ChildResult result = ChildProcess.Run(new ChildCommand(Environment.ProcessPath!, ["upgrade", "--json"]) { Title = "sbox upgrade" }, lines.Add, cancel);
+        UpgradeAnswer answer = UpgradeAnswer.Of(lines);
+        foreach (string note in answer.Notes)
+            speaker.Note(note);
         using Box box = Box.ToWrite(Sysroot);
         using var deployer = new Deployer(box.Sysroot, null);
         var updater = new AutoUpdater(box.Sysroot, deployer, MachineProbe.This);
         if (result.ExitCode is not (0 or 4))
-            return Failed(speaker, updater, result.LastLines.FirstOrDefault(static line => line.StartsWith("sbox: ", StringComparison.Ordinal)) ?? $"sbox upgrade ended with {result.ExitCode}");
-        // The branch may have moved on since it was looked at: what is deployed is what counts.
-        Checksum deployed = box.Sysroot.Deployments is [var first, ..] && result.ExitCode == 0 ? first.Name.Commit : offer.Commit;
-        updater.NoteDeployed(deployed);
+            return Failed(speaker, updater, answer.Error ?? $"sbox upgrade ended with {result.ExitCode}{(result.LastLines is [.., var last] ? $": {last}" : "")}");
+        updater.NoteUpgrade(answer.State == "deployed" ? answer.Commit : null);
         return true;
     }
 

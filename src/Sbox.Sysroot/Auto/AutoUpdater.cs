@@ -57,6 +57,20 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
     /// <summary>Remembers that a version was deployed by itself.</summary>
     public void NoteDeployed(Checksum commit) => (AutoState.Read(sysroot, Os) with { Deployed = commit, DeployedAs = Mark, Failure = null }).Write(sysroot, Os);
 
+    /// <summary>
+    /// Remembers what became of an upgrade. The branch may have moved on since it was looked at, or a person was quicker: only what was deployed by it is this program's,
+    /// and an offer that led to nothing is forgotten until the branch is looked at again.
+    /// </summary>
+    /// <param name="deployed">The commit that the upgrade says it deployed; null where it deployed nothing.</param>
+    public void NoteUpgrade(Checksum? deployed)
+    {
+        sysroot.Reload();
+        if (deployed is { } commit && sysroot.Deployments is [var first, ..] && first.Name.Commit == commit)
+            NoteDeployed(commit);
+        else
+            (AutoState.Read(sysroot, Os) with { Offer = null, Failure = null }).Write(sysroot, Os);
+    }
+
     /// <summary>Remembers that an attempt failed.</summary>
     public void NoteFailure(string why) => (AutoState.Read(sysroot, Os) with { Failure = (Now, why) }).Write(sysroot, Os);
 

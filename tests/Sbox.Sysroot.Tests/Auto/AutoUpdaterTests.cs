@@ -120,7 +120,7 @@ public sealed class AutoUpdaterTests : IDisposable
             deployer.Deploy(offer.Request);
             // Deployed by a person: the restart is left to them.
             Assert.Equal(AutoAction.Nothing, AutoDecision.Of(settings, updater.Facts()).Wanted);
-            updater.NoteDeployed(two);
+            updater.NoteUpgrade(two);
             Assert.Equal(AutoAction.Reboot, AutoDecision.Of(settings, updater.Facts()).Action);
 
             // A person who goes back, and forth again, chose it themselves.
@@ -133,6 +133,7 @@ public sealed class AutoUpdaterTests : IDisposable
             deployer.Rollback(first.Name);
             AutoDecision declined = AutoDecision.Of(settings, updater.Facts());
             Assert.Equal((AutoAction.Deploy, AutoAction.Nothing, "declined"), (declined.Wanted, declined.Action, Assert.Single(declined.Obstacles).Name));
+            Assert.Equal(two, AutoState.Read(sysroot, TestBox.Os).Offer!.Commit);
             updater.NoteFailure("it rained");
             Assert.Equal(["failure", "declined"], AutoDecision.Of(settings, updater.Facts()).Obstacles.Select(static each => each.Name));
             Assert.Equal("it rained", AutoState.Read(sysroot, TestBox.Os).Failure!.Value.Why);
@@ -142,6 +143,15 @@ public sealed class AutoUpdaterTests : IDisposable
             await updater.Check(TestContext.Current.CancellationToken);
             AutoDecision next = AutoDecision.Of(settings, updater.Facts());
             Assert.Equal((AutoAction.Deploy, three), (next.Action, updater.Facts().Offer!.Commit));
+
+            // An upgrade that deployed nothing, or something that is not there first: a person was quicker.
+            foreach (Checksum? nothing in (Checksum?[])[null, three])
+            {
+                await updater.Check(TestContext.Current.CancellationToken);
+                updater.NoteUpgrade(nothing);
+                Assert.Equal((null, two), (AutoState.Read(sysroot, TestBox.Os).Offer, AutoState.Read(sysroot, TestBox.Os).Deployed));
+                Assert.Equal(AutoAction.Nothing, AutoDecision.Of(settings, updater.Facts()).Wanted);
+            }
         }
     }
 
