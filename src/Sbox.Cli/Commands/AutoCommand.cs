@@ -24,8 +24,9 @@ internal static class AutoCommand
                 "Off until sbox auto on. From then on sbox-auto.timer looks every quarter of an hour whether something may be done: look what the branch leads to, fetch and deploy a newer version as sbox upgrade does (with the "
                 + "same approval, seal and health checks), and restart where that is wanted.",
                 "Nothing is done outside of the windows; on battery below the limit; over a link that costs by the byte (NetworkManager says so where it runs; else links named ww*, and telephones that say ANDROID_METERED in "
-                + "their DHCP answer to networkd); while what runs was not found good yet; in a boot that keeps nothing; in the hour after a failure. The machine is never restarted while somebody is logged in (logind), unless "
-                + "reboot = \"always\", and not at all unless reboot is set. A version that a person or this box went back from is not brought back; its successor is.",
+                + "their DHCP answer to networkd); while what runs was not found good yet; in a boot that keeps nothing; in the hour after a failure. The machine is never restarted while somebody is logged in, or "
+                + "where logind does not run and nobody knows, unless reboot = \"always\"; while somebody asks that it is not (systemd-inhibit --what=shutdown); into a version that was started before and did not come up; for what a "
+                + "person made the next to boot; and not at all unless reboot is set. A version that a person or this box went back from is not brought back; its successor is.",
                 "Settings are in /etc/sbox/auto.toml, key by key over /usr/lib/sbox/auto.toml: enabled (false); windows ([], at any time; [\"Mon-Fri 02:00-04:30\", \"Sat,Sun 22:00-06:00\"], local time); rollout ([], at once; "
                 + "[\"5% 0h\", \"50% 24h\", \"100% 3d\"]: what part of a fleet takes a version how long after it was made, each machine's place by its machine-id and the version); reboot (\"never\", \"idle\", \"always\"); "
                 + "battery-minimum (40; percent, 100 for never on battery); on-metered (false); check-every-hours (6).",

@@ -43,8 +43,7 @@ internal static class AutoRun
                 case AutoAction.Check or AutoAction.Deploy:
                     return 1;
                 case AutoAction.Reboot:
-                    // What asks for more time (a tomb that is saved, a package that is written) has it.
-                    return ChildProcess.Run(new ChildCommand("systemctl", ["reboot", "--check-inhibitors=yes"]), null, cancel).ExitCode == 0 ? 0 : 1;
+                    return Restart(speaker, cancel) ? 0 : 1;
                 default:
                     return 0;
             }
@@ -93,6 +92,28 @@ internal static class AutoRun
             return Failed(speaker, updater, answer.Error ?? $"sbox upgrade ended with {result.ExitCode}{(result.LastLines is [.., var last] ? $": {last}" : "")}");
         updater.NoteUpgrade(answer.State == "deployed" ? answer.Commit : null);
         return true;
+    }
+
+    // What asks for more time (a tomb that is saved, a package that is written) was an obstacle by now. systemctl's own question would also refuse where anybody is logged in,
+    // and "always" means them too; logind tells them, and waits for those who ask for a delay.
+    private static bool Restart(Speaker speaker, CancellationToken cancel)
+    {
+        string why;
+        try
+        {
+            ChildResult result = ChildProcess.Run(new ChildCommand("systemctl", ["reboot", "--check-inhibitors=no"]), null, cancel);
+            if (result.ExitCode == 0)
+                return true;
+            why = $"systemctl reboot: {result.LastLines.LastOrDefault() ?? $"exit status {result.ExitCode}"}";
+        }
+        catch (ChildFailedException refused)
+        {
+            why = refused.Message;
+        }
+
+        using Box box = Box.ToWrite(Sysroot);
+        using var deployer = new Deployer(box.Sysroot, null);
+        return Failed(speaker, new AutoUpdater(box.Sysroot, deployer, MachineProbe.This), why);
     }
 
     private static bool Failed(Speaker speaker, AutoUpdater updater, string why)

@@ -50,8 +50,11 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
     /// <summary>Percent of the battery while it is discharging; null on mains, and without a battery.</summary>
     public int? Battery { get; init; }
 
-    /// <summary>Who is logged in.</summary>
-    public IReadOnlyList<string> Users { get; init; } = [];
+    /// <summary>Who is logged in; null where that is not known.</summary>
+    public IReadOnlyList<string>? Users { get; init; } = [];
+
+    /// <summary>Who asks that the machine is not restarted now, and why.</summary>
+    public IReadOnlyList<string> Inhibitors { get; init; } = [];
 
     /// <summary>When the branch was looked at last; null where it never was.</summary>
     public DateTimeOffset? Checked { get; init; }
@@ -157,8 +160,14 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
     {
         if (facts is { WaitingFailed: true, Waiting: { } failed })
             yield return new AutoObstacle("failed-once", $"{failed.Words} was started before, and did not come up: whether it is tried once more is left to a person (sbox rollback, or a restart), and its successor comes by itself");
-        if (facts.Users.Count > 0 && settings.Reboot != AutoReboot.Always)
-            yield return new AutoObstacle("users", $"{string.Join(", ", facts.Users)} {(facts.Users.Count == 1 ? "is" : "are")} logged in");
+        if (facts.Inhibitors.Count > 0)
+            yield return new AutoObstacle("inhibited", $"not to be restarted now: {string.Join("; ", facts.Inhibitors)}");
+        if (settings.Reboot == AutoReboot.Always)
+            yield break;
+        if (facts.Users is not { } users)
+            yield return new AutoObstacle("users", "who is logged in is not known: logind, which would know, does not run");
+        else if (users.Count > 0)
+            yield return new AutoObstacle("users", $"{string.Join(", ", users)} {(users.Count == 1 ? "is" : "are")} logged in");
     }
 
     private static IEnumerable<AutoObstacle> OfFetching(AutoSettings settings, AutoFacts facts, AutoAction wanted)
@@ -173,7 +182,8 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
             yield break;
         if (facts.Declined is { } declined)
             yield return new AutoObstacle("declined", declined);
-        if (Turn(settings, facts.MachineId, offer) is var turn && turn > facts.Now)
+        // A clock that is behind is no step of a rollout.
+        if (settings.Rollout.Count > 0 && Turn(settings, facts.MachineId, offer) is var turn && turn > facts.Now)
         {
             yield return new AutoObstacle(
                 "rollout", string.Create(CultureInfo.InvariantCulture, $"this machine is at {Place(facts.MachineId, offer.Commit):0} % of its fleet for {offer.Words}: its turn is {turn.ToOffset(facts.Now.Offset):ddd yyyy-MM-dd HH:mm}"), turn);

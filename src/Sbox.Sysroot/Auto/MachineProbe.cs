@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot;
@@ -13,7 +14,10 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
     private static readonly string AndroidMetered = Convert.ToHexString(Encoding.ASCII.GetBytes("ANDROID_METERED"));
 
     /// <summary>This machine.</summary>
-    public static MachineProbe This { get; } = new("", NetworkManager);
+    public static MachineProbe This { get; } = new("", NetworkManager) { AskInhibitors = Logind };
+
+    /// <summary>Asks logind who asks that the machine is not shut down or restarted; each as <c>WHO: WHY</c>.</summary>
+    public Func<IReadOnlyList<string>> AskInhibitors { get; init; } = static () => [];
 
     /// <summary>What tells it from others; empty where there is none.</summary>
     public string MachineId => Text("etc/machine-id")?.Trim() ?? "";
@@ -52,14 +56,18 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
         return links.Any(static link => link.StartsWith("ww", StringComparison.Ordinal)) || links.Any(LeaseIsMetered) ? NetworkCost.Metered : NetworkCost.Free;
     }
 
-    /// <summary>Who is logged in, by logind's sessions: people's, not greeters' and not those of services.</summary>
-    public IReadOnlyList<string> Users()
+    /// <summary>Who is logged in, by logind's sessions: people's, not greeters' and not those of services. Null where logind does not run, and nobody knows.</summary>
+    /// <remarks>Sessions of people have the class user, or one that begins with user-: user-early, user-light, user-incomplete and so on (sd_session_get_class(3)).</remarks>
+    public IReadOnlyList<string>? Users()
     {
+        if (!Directory.Exists($"{Root}/run/systemd/sessions"))
+            return null;
         var users = new HashSet<string>(StringComparer.Ordinal);
         foreach (string session in Names("run/systemd/sessions").Where(static name => !name.EndsWith(".ref", StringComparison.Ordinal)))
         {
             Dictionary<string, string> fields = Fields($"run/systemd/sessions/{session}");
-            if (fields.GetValueOrDefault("CLASS", "user") is "user" or "user-early" or "user-incomplete" && fields.GetValueOrDefault("STATE") != "closing")
+            string kind = fields.GetValueOrDefault("CLASS", "user");
+            if ((kind == "user" || kind.StartsWith("user-", StringComparison.Ordinal)) && fields.GetValueOrDefault("STATE") != "closing")
                 users.Add(fields.GetValueOrDefault("USER") ?? fields.GetValueOrDefault("UID") ?? session);
         }
 
@@ -87,6 +95,36 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
         catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
         {
             return null;
+        }
+    }
+
+    private static IReadOnlyList<string> Logind()
+    {
+        var lines = new List<string>();
+        try
+        {
+            ChildResult answer = ChildProcess.Run(new ChildCommand(
+                "busctl", ["--system", "--auto-start=no", "--timeout=5", "--json=short", "call", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "ListInhibitors"]), lines.Add);
+            return answer.ExitCode == 0 ? Inhibitors(string.Concat(lines)) : [];
+        }
+        catch (ChildFailedException)
+        {
+            return []; // without D-Bus nobody can ask for that
+        }
+    }
+
+    /// <summary>Those who forbid a shutdown, from what ListInhibitors answers: <c>a(ssssuu)</c>, what, who, why, mode, user and process.</summary>
+    internal static IReadOnlyList<string> Inhibitors(string json)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(json);
+            return [.. document.RootElement.GetProperty("data")[0].EnumerateArray().Where(static each => each[3].GetString() == "block" && (each[0].GetString() ?? "").Split(':').Contains("shutdown"))
+                .Select(static each => $"{each[1].GetString()}: {each[2].GetString()}")];
+        }
+        catch (Exception unreadable) when (unreadable is JsonException or KeyNotFoundException or InvalidOperationException or IndexOutOfRangeException)
+        {
+            return []; // systemctl asks logind all the same
         }
     }
 

@@ -26,11 +26,11 @@ public sealed class AutoDecisionTests
     private static readonly Gen<AutoOffer> AnyOffer = Gen.Select(Gen.Int[0, 50], AnyTime, static (number, made) => new AutoOffer(Checksum.Of([(byte)number]), $"{number}", made));
 
     private static readonly Gen<AutoFacts> AnyFacts = Gen.Select(
-        Gen.Select(AnyTime, Gen.Int[0, 1000], OneOf(NetworkCost.Free, NetworkCost.Metered, NetworkCost.Offline), Gen.Int[-1, 100], OneOf<string[]>([], ["ann"], ["ann", "bob"])),
+        Gen.Select(AnyTime, Gen.Int[0, 1000], OneOf(NetworkCost.Free, NetworkCost.Metered, NetworkCost.Offline), Gen.Int[-1, 100], OneOf<string[]?>([], ["ann"], ["ann", "bob"], null), OneOf<string[]>([], ["apt: a package is written"])),
         Gen.Select(Gen.Bool, AnyTime, Gen.Bool, AnyOffer), Gen.Select(Gen.Bool, AnyOffer, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Select(Gen.Bool, Gen.Bool), AnyTime),
         static (machine, looked, box) => new AutoFacts(machine.Item1, $"machine {machine.Item2}")
         {
-            Network = machine.Item3, Battery = machine.Item4 < 0 ? null : machine.Item4, Users = machine.Item5,
+            Network = machine.Item3, Battery = machine.Item4 < 0 ? null : machine.Item4, Users = machine.Item5, Inhibitors = machine.Item6,
             Checked = looked.Item1 ? looked.Item2 : null, Offer = looked.Item3 ? looked.Item4 : null,
             Waiting = box.Item1 ? box.Item2 : null, WaitsByItself = box.Item3, Declined = box.Item4 ? "a person chose another" : null, IsOnTrial = box.Item5, IsGhost = box.Item6, Failed = box.Item7.Item1 ? box.Item8 : null, WaitingFailed = box.Item7.Item2,
         });
@@ -56,7 +56,19 @@ public sealed class AutoDecisionTests
 
     [Fact]
     public void The_machine_is_never_restarted_with_people_logged_in_unless_that_is_set_and_never_where_it_is_not_set_at_all() => Always((settings, facts, decision) =>
-        decision.Action != AutoAction.Reboot || settings.Reboot == AutoReboot.Always || (settings.Reboot == AutoReboot.Idle && facts.Users.Count == 0));
+        decision.Action != AutoAction.Reboot || settings.Reboot == AutoReboot.Always || (settings.Reboot == AutoReboot.Idle && facts.Users is { Count: 0 }));
+
+    [Fact]
+    public void The_machine_is_never_restarted_while_somebody_asks_that_it_is_not() => Always((_, facts, decision) =>
+        decision.Action != AutoAction.Reboot || facts.Inhibitors.Count == 0);
+
+    [Fact]
+    public void A_clock_that_is_behind_keeps_no_version_off_where_there_are_no_steps()
+    {
+        AutoFacts behind = Quiet with { Offer = Two with { Made = Monday.AddDays(30) } };
+        Assert.Equal(AutoAction.Deploy, AutoDecision.Of(Set, behind).Action);
+        Assert.StartsWith("rollout: ", Assert.Single(Obstacles(Set with { Rollout = [RolloutStep.Parse("100% 0h")] }, behind)));
+    }
 
     [Fact]
     public void The_machine_is_restarted_only_for_what_was_deployed_by_itself() => Always((_, facts, decision) =>
@@ -79,7 +91,7 @@ public sealed class AutoDecisionTests
 
     [Fact]
     public void A_version_is_not_taken_before_the_machines_turn() => Always((settings, facts, decision) =>
-        decision.Action != AutoAction.Deploy || AutoDecision.Turn(settings, facts.MachineId, facts.Offer!) <= facts.Now);
+        decision.Action != AutoAction.Deploy || settings.Rollout.Count == 0 || AutoDecision.Turn(settings, facts.MachineId, facts.Offer!) <= facts.Now);
 
     [Fact]
     public void What_keeps_it_from_something_is_said_and_else_it_is_done() => Always((settings, facts, decision) =>
@@ -119,6 +131,8 @@ public sealed class AutoDecisionTests
         Assert.Equal(AutoAction.Reboot, AutoDecision.Of(Set, deployed).Action);
         Assert.Equal(AutoAction.Nothing, AutoDecision.Of(Set with { Reboot = AutoReboot.Never }, deployed).Wanted);
         Assert.Equal(["users: ann, bob are logged in"], Obstacles(Set, deployed with { Users = ["ann", "bob"] }));
+        Assert.Equal(["users: who is logged in is not known: logind, which would know, does not run"], Obstacles(Set, deployed with { Users = null }));
+        Assert.Equal(["inhibited: not to be restarted now: apt: a package is written"], Obstacles(Set with { Reboot = AutoReboot.Always }, deployed with { Users = null, Inhibitors = ["apt: a package is written"] }));
         Assert.Equal(
             [
                 "window: outside of Mon,Tue,Wed,Thu,Fri 02:00-05:00: the next window opens Mon 02:00", "battery: on battery with 21 %, and the limit is 40 %", "metered: the network costs by the byte",

@@ -81,14 +81,30 @@ public sealed class AutoUpdaterTests : IDisposable
     [Fact]
     public void Whoever_is_logged_in_is_a_person_and_no_service_and_not_just_leaving()
     {
-        Assert.Empty(Probe().Users());
+        Assert.Null(Probe().Users());
+        Directory.CreateDirectory(temp.Of("run/systemd/sessions"));
+        Assert.Empty(Probe().Users()!);
         temp.Write("run/systemd/sessions/1", "UID=1000\nUSER=ann\nACTIVE=1\nSTATE=active\nCLASS=user\n");
         temp.Write("run/systemd/sessions/2", "UID=1001\nUSER=bob\nSTATE=closing\nCLASS=user\n");
         temp.Write("run/systemd/sessions/c1", "UID=110\nUSER=gdm\nSTATE=active\nCLASS=greeter\n");
         temp.Write("run/systemd/sessions/3", "UID=1000\nUSER=ann\nSTATE=online\nCLASS=manager\n");
         temp.Write("run/systemd/sessions/4", "UID=0\nUSER=root\nSTATE=online\nCLASS=user-early\n");
+        temp.Write("run/systemd/sessions/5", "UID=1002\nUSER=cem\nSTATE=online\nCLASS=user-light\n");
+        temp.Write("run/systemd/sessions/6", "UID=1003\nUSER=dag\nSTATE=online\nCLASS=user-early-light\n");
+        temp.Write("run/systemd/sessions/7", "UID=1004\nUSER=eve\nSTATE=online\nCLASS=background\n");
         temp.Write("run/systemd/sessions/1.ref", "");
-        Assert.Equal(["ann", "root"], Probe().Users());
+        Assert.Equal(["ann", "cem", "dag", "root"], Probe().Users());
+    }
+
+    [Fact]
+    public void Who_forbids_a_shutdown_is_read_from_what_logind_answers_and_who_only_delays_it_or_forbids_sleep_is_not()
+    {
+        // As busctl --json=short writes what org.freedesktop.login1(5) says of ListInhibitors.
+        const string answer = """
+            {"type":"a(ssssuu)","data":[[["shutdown:sleep","backup","a tomb is saved","block",0,412],["sleep","NetworkManager","it turns off","delay",0,7],["shutdown","unattended","it ends","delay",0,8],["handle-power-key","desktop","it asks","block",1000,9]]]}
+            """;
+        Assert.Equal(["backup: a tomb is saved"], MachineProbe.Inhibitors(answer));
+        Assert.All((string[])["", "{}", "{\"data\":[]}", "{\"data\":[[[]]]}", "[1]"], static other => Assert.Empty(MachineProbe.Inhibitors(other)));
     }
 
     [Fact]
@@ -100,6 +116,7 @@ public sealed class AutoUpdaterTests : IDisposable
         using var files = new FileServer(box.Source);
         Judge.HostOstree.Run("remote", "add", $"--repo={box.SysrootPath}/ostree/repo", "--no-gpg-verify", TestBox.Remote, files.Url);
         temp.Write("proc/net/route", "Iface\neth0\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+        Directory.CreateDirectory(temp.Of("run/systemd/sessions"));
         var settings = new AutoSettings { Enabled = true, Reboot = AutoReboot.Idle };
 
         Deployment first;
