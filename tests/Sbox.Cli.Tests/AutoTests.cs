@@ -53,6 +53,7 @@ public sealed class AutoTests : IDisposable
         Assert.Equal("Automatic updates are off", lines[0]);
         JsonElement off = JsonDocument.Parse(lines[1]).RootElement, on = JsonDocument.Parse(lines[2]).RootElement;
         Assert.False(off.GetProperty("enabled").GetBoolean());
+        Assert.Equal((false, true), (off.GetProperty("timer").GetBoolean(), on.GetProperty("timer").GetBoolean()));
         Assert.Contains("off", off.GetProperty("obstacles").EnumerateArray().Select(static each => each.GetProperty("name").GetString()));
         Assert.True(on.GetProperty("enabled").GetBoolean());
         Assert.Equal("check", on.GetProperty("next").GetString());
@@ -62,6 +63,15 @@ public sealed class AutoTests : IDisposable
         Assert.Contains("reboot = \"idle\"", lines);
         Assert.Contains("what is next: look what the branch leads to", said);
         Assert.Contains("  off: automatic updates are off: sbox auto on", lines);
+    }
+
+    [Fact]
+    public void Turned_on_by_the_tree_alone_it_says_that_the_timer_waits_for_the_owners_file()
+    {
+        var on = new AutoSettings { Enabled = true };
+        Assert.StartsWith("\nsbox-auto.timer does not run: it waits for /etc/sbox/auto.toml, and", AutoCommand.TimerText(on, ownFile: false));
+        Assert.Empty(AutoCommand.TimerText(on, ownFile: true));
+        Assert.Empty(AutoCommand.TimerText(new AutoSettings(), ownFile: false));
     }
 
     [Fact]

@@ -30,6 +30,8 @@ internal static class AutoCommand
                 "Settings are in /etc/sbox/auto.toml, key by key over /usr/lib/sbox/auto.toml: enabled (false); windows ([], at any time; [\"Mon-Fri 02:00-04:30\", \"Sat,Sun 22:00-06:00\"], local time); rollout ([], at once; "
                 + "[\"5% 0h\", \"50% 24h\", \"100% 3d\"]: what part of a fleet takes a version how long after it was made, each machine's place by its machine-id and the version); reboot (\"never\", \"idle\", \"always\"); "
                 + "battery-minimum (40; percent, 100 for never on battery); on-metered (false); check-every-hours (6).",
+                "The timer starts where /etc/sbox/auto.toml is: enabled = true in /usr/lib/sbox/auto.toml alone does not start it, and status and why say so. A tree that is to update by itself from its first boot brings the file "
+                + "/etc/sbox/auto.toml.",
             ],
             Examples = [new Example("Update at night, and restart when nobody is there", "sbox auto on --window 02:00-05:00 --reboot idle"), new Example("What keeps it from updating now?", "sbox auto why")],
         };
@@ -41,9 +43,10 @@ internal static class AutoCommand
     private static Command Status()
     {
         Command command = new DocumentedCommand("status", "Show what is set, and what was done last") { Examples = [new Example("Is it on?", "sbox auto status --json | jq .enabled")] };
-        return Looking(command, (speaker, settings, state, facts, decision) => speaker.Answer(StatusText(settings, state, facts, decision), writer =>
+        return Looking(command, (speaker, settings, state, facts, decision) => speaker.Answer(StatusText(settings, state, facts, decision) + TimerText(settings, File.Exists(AutoSettings.OwnFile)), writer =>
         {
             Settings(writer, settings);
+            writer.WriteBoolean("timer", File.Exists(AutoSettings.OwnFile));
             writer.WriteString("checked", state.Checked?.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
             writer.WriteString("failure", state.Failure?.Why);
             Write(writer, facts, decision);
@@ -53,8 +56,12 @@ internal static class AutoCommand
     private static Command Why()
     {
         Command command = new DocumentedCommand("why", "Say what would happen now, and what keeps it from that") { Examples = [new Example("The names of what is in the way", "sbox auto why --json | jq -r '.obstacles[].name'")] };
-        return Looking(command, (speaker, settings, _, facts, decision) => speaker.Answer(WhyText(facts, decision), writer => Write(writer, facts, decision)));
+        return Looking(command, (speaker, settings, _, facts, decision) => speaker.Answer(WhyText(facts, decision) + TimerText(settings, File.Exists(AutoSettings.OwnFile)), writer => Write(writer, facts, decision)));
     }
+
+    // What is not started says nothing by itself.
+    internal static string TimerText(AutoSettings settings, bool ownFile) => settings.Enabled && !ownFile
+        ? $"\n{Timer} does not run: it waits for {AutoSettings.OwnFile}, and what turns automatic updates on is {AutoSettings.Files[0]} alone: sbox auto on" : "";
 
     private static Command Looking(Command command, Action<Speaker, AutoSettings, AutoState, AutoFacts, AutoDecision> answer)
     {
