@@ -53,7 +53,7 @@ internal static class DoctorCommand
     [
         "repository", "loader-link", "boot-link", "entry-dangling", "kernel-missing", "running-unlisted", "deployment-incomplete", "etc-missing", "var-missing", "objects-missing", "uki-missing", "uki-damaged", "image-missing",
         "image-damaged", "loader-missing", "space-root", "space-esp", "boot-unmounted", "boot-leftover", "kernel-leftover", "origin-unreadable", "origin-missing", "remote-missing", "deployment-unlisted", "deployment-half",
-        "deployment-leftover", "commit-missing", "commit-partial", "ref-missing", "ref-leftover", "ref-dangling", "download-leftover", "esp-unseen", "esp-leftover", "uki-orphan", "default-missing", "default-dangling",
+        "deployment-leftover", "commit-missing", "commit-partial", "ref-missing", "ref-leftover", "ref-dangling", "download-leftover", "unseen", "esp-unseen", "esp-leftover", "uki-orphan", "default-missing", "default-dangling",
         "default-behind", "loader-source-missing", "firmware-unread", "firmware-dangling", "etc-leftover", "etc-record", "etc-failure", "version-bad", "trial-failed", "unit-failed", "finalize-failed", "staged-lost", "clock", "seal-missing",
         "seal", "verity", "firmware-default", "firmware-oneshot", "etc-conflicts", "reset-waits", "on-trial", "staged", "set-aside",
     ];

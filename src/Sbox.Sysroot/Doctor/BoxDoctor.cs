@@ -37,6 +37,10 @@ public sealed class BoxDoctor(OstreeSysroot sysroot, Deployer deployer, DoctorOp
         {
             _ = sysroot.Repository;
         }
+        catch (Exception unseen) when (IsRefused(unseen))
+        {
+            return new DoctorReport(sysroot.Path, [Unseen(sysroot.Root.Of(Layout.Repo), unseen)]);
+        }
         catch (Exception broken) when (broken is RepositoryException or IOException or MalformedException)
         {
             findings.Add(new DoctorFinding(
@@ -45,14 +49,43 @@ public sealed class BoxDoctor(OstreeSysroot sysroot, Deployer deployer, DoctorOp
             return new DoctorReport(sysroot.Path, findings);
         }
 
-        var scene = new DoctorScene(sysroot, deployer, options, cancel);
-        foreach (Func<DoctorScene, IEnumerable<DoctorFinding>> check in (Func<DoctorScene, IEnumerable<DoctorFinding>>[])
+        DoctorScene scene;
+        try
+        {
+            scene = new DoctorScene(sysroot, deployer, options, cancel);
+        }
+        catch (Exception unseen) when (IsRefused(unseen))
+        {
+            return new DoctorReport(sysroot.Path, [Unseen(sysroot.Root.Of(Layout.Deploy), unseen)]);
+        }
+
+        bool all = true;
+        foreach ((string place, Func<DoctorScene, IEnumerable<DoctorFinding>> check) in ((string, Func<DoctorScene, IEnumerable<DoctorFinding>>)[])
         [
-            BootChecks.Look, TreeChecks.Look, StoreChecks.Look, EspChecks.Look, EtcChecks.Look, StateChecks.Look,
+            (Layout.Boot, BootChecks.Look), (Layout.Deploy, TreeChecks.Look), (Layout.Repo, StoreChecks.Look), ("the EFI partition", EspChecks.Look), (Layout.Deploy, EtcChecks.Look), (Layout.Deploy, StateChecks.Look),
         ])
-            findings.AddRange(check(scene));
-        return new DoctorReport(sysroot.Path, [.. findings.OrderByDescending(static finding => finding.Grade)]);
+        {
+            try
+            {
+                foreach (DoctorFinding finding in check(scene))
+                    findings.Add(finding);
+            }
+            catch (Exception unseen) when (IsRefused(unseen))
+            {
+                findings.Add(Unseen(place, unseen));
+                all = false;
+            }
+        }
+
+        // What is in the way can be told by who has seen everything alone.
+        return new DoctorReport(sysroot.Path, [.. findings.Select(finding => all ? finding : finding with { Repair = [] }).OrderByDescending(static finding => finding.Grade)]);
     }
+
+    private static bool IsRefused(Exception failure) => failure is UnauthorizedAccessException or LinuxException { Errno: Errno.EACCES or Errno.EPERM }
+        || failure.InnerException is { } inner && IsRefused(inner);
+
+    private static DoctorFinding Unseen(string path, Exception refused) => new DoctorFinding(
+        "unseen", FindingGrade.Warning, path, $"may not be looked at: {refused.Message}", "what else is wrong there is not known, and nothing is mended before all was looked at", "sudo sbox doctor, with the same options");
 
     /// <summary>Mends what a report's plan says, under the sysroot's lock. What it takes away is kept in <c>ostree/sbox-set-aside</c>.</summary>
     /// <param name="shown">The plan that its owner agreed to: nothing else is done.</param>
