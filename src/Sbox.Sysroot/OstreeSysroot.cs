@@ -227,7 +227,7 @@ public sealed class OstreeSysroot : IDisposable
     public IReadOnlyList<EtcChange> EtcChanges(Deployment deployment)
     {
         using Dir? defaults = Root.TryOpenDir($"{deployment.Name.Directory}/usr/etc"), local = Root.TryOpenDir($"{deployment.Name.Directory}/etc");
-        return defaults is null || local is null ? [] : EtcDiff.Between(EtcTree.Read(defaults), EtcTree.Read(local));
+        return defaults is null || local is null ? [] : EtcDiff.Between(defaults, local);
     }
 
     /// <summary>Takes the lock that everything that changes deployments takes, real <c>ostree</c> included.</summary>

@@ -27,7 +27,7 @@ internal static class DoctorCommand
             Details =
             [
                 "Looks at the running box, which needs root, or at one in directories (--sysroot, --esp): boot entries and the links that they go through, deployments and their commits, the EFI partition and the firmware's variables, refs, "
-                + "interrupted downloads, merges of /etc, health, what ostree staged, room, clock, seal. It reads no file's bytes but the composefs images and command lines: damaged bytes are sbox verify's matter. "
+                + "interrupted downloads, merges of /etc, health, what ostree staged, room, clock, seal. It reads no file's bytes but the composefs images and command lines: damaged bytes are sbox verify's matter. What may not be looked at is a finding too (unseen), and nothing is mended then. "
                 + "Sysroots that ostree made are read as well.",
                 "Each finding has a name, the path, what is so, what follows from it, and what mends it. 'broken': a version does not boot or is not whole, or nothing can be upgraded. 'warning': the box boots, and something should be "
                 + "done. 'note': something to know of. While another command changes the box, its half-done work is found too.",

@@ -191,7 +191,7 @@ public sealed class Proof(OstreeSysroot sysroot, ProofOptions options)
         using Dir? defaults = root.TryOpenDir("usr/etc"), local = root.TryOpenDir("etc");
         return defaults is null || local is null
             ? SystemProofJudge.Etc(null, "the running tree has no /usr/etc")
-            : SystemProofJudge.Etc(EtcDiff.Between(EtcTree.Read(defaults), EtcTree.Read(local)), null);
+            : SystemProofJudge.Etc(EtcDiff.Between(defaults, local), null);
     }
 
     private Fact DiskFact()

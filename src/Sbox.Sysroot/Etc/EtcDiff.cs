@@ -38,6 +38,23 @@ public static class EtcDiff
         return [.. changes.OrderBy(static change => change.Kind).ThenBy(static change => change.Path, Comparer<string>.Create(Dir.CompareNames))];
     }
 
+    /// <summary>The same from two directories. What was given to another account when this /etc was made is none of the owner's changes; <c>ostree admin config-diff</c> lists it.</summary>
+    public static IReadOnlyList<EtcChange> Between(Dir defaults, Dir local)
+    {
+        EtcNode mine = EtcTree.Read(local);
+        return Between(EtcOwners.AsGiven(EtcTree.Read(defaults), mine, EtcContents.Reader(defaults), EtcContents.Reader(local)), mine);
+    }
+
+    /// <summary>Whether what both have by a path differs; likewise.</summary>
+    internal static bool Differs(Dir defaults, Dir local, string path)
+    {
+        (EtcNode before, EtcNode mine) = (Alone(defaults), Alone(local));
+        return !EtcNode.Same(EtcOwners.AsGiven(before, mine, EtcContents.Reader(defaults), EtcContents.Reader(local)), mine);
+
+        EtcNode Alone(Dir dir) => new(
+            new EtcEntry(FileKind.Directory, 0x1ED, 0, 0, default), EtcTree.ReadOne(dir, path) is { } node ? new Dictionary<string, EtcNode> { [path] = node } : EtcNode.NoChildren);
+    }
+
     private static void Compare(string parent, EtcNode defaults, EtcNode local, List<EtcChange> changes)
     {
         foreach (string name in EtcNode.Names(defaults, local))

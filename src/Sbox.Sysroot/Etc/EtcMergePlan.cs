@@ -56,6 +56,8 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
     /// <param name="contents">The bytes of files in the three. Null: two different contents are always in each other's way.</param>
     public static EtcMergePlan Make(EtcNode defaults, EtcNode local, EtcNode next, EtcContents? contents = null)
     {
+        if (contents is not null)
+            defaults = EtcOwners.AsGiven(defaults, local, contents.Before, contents.Mine);
         var planner = new Planner(contents is null ? null : new EtcFileMerge(contents));
         planner.MergeAccounts(defaults, local, next);
         EtcOwners? owners = planner.Owners(defaults, local, next);

@@ -48,6 +48,28 @@ internal sealed class EtcOwners
     /// <summary>The new tree's /etc as it is here; <see cref="Steps"/> says what is other.</summary>
     public EtcNode Translate(EtcNode next) => new(next.Entry, Children("", next));
 
+    /// <summary>
+    /// A tree's defaults as they are in an /etc that was made from them: what was given to another there is no change of the owner's. Where somebody else has the file
+    /// by now, or the account came later, the default is as it is in the tree, and the owner's version differs from it.
+    /// </summary>
+    /// <param name="defaults">The tree's.</param>
+    /// <param name="local">The /etc.</param>
+    /// <param name="before">Reads a file of the defaults; null where there is no regular file.</param>
+    /// <param name="mine">Reads a file of the /etc, likewise.</param>
+    public static EtcNode AsGiven(EtcNode defaults, EtcNode local, Func<string, byte[]?> before, Func<string, byte[]?> mine)
+    {
+        bool differ = ((string[])["passwd", "group"]).Any(file => before(file) is { } theirs && mine(file) is { } here && !theirs.AsSpan().SequenceEqual(here));
+        return differ ? Given(defaults, new EtcOwners(mine, before).Translate(defaults), local) : defaults;
+    }
+
+    private static EtcNode Given(EtcNode raw, EtcNode given, EtcNode? local)
+    {
+        bool wasGiven = local is not null && local.Entry.Kind == raw.Entry.Kind
+            && (local.Entry.Uid, local.Entry.Gid, local.Entry.Permissions) == (given.Entry.Uid, given.Entry.Gid, given.Entry.Permissions);
+        return new EtcNode(wasGiven ? given.Entry : raw.Entry, raw.Children.ToDictionary(
+            static each => each.Key, each => Given(each.Value, given.Children[each.Key], local?.Children.GetValueOrDefault(each.Key))));
+    }
+
     private Dictionary<string, EtcNode> Children(string path, EtcNode node) => node.Children.ToDictionary(static each => each.Key, each =>
     {
         string inner = EtcDiff.Join(path, each.Key);

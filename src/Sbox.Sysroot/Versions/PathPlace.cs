@@ -121,7 +121,7 @@ public sealed record PathPlace(string Path, string Real, PlaceKind Kind, bool Is
                     {
                         (true, false) => EtcChangeKind.Removed,
                         (false, true) => EtcChangeKind.Added,
-                        (true, true) when !EtcNode.Same(EtcTree.ReadOne(defaults, below), EtcTree.ReadOne(local, below)) => EtcChangeKind.Modified,
+                        (true, true) when EtcDiff.Differs(defaults, local, below) => EtcChangeKind.Modified,
                         _ => null,
                     };
                     return this with { Change = change, Bytes = $"/sysroot/{running.Name.Directory}/etc/{below}" };

@@ -68,7 +68,36 @@ public sealed class EtcOwnersTests
         Assert.DoesNotContain(EtcMergePlan.Make(
             EtcTree.Read(installed.Sysroot.Root.OpenDir($"{result.Name.Directory}/usr/etc")), EtcTree.Read(etc), EtcTree.Read(installed.Sysroot.Root.OpenDir($"{result.Name.Directory}/usr/etc")),
             EtcContents.Of(installed.Sysroot.Root.OpenDir($"{result.Name.Directory}/usr/etc"), etc, installed.Sysroot.Root.OpenDir($"{result.Name.Directory}/usr/etc"))).Steps,
-            static step => step.Path == "db.key" && step.Action != EtcAction.Own && step.IsConflict);
+            static step => step.Path == "db.key" && step.Action != EtcAction.Own);
+        Assert.DoesNotContain(installed.Sysroot.EtcChanges(installed.Sysroot.Deployments[0]), static change => change.Path is "db.key" or "www.conf");
+        Assert.Contains(installed.Sysroot.EtcChanges(installed.Sysroot.Deployments[0]), static change => change.Path == "passwd");
+        using Dir defaults = installed.Sysroot.Root.OpenDir($"{result.Name.Directory}/usr/etc");
+        Assert.Equal([false, true], ((string[])["db.key", "passwd"]).Select(path => EtcDiff.Differs(defaults, etc, path)));
+        etc.ChangeMode("db.key", 0x1A4);
+        Assert.True(EtcDiff.Differs(defaults, etc, "db.key"));
+    }
+
+    [Fact]
+    public void What_was_given_to_another_is_no_change_of_the_owners_at_the_next_upgrade_and_what_the_owner_changed_is()
+    {
+        // db is 120 in the tree and ann is it here; www is 33 in the tree and 34 here.
+        Account db = new("db", 120, 120), www = new("www", 33, 33), ann = new("ann", 120, 120), here = new("www", 34, 34);
+        (Func<string, byte[]?> before, Func<string, byte[]?> mine) = (Files([db, www]), Files([ann, here]));
+        EtcEntry stripped = Default(db) with { Uid = 0, Gid = 0, Permissions = 0x1ED };
+        EtcNode Local(EtcEntry ofDb, EtcEntry ofWww) => new(Tree(mine, []).Entry, Tree(mine, []).Children.Concat(
+            [KeyValuePair.Create("of-db", new EtcNode(ofDb, EtcNode.NoChildren)), KeyValuePair.Create("of-www", new EtcNode(ofWww, EtcNode.NoChildren))]).ToDictionary());
+        string[] Steps(EtcNode local, Account[] next) => [.. EtcMergePlan.Make(Tree(before, [db, www]), local, Tree(before, next), new EtcContents(before, mine, before)).Steps
+            .Where(static step => step.Path.StartsWith("of-", StringComparison.Ordinal)).Select(static step => $"{step.Action} {step.Path}").Order(StringComparer.Ordinal)];
+
+        EtcNode given = Local(stripped, Default(here));
+        Assert.Equal(["Own of-db", "Own of-www"], Steps(given, [db, www]));
+        Assert.Equal(["Own of-www"], Steps(given, [www])); // the new tree has it no more, and nothing keeps it
+        // Another mode is the owner's doing, and so is another owner; bytes of theirs keep what was given.
+        Assert.Equal(["CopyLeaf of-db", "Own of-db", "Own of-www"], Steps(Local(stripped with { Permissions = 0x180 }, Default(here)), [db, www]));
+        Assert.Equal(["CopyLeaf of-www", "Own of-db", "Own of-www"], Steps(Local(stripped, Default(here) with { Uid = 7 }), [db, www]));
+        Assert.Equal(["CopyLeaf of-www", "Own of-db", "Own of-www"], Steps(Local(stripped, Default(here) with { Content = Checksum.Of("mine"u8) }), [db, www]));
+        // A default that was left as it is, before anybody had its number, is untouched too.
+        Assert.Equal(["Own of-db", "Own of-www"], Steps(Local(Default(db), Default(here)), [db, www]));
     }
 
     private static Checksum PublishOwned(TestBox box)
