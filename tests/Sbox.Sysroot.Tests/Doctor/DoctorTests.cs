@@ -365,7 +365,6 @@ public sealed class DoctorTests : IDisposable
         Assert.DoesNotContain(report.Findings, static finding => finding.Name == "firmware-oneshot");
         File.Delete(Directory.GetFiles(variables.Path).Single());
         using OstreeSysroot later = OstreeSysroot.Open(box.SysrootPath, options);
-        new Deployer(later, box.EspPath).Esp!.Failed(new DeploymentName(TestBox.Os, three, 0), "boot");
         Trials.Set(later, new DeploymentName(TestBox.Os, three, 0), new Trial(0, "boot"));
         Assert.Contains(Look().Findings, static finding => finding is { Name: "trial-failed", CanBeFixed: false });
     }
