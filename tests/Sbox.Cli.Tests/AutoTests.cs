@@ -66,6 +66,31 @@ public sealed class AutoTests : IDisposable
     }
 
     [Fact]
+    public void It_restarts_for_what_it_deployed_also_with_people_logged_in_where_that_is_set_and_a_restart_that_is_refused_is_told()
+    {
+        using (OstreeSysroot sysroot = box.OpenBooted(first))
+        {
+            using var deployer = new Deployer(sysroot, box.EspPath);
+            box.Deploy(deployer, two);
+            new AutoUpdater(sysroot, deployer, MachineProbe.This).NoteUpgrade(two);
+        }
+
+        using var machine = new RunningBox(box, first);
+        string said = machine.Run(Own + """
+            printf '#!/bin/sh\necho "systemctl $*" >> /run/asked; test ! -e /run/refused || { echo "Access denied"; exit 1; }\n' > /etc/systemctl; chmod +x /etc/systemctl
+            mount --bind /etc/systemctl $(command -v systemctl)
+            printf 'UID=1000\nUSER=ann\nSTATE=active\nCLASS=user\n' > /run/systemd/sessions/1
+            sbox auto on --reboot idle >&2; sbox auto run >&2; test ! -e /run/asked
+            sbox auto on --reboot always >&2; sbox auto run >&2; cat /run/asked
+            touch /run/refused; sbox auto run >&2 || echo failed; sbox auto why --esp=/run/esp
+            """);
+        Assert.StartsWith("systemctl reboot --check-inhibitors=no\nfailed\n", said);
+        Assert.Contains("  failure: the last attempt failed at", said);
+        using OstreeSysroot after = box.Open();
+        Assert.Equal("systemctl reboot: Access denied", AutoState.Read(after, TestBox.Os).Failure!.Value.Why);
+    }
+
+    [Fact]
     public void Turned_on_by_the_tree_alone_it_says_that_the_timer_waits_for_the_owners_file()
     {
         var on = new AutoSettings { Enabled = true };
