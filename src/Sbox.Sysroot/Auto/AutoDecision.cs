@@ -82,6 +82,9 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
 
     /// <summary>When the last attempt failed; null where it did not.</summary>
     public DateTimeOffset? Failed { get; init; }
+
+    /// <summary>Why it did.</summary>
+    public string? FailedWhy { get; init; }
 }
 
 /// <summary>Something that keeps a box from an action.</summary>
@@ -151,7 +154,7 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
         if (facts.Battery is { } percent && (percent < settings.BatteryMinimum || settings.BatteryMinimum == 100))
             yield return new AutoObstacle("battery", string.Create(CultureInfo.InvariantCulture, $"on battery with {percent} %, and the limit is {settings.BatteryMinimum} %"));
         if (facts.Failed is { } failed && facts.Now - failed < AfterFailure && facts.Now >= failed)
-            yield return new AutoObstacle("failure", string.Create(CultureInfo.InvariantCulture, $"the last attempt failed at {failed.ToOffset(facts.Now.Offset):HH:mm}: the next one is an hour later"), failed + AfterFailure);
+            yield return new AutoObstacle("failure", string.Create(CultureInfo.InvariantCulture, $"the last attempt failed at {failed.ToOffset(facts.Now.Offset):HH:mm}{(facts.FailedWhy is { Length: > 0 } why ? $" ({why})" : "")}: the next one is an hour later"), failed + AfterFailure);
         foreach (AutoObstacle more in wanted == AutoAction.Reboot ? OfReboot(settings, facts) : OfFetching(settings, facts, wanted))
             yield return more;
     }

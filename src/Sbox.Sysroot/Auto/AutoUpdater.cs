@@ -44,6 +44,7 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
             IsOnTrial = sysroot.Booted is not null && Trials.Of(sysroot, current.Name) is not null,
             IsGhost = RootConfig.IsGhost(sysroot.BootArguments),
             Failed = state.Failure?.Time,
+            FailedWhy = state.Failure?.Why,
         };
     }
 

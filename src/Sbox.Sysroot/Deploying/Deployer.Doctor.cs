@@ -29,8 +29,19 @@ public sealed partial class Deployer
         esp!.Rewrite(Existing(name), ImageDigest(name));
     }
 
-    // Nothing goes first: what of it is no longer wanted may be what boots until here.
-    private void RequireRoom(IReadOnlyList<DeploymentName> written) => esp!.MustDropFirst(written.Sum(UkiBytes), []);
+    // Nothing goes first: what of it is no longer wanted may be what boots until here. What is wanted is not said to free anything.
+    private void RequireRoom(IReadOnlyList<DeploymentName> written)
+    {
+        try
+        {
+            esp!.MustDropFirst(written.Sum(UkiBytes), []);
+        }
+        catch (NoSpaceException full)
+        {
+            DeploymentName[] wanted = [.. sysroot.Deployments.Select(static each => each.Name).Except(written)];
+            throw new NoSpaceException(full.Path, full.Needed, full.Free, [.. full.Freeable.Where(file => !wanted.Any(name => UnifiedKernel.IsOf(file.What, name)))]);
+        }
+    }
 
     // As an upgrade to it would; where the commit is not whole, its UKI is made from the tree all the same, and the room shows while it is written.
     private long UkiBytes(DeploymentName name)
