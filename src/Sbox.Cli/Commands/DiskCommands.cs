@@ -62,8 +62,9 @@ internal static class DiskCommands
         writer.WriteEndObject();
     }
 
-    /// <summary>What a version must do to open this machine's disk; null where that is not encrypted, or another box's is looked at.</summary>
-    public static DiskOpening? Opening(Box box) => box.IsThisMachine && DiskKeeper.Of(box.Sysroot.Path) is { } keeper ? new DiskOpening(Look(keeper)?.Keys) : null;
+    /// <summary>What a version must do to open this machine's disk; null where that is not encrypted, or not opened by sbox-root, or another box's is looked at.</summary>
+    public static DiskOpening? Opening(Box box) => box.IsThisMachine && DiskKeeper.Of(box.Sysroot.Path) is { } keeper
+        ? DiskOpening.Of(Look(keeper)?.Keys, box.Sysroot.Repository, box.Sysroot.BootedName?.Commit) : null;
 
     /// <summary>Looks as far as the caller may.</summary>
     public static DiskState? Look(DiskKeeper? keeper)

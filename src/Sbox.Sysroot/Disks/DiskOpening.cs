@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Store;
 
@@ -12,6 +13,15 @@ public sealed class DiskOpening(DiskKeys? keys)
     /// <summary>In a commit's metadata, true: its initrd has what encrypts and opens the disk of a root.</summary>
     public const string MetadataKey = "sbox.encrypted-root";
 
+    /// <summary>What is to be asked of versions; null where another initrd's programs opened the disk (dracut's, by crypttab): no commit says whether such a one can, and none is refused.</summary>
+    /// <param name="keys">Who can open the disk; null where that could not be looked at.</param>
+    /// <param name="repository">Where commits are.</param>
+    /// <param name="running">The version that runs; null where none is known.</param>
+    /// <param name="run">Where sbox-root leaves word of what it opened.</param>
+    public static DiskOpening? Of(DiskKeys? keys, Repository repository, Checksum? running, string run = "/run/sbox") =>
+        File.Exists($"{run}/{EncryptedDisk.OpenedByName}") || keys?.Bindings.Any(static each => each.IsOurs) == true
+        || (running is { } commit && repository.Has(new ObjectName(commit, ObjectType.Commit)) && CanOpen(repository, commit)) ? new DiskOpening(keys) : null;
+
     /// <summary>Refuses a commit that does not.</summary>
     /// <param name="repository">Where it is; of one that is not there nothing is known, and it is not refused.</param>
     /// <param name="commit">The commit.</param>
@@ -20,11 +30,13 @@ public sealed class DiskOpening(DiskKeys? keys)
     {
         if (!repository.Has(new ObjectName(commit, ObjectType.Commit)))
             return;
-        bool canOpen = repository.LoadCommit(commit).Metadata[MetadataKey] is { Boolean: true };
+        bool canOpen = CanOpen(repository, commit);
         string? why = !canOpen ? "its initrd opens no encrypted disk" : WhyNot(CommitSeal.Of(repository.LoadDetachedMetadata(commit))?.Pcr);
         if (why is not null)
             throw new DiskNotOpenedException(commit, why, canAsk: canOpen);
     }
+
+    private static bool CanOpen(Repository repository, Checksum commit) => repository.LoadCommit(commit).Metadata[MetadataKey] is { Boolean: true };
 
     // Where no TPM keeps a key, a key is typed whoever signed the version.
     private string? WhyNot(PcrSignatures? pcr)

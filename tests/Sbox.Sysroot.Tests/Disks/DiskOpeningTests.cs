@@ -64,6 +64,23 @@ public sealed class DiskOpeningTests : IDisposable
         DiskNotOpenedException Refused(Checksum commit) => Assert.Throws<DiskNotOpenedException>(() => opening.Require(repository, commit));
     }
 
+    [Fact]
+    public void Nothing_is_asked_on_a_box_whose_disk_another_initrd_opened()
+    {
+        Checksum dracuts = box.Publish(1), ours = Commit(null);
+        using Repository repository = Repository.Open(box.Source);
+        string run = Directory.CreateDirectory(Path.Combine(box.Path, "run")).FullName;
+        DiskOpening? Of(DiskKeys? keys, Checksum? running) => DiskOpening.Of(keys, repository, running, run);
+        var theirs = new DiskKeys(2, [new TpmBinding(1, [7], null, null)], [0]);
+        Assert.All([Of(null, dracuts), Of(theirs, dracuts), Of(theirs, null)], Assert.Null);
+
+        // The running version says so, or a binding of ours, or what sbox-root left.
+        Assert.Throws<DiskNotOpenedException>(() => Of(null, ours)!.Require(repository, dracuts));
+        Assert.Throws<DiskNotOpenedException>(() => Of(BoundTo(owners), dracuts)!.Require(repository, dracuts));
+        File.WriteAllText(Path.Combine(run, "disk-opened-by"), "a key that was typed");
+        Assert.Throws<DiskNotOpenedException>(() => Of(theirs, dracuts)!.Require(repository, dracuts));
+    }
+
     private static Deployer With(InstalledBox installed, DiskKeys keys) => new(installed.Sysroot, espDirectory: null) { Disk = new DiskOpening(keys) };
 
     private static DiskKeys BoundTo(RSA key) => new(2, [new TpmBinding(1, [7, 15], "07", "dd") { IsOurs = true, IsWhole = true, PublicKey = key.ExportSubjectPublicKeyInfoPem() }], []);
