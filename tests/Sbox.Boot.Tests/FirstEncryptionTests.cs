@@ -136,6 +136,21 @@ public sealed partial class FirstEncryptionTests : IDisposable
     }
 
     [Fact]
+    public void What_cryptsetup_cannot_mend_is_not_gone_on_with_nor_ended()
+    {
+        Begun();
+        byte[] before = File.ReadAllBytes(Of("begun"));
+        using (var loop = new Loop(Of("begun")))
+        {
+            string refusing = Script("refusing", """[ "$1" != repair ] || { echo 'no key' >&2; exit 1; }; exec /usr/sbin/cryptsetup "$@" """);
+            Assert.Contains("could not mend where that was cut short: no key", Assert.Throws<NoRootException>(() => new FirstEncryption(said.Add, refusing, Variables).GoOn(loop.Path, Key)).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, File.ReadAllBytes(Of("begun")));
+        Finishes("begun");
+    }
+
+    [Fact]
     public void Another_disk_with_the_same_image_is_not_mended_by_the_copy_of_the_first()
     {
         using var loop = new Loop(Of("disk"));

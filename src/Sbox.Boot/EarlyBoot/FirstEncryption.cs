@@ -63,10 +63,12 @@ internal sealed class FirstEncryption(
     {
         // A power cut in the middle of a piece leaves one that only this looks after; where nothing is to be done it says so, and ends with 0.
         ChildResult mended = Run(["repair", "--batch-mode", "--key-file", "-", device], key);
-        if (mended.ExitCode != 0)
-            say($"{device}: cryptsetup repair: {Reason(mended)}");
-        if (!IsCutShort(device) || End(device))
+        if (!IsCutShort(device))
             return; // that was the last piece
+        if (mended.ExitCode != 0)
+            throw new NoRootException($"{device} is encrypted in part, and cryptsetup could not mend where that was cut short: {Reason(mended)}; nothing of it was changed, and the next boot tries again");
+        if (End(device))
+            return;
         ChildResult done = Run(["reencrypt", "--resume-only", "--batch-mode", "--key-file", "-", "--progress-frequency", "10", device], key, say);
         if (done.ExitCode != 0)
             throw new NoRootException($"{device} is encrypted in part, and the rest was not: {Reason(done)}; the next boot tries again");

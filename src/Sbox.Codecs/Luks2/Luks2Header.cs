@@ -38,10 +38,14 @@ public sealed record Luks2Header(ulong Sequence, ReadOnlyMemory<byte> Binary, st
         using JsonDocument document = JsonDocument.Parse(Json);
         JsonElement root = document.RootElement;
         string[] encrypting = Names(root, "keyslots", static slot => Text(slot, "type") == "reencrypt" && Text(slot, "mode") == "encrypt");
-        string[] segments = Names(root, "segments", static segment => !segment.TryGetProperty("flags", out _)), flagged = Names(root, "segments", static segment => segment.TryGetProperty("flags", out _));
-        if (encrypting is not [var slot] || segments is not [var only] || Text(root.GetProperty("segments").GetProperty(only), "type") != "crypt"
-            || Text(root.GetProperty("segments").GetProperty(only), "size") != "dynamic")
+        string[] segments = Names(root, "segments", static segment => !IsFlagged(segment)), flagged = Names(root, "segments", IsFlagged);
+        string[] last = Names(root, "segments", static segment => Flags(segment) is ["backup-final"]), backups = Names(root, "segments", static segment => Flags(segment) is [var flag] && flag.StartsWith("backup-", StringComparison.Ordinal));
+        // Any other flag is of a piece that is at work: what it says is nowhere else.
+        if (encrypting is not [var slot] || segments is not ["0"] || last is not [var final] || backups.Length != flagged.Length)
             return null;
+        JsonElement now = root.GetProperty("segments").GetProperty("0"), then = root.GetProperty("segments").GetProperty(final);
+        if (Text(now, "type") != "crypt" || Text(now, "size") != "dynamic" || Text(now, "offset") is not { } offset || offset != Text(then, "offset"))
+            return null; // it must begin where the volume's data will
         using var buffer = new MemoryStream();
         using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             Write(writer, root, slot, flagged);
@@ -136,6 +140,10 @@ public sealed record Luks2Header(ulong Sequence, ReadOnlyMemory<byte> Binary, st
 
     private static string[] Names(JsonElement root, string part, Func<JsonElement, bool> which) =>
         [.. root.GetProperty(part).EnumerateObject().Where(each => which(each.Value)).Select(static each => each.Name)];
+
+    private static bool IsFlagged(JsonElement segment) => segment.TryGetProperty("flags", out _);
+
+    private static string[] Flags(JsonElement segment) => segment.TryGetProperty("flags", out JsonElement flags) ? [.. flags.EnumerateArray().Select(static flag => flag.GetString() ?? "")] : [];
 
     private static string? Text(JsonElement element, string name) => element.TryGetProperty(name, out JsonElement value) ? value.GetString() : null;
 }

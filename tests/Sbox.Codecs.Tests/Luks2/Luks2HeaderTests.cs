@@ -56,6 +56,37 @@ public sealed class Luks2HeaderTests : IDisposable
         }, iter: 200);
     }
 
+    [Theory]
+    [InlineData("0", "16777216", "backup-final", true)]
+    [InlineData("1", "16777216", "backup-final", false)] // it is not the first, so there is one before it
+    [InlineData("0", "33554432", "backup-final", false)] // what is before it is not encrypted
+    [InlineData("0", "16777216", "in-reencryption", false)]
+    [InlineData("0", "16777216", "of-tomorrow", false)]
+    public void An_encryption_is_over_where_all_that_is_left_is_one_segment_from_the_datas_beginning_and_notes_of_before(string name, string offset, string flag, bool isOver)
+    {
+        // As cryptsetup 2.6 has it behind the last piece, but for one thing.
+        string json = $$$$"""
+            {"keyslots":{"0":{"type":"luks2"},"1":{"type":"reencrypt","mode":"encrypt"}},"tokens":{},"segments":{
+            "{{{{name}}}}":{"type":"crypt","offset":"{{{{offset}}}}","size":"dynamic"},"7":{"type":"linear","offset":"0","size":"37748736","flags":["backup-previous"]},
+            "8":{"type":"crypt","offset":"16777216","size":"dynamic","flags":["{{{{flag}}}}"]},"9":{"type":"linear","offset":"54525952","size":"16777216","flags":["backup-moved-segment"]}},
+            "digests":{"0":{"keyslots":["0"],"segments":["{{{{name}}}}","8"]},"1":{"keyslots":["1"],"segments":[]}},"config":{"json_size":"12288","requirements":{"mandatory":["online-reencrypt-v2"]}}}
+            """;
+        Luks2Header? ended = new Luks2Header(1, new byte[4096], json).Ended();
+        Assert.Equal(isOver, ended is not null);
+        if (ended is not null)
+            Assert.Equal("""{"keyslots":{"0":{"type":"luks2"}},"tokens":{},"segments":{"0":{"type":"crypt","offset":"16777216","size":"dynamic"}},"digests":{"0":{"keyslots":["0"],"segments":["0"]}},"config":{"json_size":"12288"}}""", ended.Json);
+    }
+
+    [Fact]
+    public void The_last_piece_at_work_is_not_the_end()
+    {
+        const string json = """
+            {"keyslots":{"0":{"type":"luks2"},"1":{"type":"reencrypt","mode":"encrypt"}},"tokens":{},"segments":{"0":{"type":"crypt","offset":"16777216","size":"16777216","flags":["in-reencryption"]},
+            "1":{"type":"crypt","offset":"33554432","size":"dynamic"},"2":{"type":"crypt","offset":"16777216","size":"dynamic","flags":["backup-final"]}},"digests":{},"config":{}}
+            """;
+        Assert.Null(new Luks2Header(1, new byte[4096], json).Ended());
+    }
+
     private byte[] Volume()
     {
         File.WriteAllText(Of("passphrase"), "of a test");
