@@ -41,7 +41,7 @@ internal static class DiskCommands
         ({ IsLooseForGood: true }, _) => $"{state.Disk.Path} is encrypted, and opens whatever the firmware checks, by what another program bound to the TPM: sbox disk status shows its slot, and systemd-cryptenroll --wipe-slot takes it out",
         ({ IsLoose: true }, _) => $"{state.Disk.Path} is encrypted, and opens once more whatever the firmware checks: keys are being changed, reboot soon",
         ({ IsBound: true }, _) => $"{state.Disk.Path} is encrypted, and opens by this machine's TPM{Recovery(state)}",
-        _ => $"{state.Disk.Path} is encrypted, and this machine's TPM does not open it as the firmware is now: sbox disk bind{Recovery(state)}",
+        _ => $"{state.Disk.Path} is encrypted, and this machine's TPM does not open it to this version as the firmware is now: sbox disk bind{Recovery(state)}",
     };
 
     /// <summary>What a status has of a disk for programs.</summary>
@@ -85,6 +85,7 @@ internal static class DiskCommands
         ({ IsLooseForGood: true }, _) => "whatever the firmware checks; made by another program",
         ({ IsLoose: true }, _) => "whatever the firmware checks",
         ({ FirmwareState: null }, _) => "made by another program, or cut short",
+        (_, true) when !binding.GoesBy(state.Signer) => "the firmware as it is now, for versions that another pcr key signed",
         (_, true) => "the firmware as it is now",
         _ => "the firmware with other keys",
     };

@@ -117,7 +117,7 @@ public static class SystemProofJudge
             { IsLooseForGood: true } => Say(Verdict.Wrong, ", and opens whatever the firmware checks, by what another program bound to the TPM"),
             { IsLoose: true } => Say(Verdict.Unchecked, ", and opens once more whatever the firmware checks, since keys are being changed"),
             { IsBound: true } => Say(Verdict.Ok, ", and opens by this machine's TPM for versions that the owner's pcr key signed, with the firmware as it is"),
-            _ => Say(Verdict.Unchecked, ", and this machine's TPM does not open it with the firmware as it is"),
+            _ => Say(Verdict.Unchecked, ", and this machine's TPM does not open it to this version with the firmware as it is"),
         };
     }
 

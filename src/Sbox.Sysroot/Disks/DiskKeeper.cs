@@ -15,8 +15,11 @@ namespace Sbox.Sysroot;
 /// <param name="IsFirst">Whether the key of its first boot still opens it: the rest of that boot's work is to be done.</param>
 public sealed record DiskState(EncryptedDisk Disk, DiskKeys Keys, string? FirmwareState, bool IsFirst)
 {
-    /// <summary>Whether the TPM gives the key out with the firmware as it is now, and only so.</summary>
-    public bool IsBound => FirmwareState is not null && Keys.Bindings.Any(each => each.IsFor(FirmwareState));
+    /// <summary>The pcr key (PEM) that signed the version that runs; null where none did.</summary>
+    public string? Signer { get; init; }
+
+    /// <summary>Whether the TPM gives the key out to versions that the running one's pcr key signed, with the firmware as it is now, and only so.</summary>
+    public bool IsBound => FirmwareState is not null && Keys.Bindings.Any(each => each.IsFor(FirmwareState, Signer));
 
     /// <summary>Whether it gives it out for the next boot whatever the firmware checks.</summary>
     public bool IsLoose => Keys.Bindings.Any(static each => each.IsLoose);
@@ -49,7 +52,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
 
     /// <summary>Looks at it, for root.</summary>
     /// <exception cref="ChildFailedException">cryptsetup is not installed, or cannot read it.</exception>
-    public DiskState Look() => new(disk, Keys(), File.Exists(Register7) ? File.ReadAllText(Register7).Trim().ToLowerInvariant() : null, FirstKey.Read() is not null);
+    public DiskState Look() => new(disk, Keys(), File.Exists(Register7) ? File.ReadAllText(Register7).Trim().ToLowerInvariant() : null, FirstKey.Read() is not null) { Signer = Signer() };
 
     /// <summary>
     /// Does what is left of the first boots (its key goes in a boot that the TPM has opened), and binds the volume to the firmware as it is now. What was bound to other revocations (dbx) goes, and what was loose;
@@ -74,7 +77,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             say($"{disk.Path} opens by this machine's TPM, with Secure Boot as it is now");
         }
 
-        Clean(state.Keys, now, revoked, anotherIsNext, say);
+        Clean(state, revoked, anotherIsNext, say);
         if (first is not null && !WasOpenedByTpm())
             say($"the key of the first boot opens {disk.Path} until a boot that the TPM has opened: the next one, if the TPM does");
         else if (first is not null)
@@ -88,14 +91,14 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     }
 
     /// <summary>Takes out what opens the volume where it should not: by our own bindings only, whole or left by a cut.</summary>
-    /// <param name="keys">Who can open it.</param>
-    /// <param name="now">Register 7; there is a binding for it already.</param>
+    /// <param name="state">Who can open it, the firmware's state and the running version's pcr key; there is a binding for those already.</param>
     /// <param name="revoked">What the firmware's dbx holds.</param>
     /// <param name="anotherIsNext">Whether what is loose was loosened for a version that is still to boot.</param>
     /// <param name="say">Told what is done, a line each.</param>
-    internal void Clean(DiskKeys keys, string now, string revoked, bool anotherIsNext, Action<string> say)
+    internal void Clean(DiskState state, string revoked, bool anotherIsNext, Action<string> say)
     {
-        foreach (TpmBinding old in keys.Bindings.Where(each => each.IsOurs && !each.IsFor(now) && (!each.IsWhole || (each.IsLoose ? !anotherIsNext : each.Revoked != revoked))))
+        DiskKeys keys = state.Keys;
+        foreach (TpmBinding old in keys.Bindings.Where(each => each.IsOurs && !each.IsFor(state.FirmwareState!, state.Signer) && (!each.IsWhole || (each.IsLoose ? !anotherIsNext : each.Revoked != revoked))))
         {
             Remove(old);
             say(!old.IsWhole ? $"a key of {disk.Path} that was bound to the TPM and cut short then is gone"
@@ -126,7 +129,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     /// <returns>False where it is so already.</returns>
     public bool Loosen()
     {
-        if (Look().Keys.Bindings.Any(static each => each.IsLoose && each.IsWhole))
+        if (Look() is var state && state.Keys.Bindings.Any(each => each.IsLoose && each.IsWhole && each.GoesBy(state.Signer)))
             return false;
         Enroll(null, Revoked());
         return true;
@@ -213,6 +216,9 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
         foreach (int token in binding.Tokens)
             Check("cryptsetup", ["token", "remove", "--token-id", $"{token}", disk.Path], null);
     }
+
+    // sbox-root leaves there what the running version's UKI holds.
+    private static string? Signer() => File.Exists(OwnersKey) ? File.ReadAllText(OwnersKey) : null;
 
     // A digest of what the firmware refuses.
     private static string Revoked()

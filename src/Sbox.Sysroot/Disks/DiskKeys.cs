@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Sbox.Boot;
 using Sbox.Codecs;
@@ -31,9 +32,29 @@ public sealed record TpmBinding(int Slot, IReadOnlyList<int> Registers, string? 
     /// <summary>Whether it opens the volume whatever the firmware checks, for as long as it is there, since another program made it so.</summary>
     public bool IsLooseForGood => IsLoose && !IsOurs;
 
-    /// <summary>Whether it opens the volume in this state of the firmware and not in others.</summary>
+    /// <summary>Whether it opens the volume to versions that this pcr key signed, in this state of the firmware and not in others.</summary>
     /// <param name="firmwareState">Register 7.</param>
-    internal bool IsFor(string firmwareState) => IsWhole && !IsLoose && FirmwareState == firmwareState;
+    /// <param name="signer">The pcr key (PEM) of the version that runs; null where it has none, and any counts.</param>
+    internal bool IsFor(string firmwareState, string? signer) => IsWhole && !IsLoose && FirmwareState == firmwareState && GoesBy(signer);
+
+    /// <summary>Whether it goes by the signatures of this pcr key.</summary>
+    /// <param name="signer">The key (PEM); null for any. A binding of an old systemd-cryptenroll may not say whose it is: it is taken for this one's.</param>
+    public bool GoesBy(string? signer)
+    {
+        if (signer is null || PublicKey is null)
+            return true;
+        try
+        {
+            using RSA a = RSA.Create(), b = RSA.Create();
+            a.ImportFromPem(PublicKey);
+            b.ImportFromPem(signer);
+            return a.ExportRSAPublicKey().AsSpan().SequenceEqual(b.ExportRSAPublicKey());
+        }
+        catch (Exception unread) when (unread is ArgumentException or CryptographicException)
+        {
+            return PublicKey.Trim() == signer.Trim();
+        }
+    }
 }
 
 /// <summary>Who can open a volume: its slots and tokens.</summary>

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Store;
@@ -46,23 +45,7 @@ public sealed class DiskOpening(DiskKeys? keys)
             return null;
         if (pcr is null)
             return "no pcr key signed it, and the TPM gives the disk's key out to versions that the owner's signed";
-        // A binding of an old systemd-cryptenroll may not say whose it is.
-        return ours.All(static each => each.PublicKey is not null) && !ours.Any(each => IsSame(each.PublicKey!, pcr.PublicKey)) ? "another pcr key signed it than the one that the disk is bound to" : null;
-    }
-
-    private static bool IsSame(string one, string other)
-    {
-        try
-        {
-            using RSA a = RSA.Create(), b = RSA.Create();
-            a.ImportFromPem(one);
-            b.ImportFromPem(other);
-            return a.ExportRSAPublicKey().AsSpan().SequenceEqual(b.ExportRSAPublicKey());
-        }
-        catch (Exception unread) when (unread is ArgumentException or CryptographicException)
-        {
-            return one.Trim() == other.Trim();
-        }
+        return !ours.Any(each => each.GoesBy(pcr.PublicKey)) ? "another pcr key signed it than the one that the disk is bound to" : null;
     }
 }
 

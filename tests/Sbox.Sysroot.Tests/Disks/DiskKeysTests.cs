@@ -183,10 +183,30 @@ public sealed class DiskKeysTests : IDisposable
         Assert.Equal((isBound, isLoose, false), (state.IsBound, state.IsLoose, state.HasRecoveryKey));
     }
 
-    private List<string> Clean(string now = "07", string revoked = "dd", bool anotherIsNext = false)
+    [Fact]
+    public void A_disk_is_bound_only_for_the_pcr_key_of_the_version_that_runs_and_what_goes_by_another_stays_for_going_back()
+    {
+        using RSA old = RSA.Create(2048), next = RSA.Create(2048);
+        Make();
+        AddKey();
+        Import(OfSystemd(1, "[7,15]", old.ExportSubjectPublicKeyInfoPem()));
+        Import(DiskKeys.Token(1, "07", "dd"));
+        bool IsBound(string? signer) => new DiskState(new EncryptedDisk("vda2", "u"), Look(), "07", IsFirst: false) { Signer = signer }.IsBound;
+        Assert.Equal((true, false, true), (IsBound($"{old.ExportSubjectPublicKeyInfoPem()}\n"), IsBound(next.ExportSubjectPublicKeyInfoPem()), IsBound(null)));
+        AddKey();
+        Import(OfSystemd(2, "[7,15]", next.ExportSubjectPublicKeyInfoPem()));
+        Import(DiskKeys.Token(2, "07", "dd"));
+        Assert.True(IsBound(next.ExportSubjectPublicKeyInfoPem()));
+        Assert.Empty(Clean(signer: next.ExportSubjectPublicKeyInfoPem()));
+        Assert.Equal([1, 2], Look().Bindings.Select(static each => each.Slot));
+        Assert.All(Clean(now: "08", revoked: "ee", signer: next.ExportSubjectPublicKeyInfoPem()), static line => Assert.Contains("before the revocation", line, StringComparison.Ordinal));
+        Assert.Empty(Look().Bindings);
+    }
+
+    private List<string> Clean(string now = "07", string revoked = "dd", bool anotherIsNext = false, string? signer = null)
     {
         var said = new List<string>();
-        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).Clean(Look(), now, revoked, anotherIsNext, said.Add));
+        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).Clean(new DiskState(new EncryptedDisk("vda2", "u"), Look(), now, IsFirst: false) { Signer = signer }, revoked, anotherIsNext, said.Add));
         return said;
     }
 
@@ -204,8 +224,8 @@ public sealed class DiskKeysTests : IDisposable
     }
 
     // As systemd-cryptenroll 257 writes it.
-    private static string OfSystemd(int slot, string registers) =>
-        $$"""{"type":"systemd-tpm2","keyslots":["{{slot}}"],"tpm2-blob":"AA==","tpm2-pcrs":{{registers}},"tpm2-pcr-bank":"sha256","tpm2-policy-hash":"00","tpm2_pubkey_pcrs":[11],"tpm2_pubkey":"AA=="}""";
+    private static string OfSystemd(int slot, string registers, string signer = "\0") =>
+        $$"""{"type":"systemd-tpm2","keyslots":["{{slot}}"],"tpm2-blob":"AA==","tpm2-pcrs":{{registers}},"tpm2-pcr-bank":"sha256","tpm2-policy-hash":"00","tpm2_pubkey_pcrs":[11],"tpm2_pubkey":"{{Convert.ToBase64String(System.Text.Encoding.ASCII.GetBytes(signer))}}"}""";
 
     private void Make()
     {
