@@ -43,21 +43,29 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
-    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, static line => Assert.Fail(line), directory, directory);
+    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, isEncrypted: true, static line => Assert.Fail(line), directory, directory);
 
     [Theory]
     [InlineData("firmware/acpi/tables/TPM2", "")]
     [InlineData("class/tpm/tpm0/tpm_version_major", "2\n")]
-    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_ends_a_sealed_boot_where_it_stays_away(string file, string text)
+    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_ends_a_sealed_boot_from_an_encrypted_disk_where_it_stays_away(string file, string text)
     {
         Told(file, text);
         TimeSpan moment = TimeSpan.FromMilliseconds(50);
         Assert.False(TpmRegister.IsThere(static _ => { }, directory, directory, moment));
-        string says = Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, static _ => { }, directory, directory, moment)).Message;
+        void Close(bool isSealed, bool isEncrypted, Action<string> say, TimeSpan limit) => TpmRegister.Close(isSealed, isEncrypted, say, directory, directory, limit);
+        string says = Assert.Throws<NoRootException>(() => Close(isSealed: true, isEncrypted: true, static _ => { }, moment)).Message;
         Assert.Contains("it did not come, so register 15 was not extended", says, StringComparison.Ordinal);
         var said = new List<string>();
-        TpmRegister.Close(isSealed: false, said.Add, directory, directory, TimeSpan.FromHours(1)); // nothing is waited for there
+        Close(isSealed: false, isEncrypted: true, said.Add, TimeSpan.FromHours(1)); // nothing is waited for there
         Assert.Equal([says], said);
+
+        // From a disk that is not encrypted the boot goes on, after as long a wait.
+        said.Clear();
+        long started = System.Diagnostics.Stopwatch.GetTimestamp();
+        Close(isSealed: true, isEncrypted: false, said.Add, moment);
+        Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(started) >= moment);
+        Assert.EndsWith("register 15 was not extended; the disk is not encrypted, and the boot goes on", Assert.Single(said), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -79,7 +87,7 @@ public sealed class EncryptedRootTests : IDisposable
     {
         Told("class/tpm/tpm0/tpm_version_major", "1\n");
         File.WriteAllText($"{directory}/tpm0", "");
-        TpmRegister.Close(isSealed: true, static line => Assert.Fail(line), directory, directory);
+        TpmRegister.Close(isSealed: true, isEncrypted: true, static line => Assert.Fail(line), directory, directory);
     }
 
     [Fact]
@@ -87,9 +95,9 @@ public sealed class EncryptedRootTests : IDisposable
     {
         File.WriteAllText($"{directory}/tpmrm0", ""); // takes it and says nothing
         var said = new List<string>();
-        TpmRegister.Close(isSealed: false, said.Add, directory, directory);
+        TpmRegister.Close(isSealed: false, isEncrypted: true, said.Add, directory, directory);
         Assert.Contains("register 15 was not extended", Assert.Single(said), StringComparison.Ordinal);
-        Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, said.Add, directory, directory));
+        Assert.All([true, false], isEncrypted => Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, isEncrypted, said.Add, directory, directory)));
     }
 
     [Theory]

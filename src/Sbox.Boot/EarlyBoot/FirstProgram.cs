@@ -44,16 +44,17 @@ public static class FirstProgram
         foreach (KernelArgument unheeded in arguments.Where(static argument => argument.Key.StartsWith("rd.", StringComparison.Ordinal)))
             say($"{unheeded} is for an initrd made by dracut, and is not heeded by this one");
         var drivers = new Drivers(arguments);
+        bool isEncrypted;
         try
         {
-            MakeRoot(config, root, drivers, say);
+            isEncrypted = MakeRoot(config, root, drivers, say);
         }
         catch (Exception refused) when (refused is IOException && drivers.Refused.Count > 0)
         {
             throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
         }
 
-        TpmRegister.Close(config.RequireVerity, say);
+        TpmRegister.Close(config.RequireVerity, isEncrypted, say);
         string init = arguments.Get("init") ?? "/sbin/init";
         try
         {
@@ -65,7 +66,8 @@ public static class FirstProgram
         }
     }
 
-    private static void MakeRoot(RootConfig config, string root, Drivers drivers, Action<string> say)
+    // Whether it is on an encrypted volume.
+    private static bool MakeRoot(RootConfig config, string root, Drivers drivers, Action<string> say)
     {
         var encrypted = new EncryptedRoot(drivers.Load, say);
         ProbedDisk disk = WaitFor(new Disks(root, torn: encrypted.Torn(), say: say), root, drivers, say);
@@ -74,10 +76,11 @@ public static class FirstProgram
         foreach (string module in (string[])[Superblock.Ext4, "erofs", "overlay", "loop"])
             drivers.Load(module);
         StubFiles.Keep("/", "/run"); // what opens a volume looks for them there, too
-        MountPhysicalRoot(disk, config, encrypted);
+        bool isEncrypted = MountPhysicalRoot(disk, config, encrypted);
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
         RootMounter.Execute(plan, say);
+        return isEncrypted;
     }
 
     private static ProbedDisk WaitFor(Disks disks, string root, Drivers drivers, Action<string> say)
@@ -105,16 +108,17 @@ public static class FirstProgram
         }
     }
 
-    private static void MountPhysicalRoot(ProbedDisk disk, RootConfig config, EncryptedRoot encrypted)
+    private static bool MountPhysicalRoot(ProbedDisk disk, RootConfig config, EncryptedRoot encrypted)
     {
         string device = disk.Device.Path;
         bool isVolume = disk.Superblock.Type == Superblock.Luks;
         Mount(isVolume ? encrypted.Open(device) : device, config);
         if (isVolume || !File.Exists($"{Sysroot}/{EncryptedDisk.Marker}"))
-            return;
+            return isVolume;
         Mounts.Unmount(Sysroot);
         encrypted.Encrypt(disk);
         Mount(encrypted.Open(device), config);
+        return true;
     }
 
     private static void Mount(string device, RootConfig config)

@@ -58,22 +58,30 @@ public static class TpmRegister
 
     /// <summary>
     /// Closes the moment in which the root's key can be had. Where neither the firmware nor the kernel tells of a TPM there is nothing to close; one that they tell of
-    /// is waited for, or what runs from this root could ask it as soon as it comes.
+    /// is waited for, or what runs from this root could ask it as soon as it comes. Where it stays away all that time, a boot from an encrypted disk ends; any other goes on,
+    /// and says so: a machine whose firmware tells of a TPM that it has not would never come up.
     /// </summary>
     /// <param name="isSealed">Whether the boot is a sealed one: no other is given such a key.</param>
-    /// <param name="say">One line for the console, where a boot that is not sealed goes on without.</param>
+    /// <param name="isEncrypted">Whether the root is on a volume that this initrd opened.</param>
+    /// <param name="say">One line for the console, where a boot goes on without.</param>
     /// <param name="dev">Where device nodes are.</param>
     /// <param name="sys">Where sysfs is.</param>
     /// <param name="limit">How long a TPM is waited for; null: 30 seconds.</param>
-    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot.</exception>
-    public static void Close(bool isSealed, Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
+    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot; or it did not come in one from an encrypted disk.</exception>
+    public static void Close(bool isSealed, bool isEncrypted, Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
     {
         try
         {
             // A boot that is not sealed is given no key, so nothing waits there.
             if (isSealed)
                 IsThere(say, dev, sys, limit);
-            Extend(dev, sys);
+            string? away = Away(dev, sys);
+            if (away is not null && !isEncrypted)
+                say($"{away}; the disk is not encrypted, and the boot goes on");
+            else if (away is not null)
+                throw new NoRootException($"{away}, and whatever runs from here on could ask for this disk's key when it does: power the machine off and on, or switch the TPM off in its setup");
+            else
+                Extend(dev, sys);
         }
         catch (Exception refused) when (!isSealed && (refused is IOException or NoRootException))
         {
@@ -81,17 +89,16 @@ public static class TpmRegister
         }
     }
 
+    // One that is told of and has no node; null for none.
+    private static string? Away(string dev, string sys) => Node(dev) is null && IsTold(sys) && Version(sys) != "1"
+        ? $"{dev}/{Nodes[0]}: the firmware tells of a TPM, and it did not come, so register {Number} was not extended" : null;
+
+    private static string? Node(string dev) => Nodes.FirstOrDefault(each => File.Exists($"{dev}/{each}"));
+
     private static void Extend(string dev, string sys)
     {
-        string? name = Nodes.FirstOrDefault(each => File.Exists($"{dev}/{each}"));
-        if ((name is null && !IsTold(sys)) || Version(sys) == "1")
+        if (Node(dev) is not { } name || Version(sys) == "1")
             return;
-        if (name is null)
-        {
-            throw new NoRootException($"{dev}/{Nodes[0]}: the firmware tells of a TPM, and it did not come, so register {Number} was not extended and whatever runs from here on could ask for this disk's key when it does: "
-                + "power the machine off and on, or switch the TPM off in its setup");
-        }
-
         var answer = new byte[4096];
         int length;
         using (Dir devices = Dir.Open(dev))
