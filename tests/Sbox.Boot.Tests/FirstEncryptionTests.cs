@@ -151,6 +151,23 @@ public sealed partial class FirstEncryptionTests : IDisposable
     }
 
     [Fact]
+    public void Only_a_first_encryption_is_lost_with_the_firmwares_key_and_no_volume_that_was_whole()
+    {
+        var encryption = new FirstEncryption(said.Add, "/usr/sbin/cryptsetup", Variables);
+        Begun();
+        File.WriteAllText(Of("key"), Key);
+        using (var begun = new Loop(Of("begun")))
+            Assert.Equal((true, true), (encryption.IsCutShort(begun.Path), encryption.IsCutShortWithoutKey(begun.Path)));
+
+        // A whole volume that its owner gives another key: it was all there before, and its keys open it.
+        using var whole = new Loop(Of("whole"));
+        Assert.Equal((false, false), (encryption.IsCutShort(whole.Path), encryption.IsCutShortWithoutKey(whole.Path)));
+        Judge.OnPath("cryptsetup").Run("reencrypt", "--init-only", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", Of("key"), whole.Path);
+        Assert.Contains("reencrypt", Judge.OnPath("cryptsetup").Run("luksDump", whole.Path), StringComparison.Ordinal);
+        Assert.Equal((false, false), (encryption.IsCutShort(whole.Path), encryption.IsCutShortWithoutKey(whole.Path)));
+    }
+
+    [Fact]
     public void Another_disk_with_the_same_image_is_not_mended_by_the_copy_of_the_first()
     {
         using var loop = new Loop(Of("disk"));

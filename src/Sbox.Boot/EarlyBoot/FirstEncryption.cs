@@ -1,3 +1,4 @@
+using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs.Luks2;
 using Sbox.Linux;
@@ -46,13 +47,18 @@ internal sealed class FirstEncryption(
         copy.Forget();
     }
 
-    /// <summary>Whether a volume is encrypted only in part.</summary>
+    /// <summary>Whether a volume is encrypted only in part, as an encryption leaves it that was cut short. One that is given another key is whole, and not so.</summary>
     /// <param name="device">The device node.</param>
-    public bool IsCutShort(string device)
+    public bool IsCutShort(string device) => Look(device) is { IsBeingEncrypted: true };
+
+    /// <summary>Whether it is so, and nobody has a key of it where the firmware has not: no TPM was given one yet, and no person.</summary>
+    /// <param name="device">The device node.</param>
+    public bool IsCutShortWithoutKey(string device) => Look(device) is { IsBeingEncrypted: true, HasKeptKey: false };
+
+    private Luks2Progress? Look(string device)
     {
-        bool found = false;
-        Run(["luksDump", device], onLine: line => found |= line.StartsWith("Requirements:", StringComparison.Ordinal) && line.Contains("reencrypt", StringComparison.Ordinal));
-        return found;
+        var text = new StringBuilder();
+        return Run(["luksDump", "--dump-json-metadata", device], onLine: line => text.Append(line).Append('\n')).ExitCode == 0 ? Luks2Progress.Parse(text.ToString()) : null;
     }
 
     /// <summary>Encrypts what is left to be.</summary>

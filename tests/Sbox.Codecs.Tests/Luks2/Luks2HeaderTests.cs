@@ -87,6 +87,24 @@ public sealed class Luks2HeaderTests : IDisposable
         Assert.Null(new Luks2Header(1, new byte[4096], json).Ended());
     }
 
+    [Theory]
+    [InlineData("encrypt", "", "", true, false)]
+    [InlineData("encrypt", "", "\"0\":{\"type\":\"systemd-recovery\",\"keyslots\":[\"0\"]}", true, true)]
+    [InlineData("encrypt", "\"2\":{\"type\":\"luks2\"},", "", true, true)]
+    [InlineData("reencrypt", "", "", false, false)]
+    [InlineData("decrypt", "", "", false, false)]
+    public void A_volume_is_being_made_in_one_mode_only_and_a_token_or_a_second_key_is_one_that_somebody_keeps(string mode, string slot, string token, bool isBeingEncrypted, bool hasKeptKey) =>
+        Assert.Equal(new Luks2Progress(isBeingEncrypted, hasKeptKey), Luks2Progress.Parse(
+            "{\"keyslots\":{\"0\":{\"type\":\"luks2\"}," + slot + "\"1\":{\"type\":\"reencrypt\",\"mode\":\"" + mode + "\"}},\"tokens\":{" + token
+            + "},\"config\":{\"requirements\":{\"mandatory\":[\"online-reencrypt-v2\"]}}}"));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("[]")]
+    [InlineData("""{"keyslots":{"0":1},"tokens":{},"config":{}}""")]
+    [InlineData("""{"keyslots":{},"config":{}}""")]
+    public void What_is_no_headers_JSON_says_nothing_of_an_encryption(string json) => Assert.Null(Luks2Progress.Parse(json));
+
     private byte[] Volume()
     {
         File.WriteAllText(Of("passphrase"), "of a test");
