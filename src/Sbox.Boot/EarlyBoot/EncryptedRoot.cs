@@ -96,7 +96,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
             throw new NoRootException($"{device} is to be encrypted, and this machine has no TPM 2.0 that would keep its key: switch it on in the machine's setup, or make the image without --encrypt");
         if (!SecureBootIsOn())
             throw new NoRootException($"{device} is to be encrypted, and Secure Boot is off, so anybody's program could ask the TPM for the key: switch it on in the machine's setup, or make the image without --encrypt");
-        string key = FirstKey.Read() ?? FirstKey.Make();
+        string key = FirstKey.Make(); // the disk is plain, so one that is there is another volume's: who knew that would have this one
         say($"encrypting {device}, once; switched off meanwhile, it goes on at the next boot");
         encryption.Begin(disk.Device.Name, disk.Superblock, key);
         encryption.GoOn(device, key);
