@@ -31,18 +31,6 @@ public sealed class AllocationTests
     public void A_file_that_is_copied_out_costs_little() =>
         Assert.InRange(PerFile(Commit, static (repository, scratch) => CheckOut(repository, scratch, new CheckoutOptions { ForceCopy = true })), 0, 3000);
 
-    [Fact]
-    public void A_name_that_was_met_costs_some_twenty_bytes()
-    {
-        const int count = 100_000;
-        ObjectName[] names = [.. Enumerable.Range(0, count).Select(static i => new ObjectName(Checksum.Of(BitConverter.GetBytes(i)), ObjectType.DirTree))];
-        var seen = new SeenNames();
-        long before = GC.GetTotalMemory(forceFullCollection: true);
-        Assert.All(names, name => Assert.True(seen.Add(name)));
-        Assert.InRange(GC.GetTotalMemory(forceFullCollection: true) - before, 16 * count, 36 * count);
-        Assert.False(seen.Add(names[0]));
-    }
-
     private static void Commit(Repository repository, Scratch scratch) => repository.CommitDirectory(scratch["files"], new CommitOptions { Branches = ["main"] });
 
     private static void CheckOut(Repository repository, Scratch scratch, CheckoutOptions options)

@@ -132,6 +132,17 @@ public sealed class ObjectNamesTests
     }
 
     [Fact]
+    public void A_name_that_was_met_costs_some_twenty_bytes()
+    {
+        const int count = 100_000;
+        ObjectName[] names = [.. Enumerable.Range(0, count).Select(static i => new ObjectName(Checksum.Of(BitConverter.GetBytes(i)), ObjectType.DirTree))];
+        var seen = new SeenNames();
+        Assert.All(names, name => Assert.True(seen.Add(name)));
+        Assert.InRange(seen.Bytes, 16 * count, 36 * count);
+        Assert.False(seen.Add(names[0]));
+    }
+
+    [Fact]
     public void A_dirtree_is_the_very_bytes_that_its_tree_of_values_would_be() => FormatTests.AnyDirTree.Sample(static tree =>
     {
         GVariantType type = GVariantType.Parse("(a(say)a(sayay))");

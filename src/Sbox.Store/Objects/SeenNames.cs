@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using System.Runtime.CompilerServices;
 using Sbox.Codecs;
 
 namespace Sbox.Store;
@@ -29,6 +30,9 @@ internal sealed class SeenNames
             factors[i] = BinaryPrimitives.ReadUInt128LittleEndian(random);
         }
     }
+
+    /// <summary>What the names cost, in bytes.</summary>
+    internal long Bytes => parts.Sum(static part => (part?.LongLength ?? 0) * Unsafe.SizeOf<UInt128>());
 
     /// <summary>Notes one; false where it was met already.</summary>
     public bool Add(ObjectName name)
