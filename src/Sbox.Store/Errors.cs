@@ -182,6 +182,18 @@ public sealed class ComposefsDigestException(Checksum commit, Checksum expected,
     public Checksum Found { get; } = found;
 }
 
+/// <summary>A list of objects that was written aside for lack of memory came back changed: nothing may be decided by it.</summary>
+/// <param name="path">The directory of the file, which has no name.</param>
+/// <param name="finding">What is wrong with it.</param>
+public sealed class NamesDamagedException(string path, string finding) : RepositoryException($"{path}: names of objects were written to a file without a name there: {finding}")
+{
+    /// <summary>The directory of the file.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>What is wrong with it.</summary>
+    public string Finding { get; } = finding;
+}
+
 /// <summary>A remote that the config does not have: nothing says where it is, nor what its commits must be signed with.</summary>
 /// <param name="path">The repository.</param>
 /// <param name="remote">The remote's name.</param>

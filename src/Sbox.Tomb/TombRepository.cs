@@ -46,7 +46,7 @@ public sealed partial class TombRepository : IAsyncDisposable
         Key = key;
         OpenedBy = openedBy;
         Chunker = new Chunker(config.ChunkerPolynomial);
-        trees = new SealedRanges(this, patience: null, treeBytes, capacity: 4 << 20);
+        trees = new SealedRanges(this, patience: null, treeBytes, SealedRanges.RoomForTwo);
     }
 
     /// <summary>Where it is kept; belongs to the caller of <see cref="Open"/>.</summary>

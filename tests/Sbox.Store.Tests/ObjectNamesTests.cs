@@ -68,6 +68,54 @@ public sealed class ObjectNamesTests
         }
     }
 
+    [Theory, InlineData(false), InlineData(true)]
+    public void No_name_is_given_back_that_a_disk_has_changed_wherever_it_did(bool needingFirst) =>
+        Gen.Select(Gen.Int[0, 99], Gen.Int[0, 32], Gen.Int[1, 255], Gen.Int[0, 2]).Sample((place, inRecord, change, how) =>
+        {
+            const int records = 3000, size = 33;
+            using var scratch = new Scratch();
+            Directory.CreateDirectory(scratch["tmp"]);
+            using Dir dir = Dir.Open(scratch.Root);
+            using var spool = new NameSpool(dir, needingFirst ? NameOrder.NeedingFirst : NameOrder.Checksum, most: 1000);
+            ObjectName[] names = [.. Enumerable.Range(0, records + 10).Select(static i => new ObjectName(Checksum.Of(BitConverter.GetBytes(i)), i % 2 == 0 ? ObjectType.File : ObjectType.DirTree))];
+            foreach (ObjectName name in names)
+                spool.Add(name);
+            ObjectName[] right = [.. spool.Names()];
+            Assert.Equal(names.Length, right.Length);
+
+            using (FileStream file = Written(scratch["tmp"]))
+            {
+                Assert.Equal(records * size, file.Length);
+                byte[] bytes = new byte[records * size];
+                file.ReadExactly(bytes);
+                int at = place * records / 100 * size;
+                if (how == 0)
+                    bytes[at + inRecord] ^= (byte)change;
+                else if (how == 1)
+                    bytes.AsSpan(at + size, size).CopyTo(bytes.AsSpan(at)); // one twice, one never
+                else
+                    bytes.AsSpan(at, Math.Min(4096, bytes.Length - at)).Clear();
+                file.Position = 0;
+                file.Write(bytes);
+            }
+
+            var given = new List<ObjectName>();
+            NamesDamagedException damaged = Assert.Throws<NamesDamagedException>(() =>
+            {
+                foreach (ObjectName name in spool.Names())
+                    given.Add(name);
+            });
+            Assert.Equal(scratch["tmp"], damaged.Path);
+            Assert.Equal(right[..given.Count], given);
+        }, iter: 60, threads: 1);
+
+    // The file without a name in a directory, as this process has it open.
+    private static FileStream Written(string directory)
+    {
+        string descriptor = Directory.GetFiles("/proc/self/fd").Single(each => new FileInfo(each).LinkTarget?.StartsWith(directory + "/#", StringComparison.Ordinal) == true);
+        return new FileStream(descriptor, FileMode.Open, FileAccess.ReadWrite);
+    }
+
     [Fact]
     public void Names_that_were_met_are_known_and_no_others()
     {

@@ -84,6 +84,62 @@ public sealed class PullLocalTests
         Assert.Equal(3u, source.Dir.Stat(path).Links);
     }
 
+    [Theory, InlineData(0x1B6u /* 0666 */, 0u), InlineData(0x1B4u /* 0664 */, 0u), InlineData(0x9EDu /* 04755 */, 0u), InlineData(0x1A4u /* 0644 */, 1000u)]
+    public void A_file_that_others_can_change_is_copied_and_not_linked_where_it_is_not_believed(uint mode, uint uid)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.BareUser);
+        Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        string PathOf(string file) => "objects/" + new ObjectName(source.Find(commit, file).Content!.Value, ObjectType.File).LoosePath(source.Mode);
+        source.Dir.ChangeOwner(PathOf("/big"), uid, uid);
+        source.Dir.ChangeMode(PathOf("/big"), mode);
+        using Repository ours = Repository.Create(scratch["ours"], source.Mode);
+        ours.PullLocal(source, new PullLocalOptions { Untrusted = true });
+        FileStat copy = ours.Dir.Stat(PathOf("/big"));
+        Assert.NotEqual(source.Dir.Stat(PathOf("/big")).Inode, copy.Inode);
+        Assert.Equal((0u, 0x1A4u), (copy.Uid, copy.Permissions));
+        Assert.Equal(1u, source.Dir.Stat(PathOf("/big")).Links);
+        Assert.Equal(source.Dir.Stat(PathOf("/hello")).Inode, ours.Dir.Stat(PathOf("/hello")).Inode);
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={ours.Path}"));
+    }
+
+    [Fact]
+    public void A_file_of_mode_bare_that_belongs_to_another_user_is_copied_and_links_and_what_is_the_owners_are_linked()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Bare);
+        Checksum commit = source.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        using Repository ours = Repository.Create(scratch["ours"], source.Mode);
+        ours.PullLocal(source, new PullLocalOptions { Untrusted = true });
+        foreach ((string file, bool linked) in new[] { ("/etc/a/b/owned", false), ("/big", true), ("/link", true), ("/etc/a/setuid", true) })
+        {
+            string path = "objects/" + new ObjectName(source.Find(commit, file).Content!.Value, ObjectType.File).LoosePath(source.Mode);
+            Assert.Equal(linked, source.Dir.Stat(path).Inode == ours.Dir.Stat(path).Inode);
+        }
+
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={ours.Path}"));
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void What_the_sources_parent_has_comes_along(bool untrusted)
+    {
+        using var scratch = new Scratch();
+        using Repository parent = Repository.Create(scratch["parent"], RepositoryMode.BareUser);
+        Checksum commit = parent.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
+        Repository.Create(scratch["source"], RepositoryMode.BareUser).Dispose();
+        File.AppendAllText(Path.Combine(scratch["source"], "config"), $"parent={parent.Path}\n");
+        using Repository source = Repository.Open(scratch["source"]);
+        source.SetRef("main", commit);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.BareUser);
+        ours.PullLocal(source, new PullLocalOptions { Refs = ["main"], Untrusted = untrusted });
+        Assert.Equal(parent.EnumerateObjects(), ours.EnumerateObjects());
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={ours.Path}"));
+        string path = new ObjectName(parent.Find(commit, "/big").Content!.Value, ObjectType.File).LoosePath(parent.Mode);
+        parent.Dir.Unlink($"objects/{path}");
+        using Repository again = Repository.Create(scratch["again"], RepositoryMode.BareUser);
+        Assert.Throws<ObjectMissingException>(() => again.PullLocal(source, new PullLocalOptions { Refs = ["main"], Untrusted = untrusted }));
+    }
+
     [Fact]
     public void What_a_parent_repository_has_is_not_pulled_once_more()
     {

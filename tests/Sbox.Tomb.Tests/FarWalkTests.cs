@@ -1,3 +1,4 @@
+using Sbox.Linux;
 using Sbox.Tomb.Mounting;
 using Sbox.Tomb.Tests.Mounting;
 
@@ -25,6 +26,43 @@ public sealed class FarWalkTests
         Node? found = await SnapshotTree.DirectoryAt(blobs, newest, place[deep].Split('/', StringSplitOptions.RemoveEmptyEntries), Cancel);
         Assert.Equal("j", found?.Name);
         Assert.Equal(1, far.Loads - before);
+    }
+
+    [Fact]
+    public async Task What_came_last_stays_however_little_shall_be_kept()
+    {
+        using var place = new Place();
+        for (int number = 0; number < 20; number++)
+        {
+            Directory.CreateDirectory(place[$"home/{number}"]);
+            File.WriteAllText(place[$"home/{number}/f"], $"{number}");
+        }
+
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using TombRepository tomb = await TombRepository.Open(place.Backend(), Place.Secret(), Cancel);
+        await tomb.LoadIndex(Cancel);
+        var blocks = new BlockPool(keptAtMost: 0);
+        using (var ranges = new SealedRanges(tomb, patience: null, blocks, capacity: 1))
+        {
+            BlobLocation[] trees = [.. Enumerable.Range(0, tomb.Index.Count).Select(number => tomb.Index[number]).Where(static each => each.Type == BlobType.Tree)];
+            Assert.InRange(trees.Length, 20, 100);
+            foreach (BlobLocation tree in trees)
+            {
+                using RangeLease range = ranges.Take(tree);
+                await range.Ready.WaitAsync(Cancel);
+            }
+
+            Assert.Equal(1, ranges.Requests);
+            using (RangeLease other = ranges.Take(tomb.Index[Enumerable.Range(0, tomb.Index.Count).First(number => tomb.Index[number].Type == BlobType.Data)]))
+                await other.Ready.WaitAsync(Cancel);
+            Assert.Equal(2, ranges.Requests);
+            using (RangeLease again = ranges.Take(trees[0]))
+                await again.Ready.WaitAsync(Cancel);
+            Assert.Equal(3, ranges.Requests); // what came before the last one is let go of
+        }
+
+        blocks.Close();
     }
 
     [Fact]

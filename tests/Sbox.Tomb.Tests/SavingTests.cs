@@ -12,6 +12,32 @@ public sealed class SavingTests
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
+    public async Task A_directory_is_closed_once_and_never_forgotten_however_its_entries_are_settled_while_others_are_found()
+    {
+        const int entries = 2_000_000;
+        var directory = new OpenDirectory(null, 0, "/", "/");
+        int found = 0, closed = 0;
+        Task settling = Task.Run(() =>
+        {
+            for (int settled = 0; settled < entries; settled++)
+            {
+                while (Volatile.Read(ref found) <= settled)
+                    Thread.Yield();
+                closed += directory.Release() ? 1 : 0;
+            }
+        }, Cancel);
+        for (int i = 0; i < entries; i++)
+        {
+            directory.Reserve();
+            Volatile.Write(ref found, i + 1);
+        }
+
+        await settling;
+        Assert.Equal(0, closed);
+        Assert.True(directory.Release());
+    }
+
+    [Fact]
     public async Task What_we_save_is_whole_to_restic_and_restores_the_same_by_it_and_by_us()
     {
         using var place = new Place();

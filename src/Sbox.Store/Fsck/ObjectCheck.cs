@@ -83,6 +83,10 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         }
     }
 
+    /// <summary>Reads and hashes a file object by a second name that it has elsewhere.</summary>
+    /// <exception cref="ObjectCorruptException">Its bytes are something else; named as it is in the repository.</exception>
+    public void VerifyFile(ObjectName name, Dir dir, string path) => VerifyFile(name, hasher => HashStream(name, hasher, repository.Objects.LoadFile(name, dir, path)));
+
     public void Dispose()
     {
         foreach (FileHasher hasher in hashers)
@@ -104,13 +108,17 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         return true;
     }
 
-    private void VerifyFile(ObjectName name)
+    private void VerifyFile(ObjectName name) => VerifyFile(name, hasher => repository.Mode == RepositoryMode.Bare && (repository.Parent is null || repository.Objects.Has(name))
+        ? repository.Objects.HashBare(name, hasher)
+        : HashStream(name, hasher, repository.LoadFile(name.Checksum)));
+
+    private void VerifyFile(ObjectName name, Func<FileHasher, Checksum> hash)
     {
         if (!hashers.TryTake(out FileHasher? hasher))
             hasher = new FileHasher();
         try
         {
-            Checksum found = repository.Mode == RepositoryMode.Bare && (repository.Parent is null || repository.Objects.Has(name)) ? repository.Objects.HashBare(name, hasher) : HashStream(name, hasher);
+            Checksum found = hash(hasher);
             if (found != name.Checksum)
                 throw new ObjectCorruptException(repository.Objects.PathOf(name), name, found);
         }
@@ -124,9 +132,8 @@ internal sealed class ObjectCheck(Repository repository) : IDisposable
         }
     }
 
-    private Checksum HashStream(ObjectName name, FileHasher hasher)
+    private Checksum HashStream(ObjectName name, FileHasher hasher, FileObject file)
     {
-        FileObject file = repository.LoadFile(name.Checksum);
         using Stream content = file.OpenContent();
         (Checksum found, long size) = hasher.Hash(file.Header, content);
         return size == file.Size

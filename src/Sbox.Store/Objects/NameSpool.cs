@@ -17,7 +17,8 @@ internal enum NameOrder
 
 /// <summary>
 /// Names of objects, far more of them than memory shall hold: added in any order and more than once, read back in order and once each. Sorted
-/// runs go to a file without a name, and are merged when they are read. Adding is for one thread; so is each reading.
+/// runs go to a file without a name, and are merged when they are read. Of each block in it 8 bytes of its hash are held: what a disk gives back
+/// changed would be deleted, or not be looked at, by whoever believed it. Adding is for one thread; so is each reading.
 /// </summary>
 /// <param name="repository">In whose <c>tmp</c> that file is, else in <c>/var/tmp</c>; where neither takes it, or the disk is full, memory must hold the names after all.</param>
 /// <param name="order">The order of reading.</param>
@@ -26,6 +27,8 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
 {
     private static readonly ObjectType[] NeedingFirst =
         [ObjectType.Commit, ObjectType.CommitMeta, ObjectType.TombstoneCommit, ObjectType.DirTree, ObjectType.DirMeta, ObjectType.File];
+
+    private const int AtOnce = 256; // records that are read, and hashed, together
 
     private readonly List<Run> runs = [];
     private Record[] gathered = new Record[Math.Min(256, most)];
@@ -49,11 +52,12 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
     public long Count() => Names().LongCount();
 
     /// <summary>All names in order, each once. Nothing may be added from the first reading on.</summary>
+    /// <exception cref="NamesDamagedException">The file has something else than was written to it. All names before it were right.</exception>
     public IEnumerable<ObjectName> Names()
     {
         count = SortOnce(gathered.AsSpan(0, count));
         var cursors = new PriorityQueue<Cursor, Record>(Comparer<Record>.Create(static (a, b) => Compare(in a, in b)));
-        foreach (Run run in runs.Append(new Run(gathered, 0, count)))
+        foreach (Run run in runs.Append(new Run(gathered, 0, count, [])))
         {
             var cursor = new Cursor(this, run);
             if (cursor.Next())
@@ -64,7 +68,10 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
         bool any = false;
         while (cursors.TryPeek(out Cursor? first, out Record record))
         {
-            if (!any || Compare(in record, in last) != 0)
+            int order = any ? Compare(in record, in last) : 1;
+            if (order < 0)
+                throw new NamesDamagedException(path, "names come back in no order");
+            if (order > 0)
                 yield return Unpack(in record);
             (last, any) = (record, true);
             if (first.Next())
@@ -87,12 +94,12 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
 
         if (!staysInMemory && TryWrite(gathered.AsSpan(0, length)))
         {
-            runs.Add(new Run(null, written, length));
+            runs.Add(new Run(null, written, length, Hashes(gathered.AsSpan(0, length))));
             written += (long)length * Record.Size;
         }
         else
         {
-            runs.Add(new Run(gathered[..length], 0, length));
+            runs.Add(new Run(gathered[..length], 0, length, []));
         }
 
         count = 0;
@@ -169,8 +176,18 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
             : new ObjectName(Checksum.FromBytes(bytes[..Checksum.Size]), (ObjectType)bytes[Checksum.Size]);
     }
 
-    // Records in memory, or so many of them in the file from an offset on.
-    private readonly record struct Run(Record[]? Records, long Offset, int Length);
+    private static ulong[] Hashes(ReadOnlySpan<Record> records)
+    {
+        var hashes = new ulong[(records.Length + AtOnce - 1) / AtOnce];
+        for (int i = 0; i < hashes.Length; i++)
+            hashes[i] = HashOf(MemoryMarshal.AsBytes(records[(i * AtOnce)..Math.Min((i + 1) * AtOnce, records.Length)]));
+        return hashes;
+    }
+
+    private static ulong HashOf(ReadOnlySpan<byte> block) => BitConverter.ToUInt64(Checksum.Of(block).Span);
+
+    // Records in memory; or so many of them in the file from an offset on, with the hashes of their blocks.
+    private readonly record struct Run(Record[]? Records, long Offset, int Length, ulong[] Hashes);
 
     [InlineArray(Size)]
     private struct Record
@@ -181,16 +198,25 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
 
     private sealed class Cursor(NameSpool spool, Run run)
     {
-        private const int AtOnce = 256;
         private readonly Record[] block = run.Records ?? new Record[Math.Min(AtOnce, run.Length)];
         private int at = -1, inBlock = run.Records is null ? 0 : run.Length, read;
 
         public Record Current => block[at];
 
+        // Each is greater than the one before, or no merging of them is in order.
         public bool Next()
         {
-            if (++at < inBlock)
-                return true;
+            bool any = at >= 0;
+            Record before = any ? block[at] : default;
+            if (++at >= inBlock && !Read())
+                return false;
+            if (any && Compare(in block[at], in before) <= 0)
+                throw new NamesDamagedException(spool.path, "names come back in no order");
+            return true;
+        }
+
+        private bool Read()
+        {
             if (run.Records is not null || read == run.Length)
                 return false;
             inBlock = Math.Min(block.Length, run.Length - read);
@@ -202,6 +228,8 @@ internal sealed class NameSpool(Dir repository, NameOrder order = NameOrder.Chec
                 done += got > 0 ? got : throw new LinuxException(Errno.EIO, "pread", spool.path); // it was written: who shortened it?
             }
 
+            if (HashOf(bytes) != run.Hashes[read / AtOnce])
+                throw new NamesDamagedException(spool.path, $"{bytes.Length} bytes of names at {from} are not those that were written there");
             read += inBlock;
             at = 0;
             return true;

@@ -72,24 +72,26 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
         var name = new ObjectName(checksum, ObjectType.File);
         if (parent is not null && !Has(name))
             return parent.LoadFile(checksum);
-        return OnFile(name, (file, path) => Mode switch
-        {
-            RepositoryMode.Archive => ArchiveFile.Load(Dir, checksum, file!, path),
-            RepositoryMode.BareUser => BareUserFile.Load(Dir, checksum, file!, path),
-            RepositoryMode.BareUserOnly => BareUserFile.LoadOnly(Dir, checksum, file, path),
-            RepositoryMode.BareSplitXattrs => BareFile.LoadSplit(Dir, checksum, file, path),
-            _ => BareFile.Load(Dir, checksum, file, path),
-        }, onlyItsHeader: Mode is RepositoryMode.Bare or RepositoryMode.BareSplitXattrs);
+        return LoadFile(name, Dir, name.LoosePath(Mode));
     }
 
+    /// <summary>As <see cref="LoadFile(Checksum)"/>, of a second name that an object of this directory has in another one. Errors name the first.</summary>
+    public FileObject LoadFile(ObjectName name, Dir dir, string path) => OnFile(name, dir, path, file => Mode switch
+    {
+        RepositoryMode.Archive => ArchiveFile.Load(dir, name.Checksum, file!, path),
+        RepositoryMode.BareUser => BareUserFile.Load(dir, name.Checksum, file!, path),
+        RepositoryMode.BareUserOnly => BareUserFile.LoadOnly(dir, name.Checksum, file, path),
+        RepositoryMode.BareSplitXattrs => BareFile.LoadSplit(dir, name.Checksum, file, path),
+        _ => BareFile.Load(dir, name.Checksum, file, path),
+    }, onlyItsHeader: Mode is RepositoryMode.Bare or RepositoryMode.BareSplitXattrs);
+
     /// <summary>What a bare object's bytes hash to, whatever its name says.</summary>
-    public Checksum HashBare(ObjectName name, FileHasher hasher) => OnFile(name, (file, path) => BareFile.Hash(Dir, file, path, hasher));
+    public Checksum HashBare(ObjectName name, FileHasher hasher) => OnFile(name, Dir, name.LoosePath(Mode), file => BareFile.Hash(Dir, file, name.LoosePath(Mode), hasher));
 
     // A header in mode bare is what stat says and the xattrs: whoever may not read the file may list it all the same.
-    private T OnFile<T>(ObjectName name, Func<SafeFileHandle?, string, T> use, bool onlyItsHeader = false)
+    private T OnFile<T>(ObjectName name, Dir dir, string path, Func<SafeFileHandle?, T> use, bool onlyItsHeader = false)
     {
-        string path = name.LoosePath(Mode);
-        using SafeFileHandle? file = Dir.TryOpenFile(path, out Errno errno);
+        using SafeFileHandle? file = dir.TryOpenFile(path, out Errno errno);
         if (errno == Errno.ENOENT)
             throw new ObjectMissingException(Dir.Path, name);
         // A symbolic link cannot be opened; where links are kept as links it is an object like any other.
@@ -97,7 +99,7 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
             throw new LinuxException(errno, "openat", PathOf(name));
         try
         {
-            return use(file, path);
+            return use(file);
         }
         catch (MalformedException malformed)
         {

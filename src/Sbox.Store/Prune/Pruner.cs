@@ -35,7 +35,7 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         FindNeeded(needed);
         using IEnumerator<ObjectName> next = needed.Names().GetEnumerator();
         bool more = next.MoveNext();
-        var (at, neededTypes) = (default(Checksum), 0);
+        var (at, lastNeeded, neededTypes) = (default(Checksum), default(Checksum), 0);
         long all = 0;
         foreach (ObjectName name in repository.EnumerateObjects())
         {
@@ -46,7 +46,13 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             if (order > 0)
                 (at, neededTypes) = (name.Checksum, 0);
             for (; more && next.Current.Checksum.CompareTo(at) <= 0; more = next.MoveNext())
-                neededTypes |= next.Current.Checksum == at ? 1 << (int)next.Current.Type : 0;
+            {
+                if (next.Current.Checksum.CompareTo(lastNeeded) < 0)
+                    throw new InvalidOperationException($"{next.Current} is needed behind {lastNeeded}");
+                lastNeeded = next.Current.Checksum;
+                neededTypes |= lastNeeded == at ? 1 << (int)next.Current.Type : 0;
+            }
+
             if (!IsNeeded(name.Type, neededTypes) && (!options.CommitsOnly || name.Type is ObjectType.Commit or ObjectType.CommitMeta))
                 unneeded.Add(name);
         }

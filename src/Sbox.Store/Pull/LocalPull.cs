@@ -17,6 +17,7 @@ internal sealed class LocalPull
     private readonly CancellationToken cancel;
     private readonly bool sameDevice, linkable, believed;
     private readonly ObjectCheck check;
+    private readonly uint owner; // the target's
     private long bytes;
     private long outstanding;
 
@@ -26,9 +27,11 @@ internal sealed class LocalPull
         check = new ObjectCheck(source);
         // Between two archives as well: their objects are files like any other.
         sameDevice = !options.Copy && source.Dir.Stat().Device == target.Dir.Stat().Device;
+        owner = target.Dir.Stat().Uid;
         // As libostree: what is not believed as it lies there is hashed, and then linked only where both repositories belong to one user. Any
-        // other owner could change it after it was looked at. Of an archive a copy is made, without what lies behind the content's end.
-        linkable = sameDevice && source.Mode == target.Mode && (!options.Untrusted || (!options.LinksNothing && source.Mode != RepositoryMode.Archive && source.Dir.Stat().Uid == target.Dir.Stat().Uid));
+        // other owner could change it after it was looked at, and so each file is asked as well whose it is. Of an archive a copy is made, without
+        // what lies behind the content's end.
+        linkable = sameDevice && source.Mode == target.Mode && (!options.Untrusted || (!options.LinksNothing && source.Mode != RepositoryMode.Archive && source.Dir.Stat().Uid == owner));
         // As libostree: what is linked is what the source has, damaged or not, unless it was to be looked at. fsck finds it there and here.
         believed = sameDevice && trust is null && !options.Untrusted;
     }
@@ -182,9 +185,7 @@ internal sealed class LocalPull
         var name = new ObjectName(checksum, ObjectType.File);
         if (options.PlainFilesOnly)
             BareUserFile.RequireKeepable(source.LoadFile(checksum).Header, checksum);
-        if (linkable && options.Untrusted)
-            check.Verify(name);
-        if (!(linkable && TryLink(transaction, name)))
+        if (!(linkable && (options.Untrusted ? TryLinkJudged(transaction, name) : TryLink(transaction, name))))
             Import(transaction, name);
         long left = Interlocked.Decrement(ref outstanding);
         if (left % 128 == 0)
@@ -204,11 +205,42 @@ internal sealed class LocalPull
                 return true;
             case Errno.EEXIST:
                 return true;
-            case Errno.ENOENT:
+            case Errno.ENOENT when source.Parent is null:
                 throw new ObjectMissingException(source.Path, name);
             default:
-                return false; // too many links, or the file system has none: a copy does as well
+                return false; // it is a parent's, or has too many links, or the file system has none: a copy does as well
         }
+    }
+
+    // Whoever may write a file may do so after it was hashed, and a name in the source may lead to another one by then. So it is the link that is
+    // looked at, at a name that is no object's until then: the next pull takes over what a killed one has staged.
+    private bool TryLinkJudged(Transaction transaction, ObjectName name)
+    {
+        transaction.RequireContent();
+        Staging staging = transaction.Staging;
+        string temporary = staging.TemporaryName(), path = name.LoosePath(target.Mode);
+        if (source.Objects.Dir.LinkInto(path, staging.Dir, temporary) != Errno.None)
+            return false; // also where it is missing: said where it is read
+        try
+        {
+            if (!IsOwnersAlone(staging.Dir.Stat(temporary)))
+                return false;
+            check.VerifyFile(name, staging.Dir, temporary);
+            transaction.CountContent(name, staging.Rename(temporary, path), storedBytes: 0);
+            return true;
+        }
+        finally
+        {
+            staging.Dir.TryUnlink(temporary);
+        }
+    }
+
+    // Nobody else can change it. In the user's modes nothing that its checksum does not cover makes it more than a file either.
+    private bool IsOwnersAlone(FileStat stat)
+    {
+        const uint othersWrite = 0x12 /* 0022 */, plain = 0x1ED /* 0755 */;
+        uint allowed = target.Mode == RepositoryMode.Bare ? ~othersWrite : plain;
+        return stat.Uid == owner && (stat.IsSymlink || (stat.Permissions & ~allowed) == 0);
     }
 
     private void Import(Transaction transaction, ObjectName name)

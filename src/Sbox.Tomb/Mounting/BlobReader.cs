@@ -7,7 +7,7 @@ namespace Sbox.Tomb.Mounting;
 public sealed record BlobReaderOptions
 {
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
-    public long SealedBytes { get; init; } = 8L << 20;
+    public long SealedBytes { get; init; } = SealedRanges.RoomForTwo;
 
     /// <summary>Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too.</summary>
     public long PlainBytes { get; init; } = 16L << 20;

@@ -15,10 +15,10 @@ internal sealed class NodeTable
     private NativeBlock buckets = Buckets(FirstBuckets); // of each chain the first slot's place plus one; 0 is none
     private int used, free; // places ever used; the last that was given up, plus one
 
-    /// <summary>Gives its memory back: nobody looks anything up in it any more.</summary>
+    /// <summary>Gives its memory back: nobody looks anything up in it any more. There is none where it could not be had.</summary>
     ~NodeTable()
     {
-        buckets.Free();
+        buckets?.Free();
         foreach (NativeBlock piece in pieces)
             piece.Free();
     }

@@ -25,8 +25,8 @@ internal sealed class PackedTree : IDisposable
         records.CopyTo(block.GetSpan()[starts.Length..]);
     }
 
-    /// <summary>Gives its memory back when nobody did.</summary>
-    ~PackedTree() => block.Free();
+    /// <summary>Gives its memory back when nobody did; there is none where it could not be had.</summary>
+    ~PackedTree() => block?.Free();
 
     [Flags]
     private enum Has : byte

@@ -10,13 +10,16 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="tomb">The tomb.</param>
 /// <param name="patience">How often a remote that fails is asked again; null for once.</param>
 /// <param name="blocks">Memory for ranges.</param>
-/// <param name="capacity">Bytes that are kept.</param>
+/// <param name="capacity">Bytes that are kept; the range that was wanted last is, whatever its size.</param>
 internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience, BlockPool blocks, long capacity) : IDisposable
 {
     private const int FirstWindow = 1024 * 1024, LargestWindow = 4 * 1024 * 1024;
 
     // A directory is written behind those in it: the way down to a home is read backwards.
     private const int TreesBefore = 128 * 1024;
+
+    /// <summary>Room for two of the largest ranges of trees, so that a walk between two packs does not fetch each of them again and again.</summary>
+    public const long RoomForTwo = 2L * (LargestWindow + TreesBefore);
 
     // Blobs below this are whole small files, read one after the other as programs start; larger ones are parts of files that may be read anywhere.
     private const int Small = 128 * 1024;
@@ -80,7 +83,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
                 return;
             }
 
-            for (LinkedListNode<SealedRange>? at = recent.Last; at is not null && held > capacity;)
+            for (LinkedListNode<SealedRange>? at = recent.Last; at is not null && at != recent.First && held > capacity;)
             {
                 LinkedListNode<SealedRange>? before = at.Previous;
                 if (at.Value.Users == 0 && at.Value.Ready.IsCompleted)
@@ -113,10 +116,11 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
                 limit = Math.Min(limit, other.Offset);
         }
 
-        int number = tomb.Index.NumberOf(place.Type, place.Id);
-        for (int next = number + 1; number >= 0 && next < tomb.Index.Count; next++)
+        BlobIndex index = tomb.Index; // another may take its place meanwhile, in which these numbers are others'
+        int number = index.NumberOf(place.Type, place.Id);
+        for (int next = number + 1; number >= 0 && next < index.Count; next++)
         {
-            BlobLocation follower = tomb.Index[next];
+            BlobLocation follower = index[next];
             if (follower.Pack != place.Pack || follower.Offset != end || follower.End > limit)
                 break;
             end = follower.End;
@@ -136,9 +140,10 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
         }
 
         uint begin = place.Offset;
-        for (int before = tomb.Index.NumberOf(place.Type, place.Id) - 1; before >= 0; before--)
+        BlobIndex index = tomb.Index;
+        for (int before = index.NumberOf(place.Type, place.Id) - 1; before >= 0; before--)
         {
-            BlobLocation one = tomb.Index[before];
+            BlobLocation one = index[before];
             if (one.Pack != place.Pack || one.Type != BlobType.Tree || one.End != begin || one.Offset < limit)
                 break;
             begin = one.Offset;

@@ -19,10 +19,10 @@ public sealed class BlobIndex
     private NativeBlock table = Table(1 << 12); // entry's number plus one; 0 is free
     private int count;
 
-    /// <summary>Gives its memory back: nobody looks anything up in it any more.</summary>
+    /// <summary>Gives its memory back: nobody looks anything up in it any more. There is none where it could not be had.</summary>
     ~BlobIndex()
     {
-        table.Free();
+        table?.Free();
         foreach (NativeBlock segment in segments)
             segment.Free();
     }

@@ -37,7 +37,7 @@ internal sealed class OpenDirectory(OpenDirectory? parent, int slot, string name
         lock (sync)
         {
             nodes.Add(null);
-            waiting++;
+            Interlocked.Increment(ref waiting); // whoever settles an entry meanwhile does not take this lock
             return nodes.Count - 1;
         }
     }
