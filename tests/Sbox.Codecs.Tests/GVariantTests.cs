@@ -109,6 +109,10 @@ public sealed class GVariantTests
         "values", Assert.Throws<MalformedException>(() => GVariant.Parse(GVariantType.Parse(type), new byte[64 << 20])).Message);
 
     [Fact]
+    public void What_fills_a_tuple_up_is_zeros_too() =>
+        Assert.Contains("padding", Assert.Throws<MalformedException>(() => GVariant.Parse(GVariantType.Parse("(uy)"), new byte[] { 1, 0, 0, 0, 2, 0, 0xD2, 0 })).Message);
+
+    [Fact]
     public void Any_damage_gives_a_value_or_a_malformed_exception_and_nothing_else() =>
         Gen.Select(AnyValue, Gen.Int[0, int.MaxValue], Gen.Byte).Sample(static (value, where, with) =>
         {

@@ -85,6 +85,9 @@ public static class GVariantFraming
 
         if (variable > 0 && (at != body || OffsetSizeFor(body, variable) != offsetSize))
             throw Malformed(format, "tuple", $"members that fill {body} bytes", $"{at}");
+        // One of a fixed size is as long as its alignment asks.
+        if (bytes[at..body].ContainsAnyExcept((byte)0))
+            throw Malformed(format, "padding", "zeros", Convert.ToHexStringLower(bytes[at..body]));
     }
 
     /// <summary>A string's text, without its NUL.</summary>
