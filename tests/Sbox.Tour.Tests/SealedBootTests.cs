@@ -14,7 +14,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
     [Fact, Trait("Category", "Slow")]
     public Task A_sealed_box_enrolls_its_owners_keys_encrypts_its_disk_verifies_every_file_and_asks_for_nothing_in_a_ghost() => Live(whole: false);
 
-    // Asked for by name (-explicit only) until all of it was seen in one run: docs/testing.md.
+    // A quarter of an hour; asked for by name (-explicit only): docs/testing.md.
     [Fact(Explicit = true), Trait("Category", "Slow")]
     public Task A_sealed_box_asks_for_nothing_through_upgrade_rollback_and_new_keys_until_it_begins_anew() => Live(whole: true);
 
