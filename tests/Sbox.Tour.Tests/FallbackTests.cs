@@ -14,13 +14,10 @@ public sealed class FallbackTests(ITestOutputHelper output)
     public async Task A_version_that_hangs_or_fails_its_checks_is_tried_three_times_and_the_one_before_stays()
     {
         DemoImage image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache);
-        string directory = Path.Combine(image.Directory, "fallback-machine");
-        if (Directory.Exists(directory))
-            Directory.Delete(directory, recursive: true);
         image.Withdraw();
         image.Publish();
         await using FileServer server = await FileServer.Start(image.Served, DemoImage.Port);
-        var options = new VmOptions(directory, image.Disk);
+        var options = new VmOptions(image.FreshMachine("fallback-machine"), image.Disk);
         using (Sbox.Vm.Vm first = Sbox.Vm.Vm.Start(options))
         {
             first.WaitForLogin(BootLimit);

@@ -20,13 +20,10 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     public async Task Whenever_the_power_fails_during_an_upgrade_the_box_boots_one_of_the_two_versions_and_the_next_upgrade_works()
     {
         DemoImage image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache);
-        string directory = Path.Combine(image.Directory, "power-machine");
-        if (Directory.Exists(directory))
-            Directory.Delete(directory, recursive: true);
         image.Withdraw();
         image.Publish();
         await using FileServer server = await FileServer.Start(image.Served, DemoImage.Port);
-        var options = new VmOptions(directory, image.Disk);
+        var options = new VmOptions(image.FreshMachine("power-machine"), image.Disk);
         TimeSpan whole = PrepareAndTime(options);
         int seed = Environment.GetEnvironmentVariable("SBOX_SEED") is { } given ? int.Parse(given, CultureInfo.InvariantCulture) : Random.Shared.Next();
         output.WriteLine($"an upgrade takes {whole.TotalSeconds:0.0} s here; SBOX_SEED={seed}");

@@ -60,6 +60,15 @@ public sealed class DemoImage
     /// <summary>Lets the served ref lead to version 1 again, as before an upgrade is published.</summary>
     public void Withdraw() => tools.Ostree($"--repo={Served}", "refs", $"--create={Ref}", "--force", First);
 
+    /// <summary>An empty directory for a machine, beside the image; what an earlier one left there is gone.</summary>
+    public string FreshMachine(string name)
+    {
+        string directory = Path.Combine(Directory, name);
+        if (System.IO.Directory.Exists(directory))
+            System.IO.Directory.Delete(directory, recursive: true);
+        return directory;
+    }
+
     /// <summary>Publishes version 2.</summary>
     public void Publish() => tools.Ostree($"--repo={Served}", "pull-local", Builds, Ref);
 

@@ -10,7 +10,8 @@ namespace Sbox.Sysroot;
 /// <summary>The menu entries that one unified kernel image gives beside each other.</summary>
 public static class BootProfiles
 {
-    private const int HeaderBytes = 4096;
+    /// <summary>Where all that says how a UKI is divided is found.</summary>
+    internal const int HeaderBytes = 4096;
 
     /// <summary>What every box offers, the default one first: as always, without keeping anything, from the beginning, and without services.</summary>
     public static IReadOnlyList<SealProfile> Standard { get; } =
@@ -47,7 +48,8 @@ public static class BootProfiles
     private static string Id(byte[] profile, int number) =>
         Encoding.UTF8.GetString(profile).Split('\n').FirstOrDefault(static line => line.StartsWith("ID=", StringComparison.Ordinal))?["ID=".Length..].Trim() ?? $"{number}";
 
-    private static byte[] Read(SafeFileHandle file, long at, int count)
+    /// <summary>Part of a file; less where it ends before.</summary>
+    internal static byte[] Read(SafeFileHandle file, long at, int count)
     {
         var buffer = new byte[count];
         int filled = 0;

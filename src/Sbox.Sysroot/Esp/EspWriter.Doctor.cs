@@ -9,8 +9,6 @@ namespace Sbox.Sysroot;
 
 public sealed partial class EspWriter
 {
-    private const int HeaderBytes = 4096;
-
     /// <summary>The mounted EFI partition.</summary>
     internal Dir Directory => esp;
 
@@ -58,10 +56,10 @@ public sealed partial class EspWriter
         long length = Files.Stat(file, esp.Of(path)).Size;
         try
         {
-            IReadOnlyList<UkiPlace> places = UnifiedKernelImage.Find(Part(file, 0, HeaderBytes), length);
+            IReadOnlyList<UkiPlace> places = UnifiedKernelImage.Find(BootProfiles.Read(file, 0, BootProfiles.HeaderBytes), length);
             finding = places.Any(static place => place.Name == ".linux") ? null : "has no kernel in it";
             if (places.FirstOrDefault(static place => place.Name == ".cmdline") is { Length: < 1 << 16 } line)
-                return KernelArguments.Parse(Encoding.UTF8.GetString(Part(file, line.Offset, (int)line.Length)).TrimEnd('\0', '\n'));
+                return KernelArguments.Parse(Encoding.UTF8.GetString(BootProfiles.Read(file, line.Offset, (int)line.Length)).TrimEnd('\0', '\n'));
             finding = "has no command line in it";
         }
         catch (MalformedException damaged)
@@ -78,14 +76,5 @@ public sealed partial class EspWriter
         sealing.RequireSeal(target);
         MakeDirectories();
         WriteUnifiedKernel(target, imageDigest);
-    }
-
-    private static byte[] Part(SafeFileHandle file, long at, int count)
-    {
-        var buffer = new byte[count];
-        int filled = 0;
-        for (int read; filled < count && (read = RandomAccess.Read(file, buffer.AsSpan(filled), at + filled)) > 0;)
-            filled += read;
-        return buffer[..filled];
     }
 }
