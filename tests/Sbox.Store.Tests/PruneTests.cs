@@ -37,6 +37,22 @@ public sealed class PruneTests
     }
 
     [Fact]
+    public void What_lay_beside_a_commit_is_counted_as_ostree_counts_it()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        ours.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"], DetachedMetadata = VariantDictionary.Empty.With("note", "a note") });
+        ours.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"], Subject = "second" });
+        System.Diagnostics.Process.Start("cp", ["-a", ours.Path, scratch["theirs"]]).WaitForExit();
+
+        PruneReport report = ours.Prune(new PruneOptions { Depth = 0 });
+        string told = Judge.Ostree.Run("prune", $"--repo={scratch["theirs"]}", "--refs-only", "--depth=0");
+        Assert.Contains($"Deleted {report.ObjectsDeleted} objects, {report.BytesFreed} bytes freed", told, StringComparison.Ordinal);
+        using Repository theirs = Repository.Open(scratch["theirs"]);
+        Assert.Equal(theirs.EnumerateObjects().ToHashSet(), ours.EnumerateObjects().ToHashSet());
+    }
+
+    [Fact]
     public void A_commit_to_keep_that_is_not_whole_stops_it_before_anything_is_deleted()
     {
         using var scratch = new Scratch();

@@ -9,12 +9,14 @@ namespace Sbox.Store.Tests;
 
 /// <summary>
 /// Random sequences of commands, typed to real ostree and to the program as it is published: the same answers, the same exit codes, and at the
-/// end the same repository, byte for byte. A failure prints its seed (CsCheck_Seed=... repeats it) and the shortest sequence that CsCheck found;
-/// SBOX_SEQUENCES=N makes N of them.
+/// end the same repository, byte for byte. Unasked they are the same ones in every run, so that a run's answer hangs on the code alone;
+/// SBOX_SEQUENCES=N looks for new ones, N in each mode, and a failure prints its seed (CsCheck_Seed=... repeats it) and the shortest sequence
+/// that CsCheck found.
 /// </summary>
 public sealed class SequenceTests
 {
     private const int Unasked = 60;
+    private const ulong Seed = 20261126;
     private static readonly Gen<string> Branch = Gen.OneOf(Gen.Const("main"), Gen.Const("main"), Gen.Const("os/debian"), Gen.Const("z"), Gen.Const("nowhere")); // theirs takes a branch of hexadecimal digits for the beginning of a checksum
     private static readonly Gen<string> Revision = Gen.Select(Branch, Gen.OneOf("", "", "", "^", "^^"), static (branch, up) => branch + up);
     private static readonly Gen<string> Tree = Gen.OneOf("0", "1", "2").Select(static number => $"../trees/{number}");
@@ -69,35 +71,17 @@ public sealed class SequenceTests
         string program = SourceTree.Of("out", "sbox");
         Assert.True(File.Exists(program), $"{program} is not built; ./build makes it");
         File.CreateSymbolicLink(scratch["ostree"], program);
-        int made = 0, answered = 0;
-        int count = int.TryParse(Environment.GetEnvironmentVariable("SBOX_SEQUENCES"), CultureInfo.InvariantCulture, out int given) ? given : Unasked;
-        Sequence.Sample(
-            steps =>
-            {
-                string number = $"{Interlocked.Increment(ref made)}";
-                string ours = scratch[$"ours-{number}"], theirs = scratch[$"theirs-{number}"];
-                string[] init = ["init", "--repo=repo", $"--mode={mode}"];
-                Run(scratch["ostree"], ours, init);
-                Run(null, theirs, init);
-                var told = new StringBuilder();
-                foreach (Step step in steps)
-                {
-                    // checksum is about files alone, and knows no repository.
-                    string[] words = step.Words[0] == "checksum" ? step.Words : [step.Words[0], "--repo=repo", .. step.Words[1..]];
-                    Verdict mine = Run(scratch["ostree"], ours, words), real = Run(null, theirs, words);
-                    told.Append(CultureInfo.InvariantCulture, $"{step} -> {real.ExitCode}\n");
-                    Assert.True(Answer(mine) == Answer(real), $"{mode}:\n{told}ostree: {Answer(real)}{real.Error}\nours: {Answer(mine)}{mine.Error}");
-                    Interlocked.Add(ref answered, real.ExitCode == 0 ? 1 : 0);
-                }
-
-                Assert.True(Describe(ours, mode) == Describe(theirs, mode), $"{mode}:\n{told}ostree:\n{Describe(theirs, mode)}\nours:\n{Describe(ours, mode)}");
-                using Dir root = Dir.Open(scratch.Root);
-                root.RemoveAll(Path.GetFileName(ours));
-                root.RemoveAll(Path.GetFileName(theirs));
-            },
-            iter: count, threads: Math.Clamp(Environment.ProcessorCount, 1, 4), print: static steps => string.Join('\n', steps));
-        Assert.True(answered > count, $"only {answered} commands of {count} sequences did anything");
+        var rig = new Rig(scratch, mode);
+        if (int.TryParse(Environment.GetEnvironmentVariable("SBOX_SEQUENCES"), CultureInfo.InvariantCulture, out int count))
+            Sequence.Sample(rig.Compare, iter: count, threads: Threads, print: Written);
+        else
+            Parallel.For(0, count = Unasked, new ParallelOptions { MaxDegreeOfParallelism = Threads }, number => rig.Compare(Sequence.Generate(new PCG((uint)number, Seed), null, out _)));
+        Assert.True(rig.Answered > count, $"only {rig.Answered} commands of {count} sequences did anything");
     }
+
+    private static int Threads => Math.Clamp(Environment.ProcessorCount, 1, 4);
+
+    private static string Written(List<Step> steps) => string.Join('\n', steps);
 
     // What went wrong is said in other words here and there; that it did, and with which exit code, is the promise.
     private static string Answer(Verdict verdict) => verdict.ExitCode == 0
@@ -111,7 +95,7 @@ public sealed class SequenceTests
     }
 
     /// <summary>All that is in the repository and beside it, but for locks, leftovers and the compressor's bytes.</summary>
-    private static string Describe(string directory, string mode)
+    private static string Describe(string directory)
     {
         var lines = new List<string>();
         using Dir root = Dir.Open(directory);
@@ -152,6 +136,39 @@ public sealed class SequenceTests
             Scratch.Write(root, $"d/deeper/only {number}", Encoding.UTF8.GetBytes(new string('x', number * 5000)));
             root.Symlink("d/same", "link");
             Xattrs.Set(root, "d/same", new Xattr("user.n", [(byte)number]));
+        }
+    }
+
+    /// <summary>Two directories for each sequence, and the same commands in both.</summary>
+    private sealed class Rig(Scratch scratch, string mode)
+    {
+        private int made, answered;
+
+        public int Answered => answered;
+
+        public void Compare(List<Step> steps)
+        {
+            string number = $"{Interlocked.Increment(ref made)}";
+            string ours = scratch[$"ours-{number}"], theirs = scratch[$"theirs-{number}"];
+            string[] init = ["init", "--repo=repo", $"--mode={mode}"];
+            Run(scratch["ostree"], ours, init);
+            Run(null, theirs, init);
+            var told = new StringBuilder($"{mode}:\n");
+            foreach (Step step in steps)
+            {
+                // checksum is about files alone, and knows no repository.
+                string[] words = step.Words[0] == "checksum" ? step.Words : [step.Words[0], "--repo=repo", .. step.Words[1..]];
+                Verdict mine = Run(scratch["ostree"], ours, words), real = Run(null, theirs, words);
+                told.Append(CultureInfo.InvariantCulture, $"{step} -> {real.ExitCode}\n");
+                Assert.True(Answer(mine) == Answer(real), $"{told}ostree: {Answer(real)}{real.Error}\nours: {Answer(mine)}{mine.Error}");
+                Interlocked.Add(ref answered, real.ExitCode == 0 ? 1 : 0);
+            }
+
+            string mineAtEnd = Describe(ours), realAtEnd = Describe(theirs);
+            Assert.True(mineAtEnd == realAtEnd, $"{told}ostree:\n{realAtEnd}\nours:\n{mineAtEnd}");
+            using Dir root = Dir.Open(scratch.Root);
+            root.RemoveAll(Path.GetFileName(ours));
+            root.RemoveAll(Path.GetFileName(theirs));
         }
     }
 

@@ -34,5 +34,5 @@ public sealed record PruneOptions
 /// <summary>What was deleted.</summary>
 /// <param name="ObjectsTotal">Objects that there were.</param>
 /// <param name="ObjectsDeleted">Objects that nothing needed.</param>
-/// <param name="BytesFreed">Bytes of those.</param>
+/// <param name="BytesFreed">Bytes of those, without what lay beside commits (their detached metadata): as libostree counts.</param>
 public sealed record PruneReport(long ObjectsTotal, long ObjectsDeleted, long BytesFreed);

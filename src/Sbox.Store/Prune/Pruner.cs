@@ -20,8 +20,11 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
         foreach (ObjectName name in unneeded.Names())
         {
             cancel.ThrowIfCancellationRequested();
-            deleted += name.Type == ObjectType.CommitMeta ? 0 : 1;
-            freed += Delete(name);
+            // As libostree counts: what lies beside a commit goes with it, and is neither an object nor bytes of its own.
+            bool counts = name.Type != ObjectType.CommitMeta;
+            long bytes = Delete(name);
+            deleted += counts ? 1 : 0;
+            freed += counts ? bytes : 0;
         }
 
         return new PruneReport(all, deleted, freed);
