@@ -26,7 +26,7 @@ public static class FactoryReset
     {
         string bin = $"{physicalRoot}/{RootPlan.ResetBin(os)}", oldVar = $"{physicalRoot}/ostree/deploy/{os}/var";
         using (Dir stateroot = Dir.Open($"{physicalRoot}/ostree/deploy/{os}"))
-            Remove(stateroot, Path.GetFileName(bin));
+            InodeFlags.RemoveAllMarked(stateroot, Path.GetFileName(bin));
         EtcDefaults[] defaults = [.. etcs.Select(name => new EtcDefaults($"{physicalRoot}/{name.Directory}/usr/etc", $"{physicalRoot}/{name.Directory}/etc"))];
         Prepare(new RootStep.PrepareReset(bin, oldVar, defaults));
         using Dir made = Dir.Open(bin);
@@ -105,7 +105,7 @@ public static class FactoryReset
         using Dir parent = Dir.Open(Path.GetDirectoryName(step.Bin)!);
         try
         {
-            Remove(parent, name);
+            InodeFlags.RemoveAllMarked(parent, name);
             Durable.Sync(parent);
         }
         catch (LinuxException refused) // a file system with errors: no reason to stand still in front of a box that boots
@@ -123,38 +123,8 @@ public static class FactoryReset
         if (backing is null)
             return;
         foreach (DirEntry entry in backing.Entries().Where(static entry => entry.Name.StartsWith("etc-", StringComparison.Ordinal)))
-            Remove(backing, entry.Name);
+            InodeFlags.RemoveAllMarked(backing, entry.Name);
         Durable.Sync(backing);
-    }
-
-    private static void Remove(Dir parent, string name)
-    {
-        try
-        {
-            parent.RemoveAll(name);
-        }
-        catch (LinuxException) // chattr +i, most likely
-        {
-            MakeMutable(parent, name);
-            parent.RemoveAll(name);
-        }
-    }
-
-    private static void MakeMutable(Dir parent, string name)
-    {
-        if (parent.TryStat(name) is not { } stat || !(stat.IsDirectory || stat.IsRegular))
-            return;
-        if (stat.IsRegular)
-        {
-            using SafeFileHandle file = parent.OpenFile(name);
-            InodeFlags.ClearImmutable(file, parent.Of(name));
-            return;
-        }
-
-        using Dir dir = parent.OpenDir(name);
-        InodeFlags.ClearImmutable(dir);
-        foreach (DirEntry entry in dir.Entries())
-            MakeMutable(dir, entry.Name);
     }
 
     private static void Swap(Dir bin, string name, string place)

@@ -33,6 +33,16 @@ public sealed class ChildProcessTests
         Assert.Equal(0, ChildProcess.Run(new ChildCommand("true", []) { Input = new string('x', 1 << 20) }).ExitCode);
 
     [Fact]
+    public void What_it_leaves_running_with_its_output_open_is_not_waited_for()
+    {
+        var since = Stopwatch.StartNew();
+        ChildResult result = Shell("echo said; sleep 300 & echo $!; exit 3");
+        Assert.Equal((3, "said"), (result.ExitCode, result.LastLines[0]));
+        Assert.InRange(since.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(120));
+        Process.GetProcessById(int.Parse(result.LastLines[1], System.Globalization.CultureInfo.InvariantCulture)).Kill();
+    }
+
+    [Fact]
     public void The_environment_is_the_same_on_every_machine()
     {
         Environment.SetEnvironmentVariable("SBOX_TEST_LEAK", "leak");

@@ -56,6 +56,9 @@ public sealed class ChildFailedException(ChildCommand command, int exitCode, IRe
 public static class ChildProcess
 {
     private const int LinesKept = 20;
+
+    // A program that ended may have left others behind that hold its output open: what it wrote itself is here by then.
+    private static readonly TimeSpan LeftBehind = TimeSpan.FromSeconds(10);
     private static readonly string[] Inherited =
         ["HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "DOTNET_ROOT"];
 
@@ -63,11 +66,12 @@ public static class ChildProcess
     /// <param name="command">What to run.</param>
     /// <param name="onLine">Told each line as it comes, from another thread but one at a time; null when nobody listens.</param>
     /// <param name="cancel">Kills the program and all it started; then <see cref="OperationCanceledException"/>.</param>
+    /// <remarks>What the program leaves running behind it is not waited for, and no longer heard some seconds after its own end.</remarks>
     /// <exception cref="ChildFailedException">It could not be started (<c>ExitCode</c> 127).</exception>
     public static ChildResult Run(ChildCommand command, Action<string>? onLine = null, CancellationToken cancel = default)
     {
         cancel.ThrowIfCancellationRequested();
-        var tail = new Tail(onLine);
+        using var tail = new Tail(onLine);
         using var process = new Process { StartInfo = StartInfo(command) };
         process.OutputDataReceived += (_, line) => tail.Add(line.Data);
         process.ErrorDataReceived += (_, line) => tail.Add(line.Data);
@@ -84,8 +88,9 @@ public static class ChildProcess
         process.BeginErrorReadLine();
         Feed(process, command.Input);
         using (cancel.Register(() => process.Kill(entireProcessTree: true)))
-            process.WaitForExit();
+            process.WaitForExit(int.MaxValue); // without a limit it would wait for all that inherited its output
         cancel.ThrowIfCancellationRequested();
+        tail.WaitForEnd(LeftBehind, cancel);
         return new ChildResult(process.ExitCode, tail.Lines());
     }
 
@@ -155,17 +160,24 @@ public static class ChildProcess
     }
 
     // Lines come from two readers; what a person needs of a failure is the end of both, in the order they came.
-    private sealed class Tail(Action<string>? onLine)
+    private sealed class Tail(Action<string>? onLine) : IDisposable
     {
         private readonly Queue<string> lines = new();
         private readonly Lock gate = new();
+        private readonly CountdownEvent open = new(2);
+        private bool isClosed;
 
+        /// <summary>Takes a line; null is the end of one of the two.</summary>
         public void Add(string? line)
         {
-            if (string.IsNullOrWhiteSpace(line))
-                return;
             lock (gate)
             {
+                if (isClosed)
+                    return;
+                if (line is null)
+                    open.Signal();
+                if (string.IsNullOrWhiteSpace(line))
+                    return;
                 if (lines.Count == LinesKept)
                     lines.Dequeue();
                 lines.Enqueue(line);
@@ -173,10 +185,21 @@ public static class ChildProcess
             }
         }
 
+        public void WaitForEnd(TimeSpan limit, CancellationToken cancel) => open.Wait(limit, cancel);
+
         public IReadOnlyList<string> Lines()
         {
             lock (gate)
                 return [.. lines];
+        }
+
+        public void Dispose()
+        {
+            lock (gate)
+            {
+                isClosed = true;
+                open.Dispose();
+            }
         }
     }
 }

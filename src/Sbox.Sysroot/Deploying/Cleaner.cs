@@ -8,15 +8,18 @@ namespace Sbox.Sysroot;
 /// <summary>Removes what the active boot configuration does not lead to. Every step may be the last before a power cut.</summary>
 internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
 {
+    private readonly List<string> notes = [];
+
     private Dir Root => sysroot.Root;
 
-    /// <summary>Removes boot configurations, deployments and kernels that nothing leads to; objects stay.</summary>
+    /// <summary>
+    /// Removes boot configurations, deployments and kernels that nothing leads to; objects stay. A deployment that cannot be removed stays too:
+    /// nothing leads to it, and no box shall be without upgrades for it.
+    /// </summary>
     public IReadOnlyList<DeploymentName> RemoveUnreferenced()
     {
         RemoveInactive();
-        List<DeploymentName> removed = [.. DeploymentDirectories.Of(Root).Where(name => !IsActive(name) && !planner.IsProtected(name))];
-        foreach (DeploymentName name in removed)
-            RemoveDeployment(name);
+        List<DeploymentName> removed = [.. DeploymentDirectories.Of(Root).Where(name => !IsActive(name) && !planner.IsProtected(name) && TryRemoveDeployment(name))];
         RemoveBacking();
         RemoveKernels();
         return removed;
@@ -49,7 +52,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         IReadOnlyList<DeploymentName> removed = RemoveUnreferenced();
         SetRefs();
         if (noPrune)
-            return new CleanupReport(removed, 0, 0);
+            return new CleanupReport(removed, 0, 0) { Notes = notes };
         sysroot.Step("prune the repository");
         PruneOptions options = new()
         {
@@ -60,25 +63,34 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         try
         {
             PruneReport pruned = sysroot.Repository.Prune(options, cancel);
-            return new CleanupReport(removed, pruned.ObjectsDeleted, pruned.BytesFreed);
+            return new CleanupReport(removed, pruned.ObjectsDeleted, pruned.BytesFreed) { Notes = notes };
         }
         catch (Exception broken) when (broken is RepositoryException or IOException)
         {
             // What boots is activated by now: a repository with a hole keeps its garbage, and the box its upgrades.
-            return new CleanupReport(removed, 0, 0) { Notes = [$"The repository was not cleaned up: {broken.Message}"] };
+            return new CleanupReport(removed, 0, 0) { Notes = [.. notes, $"The repository was not cleaned up: {broken.Message}"] };
         }
     }
 
     private bool IsActive(DeploymentName name) => sysroot.Deployments.Any(each => each.Name == name);
 
-    private void RemoveDeployment(DeploymentName name)
+    private bool TryRemoveDeployment(DeploymentName name)
     {
         sysroot.Step($"remove {name.Directory}");
-        using (Dir directory = Root.OpenDir(name.Directory))
-            InodeFlags.ClearImmutable(directory); // libostree sets it
-        Root.RemoveAll(Layout.BackingOf(name));
-        Root.TryUnlink(Layout.OriginOf(name));
-        Root.RemoveAll(name.Directory);
+        try
+        {
+            using (Dir directory = Root.OpenDir(name.Directory))
+                InodeFlags.ClearImmutable(directory); // libostree sets it
+            InodeFlags.RemoveAllMarked(Root, Layout.BackingOf(name));
+            Root.TryUnlink(Layout.OriginOf(name));
+            InodeFlags.RemoveAllMarked(Root, name.Directory);
+            return true;
+        }
+        catch (LinuxException refused)
+        {
+            notes.Add($"{name.Short} could not be removed, and is tried again with the next change: {refused.Message}");
+            return false;
+        }
     }
 
     // What was kept beside a deployment that is gone: an older libostree removes the one and not the other.

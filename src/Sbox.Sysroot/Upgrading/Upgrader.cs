@@ -85,7 +85,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         {
             PullOptions pull = options.Pull with
             {
-                Remote = remote, Refs = [refspec.Ref], KeepBeside = (commit, here, offered) => IsDeployed(commit) ? KeptBeside.Of(here, offered, deployer.Sealing) : offered,
+                Remote = remote, Refs = [refspec.Ref], KeepBeside = KeepBeside,
             };
             pulled = policy is null
                 ? await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false)
@@ -110,7 +110,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         Refspec refspec = current.Origin?.Refspec
             ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin: it is not known where upgrades come from");
         Checksum commit = refspec.Remote is { } remote
-            ? (await sysroot.Repository.Pull(new PullOptions { Remote = remote, Refs = [refspec.Ref], CommitMetadataOnly = true, WithoutRefs = true }, null, cancel).ConfigureAwait(false)).Refs.Values.Single()
+            ? (await sysroot.Repository.Pull(new PullOptions { Remote = remote, Refs = [refspec.Ref], CommitMetadataOnly = true, WithoutRefs = true, KeepBeside = KeepBeside }, null, cancel).ConfigureAwait(false)).Refs.Values.Single()
             : sysroot.Repository.Resolve(refspec.ToString());
         Commit offered = sysroot.Repository.LoadCommit(commit);
         Commit? now = sysroot.Repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(current.Name.Commit) : null;
@@ -130,6 +130,9 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         sysroot.Repository.SetRef(refspec.ToString(), offered);
         return pulled with { Refs = looked.Refs };
     }
+
+    private VariantDictionary KeepBeside(Checksum commit, VariantDictionary here, VariantDictionary offered) =>
+        IsDeployed(commit) ? KeptBeside.Of(here, offered, deployer.Sealing) : offered;
 
     private bool IsDeployed(Checksum commit) => sysroot.Deployments.Any(each => each.Name.Commit == commit);
 

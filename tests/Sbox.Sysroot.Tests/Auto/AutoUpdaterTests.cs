@@ -1,6 +1,7 @@
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Judges;
+using Sbox.Store;
 
 namespace Sbox.Sysroot.Tests;
 
@@ -105,6 +106,23 @@ public sealed class AutoUpdaterTests : IDisposable
             """;
         Assert.Equal(["backup: a tomb is saved"], MachineProbe.Inhibitors(answer));
         Assert.All((string[])["", "{}", "{\"data\":[]}", "{\"data\":[[[]]]}", "[1]"], static other => Assert.Empty(MachineProbe.Inhibitors(other)));
+    }
+
+    [Fact]
+    public async Task Looking_takes_nothing_from_beside_the_version_that_runs()
+    {
+        using var box = new TestBox(inMemory: true);
+        Checksum one = box.Publish(1);
+        using InstalledBox installed = box.Installed(one);
+        using var files = new FileServer(box.Source);
+        Judge.HostOstree.Run("remote", "add", $"--repo={box.SysrootPath}/ostree/repo", "--no-gpg-verify", TestBox.Remote, files.Url);
+        Repository here = installed.Sysroot.Repository;
+        here.WriteDetachedMetadata(one, VariantDictionary.Empty.With("note", "ours"));
+        using (Repository source = Repository.Open(box.Source))
+            source.WriteDetachedMetadata(one, VariantDictionary.Empty.With("other", "theirs"));
+
+        await new AutoUpdater(installed.Sysroot, installed.Deployer, Probe()).Check(TestContext.Current.CancellationToken);
+        Assert.Equal(["note", "other"], here.LoadDetachedMetadata(one)!.Keys.Order(StringComparer.Ordinal));
     }
 
     [Fact]

@@ -50,6 +50,26 @@ public sealed class DeployTests : IDisposable
     }
 
     [Fact]
+    public void A_file_that_its_owner_made_immutable_keeps_no_version_from_being_cleaned_away()
+    {
+        Checksum[] versions = [.. Enumerable.Range(1, 4).Select(number => box.Publish(number))];
+        using InstalledBox installed = box.Installed(versions[0]);
+        (OstreeSysroot sysroot, Deployer deployer) = installed;
+        string file = box.Etc(sysroot.Deployments[0], "resolv.conf");
+        File.WriteAllText(file, "nameserver 127.0.0.1\n");
+        if (Judge.OnPath("chattr").Ask("+i", file).ExitCode != 0)
+            Assert.Skip($"the file system of {file} knows no such flag");
+        foreach (Checksum version in versions[1..])
+        {
+            box.Fetch(version);
+            box.Deploy(deployer, version);
+        }
+
+        Assert.Equal([versions[3], versions[2]], sysroot.Deployments.Select(static each => each.Name.Commit));
+        Assert.False(File.Exists(file));
+    }
+
+    [Fact]
     public void Real_ostree_gives_the_same_kernels_the_same_boot_checksum_entries_and_links()
     {
         Checksum one = box.Publish(1);
