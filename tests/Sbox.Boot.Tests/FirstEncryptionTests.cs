@@ -12,6 +12,7 @@ namespace Sbox.Boot.Tests;
 public sealed partial class FirstEncryptionTests : IDisposable
 {
     private const int FileSystemMebibytes = 20, Mebibyte = 1 << 20; // more than what is moved out of the header's way, and not a multiple of it
+    private const string Volume = "5e0c8f6a-3b1d-4a52-9c7e-6f2d8b4a1e93";
     private const string Key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     private static readonly int Faults = Environment.GetEnvironmentVariable("SBOX_FAULTS") is { Length: > 0 } text ? text == "all" ? int.MaxValue : int.Parse(text, CultureInfo.InvariantCulture) : 16;
 
@@ -38,8 +39,9 @@ public sealed partial class FirstEncryptionTests : IDisposable
     {
         using (var loop = new Loop(Of("disk")))
             NextBoot(loop);
+        Assert.Equal((Volume, Key), (Judge.OnPath("cryptsetup").Run("luksUUID", Of("disk")).Trim(), FirstKey.Read(Volume, Variables)));
         HasAllThatWasThere("disk");
-        Assert.Empty(Directory.GetFiles(Variables));
+        Assert.Empty(Copies());
         Assert.Empty(said);
     }
 
@@ -71,7 +73,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         File.Copy(Of("begun"), Of("cut"), overwrite: true);
         Write("cut", 0, header);
         using (var loop = new Loop(Of("disk")))
-            Assert.NotNull(HeadCopy.Make(loop.Name, new Superblock(Superblock.Ext4, label, Uuid(), HasErrors: false) { Bytes = FileSystemMebibytes * Mebibyte }, Variables));
+            Assert.NotNull(HeadCopy.Make(loop.Name, new Superblock(Superblock.Ext4, label, Uuid(), HasErrors: false) { Bytes = FileSystemMebibytes * Mebibyte }, Volume, Variables));
         using (FileStream cut = File.OpenWrite(Of("cut")), whole = File.OpenRead(Of("disk")))
         {
             whole.Position = cut.Position = FileSystemMebibytes * Mebibyte;
@@ -128,7 +130,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         using (var loop = new Loop(Of("disk")))
         {
             var encryption = new FirstEncryption(said.Add, "/bin/false", Variables);
-            Assert.Contains("was not encrypted", Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Key)).Message, StringComparison.Ordinal);
+            Assert.Contains("was not encrypted", Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Volume, MakeKey)).Message, StringComparison.Ordinal);
         }
 
         Assert.Equal(original, File.ReadAllBytes(Of("disk"))[..original.Length]);
@@ -171,7 +173,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     public void Another_disk_with_the_same_image_is_not_mended_by_the_copy_of_the_first()
     {
         using var loop = new Loop(Of("disk"));
-        HeadCopy.Make(loop.Name, Look()!.Superblock, Variables);
+        HeadCopy.Make(loop.Name, Look()!.Superblock, Volume, Variables);
         Make("other", EncryptedDisk.SpareMebibytes);
         using var other = new Loop(Of("other"));
         HeadCopy left = HeadCopy.Left(Variables)!;
@@ -190,6 +192,14 @@ public sealed partial class FirstEncryptionTests : IDisposable
         HasAllThatWasThere("volume");
     }
 
+    private string[] Copies() => Directory.GetFiles(Variables, "SboxHeadCopy-*");
+
+    private string MakeKey()
+    {
+        OwnVariable.Write(Variables, $"SboxFirstKey-{Volume}", Key);
+        return Key;
+    }
+
     // As sbox-root does it: mend, look, encrypt or go on.
     private void NextBoot(Loop loop, string? program = null)
     {
@@ -197,7 +207,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         ProbedDisk disk = Look() ?? throw new InvalidOperationException($"{loop.Path} was not found by its label {label}");
         Assert.Equal(loop.Name, disk.Device.Name);
         if (disk.Superblock.Type == Superblock.Ext4)
-            encryption.Begin(disk.Device.Name, disk.Superblock, Key);
+            encryption.Begin(disk.Device.Name, disk.Superblock, Volume, MakeKey);
         if (encryption.IsCutShort(disk.Device.Path))
             encryption.GoOn(disk.Device.Path, Key);
         said.RemoveAll(static line => line.StartsWith("Finished", StringComparison.Ordinal));
@@ -210,14 +220,14 @@ public sealed partial class FirstEncryptionTests : IDisposable
     {
         File.Copy(Of("disk"), Of("begun"));
         using (var loop = new Loop(Of("begun")))
-            new FirstEncryption(said.Add, Traced("begin"), Variables).Begin(loop.Name, Look()!.Superblock, Key);
+            new FirstEncryption(said.Add, Traced("begin"), Variables).Begin(loop.Name, Look()!.Superblock, Volume, MakeKey);
         byte[] header = new byte[HeadCopy.Bytes];
         using (FileStream begun = File.OpenRead(Of("begun")))
             begun.ReadExactly(header);
         File.Copy(Of("begun"), Of("whole"));
         using (var loop = new Loop(Of("whole")))
             new FirstEncryption(static _ => { }, Traced("goon"), Variables).GoOn(loop.Path, Key);
-        Assert.Empty(Directory.GetFiles(Variables));
+        Assert.Empty(Copies());
         return header;
     }
 
@@ -272,7 +282,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     private void Kill(string step, Written cut, Action<string> tear)
     {
         File.Copy(Of(step switch { "begin" => "disk", "goon" => "begun", _ => "halfway" }), Of("victim"), overwrite: true);
-        Assert.Empty(Directory.GetFiles(Variables));
+        Assert.Empty(Copies());
         using (var loop = new Loop(Of("victim")))
         {
             string killed = Script("killed", $"""
@@ -285,7 +295,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
                 """);
             var encryption = new FirstEncryption(said.Add, killed, Variables);
             if (step == "begin")
-                Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Key));
+                Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Volume, MakeKey));
             else if (step == "goon")
                 Assert.Throws<NoRootException>(() => encryption.GoOn(loop.Path, Key));
             else
@@ -304,7 +314,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
             using (var loop = new Loop(Of(disk)))
                 NextBoot(loop);
             HasAllThatWasThere(disk);
-            Assert.Empty(Directory.GetFiles(Variables));
+            Assert.Empty(Copies());
         }
         catch (Exception failed)
         {
