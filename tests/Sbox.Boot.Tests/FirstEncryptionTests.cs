@@ -12,13 +12,13 @@ namespace Sbox.Boot.Tests;
 public sealed partial class FirstEncryptionTests : IDisposable
 {
     private const int FileSystemMebibytes = 20, Mebibyte = 1 << 20; // more than what is moved out of the header's way, and not a multiple of it
-    private const string Volume = "5e0c8f6a-3b1d-4a52-9c7e-6f2d8b4a1e93";
     private const string Key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     private static readonly int Faults = Environment.GetEnvironmentVariable("SBOX_FAULTS") is { Length: > 0 } text ? text == "all" ? int.MaxValue : int.Parse(text, CultureInfo.InvariantCulture) : 16;
 
     private readonly string directory = Directory.CreateTempSubdirectory("sbox-first-").FullName;
     private readonly string label = $"first-{Guid.NewGuid().ToString("N")[..8]}";
     private readonly List<string> said = [];
+    private string volume = "";
     private readonly byte[] original;
 
     public FirstEncryptionTests()
@@ -39,7 +39,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     {
         using (var loop = new Loop(Of("disk")))
             NextBoot(loop);
-        Assert.Equal((Volume, Key), (Judge.OnPath("cryptsetup").Run("luksUUID", Of("disk")).Trim(), FirstKey.Read(Volume, Variables)));
+        Assert.Equal((volume, Key), (Judge.OnPath("cryptsetup").Run("luksUUID", Of("disk")).Trim(), FirstKey.Read(volume, Variables)));
         HasAllThatWasThere("disk");
         Assert.Empty(Copies());
         Assert.Empty(said);
@@ -73,7 +73,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         File.Copy(Of("begun"), Of("cut"), overwrite: true);
         Write("cut", 0, header);
         using (var loop = new Loop(Of("disk")))
-            Assert.NotNull(HeadCopy.Make(loop.Name, new Superblock(Superblock.Ext4, label, Uuid(), HasErrors: false) { Bytes = FileSystemMebibytes * Mebibyte }, Volume, Variables));
+            Assert.NotNull(HeadCopy.Make(loop.Name, new Superblock(Superblock.Ext4, label, Uuid(), HasErrors: false) { Bytes = FileSystemMebibytes * Mebibyte }, NewVolume(), Variables));
         using (FileStream cut = File.OpenWrite(Of("cut")), whole = File.OpenRead(Of("disk")))
         {
             whole.Position = cut.Position = FileSystemMebibytes * Mebibyte;
@@ -130,7 +130,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         using (var loop = new Loop(Of("disk")))
         {
             var encryption = new FirstEncryption(said.Add, "/bin/false", Variables);
-            Assert.Contains("was not encrypted", Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Volume, MakeKey)).Message, StringComparison.Ordinal);
+            Assert.Contains("was not encrypted", Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, NewVolume(), MakeKey)).Message, StringComparison.Ordinal);
         }
 
         Assert.Equal(original, File.ReadAllBytes(Of("disk"))[..original.Length]);
@@ -173,7 +173,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     public void Another_disk_with_the_same_image_is_not_mended_by_the_copy_of_the_first()
     {
         using var loop = new Loop(Of("disk"));
-        HeadCopy.Make(loop.Name, Look()!.Superblock, Volume, Variables);
+        HeadCopy.Make(loop.Name, Look()!.Superblock, NewVolume(), Variables);
         Make("other", EncryptedDisk.SpareMebibytes);
         using var other = new Loop(Of("other"));
         HeadCopy left = HeadCopy.Left(Variables)!;
@@ -194,9 +194,14 @@ public sealed partial class FirstEncryptionTests : IDisposable
 
     private string[] Copies() => Directory.GetFiles(Variables, "SboxHeadCopy-*");
 
+    private string[] Keys() => Directory.GetFiles(Variables, "SboxFirstKey-*");
+
+    // Another one each time, as sbox-root has it.
+    private string NewVolume() => volume = $"{Guid.NewGuid():D}";
+
     private string MakeKey()
     {
-        OwnVariable.Write(Variables, $"SboxFirstKey-{Volume}", Key);
+        OwnVariable.Write(Variables, $"SboxFirstKey-{volume}", Key);
         return Key;
     }
 
@@ -207,7 +212,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         ProbedDisk disk = Look() ?? throw new InvalidOperationException($"{loop.Path} was not found by its label {label}");
         Assert.Equal(loop.Name, disk.Device.Name);
         if (disk.Superblock.Type == Superblock.Ext4)
-            encryption.Begin(disk.Device.Name, disk.Superblock, Volume, MakeKey);
+            encryption.Begin(disk.Device.Name, disk.Superblock, NewVolume(), MakeKey);
         if (encryption.IsCutShort(disk.Device.Path))
             encryption.GoOn(disk.Device.Path, Key);
         said.RemoveAll(static line => line.StartsWith("Finished", StringComparison.Ordinal));
@@ -220,7 +225,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     {
         File.Copy(Of("disk"), Of("begun"));
         using (var loop = new Loop(Of("begun")))
-            new FirstEncryption(said.Add, Traced("begin"), Variables).Begin(loop.Name, Look()!.Superblock, Volume, MakeKey);
+            new FirstEncryption(said.Add, Traced("begin"), Variables).Begin(loop.Name, Look()!.Superblock, NewVolume(), MakeKey);
         byte[] header = new byte[HeadCopy.Bytes];
         using (FileStream begun = File.OpenRead(Of("begun")))
             begun.ReadExactly(header);
@@ -228,6 +233,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         using (var loop = new Loop(Of("whole")))
             new FirstEncryption(static _ => { }, Traced("goon"), Variables).GoOn(loop.Path, Key);
         Assert.Empty(Copies());
+        File.Delete(Assert.Single(Keys())); // of a disk that is none of those that follow
         return header;
     }
 
@@ -295,7 +301,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
                 """);
             var encryption = new FirstEncryption(said.Add, killed, Variables);
             if (step == "begin")
-                Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Volume, MakeKey));
+                Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, NewVolume(), MakeKey));
             else if (step == "goon")
                 Assert.Throws<NoRootException>(() => encryption.GoOn(loop.Path, Key));
             else
@@ -315,6 +321,8 @@ public sealed partial class FirstEncryptionTests : IDisposable
                 NextBoot(loop);
             HasAllThatWasThere(disk);
             Assert.Empty(Copies());
+            Assert.InRange(Keys().Length, 0, 1); // none of what was begun and put back
+            Array.ForEach(Keys(), File.Delete); // the next disk is another one
         }
         catch (Exception failed)
         {
