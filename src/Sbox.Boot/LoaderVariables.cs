@@ -1,5 +1,4 @@
 using System.Text;
-using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
 namespace Sbox.Boot;
@@ -11,19 +10,14 @@ namespace Sbox.Boot;
 /// <remarks>After systemd's boot loader interface and sd-boot's source. A value is a pattern for an entry's file name.</remarks>
 public sealed class LoaderVariables
 {
-    /// <summary>Where Debian mounts efivarfs, writable for root.</summary>
-    public const string Efivarfs = "/sys/firmware/efi/efivars";
-
     private const string Vendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"; // systemd's
     private const string Default = "LoaderEntryDefault", OneShot = "LoaderEntryOneShot", LastBooted = "LoaderEntryLastBooted", Partition = "LoaderDevicePartUUID";
 
-    private const byte NonVolatileBootAndRuntime = 7;
-
-    private readonly string directory;
+    private readonly FirmwareVariables firmware;
 
     /// <summary>The variables of a firmware.</summary>
     /// <param name="directory">Where efivarfs is; one that is not there has no variables, as a machine without UEFI.</param>
-    public LoaderVariables(string directory = Efivarfs) => this.directory = directory;
+    public LoaderVariables(string directory = FirmwareVariables.Efivarfs) => firmware = new FirmwareVariables(directory);
 
     /// <summary>What boots when nobody chooses, whatever loader.conf says; null where it is not set.</summary>
     public string? EntryDefault => Read(Default);
@@ -38,63 +32,29 @@ public sealed class LoaderVariables
     public string? PartitionUuid => Guid.TryParse(Read(Partition), out Guid uuid) ? uuid.ToString("D") : null;
 
     /// <summary>Whether this machine's firmware has variables.</summary>
-    public bool IsThere => Directory.Exists(directory);
+    public bool IsThere => firmware.AreThere;
 
     /// <summary>Has the next boot alone start an entry.</summary>
     /// <param name="entry">Its file's name.</param>
     /// <exception cref="LinuxException">Refused: efivarfs is read-only, the firmware is full, or the caller is not root.</exception>
     public void SetEntryOneShot(string entry)
     {
-        Forget(OneShot);
-        byte[] value = [NonVolatileBootAndRuntime, 0, 0, 0, .. Encoding.Unicode.GetBytes(entry + "\0")];
-        using Dir variables = Dir.Open(directory);
-        // One write(2) without a buffer, as efivarfs asks: it is a call of the firmware's.
-        using var stream = new FileStream(variables.OpenOrCreateFile(FileOf(OneShot)), FileAccess.ReadWrite, bufferSize: 0);
-        try
-        {
-            stream.Write(value);
-        }
-        catch (Exception refused) when (refused is UnauthorizedAccessException or (IOException and not LinuxException))
-        {
-            throw new LinuxException(Errno.EACCES, "write", variables.Of(FileOf(OneShot)));
-        }
+        ForgetEntryOneShot();
+        firmware.Write(FileOf(OneShot), FirmwareVariables.NonVolatileBootAndRuntime, Encoding.Unicode.GetBytes(entry + "\0"));
     }
 
     /// <summary>Makes the firmware forget <see cref="EntryDefault"/>.</summary>
     /// <exception cref="LinuxException">Refused: efivarfs is read-only, or the caller is not root.</exception>
-    public void ForgetEntryDefault() => Forget(Default);
+    public void ForgetEntryDefault() => firmware.Forget(FileOf(Default));
 
     /// <summary>Makes the firmware forget <see cref="EntryOneShot"/>.</summary>
     /// <exception cref="LinuxException">Refused.</exception>
-    public void ForgetEntryOneShot() => Forget(OneShot);
+    public void ForgetEntryOneShot() => firmware.Forget(FileOf(OneShot));
 
-    /// <summary>Reads a string: four bytes of attributes, then UTF-16, least significant byte first, with a NUL; null where it is empty.</summary>
-    internal static string? Parse(ReadOnlySpan<byte> bytes) =>
-        bytes.Length >= 4 && Encoding.Unicode.GetString(bytes[4..]).TrimEnd('\0') is { Length: > 0 } text ? text : null;
+    /// <summary>A string: UTF-16, least significant byte first, with a NUL; null where it is empty.</summary>
+    internal static string? Parse(ReadOnlySpan<byte> value) => Encoding.Unicode.GetString(value).TrimEnd('\0') is { Length: > 0 } text ? text : null;
 
     private static string FileOf(string name) => $"{name}-{Vendor}";
 
-    private string? Read(string name)
-    {
-        if (!Directory.Exists(directory))
-            return null;
-        using Dir variables = Dir.Open(directory);
-        return variables.TryReadAll(FileOf(name)) is { } bytes ? Parse(bytes) : null;
-    }
-
-    private void Forget(string name)
-    {
-        if (!Directory.Exists(directory))
-            return;
-        using Dir variables = Dir.Open(directory);
-        using (SafeFileHandle? file = variables.TryOpenFile(FileOf(name)))
-        {
-            if (file is null)
-                return;
-            // efivarfs makes most variables immutable, so that rm -rf breaks no firmware.
-            InodeFlags.ClearImmutable(file, variables.Of(FileOf(name)));
-        }
-
-        variables.TryUnlink(FileOf(name));
-    }
+    private string? Read(string name) => firmware.Read(FileOf(name)) is { } value ? Parse(value) : null;
 }

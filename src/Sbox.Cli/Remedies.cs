@@ -82,6 +82,7 @@ internal static class Remedies
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",
         NamesDamagedException => "Nothing that is needed was deleted. That disk, or the memory of this machine, gives back what it was not given: look at both (dmesg), then run the same command again",
+        DiskBusyException => "The disk's keys are as the other one leaves them: try again when it is done. sbox disk status shows them",
         DiskKeyMissingException => "With a key of the disk that you know: cryptsetup luksAddKey DEVICE, to which that file gets the new key of 64 hexadecimal digits; then sbox disk bind",
         DiskNotOpenedException { CanAsk: true } => "Nothing was deployed, and what boots next is as it was. Seal the version with the pcr key that this disk is bound to (sbox seal, where the branch is published). --force takes it all the same: have the recovery key at hand (sbox disk recovery-key)",
         DiskNotOpenedException => "Nothing was deployed, and what boots next is as it was. Build the version with encrypted-root = true in the recipe's [initrd] (sbox-recipe(5)). --force takes it all the same: it stops in its initrd, and the boot menu has the versions that do come up",

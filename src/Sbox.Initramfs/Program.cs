@@ -61,8 +61,7 @@ catch (Exception refused) // mostly LinuxException and MountException; whatever 
 static void Execute(RootPlan plan, bool isSealed)
 {
     RootMounter.Execute(plan, static line => Say(line, exitCode: 0));
-    // A disk that dracut's tools opened is none that we bound to the register.
-    TpmRegister.Close(isSealed, isEncrypted: false, static line => Say(line, exitCode: 0));
+    TpmRegister.Close(isSealed, TpmRegister.GivesKeys(), static line => Say(line, exitCode: 0));
 }
 
 static int FirstOfAll(string[] args)

@@ -65,7 +65,7 @@ public sealed class OstreeSysroot : IDisposable
         (Root, Options) = (root, options);
         string? own = CommandLineOfThisMachine(root);
         BootArguments = KernelArguments.Parse(options.CommandLine ?? own ?? "");
-        string? variables = options.EfiVariables ?? (own is not null && options.CommandLine is null ? LoaderVariables.Efivarfs : null);
+        string? variables = options.EfiVariables ?? (own is not null && options.CommandLine is null ? FirmwareVariables.Efivarfs : null);
         Firmware = variables is null ? null : new LoaderVariables(variables);
         Reload();
     }

@@ -8,6 +8,7 @@ namespace Sbox.Boot.Tests;
 /// <summary>What is found out about an encrypted root, and said to a TPM, without one. The whole road is walked in QEMU: Sbox.Tour.Tests.</summary>
 public sealed class EncryptedRootTests : IDisposable
 {
+    private const string One = "8d158d2f-9e0e-4d50-9565-b207757096c5", Other = "0f2a4c1e-5b7d-4e9f-8a1b-2c3d4e5f6a7b";
     private readonly string directory = Directory.CreateTempSubdirectory("sbox-luks-").FullName;
 
     public void Dispose() => Directory.Delete(directory, recursive: true);
@@ -43,29 +44,29 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
-    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, isEncrypted: true, static line => Assert.Fail(line), directory, directory);
+    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, givesKeys: true, static line => Assert.Fail(line), directory, directory);
 
     [Theory]
     [InlineData("firmware/acpi/tables/TPM2", "")]
     [InlineData("class/tpm/tpm0/tpm_version_major", "2\n")]
-    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_ends_a_sealed_boot_from_an_encrypted_disk_where_it_stays_away(string file, string text)
+    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_ends_a_sealed_boot_that_it_may_give_keys_where_it_stays_away(string file, string text)
     {
         Told(file, text);
         TimeSpan moment = TimeSpan.FromMilliseconds(50);
         Assert.False(TpmRegister.IsThere(static _ => { }, directory, directory, moment));
-        void Close(bool isSealed, bool isEncrypted, Action<string> say, TimeSpan limit) => TpmRegister.Close(isSealed, isEncrypted, say, directory, directory, limit);
-        string says = Assert.Throws<NoRootException>(() => Close(isSealed: true, isEncrypted: true, static _ => { }, moment)).Message;
+        void Close(bool isSealed, bool givesKeys, Action<string> say, TimeSpan limit) => TpmRegister.Close(isSealed, givesKeys, say, directory, directory, limit);
+        string says = Assert.Throws<NoRootException>(() => Close(isSealed: true, givesKeys: true, static _ => { }, moment)).Message;
         Assert.Contains("it did not come, so register 15 was not extended", says, StringComparison.Ordinal);
         var said = new List<string>();
-        Close(isSealed: false, isEncrypted: true, said.Add, TimeSpan.FromHours(1)); // nothing is waited for there
+        Close(isSealed: false, givesKeys: true, said.Add, TimeSpan.FromHours(1)); // nothing is waited for there
         Assert.Equal([says], said);
 
-        // From a disk that is not encrypted the boot goes on, after as long a wait.
+        // Where no pcr key signed the version the boot goes on, after as long a wait.
         said.Clear();
         long started = System.Diagnostics.Stopwatch.GetTimestamp();
-        Close(isSealed: true, isEncrypted: false, said.Add, moment);
+        Close(isSealed: true, givesKeys: false, said.Add, moment);
         Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(started) >= moment);
-        Assert.EndsWith("register 15 was not extended; the disk is not encrypted, and the boot goes on", Assert.Single(said), StringComparison.Ordinal);
+        Assert.EndsWith("register 15 was not extended; no pcr key signed this version, so it is given no key, and the boot goes on", Assert.Single(said), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -87,7 +88,7 @@ public sealed class EncryptedRootTests : IDisposable
     {
         Told("class/tpm/tpm0/tpm_version_major", "1\n");
         File.WriteAllText($"{directory}/tpm0", "");
-        TpmRegister.Close(isSealed: true, isEncrypted: true, static line => Assert.Fail(line), directory, directory);
+        TpmRegister.Close(isSealed: true, givesKeys: true, static line => Assert.Fail(line), directory, directory);
     }
 
     [Fact]
@@ -95,9 +96,9 @@ public sealed class EncryptedRootTests : IDisposable
     {
         File.WriteAllText($"{directory}/tpmrm0", ""); // takes it and says nothing
         var said = new List<string>();
-        TpmRegister.Close(isSealed: false, isEncrypted: true, said.Add, directory, directory);
+        TpmRegister.Close(isSealed: false, givesKeys: true, said.Add, directory, directory);
         Assert.Contains("register 15 was not extended", Assert.Single(said), StringComparison.Ordinal);
-        Assert.All([true, false], isEncrypted => Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, isEncrypted, said.Add, directory, directory)));
+        Assert.All([true, false], givesKeys => Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, givesKeys, said.Add, directory, directory)));
     }
 
     [Theory]
@@ -111,39 +112,68 @@ public sealed class EncryptedRootTests : IDisposable
     public void Whatever_else_is_typed_is_a_passphrase_as_it_is() => Gen.String.Where(static text => text.Length < 60).Sample(static text => EncryptedRoot.Normal(text) == text);
 
     [Fact]
-    public void The_first_boots_key_is_in_the_firmwares_variables_until_it_is_forgotten()
+    public void A_TPM_may_give_keys_to_a_version_that_a_pcr_key_signed_and_to_no_other()
     {
-        Assert.Null(FirstKey.Read(directory));
-        string made = FirstKey.Make(directory, random: "/dev/urandom");
-        Assert.Matches("^[0-9a-f]{64}$", made);
-        Assert.Equal(made, FirstKey.Read(directory));
-        byte[] bytes = File.ReadAllBytes(Assert.Single(Directory.GetFiles(directory)));
-        Assert.Equal([7, 0, 0, 0], bytes[..4]); // kept, and seen by both of firmware and system
-        Assert.NotEqual(made, FirstKey.Make(directory, random: "/dev/urandom"));
-        FirstKey.Forget(directory);
-        Assert.Null(FirstKey.Read(directory));
+        Assert.False(TpmRegister.GivesKeys(directory));
+        Told(".extra/tpm2-pcr-public-key.pem", "-----BEGIN PUBLIC KEY-----");
+        Assert.False(TpmRegister.GivesKeys(directory));
+        Told(".extra/tpm2-pcr-signature.json", "{}"); // where systemd's stub leaves it
+        Assert.True(TpmRegister.GivesKeys(directory));
     }
 
     [Fact]
-    public void Nobody_but_root_can_read_the_first_boots_key_whatever_mode_efivarfs_shows_it_with()
+    public void The_first_boots_key_is_in_the_firmwares_variables_until_it_is_forgotten()
     {
-        Assert.False(FirstKey.Hide(directory));
-        FirstKey.Make(directory, random: "/dev/urandom");
-        string file = Assert.Single(Directory.GetFiles(directory));
-        Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim());
-        Judge.OnPath("chmod").Run("644", file); // as the next boot has it, and immutable
-        Verdict immutable = Judge.OnPath("chattr").Ask("+i", file);
+        Assert.Null(FirstKey.Read(One, directory));
+        string made = FirstKey.Make(One, directory, random: "/dev/urandom");
+        Assert.Matches("^[0-9a-f]{64}$", made);
+        Assert.Equal(made, FirstKey.Read(One, directory));
+        byte[] bytes = File.ReadAllBytes(Assert.Single(Directory.GetFiles(directory)));
+        Assert.Equal([7, 0, 0, 0], bytes[..4]); // kept, and seen by both of firmware and system
+        Assert.NotEqual(made, FirstKey.Make(One, directory, random: "/dev/urandom"));
+        FirstKey.Forget(One, directory);
+        Assert.Null(FirstKey.Read(One, directory));
+    }
+
+    [Fact]
+    public void A_second_disk_that_is_encrypted_in_the_same_machine_takes_no_key_of_the_first()
+    {
+        string first = FirstKey.Make(One, directory, random: "/dev/urandom"), second = FirstKey.Make(Other, directory, random: "/dev/urandom");
+        Assert.Equal((first, second), (FirstKey.Read(One, directory), FirstKey.Read(Other, directory)));
+        FirstKey.Forget(Other, directory);
+        Assert.Equal((first, null), (FirstKey.Read(One, directory), FirstKey.Read(Other, directory)));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("../passphrase")]
+    public void A_header_that_names_another_file_for_its_UUID_leads_to_no_key(string uuid)
+    {
+        File.WriteAllText($"{directory}/passphrase", "1234secret");
+        Assert.Null(FirstKey.Read(uuid, directory));
+    }
+
+    [Fact]
+    public void Nobody_but_root_can_read_first_boots_keys_whatever_mode_efivarfs_shows_them_with()
+    {
+        Assert.False(FirstKey.HideAll(directory));
+        foreach (string volume in (string[])[One, Other])
+            FirstKey.Make(volume, directory, random: "/dev/urandom");
+        string[] files = Directory.GetFiles(directory);
+        Assert.All(files, static file => Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim()));
+        Judge.OnPath("chmod").Run(["644", .. files]); // as the next boot has them, and immutable
+        Verdict immutable = Judge.OnPath("chattr").Ask(["+i", .. files]);
         try
         {
-            Assert.True(FirstKey.Hide(directory));
-            Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim());
+            Assert.True(FirstKey.HideAll(directory));
+            Assert.All(files, static file => Assert.Equal("600", Judge.OnPath("stat").Run("-c", "%a", file).Trim()));
             Judge.OnPath("chmod").Run("755", directory);
-            Assert.NotEqual(0, Judge.OnPath("setpriv").Ask("--reuid=65534", "--regid=65534", "--clear-groups", "cat", file).ExitCode);
+            Assert.All(files, static file => Assert.NotEqual(0, Judge.OnPath("setpriv").Ask("--reuid=65534", "--regid=65534", "--clear-groups", "cat", file).ExitCode));
         }
         finally
         {
             if (immutable.ExitCode == 0)
-                Judge.OnPath("chattr").Ask("-i", file);
+                Judge.OnPath("chattr").Ask(["-i", .. files]);
         }
     }
 

@@ -18,6 +18,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     private readonly string directory = Directory.CreateTempSubdirectory("sbox-first-").FullName;
     private readonly string label = $"first-{Guid.NewGuid().ToString("N")[..8]}";
     private readonly List<string> said = [];
+    private string volume = "";
     private readonly byte[] original;
 
     public FirstEncryptionTests()
@@ -38,8 +39,9 @@ public sealed partial class FirstEncryptionTests : IDisposable
     {
         using (var loop = new Loop(Of("disk")))
             NextBoot(loop);
+        Assert.Equal((volume, Key), (Judge.OnPath("cryptsetup").Run("luksUUID", Of("disk")).Trim(), FirstKey.Read(volume, Variables)));
         HasAllThatWasThere("disk");
-        Assert.Empty(Directory.GetFiles(Variables));
+        Assert.Empty(Copies());
         Assert.Empty(said);
     }
 
@@ -71,7 +73,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         File.Copy(Of("begun"), Of("cut"), overwrite: true);
         Write("cut", 0, header);
         using (var loop = new Loop(Of("disk")))
-            Assert.NotNull(HeadCopy.Make(loop.Name, new Superblock(Superblock.Ext4, label, Uuid(), HasErrors: false) { Bytes = FileSystemMebibytes * Mebibyte }, Variables));
+            Assert.NotNull(HeadCopy.Make(loop.Name, new Superblock(Superblock.Ext4, label, Uuid(), HasErrors: false) { Bytes = FileSystemMebibytes * Mebibyte }, NewVolume(), Variables));
         using (FileStream cut = File.OpenWrite(Of("cut")), whole = File.OpenRead(Of("disk")))
         {
             whole.Position = cut.Position = FileSystemMebibytes * Mebibyte;
@@ -128,7 +130,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         using (var loop = new Loop(Of("disk")))
         {
             var encryption = new FirstEncryption(said.Add, "/bin/false", Variables);
-            Assert.Contains("was not encrypted", Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Key)).Message, StringComparison.Ordinal);
+            Assert.Contains("was not encrypted", Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, NewVolume(), MakeKey)).Message, StringComparison.Ordinal);
         }
 
         Assert.Equal(original, File.ReadAllBytes(Of("disk"))[..original.Length]);
@@ -171,7 +173,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     public void Another_disk_with_the_same_image_is_not_mended_by_the_copy_of_the_first()
     {
         using var loop = new Loop(Of("disk"));
-        HeadCopy.Make(loop.Name, Look()!.Superblock, Variables);
+        HeadCopy.Make(loop.Name, Look()!.Superblock, NewVolume(), Variables);
         Make("other", EncryptedDisk.SpareMebibytes);
         using var other = new Loop(Of("other"));
         HeadCopy left = HeadCopy.Left(Variables)!;
@@ -190,6 +192,19 @@ public sealed partial class FirstEncryptionTests : IDisposable
         HasAllThatWasThere("volume");
     }
 
+    private string[] Copies() => Directory.GetFiles(Variables, "SboxHeadCopy-*");
+
+    private string[] Keys() => Directory.GetFiles(Variables, "SboxFirstKey-*");
+
+    // Another one each time, as sbox-root has it.
+    private string NewVolume() => volume = $"{Guid.NewGuid():D}";
+
+    private string MakeKey()
+    {
+        OwnVariable.Write(Variables, $"SboxFirstKey-{volume}", Key);
+        return Key;
+    }
+
     // As sbox-root does it: mend, look, encrypt or go on.
     private void NextBoot(Loop loop, string? program = null)
     {
@@ -197,7 +212,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         ProbedDisk disk = Look() ?? throw new InvalidOperationException($"{loop.Path} was not found by its label {label}");
         Assert.Equal(loop.Name, disk.Device.Name);
         if (disk.Superblock.Type == Superblock.Ext4)
-            encryption.Begin(disk.Device.Name, disk.Superblock, Key);
+            encryption.Begin(disk.Device.Name, disk.Superblock, NewVolume(), MakeKey);
         if (encryption.IsCutShort(disk.Device.Path))
             encryption.GoOn(disk.Device.Path, Key);
         said.RemoveAll(static line => line.StartsWith("Finished", StringComparison.Ordinal));
@@ -210,14 +225,15 @@ public sealed partial class FirstEncryptionTests : IDisposable
     {
         File.Copy(Of("disk"), Of("begun"));
         using (var loop = new Loop(Of("begun")))
-            new FirstEncryption(said.Add, Traced("begin"), Variables).Begin(loop.Name, Look()!.Superblock, Key);
+            new FirstEncryption(said.Add, Traced("begin"), Variables).Begin(loop.Name, Look()!.Superblock, NewVolume(), MakeKey);
         byte[] header = new byte[HeadCopy.Bytes];
         using (FileStream begun = File.OpenRead(Of("begun")))
             begun.ReadExactly(header);
         File.Copy(Of("begun"), Of("whole"));
         using (var loop = new Loop(Of("whole")))
             new FirstEncryption(static _ => { }, Traced("goon"), Variables).GoOn(loop.Path, Key);
-        Assert.Empty(Directory.GetFiles(Variables));
+        Assert.Empty(Copies());
+        File.Delete(Assert.Single(Keys())); // of a disk that is none of those that follow
         return header;
     }
 
@@ -272,7 +288,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
     private void Kill(string step, Written cut, Action<string> tear)
     {
         File.Copy(Of(step switch { "begin" => "disk", "goon" => "begun", _ => "halfway" }), Of("victim"), overwrite: true);
-        Assert.Empty(Directory.GetFiles(Variables));
+        Assert.Empty(Copies());
         using (var loop = new Loop(Of("victim")))
         {
             string killed = Script("killed", $"""
@@ -285,7 +301,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
                 """);
             var encryption = new FirstEncryption(said.Add, killed, Variables);
             if (step == "begin")
-                Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, Key));
+                Assert.Throws<NoRootException>(() => encryption.Begin(loop.Name, Look()!.Superblock, NewVolume(), MakeKey));
             else if (step == "goon")
                 Assert.Throws<NoRootException>(() => encryption.GoOn(loop.Path, Key));
             else
@@ -304,7 +320,9 @@ public sealed partial class FirstEncryptionTests : IDisposable
             using (var loop = new Loop(Of(disk)))
                 NextBoot(loop);
             HasAllThatWasThere(disk);
-            Assert.Empty(Directory.GetFiles(Variables));
+            Assert.Empty(Copies());
+            Assert.InRange(Keys().Length, 0, 1); // none of what was begun and put back
+            Array.ForEach(Keys(), File.Delete); // the next disk is another one
         }
         catch (Exception failed)
         {

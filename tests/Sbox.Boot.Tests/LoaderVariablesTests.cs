@@ -22,7 +22,6 @@ public sealed class LoaderVariablesTests : IDisposable
         Assert.Null(variables.EntryOneShot);
         Assert.Null(variables.EntryLastBooted);
         Assert.Equal("3f2504e0-4f89-11d3-9a0c-0305e82c3301", variables.PartitionUuid);
-        Assert.Null(LoaderVariables.Parse([1, 2]));
     }
 
     [Fact]

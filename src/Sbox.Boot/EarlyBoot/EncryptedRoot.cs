@@ -29,6 +29,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         try
         {
             MountVariables();
+            HideFirstKeys(); // also those of other disks, whichever is started
             return HeadCopy.Left();
         }
         catch (IOException unseen) // most boxes have nothing there
@@ -40,12 +41,13 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
 
     /// <summary>Opens a volume, however long somebody takes to type its key.</summary>
     /// <param name="device">The device node.</param>
+    /// <param name="volume">The volume's UUID.</param>
     /// <returns>The opened volume's device node.</returns>
     /// <exception cref="NoRootException">This initrd cannot, or the volume was never whole and its key is gone.</exception>
-    public string Open(string device)
+    public string Open(string device, string volume)
     {
         Prepare(device);
-        string? first = FirstKey.Read();
+        string? first = FirstKey.Read(volume);
         if (first is not null && encryption.IsCutShort(device))
             encryption.GoOn(device, first);
         string? why = null;
@@ -87,8 +89,9 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
 
     /// <summary>Encrypts what is on a device, all of it, where it is. Cut short, the next boot goes on.</summary>
     /// <param name="disk">The device, not mounted; its file system leaves <see cref="EncryptedDisk.SpareMebibytes"/> MiB free behind itself.</param>
+    /// <returns>The volume's UUID.</returns>
     /// <exception cref="NoRootException">It must not, or could not, be done; what was on the device is there.</exception>
-    public void Encrypt(ProbedDisk disk)
+    public string Encrypt(ProbedDisk disk)
     {
         string device = disk.Device.Path;
         Prepare(device);
@@ -96,10 +99,11 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
             throw new NoRootException($"{device} is to be encrypted, and this machine has no TPM 2.0 that would keep its key: switch it on in the machine's setup, or make the image without --encrypt");
         if (!SecureBootIsOn())
             throw new NoRootException($"{device} is to be encrypted, and Secure Boot is off, so anybody's program could ask the TPM for the key: switch it on in the machine's setup, or make the image without --encrypt");
-        string key = FirstKey.Make(); // the disk is plain, so one that is there is another volume's: who knew that would have this one
+        string volume = $"{Guid.NewGuid():D}";
         say($"encrypting {device}, once; switched off meanwhile, it goes on at the next boot");
-        encryption.Begin(disk.Device.Name, disk.Superblock, key);
+        string key = encryption.Begin(disk.Device.Name, disk.Superblock, volume, () => FirstKey.Make(volume));
         encryption.GoOn(device, key);
+        return volume;
     }
 
     /// <summary>As systemd shows it, whatever of it was typed: small letters, a dash behind each eighth.</summary>
@@ -117,36 +121,30 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         foreach (string module in EncryptedDisk.Modules)
             load(module);
         MountVariables();
-        HideFirstKey();
+        HideFirstKeys();
     }
 
     // efivarfs shows every variable to every user; what is changed here lasts as long as it is mounted, and the root's init gets it as it is.
-    private void HideFirstKey()
+    private void HideFirstKeys()
     {
         try
         {
-            FirstKey.Hide();
+            FirstKey.HideAll();
         }
         catch (LinuxException refused)
         {
-            say($"every user of this box can read the key of its first boot, until the next one: {refused.Message}");
+            say($"every user of this box can read the keys of first boots that the firmware has, until the next boot: {refused.Message}");
         }
     }
 
     private static void MountVariables()
     {
-        if (!Directory.Exists(LoaderVariables.Efivarfs) || MountTable.At(LoaderVariables.Efivarfs) is not null)
+        if (!Directory.Exists(FirmwareVariables.Efivarfs) || MountTable.At(FirmwareVariables.Efivarfs) is not null)
             return;
         using FileSystemContext context = FileSystemContext.Open("efivarfs");
         using DetachedMount mount = context.Set("source", "efivarfs").Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
-        mount.AttachAt(LoaderVariables.Efivarfs);
+        mount.AttachAt(FirmwareVariables.Efivarfs);
     }
 
-    private static bool SecureBootIsOn()
-    {
-        if (!Directory.Exists(LoaderVariables.Efivarfs))
-            return false;
-        using Dir variables = Dir.Open(LoaderVariables.Efivarfs);
-        return variables.TryReadAll(SecureBoot) is [_, _, _, _, 1];
-    }
+    private static bool SecureBootIsOn() => new FirmwareVariables().Read(SecureBoot) is [1];
 }

@@ -16,23 +16,26 @@ namespace Sbox.Boot;
 /// <param name="sys">Where sysfs is.</param>
 /// <param name="dev">Where device nodes are.</param>
 internal sealed class FirstEncryption(
-    Action<string> say, string program = $"/{EncryptedDisk.ProgramInInitrd}", string variables = LoaderVariables.Efivarfs, string sys = "/sys", string dev = "/dev")
+    Action<string> say, string program = $"/{EncryptedDisk.ProgramInInitrd}", string variables = FirmwareVariables.Efivarfs, string sys = "/sys", string dev = "/dev")
 {
     private static readonly Dictionary<string, string> WithoutUdev = new() { ["DM_DISABLE_UDEV"] = "1" };
 
     /// <summary>Puts the header in place.</summary>
     /// <param name="device">The partition's name: <c>vda2</c>; not mounted, and its file system leaves <see cref="EncryptedDisk.SpareMebibytes"/> MiB free behind itself.</param>
     /// <param name="found">That file system; the volume gets its label.</param>
-    /// <param name="key">Opens the volume from then on.</param>
+    /// <param name="volume">The UUID that the volume gets.</param>
+    /// <param name="makeKey">Makes what opens it from then on: behind the copy's variable, so that no key is left of a volume that never was.</param>
+    /// <returns>That key.</returns>
     /// <exception cref="NoRootException">It could not be done; what was on the device is there.</exception>
     /// <exception cref="LinuxException">The disk or the firmware refused; so it is at the next boot.</exception>
-    public void Begin(string device, Superblock found, string key)
+    public string Begin(string device, Superblock found, string volume, Func<string> makeKey)
     {
-        HeadCopy copy = HeadCopy.Make(device, found, variables, sys, dev);
+        HeadCopy copy = HeadCopy.Make(device, found, volume, variables, sys, dev);
+        string key = makeKey();
         ChildResult done = Run(
         [
-            "reencrypt", "--encrypt", "--init-only", "--type", "luks2", "--batch-mode", "--reduce-device-size", $"{EncryptedDisk.HeaderMebibytes}M", "--label", found.Label, "--cipher", "aes-xts-plain64",
-            "--key-size", "512", "--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-", $"{dev}/{device}",
+            "reencrypt", "--encrypt", "--init-only", "--type", "luks2", "--batch-mode", "--reduce-device-size", $"{EncryptedDisk.HeaderMebibytes}M", "--label", found.Label, "--uuid", volume,
+            "--cipher", "aes-xts-plain64", "--key-size", "512", "--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-", $"{dev}/{device}",
         ], key);
         if (done.ExitCode != 0)
         {
@@ -45,6 +48,7 @@ internal sealed class FirstEncryption(
         using (SafeFileHandle handle = devices.OpenToWrite(device))
             Durable.Sync(handle, devices.Of(device));
         copy.Forget();
+        return key;
     }
 
     /// <summary>Whether a volume is encrypted only in part, as an encryption leaves it that was cut short. One that is given another key is whole, and not so.</summary>

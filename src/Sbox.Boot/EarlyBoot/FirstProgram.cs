@@ -54,7 +54,7 @@ public static class FirstProgram
             throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
         }
 
-        TpmRegister.Close(config.RequireVerity, isEncrypted, say);
+        TpmRegister.Close(config.RequireVerity, isEncrypted || TpmRegister.GivesKeys(), say);
         string init = arguments.Get("init") ?? "/sbin/init";
         try
         {
@@ -112,12 +112,12 @@ public static class FirstProgram
     {
         string device = disk.Device.Path;
         bool isVolume = disk.Superblock.Type == Superblock.Luks;
-        Mount(isVolume ? encrypted.Open(device) : device, config);
+        Mount(isVolume ? encrypted.Open(device, disk.Superblock.Uuid) : device, config);
         if (isVolume || !File.Exists($"{Sysroot}/{EncryptedDisk.Marker}"))
             return isVolume;
         Mounts.Unmount(Sysroot);
-        encrypted.Encrypt(disk);
-        Mount(encrypted.Open(device), config);
+        string volume = encrypted.Encrypt(disk);
+        Mount(encrypted.Open(device, volume), config);
         return true;
     }
 

@@ -18,11 +18,11 @@ internal sealed class HeadCopy
     private const string Name = "SboxHeadCopy";
     private const int Chunk = 1 << 20;
 
-    private readonly string uuid, variables, sys, dev;
+    private readonly string uuid, volume, variables, sys, dev;
     private readonly long deviceBytes;
 
-    private HeadCopy(string uuid, long deviceBytes, string variables, string sys, string dev) =>
-        (this.uuid, this.deviceBytes, this.variables, this.sys, this.dev) = (uuid, deviceBytes, variables, sys, dev);
+    private HeadCopy(string uuid, long deviceBytes, string volume, string variables, string sys, string dev) =>
+        (this.uuid, this.deviceBytes, this.volume, this.variables, this.sys, this.dev) = (uuid, deviceBytes, volume, variables, sys, dev);
 
     private long CopyAt => deviceBytes - ((long)EncryptedDisk.SpareMebibytes << 20);
 
@@ -30,22 +30,23 @@ internal sealed class HeadCopy
     /// <param name="variables">Where efivarfs is.</param>
     /// <param name="sys">Where sysfs is.</param>
     /// <param name="dev">Where device nodes are.</param>
-    public static HeadCopy? Left(string variables = LoaderVariables.Efivarfs, string sys = "/sys", string dev = "/dev") =>
-        OwnVariable.Read(variables, Name)?.Split(' ') is [var uuid, var size] && long.TryParse(size, NumberStyles.None, CultureInfo.InvariantCulture, out long bytes)
-            ? new HeadCopy(uuid, bytes, variables, sys, dev) : null;
+    public static HeadCopy? Left(string variables = FirmwareVariables.Efivarfs, string sys = "/sys", string dev = "/dev") =>
+        OwnVariable.Read(variables, Name)?.Split(' ') is [var uuid, var size, var volume] && long.TryParse(size, NumberStyles.None, CultureInfo.InvariantCulture, out long bytes)
+            ? new HeadCopy(uuid, bytes, volume, variables, sys, dev) : null;
 
     /// <summary>Makes one, durably.</summary>
     /// <param name="device">The partition's name: <c>vda2</c>; not mounted.</param>
     /// <param name="found">The file system on it.</param>
+    /// <param name="volume">The UUID of the volume that is to take its place.</param>
     /// <param name="variables">Where efivarfs is.</param>
     /// <param name="sys">Where sysfs is.</param>
     /// <param name="dev">Where device nodes are.</param>
     /// <exception cref="NoRootException">There is no room behind the file system; nothing was written.</exception>
     /// <exception cref="LinuxException">The disk or the firmware refused; the file system is as it was.</exception>
-    public static HeadCopy Make(string device, Superblock found, string variables = LoaderVariables.Efivarfs, string sys = "/sys", string dev = "/dev")
+    public static HeadCopy Make(string device, Superblock found, string volume, string variables = FirmwareVariables.Efivarfs, string sys = "/sys", string dev = "/dev")
     {
         long size = SizeOf(device, sys) ?? throw new NoRootException($"{dev}/{device}: its size is not known, so it was not encrypted");
-        var copy = new HeadCopy(found.Uuid, size, variables, sys, dev);
+        var copy = new HeadCopy(found.Uuid, size, volume, variables, sys, dev);
         if (found.Bytes > copy.CopyAt || copy.CopyAt < Bytes)
         {
             throw new NoRootException($"{dev}/{device}: its file system takes {found.Bytes >> 20} MiB of {size >> 20}, and {EncryptedDisk.SpareMebibytes} MiB must be free behind it to encrypt it where it is: "
@@ -53,7 +54,7 @@ internal sealed class HeadCopy
         }
 
         copy.Move(device, from: 0, to: copy.CopyAt);
-        OwnVariable.Write(variables, Name, string.Create(CultureInfo.InvariantCulture, $"{found.Uuid} {size}"));
+        OwnVariable.Write(variables, Name, string.Create(CultureInfo.InvariantCulture, $"{found.Uuid} {size} {volume}"));
         return copy;
     }
 
@@ -62,12 +63,13 @@ internal sealed class HeadCopy
     /// <exception cref="IOException">The device cannot be read.</exception>
     public bool IsOf(string device) => SizeOf(device, sys) == deviceBytes && HasCopy(device);
 
-    /// <summary>Puts back what was there; then there is no copy any more.</summary>
+    /// <summary>Puts back what was there; then there is no copy any more, and no key of the volume that was to be.</summary>
     /// <param name="device">The name of the device that it is of.</param>
     /// <exception cref="IOException">The disk refused; the copy stays.</exception>
     public void PutBack(string device)
     {
         Move(device, from: CopyAt, to: 0);
+        FirstKey.Forget(volume, variables);
         Forget();
     }
 

@@ -11,7 +11,12 @@ internal static class StubFiles
 {
     private const string From = ".extra", To = "systemd";
     private const uint ReadOnlyForAll = 0x124; // 0444
-    private static readonly string[] Names = ["tpm2-pcr-signature.json", "tpm2-pcr-public-key.pem"];
+    private const string Signatures = "tpm2-pcr-signature.json";
+    private static readonly string[] Names = [Signatures, "tpm2-pcr-public-key.pem"];
+
+    /// <summary>Whether there are signatures of a pcr key.</summary>
+    /// <param name="initramfs">The initramfs' root.</param>
+    public static bool HasSignatures(string initramfs) => File.Exists(Path.Combine(initramfs, From, Signatures));
 
     /// <summary>Copies what is there.</summary>
     /// <param name="initramfs">The initramfs' root.</param>

@@ -56,19 +56,23 @@ public static class TpmRegister
     // One of version 1.2 has no such keys to give.
     private static string? Version(string sys) => File.Exists($"{sys}/class/tpm/tpm0/tpm_version_major") ? File.ReadAllText($"{sys}/class/tpm/tpm0/tpm_version_major").Trim() : null;
 
+    /// <summary>Whether a TPM may give keys out to the version that boots: the owner's pcr key signed what register 11 holds.</summary>
+    /// <param name="initramfs">The initramfs' root, where systemd's stub leaves the signatures.</param>
+    public static bool GivesKeys(string initramfs = "/") => StubFiles.HasSignatures(initramfs);
+
     /// <summary>
     /// Closes the moment in which the root's key can be had. Where neither the firmware nor the kernel tells of a TPM there is nothing to close; one that they tell of
-    /// is waited for, or what runs from this root could ask it as soon as it comes. Where it stays away all that time, a boot from an encrypted disk ends; any other goes on,
-    /// and says so: a machine whose firmware tells of a TPM that it has not would never come up.
+    /// is waited for, or what runs from this root could ask it as soon as it comes. Where it stays away all that time, a boot to which it may give keys ends; any other
+    /// goes on, and says so: nothing that runs there could ask for one.
     /// </summary>
     /// <param name="isSealed">Whether the boot is a sealed one: no other is given such a key.</param>
-    /// <param name="isEncrypted">Whether the root is on a volume that this initrd opened.</param>
+    /// <param name="givesKeys">Whether a TPM may give keys out to the version that boots, or has opened its root.</param>
     /// <param name="say">One line for the console, where a boot goes on without.</param>
     /// <param name="dev">Where device nodes are.</param>
     /// <param name="sys">Where sysfs is.</param>
     /// <param name="limit">How long a TPM is waited for; null: 30 seconds.</param>
-    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot; or it did not come in one from an encrypted disk.</exception>
-    public static void Close(bool isSealed, bool isEncrypted, Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
+    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot; or it did not come in one to which it may give keys.</exception>
+    public static void Close(bool isSealed, bool givesKeys, Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
     {
         try
         {
@@ -76,10 +80,10 @@ public static class TpmRegister
             if (isSealed)
                 IsThere(say, dev, sys, limit);
             string? away = Away(dev, sys);
-            if (away is not null && !isEncrypted)
-                say($"{away}; the disk is not encrypted, and the boot goes on");
+            if (away is not null && !givesKeys)
+                say($"{away}; no pcr key signed this version, so it is given no key, and the boot goes on");
             else if (away is not null)
-                throw new NoRootException($"{away}, and whatever runs from here on could ask for this disk's key when it does: power the machine off and on, or switch the TPM off in its setup");
+                throw new NoRootException($"{away}, and whatever runs from here on could ask for a disk's key when it does: power the machine off and on, or switch the TPM off in its setup");
             else
                 Extend(dev, sys);
         }

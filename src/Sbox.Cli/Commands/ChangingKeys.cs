@@ -24,7 +24,7 @@ internal sealed class ChangingKeys
     public static ChangingKeys Before(Box box, Deployer deployer)
     {
         bool counts = box.IsThisMachine && deployer.Esp is not null && DiskKeeper.Of(box.Sysroot.Path) is not null;
-        return new ChangingKeys(box, counts ? deployer : null, counts ? FirmwareState.Read(LoaderVariables.Efivarfs) : new FirmwareState(null, null, null));
+        return new ChangingKeys(box, counts ? deployer : null, counts ? FirmwareState.Read(FirmwareVariables.Efivarfs) : new FirmwareState(null, null, null));
     }
 
     /// <summary>Where other certificates start what boots next: loosens what binds the disk.</summary>

@@ -133,7 +133,7 @@ internal static class DiskCommands
             [
                 "sbox-disk.service runs it at every boot. The first time it also gives the box a key of its own, on the disk itself, for this command to work with, and takes out the key that the first boot encrypted with. "
                 + "After a boot for which the recovery key was typed, it sees to it that the next one asks for nothing.",
-                "What was bound to the firmware of before a revocation (dbx) is taken out; other states of its keys go on opening the disk, for versions that they sealed. What was loosened for a version that boots next, and does not run yet, stays so until it does.",
+                "What was bound to the firmware of before a revocation (dbx) is taken out; other states of its keys go on opening the disk, for versions that they sealed. What was loosened for a version that boots next, and does not run yet, stays so until it does; what was loosened in the boot that runs is for the next one.",
             ],
         }.With(json);
         command.SetAction(parsed =>

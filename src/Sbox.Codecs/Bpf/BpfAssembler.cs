@@ -74,6 +74,12 @@ public sealed class BpfAssembler
     /// <summary><c>to += number</c>.</summary>
     public BpfAssembler Add(Reg to, int number) => Emit(0x07, to, 0, 0, number);
 
+    /// <summary><c>to += from</c>.</summary>
+    public BpfAssembler Add(Reg to, Reg from) => Emit(0x0F, to, from, 0, 0);
+
+    /// <summary><c>to &lt;&lt;= bits</c>.</summary>
+    public BpfAssembler ShiftLeft(Reg to, int bits) => Emit(0x67, to, 0, 0, bits);
+
     /// <summary><c>to &amp;= number</c>.</summary>
     public BpfAssembler And(Reg to, int number) => Emit(0x57, to, 0, 0, number);
 

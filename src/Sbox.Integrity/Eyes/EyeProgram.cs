@@ -192,6 +192,34 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
         return this;
     }
 
+    /// <summary>Follows a descriptor that the system call was given, or answered with, to the root of the mount that it leads to; none where it is not one.</summary>
+    /// <param name="argument">The argument that it is; null for the answer.</param>
+    public EyeProgram Descriptor(int? argument)
+    {
+        BpfLabel none = code.NewLabel();
+        for (int component = 0; component < EyeRecord.DescriptorDepth; component++)
+            code.Store(R7, EyeRecord.DescriptorPath + (component * EyeRecord.ComponentSize), 0, Width.Word);
+        code.Load(R8, R7, argument is { } number ? EyeRecord.Arguments + (number * 8) : EyeRecord.Result).SignExtend(R8).Jump(none, When.Negative, R8, 0).ShiftLeft(R8, 3)
+            .Call(ThisTask).Load(R1, R0, types["task_struct.files"]).Load(R1, R1, types["files_struct.fdt"]).Load(R1, R1, types["fdtable.fd"]).Add(R8, R1);
+        // The kernel's checker does not know what a place in the table points to: from here on everything is read as bytes.
+        Follow(R8, R8, 0);
+        Follow(R9, R8, types["file.f_inode"]);
+        Follow(R9, R9, types["inode.i_sb"]);
+        Follow(R9, R9, types["super_block.s_dev"]);
+        code.Store(R7, EyeRecord.ObjectDevice, R9, Width.Word);
+        Follow(R9, R8, types["file.f_path"] + types["path.dentry"]);
+        for (int component = 0; component < EyeRecord.DescriptorDepth; component++)
+        {
+            Follow(R8, R9, types["dentry.d_name"] + types["qstr.name"]);
+            code.Move(R3, R8).Move(R1, R7).Add(R1, EyeRecord.DescriptorPath + (component * EyeRecord.ComponentSize)).Move(R2, EyeRecord.ComponentSize).Call(ReadKernelText);
+            Follow(R8, R9, types["dentry.d_parent"]);
+            code.JumpEqual(none, R8, R9).Move(R9, R8);
+        }
+
+        code.Place(none);
+        return this;
+    }
+
     /// <summary>Copies the text in a field behind a pointer that is an argument.</summary>
     public EyeProgram KernelText(int argument, string field)
     {
@@ -325,6 +353,10 @@ internal sealed class EyeProgram(KernelTypes types, int ring, int lost)
         Names(EyeRecord.ProgramPath, EyeRecord.ProgramDepth);
         code.Place(none);
     }
+
+    // to = the eight bytes at a kernel address; zeros where nothing can be read.
+    private void Follow(Reg to, Reg from, int offset) =>
+        code.Store(R10, -24, 0, Width.Long).Move(R3, from).Add(R3, offset).Move(R1, R10).Add(R1, -24).Move(R2, 8).Call(ReadKernel).Load(to, R10, -24);
 
     // Unrolled: the checker follows straight code fastest. r9 is a dentry, and the root's is its own parent.
     private void Names(int at, int depth)

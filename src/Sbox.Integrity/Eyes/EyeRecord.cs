@@ -83,6 +83,9 @@ internal static class EyeRecord
     public const int FirstTextSize = 256;
     public const int SecondText = FirstText + FirstTextSize;
     public const int SecondTextSize = 144;
+    /// <summary>Behind the texts: what a descriptor that a call was given, or answered with, leads to.</summary>
+    public const int DescriptorPath = SecondText + SecondTextSize;
+    public const int DescriptorDepth = 10;
     public const int Size = ObjectPath + (ObjectDepth * ComponentSize);
 }
 
@@ -105,13 +108,13 @@ public sealed record KernelEvent(
     /// <summary>The bytes of the structure that the call was given; only of <see cref="KernelAct.SetAttributes"/>.</summary>
     public ReadOnlyMemory<byte> Structure { get; init; }
 
-    /// <summary>The device of the file, or the device that was opened, by the kernel's inner number (major &lt;&lt; 20 | minor).</summary>
+    /// <summary>The device of the file or mount, or the device that was opened, by the kernel's inner number (major &lt;&lt; 20 | minor).</summary>
     public uint ObjectDevice { get; init; }
 
     /// <summary>The inode of the file.</summary>
     public ulong ObjectInode { get; init; }
 
-    /// <summary>The file's path from the root of its file system; its beginning may be cut off (<c>…/</c>).</summary>
+    /// <summary>The file's path from the root of its file system; its beginning may be cut off (<c>…/</c>). Of a mount that a call was given by a descriptor: its root's.</summary>
     public string ObjectPath { get; init; } = "";
 
     /// <summary>Reads a record.</summary>
@@ -140,11 +143,13 @@ public sealed record KernelEvent(
             ProgramPath = Path(record.Slice(EyeRecord.ProgramPath, EyeRecord.ProgramDepth * EyeRecord.ComponentSize)),
         };
         bool named = act is KernelAct.SetUserId or KernelAct.CreateSetUserId or KernelAct.SetCapabilities or KernelAct.ReadModule or KernelAct.OpenDevice or KernelAct.WriteSetting;
+        bool descriptor = act is KernelAct.SetAttributes or KernelAct.NewMount;
         return new KernelEvent(act, (long)Long(record, EyeRecord.Time), Word(record, EyeRecord.Namespace), (long)Long(record, EyeRecord.Result), arguments, caller)
         {
             ObjectDevice = Word(record, EyeRecord.ObjectDevice),
             ObjectInode = Long(record, EyeRecord.ObjectInode),
-            ObjectPath = named ? Path(record.Slice(EyeRecord.ObjectPath, EyeRecord.ObjectDepth * EyeRecord.ComponentSize)) : "",
+            ObjectPath = named ? Path(record.Slice(EyeRecord.ObjectPath, EyeRecord.ObjectDepth * EyeRecord.ComponentSize))
+                : descriptor ? Path(record.Slice(EyeRecord.DescriptorPath, EyeRecord.DescriptorDepth * EyeRecord.ComponentSize)) : "",
             Text = named ? "" : Text0(record.Slice(EyeRecord.FirstText, EyeRecord.FirstTextSize)),
             SecondText = named || act == KernelAct.SetAttributes ? "" : Text0(record.Slice(EyeRecord.SecondText, EyeRecord.SecondTextSize)),
             Structure = act == KernelAct.SetAttributes ? record.Slice(EyeRecord.SecondText, 32).ToArray() : default,

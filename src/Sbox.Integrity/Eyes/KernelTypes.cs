@@ -21,7 +21,7 @@ internal sealed class KernelTypes
         "file.f_inode", "file.f_path", "file.f_mode", "path.dentry",
         "inode.i_ino", "inode.i_sb", "inode.i_rdev", "inode.i_mode", "super_block.s_dev",
         "dentry.d_name", "dentry.d_parent", "dentry.d_inode", "qstr.name", "module.name",
-        "path.mnt", "mount.mnt", "mount.mnt_ns", "kiocb.ki_filp", "bpf_prog.type", "bpf_prog.aux", "bpf_prog_aux.name",
+        "task_struct.files", "files_struct.fdt", "fdtable.fd", "path.mnt", "mount.mnt", "mount.mnt_ns", "kiocb.ki_filp", "bpf_prog.type", "bpf_prog.aux", "bpf_prog_aux.name",
     ];
 
     private KernelTypes()

@@ -35,8 +35,8 @@ internal static class Sights
         Call("mount", (165, 40), KernelAct.Mount, static eye => eye, static eye => eye.UserText(1).UserText(0, second: true)),
         Call("umount", (166, 39), KernelAct.Unmount, static eye => eye, static eye => eye.UserText(0)),
         Call("move_mount", (429, 429), KernelAct.MoveMount, static eye => eye, static eye => eye.UserText(3).UserText(1, second: true)),
-        Call("mount_setattr", (442, 442), KernelAct.SetAttributes, static eye => eye, static eye => eye.UserText(1).UserStructure(3)),
-        Call("fsmount", (432, 432), KernelAct.NewMount, static eye => eye, static eye => eye),
+        Call("mount_setattr", (442, 442), KernelAct.SetAttributes, static eye => eye, static eye => eye.UserText(1).UserStructure(3).Descriptor(0)),
+        Call("fsmount", (432, 432), KernelAct.NewMount, static eye => eye, static eye => eye.Descriptor(null)),
         Call("pivot_root", (155, 41), KernelAct.PivotRoot, static eye => eye, static eye => eye.UserText(0).UserText(1, second: true)),
         Call("fsconfig", (431, 431), KernelAct.Reconfigure, static eye => eye.OnlyCall(1, When.Equal, Reconfigure), static eye => eye),
     ];

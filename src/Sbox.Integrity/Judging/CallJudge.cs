@@ -10,6 +10,7 @@ public static class CallJudge
 {
     private const ulong ReadOnly = 1;
     private const ulong Remount = 32;
+    private const string WasOver = "and was read-only or gone again when it was looked at";
     private const ulong Propagation = (1 << 17) | (1 << 18) | (1 << 19) | (1 << 20);
 
     /// <summary>What a call, by itself, did to a protected path; null when nothing, or when its words do not say.</summary>
@@ -25,14 +26,32 @@ public static class CallJudge
             KernelAct.Mount when (call.Arguments[3] & Propagation) != 0 => null,
             KernelAct.Mount => Covering(policy, call.Text, call.SecondText),
             KernelAct.MoveMount => Covering(policy, call.Text, call.SecondText),
-            KernelAct.SetAttributes when call.Structure.Length >= 16 =>
-                (BinaryPrimitives.ReadUInt64LittleEndian(call.Structure.Span[8..]) & ReadOnly) != 0 ? MadeWritable(path, call.Text) : null,
+            KernelAct.SetAttributes => ClearsReadOnly(call) ? MadeWritable(path, call.Text) : null,
             _ => null,
         };
     }
 
+    /// <summary>What a call did to a mount of the system's storage that its descriptor leads to, by what the kernel noted of that mount then; null when nothing, or when it does not say.</summary>
+    /// <param name="facts">What the system is.</param>
+    /// <param name="call">A call that succeeded, in whatever namespace.</param>
+    public static Finding? OfDescriptor(SystemFacts facts, KernelEvent call)
+    {
+        bool isNew = call.Act == KernelAct.NewMount && (call.Arguments[2] & ReadOnly) == 0;
+        if (call.Text.Length > 0 || !call.ObjectPath.StartsWith('/') || !(isNew || ClearsReadOnly(call)))
+            return null;
+        string device = SystemFacts.DeviceName(call.ObjectDevice);
+        if (facts.Storage.FirstOrDefault(each => each.Device == device) is not { } storage || storage.Rule.Writable.Any(pattern => pattern.Covers(call.ObjectPath)))
+            return null;
+        string of = $"of {call.ObjectPath} of the storage behind it ({device})";
+        return isNew ? new Finding(FindingKind.DetachedWritable, storage.Rule.Mount, $"a writable mount {of} was made, {WasOver}") { IsOver = true }
+            : new Finding(FindingKind.PhysicalWritable, storage.Rule.Mount, $"a mount {of} was made writable, {WasOver}") { IsOver = true };
+    }
+
+    private static bool ClearsReadOnly(KernelEvent call) => call is { Act: KernelAct.SetAttributes, Structure.Length: >= 16 }
+        && (BinaryPrimitives.ReadUInt64LittleEndian(call.Structure.Span[8..]) & ReadOnly) != 0;
+
     private static Finding MadeWritable(ProtectedPath path, string target) =>
-        new(FindingKind.Writable, path.Path, $"{target} was made writable, and was read-only or gone again when it was looked at") { IsOver = true };
+        new(FindingKind.Writable, path.Path, $"{target} was made writable, {WasOver}") { IsOver = true };
 
     private static Finding Covering(SentinelPolicy policy, string target, string source) =>
         new(target == policy.TestPath ? FindingKind.Test : FindingKind.Covered, target,

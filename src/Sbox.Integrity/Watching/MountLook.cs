@@ -17,13 +17,18 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     private readonly Queue<ToldMount> told = new();
 
     // What was told of a mount, and the call that it was put down to.
-    private sealed class ToldMount(uint number, string path, long nanoseconds, KernelEvent? call)
+    private sealed class ToldMount(uint number, Finding finding, long nanoseconds, KernelEvent? call)
     {
+        private readonly string path = finding.Path;
+
         public long Nanoseconds => nanoseconds;
 
         public KernelEvent? Call { get; set; } = call;
 
         public bool IsOf(uint other, string otherPath) => number == other && path == otherPath;
+
+        // The place of the mount that a call's descriptor leads to; null where something else was told.
+        public string? PlaceOf(uint other, KernelEvent call) => number == other && finding.Mount is { } mount && LeadsTo(call, mount) ? path : null;
 
         // Put down to nobody, or to a step before it: mount(8) first makes a mount without a place.
         public bool LacksTheCall(uint other, string otherPath) => IsOf(other, otherPath) && Call?.Text != path;
@@ -126,7 +131,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         bool isSystem = mounts is null || (MountTree.Of(mounts).Base is { } root && root.Device == facts.RootDevice && root.Root == facts.RootPath);
         foreach (KernelEvent call in calls)
         {
-            if (OfCall(call, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !here.Add(over.Path))
+            if (OfCall(call, number, known, isSystem) is not { } over || IsStillThere(over, call, mounts) || !here.Add(over.Path))
                 continue;
             if (!MountJudge.IsAllowed(policy, facts, over, number, culpritOf(call).SystemProgram) && News(over, number, call) is { } news)
                 yield return new Seen(news, number, call);
@@ -145,7 +150,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     {
         if (told.Count == CallsRemembered)
             told.Dequeue();
-        told.Enqueue(new ToldMount(number, finding.Path, System.Diagnostics.Stopwatch.GetTimestamp(), call));
+        told.Enqueue(new ToldMount(number, finding, System.Diagnostics.Stopwatch.GetTimestamp(), call));
     }
 
     // Calls that had returned when what they did was told already, of the table alone. What is at their place now is something else.
@@ -171,16 +176,26 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
     }
 
     // What was mounted is in the table, and the table was judged.
-    private bool IsStillThere(Finding over, KernelEvent call, IReadOnlyList<MountEntry>? mounts) =>
-        over.IsOver && over.Kind != FindingKind.Writable && mounts is not null
-        && mounts.Count(mount => mount.MountPoint == call.Text) > (call.Text == "/" || policy.Protected.Any(path => path.Path == call.Text && path.Storage is not null) ? 1 : 0);
+    private bool IsStillThere(Finding over, KernelEvent call, IReadOnlyList<MountEntry>? mounts) => over.IsOver && mounts is not null && over.Kind switch
+    {
+        FindingKind.Writable => false,
+        FindingKind.PhysicalWritable or FindingKind.DetachedWritable => mounts.Any(mount => LeadsTo(call, mount) && !mount.IsMarkedReadOnly),
+        _ => mounts.Count(mount => mount.MountPoint == call.Text) > (call.Text == "/" || policy.Protected.Any(path => path.Path == call.Text && path.Storage is not null) ? 1 : 0),
+    };
 
-    private Finding? OfCall(KernelEvent call, KnownNamespace known, bool isSystem)
+    private Finding? OfCall(KernelEvent call, uint number, KnownNamespace known, bool isSystem)
     {
         if (known.IsSbox && culpritOf(call).IsSbox)
             return null;
-        return OfDetached(call) ?? (isSystem ? CallJudge.Judge(policy, call) : null);
+        return OfDetached(call) ?? (isSystem ? CallJudge.Judge(policy, call) : null) ?? OfDescriptor(number, call);
     }
+
+    // Where the table told of that mount, its place is known.
+    private Finding? OfDescriptor(uint number, KernelEvent call) => CallJudge.OfDescriptor(facts, call) is { } over
+        ? over with { Path = told.Select(each => each.PlaceOf(number, call)).OfType<string>().LastOrDefault(over.Path) } : null;
+
+    private static bool LeadsTo(KernelEvent call, MountEntry mount) =>
+        call.Text.Length == 0 && mount.Device == SystemFacts.DeviceName(call.ObjectDevice) && mount.Root == call.ObjectPath;
 
     // A mount without a place is in no table. What it is of can be asked as long as its maker lives.
     private Finding? OfDetached(KernelEvent call)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
@@ -18,6 +19,9 @@ public sealed record DiskState(EncryptedDisk Disk, DiskKeys Keys, string? Firmwa
     /// <summary>The pcr key (PEM) that signed the version that runs; null where none did.</summary>
     public string? Signer { get; init; }
 
+    /// <summary>This boot, as the kernel calls it; null where that is not known.</summary>
+    public string? Boot { get; init; }
+
     /// <summary>Whether the TPM gives the key out to versions that the running one's pcr key signed, with the firmware as it is now, and only so.</summary>
     public bool IsBound => FirmwareState is not null && Keys.Bindings.Any(each => each.IsFor(FirmwareState, Signer));
 
@@ -37,12 +41,19 @@ public sealed record DiskState(EncryptedDisk Disk, DiskKeys Keys, string? Firmwa
 /// </summary>
 /// <param name="disk">The volume.</param>
 /// <param name="sysroot">The physical root in it.</param>
+/// <param name="run">Where sbox keeps what is of one boot: also the lock that everything takes which changes the volume's keys.</param>
+/// <param name="sys">Where sysfs is.</param>
 /// <remarks>docs/encryption.md.</remarks>
-public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
+public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot, string run = "/run/sbox", string sys = "/sys")
 {
-    private const string OwnersKey = "/run/systemd/tpm2-pcr-public-key.pem", Register7 = "/sys/class/tpm/tpm0/pcr-sha256/7", Nothing = "none";
+    private const string LockName = "disk.lock";
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2), Pause = TimeSpan.FromMilliseconds(100); // a TPM takes seconds for a key
+
+    private const string OwnersKey = "/run/systemd/tpm2-pcr-public-key.pem", BootId = "/proc/sys/kernel/random/boot_id", Nothing = "none";
     private static readonly string NoRootYet = $"{TpmRegister.Number}:sha256={new string('0', 64)}";
     private static readonly string[] Quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]; // the keys are random: nobody guesses them, however fast
+
+    private string Register7 => $"{sys}/class/tpm/tpm0/pcr-sha256/7";
 
     private string KeyFile => $"{sysroot}/{EncryptedDisk.KeyFile}";
 
@@ -52,19 +63,21 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
 
     /// <summary>Looks at it, for root.</summary>
     /// <exception cref="ChildFailedException">cryptsetup is not installed, or cannot read it.</exception>
-    public DiskState Look() => new(disk, Keys(), File.Exists(Register7) ? File.ReadAllText(Register7).Trim().ToLowerInvariant() : null, FirstKey.Read() is not null) { Signer = Signer() };
+    public DiskState Look() => new(disk, Keys(), File.Exists(Register7) ? File.ReadAllText(Register7).Trim().ToLowerInvariant() : null, FirstKey.Read(disk.Uuid) is not null) { Signer = Signer(), Boot = Boot() };
 
     /// <summary>
-    /// Does what is left of the first boots (its key goes in a boot that the TPM has opened), and binds the volume to the firmware as it is now. What was bound to other revocations (dbx) goes, and what was loose;
-    /// of what is left, the firmware with another set of keys, the volume opens there too.
+    /// Does what is left of the first boots (its key goes in a boot that the TPM has opened), and binds the volume to the firmware as it is now. What was bound to other revocations (dbx) goes, and what was loosened
+    /// in an earlier boot; of what is left, the firmware with another set of keys, the volume opens there too.
     /// </summary>
     /// <param name="say">Told what is done, a line each.</param>
     /// <param name="anotherIsNext">Whether another version than the one that runs boots next: what was loosened for it stays loose.</param>
     /// <exception cref="ChildFailedException">A tool refused; the volume opens as it did before.</exception>
+    /// <exception cref="DiskBusyException">Another changes its keys, and went on doing so.</exception>
     public void Bind(Action<string> say, bool anotherIsNext = false)
     {
-        FirstKey.Hide(); // the initrd has done it, if it is not an older one
-        string? first = FirstKey.Read();
+        using FileLock held = Hold();
+        FirstKey.HideAll(); // the initrd has done it, if it is not an older one
+        string? first = FirstKey.Read(disk.Uuid);
         MakeOwnKey(first);
         DiskState state = Look();
         if (state.FirmwareState is not { } now)
@@ -85,7 +98,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             // 2: it opens nothing any more; that is what is wanted.
             if (Run("cryptsetup", ["luksRemoveKey", "--batch-mode", "--key-file", "-", disk.Path], first) is { ExitCode: not (0 or 2) } refused)
                 throw new IOException($"{disk.Path}: the key of the first boot was not taken out: {refused.LastLines.LastOrDefault()}");
-            FirstKey.Forget();
+            FirstKey.Forget(disk.Uuid);
             say($"the key of the first boot is gone from {disk.Path} and from the firmware's variables");
         }
     }
@@ -98,7 +111,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     internal void Clean(DiskState state, string revoked, bool anotherIsNext, Action<string> say)
     {
         DiskKeys keys = state.Keys;
-        foreach (TpmBinding old in keys.Bindings.Where(each => each.IsOurs && !each.IsFor(state.FirmwareState!, state.Signer) && (!each.IsWhole || (each.IsLoose ? !anotherIsNext : each.Revoked != revoked))))
+        foreach (TpmBinding old in keys.Bindings.Where(each => each.IsOurs && !each.IsFor(state.FirmwareState!, state.Signer) && IsOver(each)))
         {
             Remove(old);
             say(!old.IsWhole ? $"a key of {disk.Path} that was bound to the TPM and cut short then is gone"
@@ -109,26 +122,36 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             Check("cryptsetup", ["token", "remove", "--token-id", $"{token}", disk.Path], null);
         foreach (TpmBinding other in keys.Bindings.Where(static each => each.IsLooseForGood))
             say($"{disk.Path} opens whatever the firmware checks, by slot {other.Slot}, which another program bound to the TPM: systemd-cryptenroll --wipe-slot={other.Slot} {disk.Path} ends that");
+
+        // What was loosened in this boot is for the next one: the firmware checks what it did before until then.
+        bool IsOver(TpmBinding old) => (old.IsWhole, old.IsLoose) switch
+        {
+            (false, _) => true,
+            (true, true) => !anotherIsNext && (old.LoosenedIn is null || old.LoosenedIn != state.Boot),
+            (true, false) => old.Revoked != revoked,
+        };
     }
 
     // What the TPM would do is known when it has done it: no tool can ask it now, when register 15 is closed.
-    private static bool WasOpenedByTpm()
+    private bool WasOpenedByTpm()
     {
-        const string file = $"/run/sbox/{EncryptedDisk.OpenedByName}";
+        string file = $"{run}/{EncryptedDisk.OpenedByName}";
         return File.Exists(file) && File.ReadAllText(file) == EncryptedDisk.ByTpm;
     }
 
     // Bound to a firmware that checks nothing, the TPM would give the key to anybody's program, for as long as the binding is there.
     private void RequireSecureBoot()
     {
-        if (Sbox.Sysroot.FirmwareState.Read(LoaderVariables.Efivarfs) is not { SecureBoot: true, SetupMode: false })
+        if (Sbox.Sysroot.FirmwareState.Read(FirmwareVariables.Efivarfs) is not { SecureBoot: true, SetupMode: false })
             throw new IOException($"{disk.Path}: Secure Boot is off, or the firmware takes keys from anybody, so the disk is not bound to it: switch Secure Boot on in the machine's setup and boot again");
     }
 
     /// <summary>Lets the TPM give the key out at the next boot whatever the firmware's keys are by then: before they are changed.</summary>
     /// <returns>False where it is so already.</returns>
+    /// <exception cref="DiskBusyException">Another changes its keys, and went on doing so.</exception>
     public bool Loosen()
     {
+        using FileLock held = Hold();
         if (Look() is var state && state.Keys.Bindings.Any(each => each.IsLoose && each.IsWhole && each.GoesBy(state.Signer)))
             return false;
         Enroll(null, Revoked());
@@ -137,8 +160,10 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
 
     /// <summary>Makes a new recovery key; one that there was opens nothing any more.</summary>
     /// <returns>The key: shown once, kept nowhere.</returns>
+    /// <exception cref="DiskBusyException">Another changes the volume's keys, and went on doing so.</exception>
     public string NewRecoveryKey()
     {
+        using FileLock held = Hold();
         RequireOwnKey();
         IReadOnlyList<int> before = Keys().RecoverySlots;
         string? key = null;
@@ -150,6 +175,20 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
         foreach (int slot in before)
             ChildProcess.Check(new ChildCommand("systemd-cryptenroll", [$"--wipe-slot={slot}", disk.Path]));
         return key;
+    }
+
+    // A change is several writes of the header, and what is made between two of them looks like one that was cut short.
+    private FileLock Hold()
+    {
+        Directory.CreateDirectory(run);
+        using Dir directory = Dir.Open(run);
+        for (long started = Stopwatch.GetTimestamp(); ; Thread.Sleep(Pause))
+        {
+            if (FileLock.TryTake(directory, LockName, mode: 0x180 /* 0600: who may not read it keeps nobody out */) is { } taken)
+                return taken;
+            if (Stopwatch.GetElapsedTime(started) > Patience)
+                throw new DiskBusyException(directory.Of(LockName), disk.Path);
+        }
     }
 
     private DiskKeys Keys()
@@ -207,7 +246,7 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
             line => slot ??= EnrolledSlot().Match(line) is { Success: true } match ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null);
         if (slot is not { } enrolled)
             throw new IOException($"{disk.Path}: systemd-cryptenroll did not say in which slot the TPM's key is");
-        Check("cryptsetup", ["token", "import", "--json-file", "-", disk.Path], DiskKeys.Token(enrolled, firmwareState, revoked));
+        Check("cryptsetup", ["token", "import", "--json-file", "-", disk.Path], DiskKeys.Token(enrolled, firmwareState, revoked, firmwareState is null ? Boot() : null));
     }
 
     private void Remove(TpmBinding binding)
@@ -220,10 +259,12 @@ public sealed partial class DiskKeeper(EncryptedDisk disk, string sysroot)
     // sbox-root leaves there what the running version's UKI holds.
     private static string? Signer() => File.Exists(OwnersKey) ? File.ReadAllText(OwnersKey) : null;
 
+    private static string? Boot() => File.Exists(BootId) ? File.ReadAllText(BootId).Trim() : null;
+
     // A digest of what the firmware refuses.
     private static string Revoked()
     {
-        string file = $"{LoaderVariables.Efivarfs}/{EfiVariable.Dbx.FileName}";
+        string file = $"{FirmwareVariables.Efivarfs}/{EfiVariable.Dbx.FileName}";
         return File.Exists(file) ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(file))) : Nothing;
     }
 
@@ -246,6 +287,18 @@ public sealed class DiskKeyMissingException(string file, string device) : Sysroo
 {
     /// <summary>Where it should be.</summary>
     public string File { get; } = file;
+
+    /// <summary>The disk.</summary>
+    public string Device { get; } = device;
+}
+
+/// <summary>Another process changes who can open the disk.</summary>
+/// <param name="path">The lock.</param>
+/// <param name="device">The disk.</param>
+public sealed class DiskBusyException(string path, string device) : SysrootException($"{path}: another sbox holds the lock and changes the keys of {device}")
+{
+    /// <summary>The lock.</summary>
+    public string Path { get; } = path;
 
     /// <summary>The disk.</summary>
     public string Device { get; } = device;

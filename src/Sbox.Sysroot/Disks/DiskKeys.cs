@@ -17,6 +17,9 @@ public sealed record TpmBinding(int Slot, IReadOnlyList<int> Registers, string? 
     /// <summary>The key (PEM) whose signatures the TPM goes by for register 11; null where systemd's token names none.</summary>
     public string? PublicKey { get; init; }
 
+    /// <summary>The boot in which it was loosened, for the one after it, as the kernel calls it; null where it was not, or that is not known.</summary>
+    public string? LoosenedIn { get; init; }
+
     /// <summary>The tokens of the volume that are about it.</summary>
     internal IReadOnlyList<int> Tokens { get; init; } = [];
 
@@ -71,7 +74,7 @@ public sealed record DiskKeys(int Slots, IReadOnlyList<TpmBinding> Bindings, IRe
     internal const int FirmwareRegister = 7;
 
     private const string Tpm = "systemd-tpm2", Recovery = "systemd-recovery", Registers = "tpm2-pcrs", SignedRegisters = "tpm2_pubkey_pcrs", SigningKey = "tpm2_pubkey";
-    private const string State = "register-7", Revoked = "dbx";
+    private const string State = "register-7", Revoked = "dbx", Boot = "boot";
 
     /// <summary>Tokens of bindings whose slot is gone: taking one out was cut short.</summary>
     internal IReadOnlyList<int> UnusedTokens { get; init; } = [];
@@ -100,6 +103,7 @@ public sealed record DiskKeys(int Slots, IReadOnlyList<TpmBinding> Bindings, IRe
                 return new TpmBinding(slot, registers, Text(ours, State), Text(ours, Revoked))
                 {
                     PublicKey = Text(Find(Tpm), SigningKey) is { } key ? System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(key)) : null,
+                    LoosenedIn = Text(ours, Boot),
                     IsWhole = ours is not null,
                     // Nobody else asks for register 15 as it is before a root runs: what is so was to be one of ours.
                     IsOurs = ours is not null || (signed is [BootMeasurement.Register] && registers is [TpmRegister.Number] or [FirmwareRegister, TpmRegister.Number]),
@@ -114,7 +118,7 @@ public sealed record DiskKeys(int Slots, IReadOnlyList<TpmBinding> Bindings, IRe
     }
 
     /// <summary>Our token for a slot.</summary>
-    internal static string Token(int slot, string? firmwareState, string revoked)
+    internal static string Token(int slot, string? firmwareState, string revoked, string? loosenedIn = null)
     {
         using var buffer = new MemoryStream();
         using (var writer = new Utf8JsonWriter(buffer))
@@ -127,6 +131,8 @@ public sealed record DiskKeys(int Slots, IReadOnlyList<TpmBinding> Bindings, IRe
             if (firmwareState is not null)
                 writer.WriteString(State, firmwareState);
             writer.WriteString(Revoked, revoked);
+            if (loosenedIn is not null)
+                writer.WriteString(Boot, loosenedIn);
             writer.WriteEndObject();
         }
 

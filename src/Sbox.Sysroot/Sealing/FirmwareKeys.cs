@@ -1,6 +1,5 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography.X509Certificates;
-using Microsoft.Win32.SafeHandles;
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Codecs.SecureBoot;
 using Sbox.Linux;
@@ -43,27 +42,6 @@ public sealed class FirmwareKeys
     /// <summary>Gives it to the firmware.</summary>
     /// <param name="efiVariables">Where efivarfs is.</param>
     /// <exception cref="LinuxException">Refused: the firmware does not find the signature good (EACCES, EIO), or efivarfs is not writable.</exception>
-    public void Write(string efiVariables = Boot.LoaderVariables.Efivarfs)
-    {
-        using Dir directory = Dir.Open(efiVariables);
-        using (SafeFileHandle? there = directory.TryOpenFile(variable.FileName))
-        {
-            if (there is not null)
-                InodeFlags.ClearImmutable(there, directory.Of(variable.FileName));
-        }
-
-        var bytes = new byte[sizeof(uint) + file.Length];
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes, EfiAuthenticatedVariable.AppendAttributes);
-        file.CopyTo(bytes, sizeof(uint));
-        // Nothing of efivarfs can seek. One write(2), without a buffer: each is a call of the firmware's.
-        using var stream = new FileStream(directory.OpenOrCreateFile(variable.FileName), FileAccess.ReadWrite, bufferSize: 0);
-        try
-        {
-            stream.Write(bytes);
-        }
-        catch (Exception refused) when (refused is UnauthorizedAccessException or (IOException and not LinuxException))
-        {
-            throw new LinuxException(Errno.EACCES, "write", directory.Of(variable.FileName));
-        }
-    }
+    public void Write(string efiVariables = FirmwareVariables.Efivarfs) =>
+        new FirmwareVariables(efiVariables).Write(variable.FileName, EfiAuthenticatedVariable.AppendAttributes, file);
 }

@@ -1,7 +1,7 @@
 using System.Security.Cryptography.X509Certificates;
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Codecs.SecureBoot;
-using Sbox.Linux;
 
 namespace Sbox.Sysroot;
 
@@ -21,31 +21,26 @@ public sealed record FirmwareState(bool? SecureBoot, bool? SetupMode, IReadOnlyL
     /// <param name="directory">Where efivarfs is; one that is not there says nothing.</param>
     public static FirmwareState Read(string directory)
     {
-        if (!Directory.Exists(directory))
-            return new FirmwareState(null, null, null);
-        using Dir variables = Dir.Open(directory);
+        var variables = new FirmwareVariables(directory);
         return new FirmwareState(Flag(variables, EfiVariable.SecureBoot), Flag(variables, EfiVariable.SetupMode), CertificatesIn(variables, EfiVariable.Db))
         {
             Revoked = CertificatesIn(variables, EfiVariable.Dbx) ?? [],
-            StartedImage = Value(variables, "StubImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f") is { } text
+            StartedImage = variables.Read("StubImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f") is { } text
                 ? System.Text.Encoding.Unicode.GetString(text).TrimEnd('\0') : null,
         };
     }
 
-    private static bool? Flag(Dir variables, EfiVariable variable) => Value(variables, variable.FileName) switch { [0] => false, [1] => true, _ => null };
+    private static bool? Flag(FirmwareVariables variables, EfiVariable variable) => variables.Read(variable.FileName) switch { [0] => false, [1] => true, _ => null };
 
-    private static IReadOnlyList<X509Certificate2>? CertificatesIn(Dir variables, EfiVariable variable)
+    private static IReadOnlyList<X509Certificate2>? CertificatesIn(FirmwareVariables variables, EfiVariable variable)
     {
         try
         {
-            return Value(variables, variable.FileName) is { } lists ? EfiSignatureList.Certificates(lists) : null;
+            return variables.Read(variable.FileName) is { } lists ? EfiSignatureList.Certificates(lists) : null;
         }
         catch (MalformedException) // lists that nobody can read name nobody
         {
             return null;
         }
     }
-
-    // efivarfs puts four bytes of attributes in front.
-    private static byte[]? Value(Dir variables, string name) => variables.TryReadAll(name) is { Length: > 4 } bytes ? bytes[4..] : null;
 }

@@ -26,8 +26,6 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
     /// <summary>Where on the ESP the boot loader finds keys to enroll.</summary>
     public const string KeyDirectory = "loader/keys/auto";
 
-    private const string EfiVariables = "/sys/firmware/efi/efivars";
-
     /// <summary>
     /// The running machine's: it is sealed where the firmware checks what it starts, or where the command line that runs asks for verity.
     /// </summary>
@@ -36,7 +34,7 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
     /// <param name="efiVariables">Where efivarfs is.</param>
     /// <returns>Null where it is not sealed.</returns>
     /// <exception cref="MalformedException">The firmware's db, or the ESP's, cannot be read.</exception>
-    public static SealPolicy? OfMachine(KernelArguments commandLine, string? esp, string efiVariables = EfiVariables)
+    public static SealPolicy? OfMachine(KernelArguments commandLine, string? esp, string efiVariables = FirmwareVariables.Efivarfs)
     {
         bool enforced = FirmwareEnforces(efiVariables);
         if (!enforced && !RootConfig.AsksForVerity(commandLine))
@@ -65,16 +63,9 @@ public sealed record SealPolicy(IReadOnlyList<X509Certificate2> Certificates, st
     }
 
     /// <summary>Whether the firmware checks the signature of what it starts.</summary>
-    public static bool FirmwareEnforces(string efiVariables = EfiVariables) => Variable(efiVariables, EfiVariable.SecureBoot) is [1];
+    public static bool FirmwareEnforces(string efiVariables = FirmwareVariables.Efivarfs) => Variable(efiVariables, EfiVariable.SecureBoot) is [1];
 
-    // efivarfs puts four bytes of attributes in front.
-    private static byte[]? Variable(string efiVariables, EfiVariable variable)
-    {
-        if (!File.Exists($"{efiVariables}/{variable.FileName}"))
-            return null;
-        using Dir dir = Dir.Open(efiVariables);
-        return dir.ReadAll(variable.FileName) is { Length: > 4 } bytes ? bytes[4..] : null;
-    }
+    private static byte[]? Variable(string efiVariables, EfiVariable variable) => new FirmwareVariables(efiVariables).Read(variable.FileName);
 }
 
 /// <summary>A sealed box was told to deploy a commit that nobody sealed.</summary>

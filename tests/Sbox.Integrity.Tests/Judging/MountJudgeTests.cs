@@ -112,4 +112,26 @@ public sealed class MountJudgeTests
         var call = new KernelEvent(KernelAct.Mount, 0, 1, 0, [0, 0, 0, flags, 0, 0], new Caller(1, 0)) { Text = target };
         Assert.Equal(kind, CallJudge.Judge(BoxTable.Policy, call)?.Kind);
     }
+
+    [Theory]
+    [InlineData("254:2", "/", 1, FindingKind.PhysicalWritable)]
+    [InlineData("254:2", "/ostree/repo", 1, FindingKind.PhysicalWritable)]
+    [InlineData("254:2", "/ostree/deploy/debian/var/log", 1, null)]
+    [InlineData("254:2", "…/too/deep", 1, null)] // where it is, nobody knows
+    [InlineData("254:2", "/", 0, null)] // made read-only
+    [InlineData("0:77", "/", 1, null)]
+    public void A_mount_that_a_call_made_writable_by_a_descriptor_is_judged_by_what_it_led_to(string device, string root, byte cleared, FindingKind? kind)
+    {
+        string[] number = device.Split(':');
+        var call = new KernelEvent(KernelAct.SetAttributes, 0, 1, 0, [7, 0, 0x1000, 0, 32, 0], new Caller(1, 0))
+        {
+            ObjectDevice = (uint.Parse(number[0], System.Globalization.CultureInfo.InvariantCulture) << 20) | uint.Parse(number[1], System.Globalization.CultureInfo.InvariantCulture),
+            ObjectPath = root,
+            Structure = new byte[] { 0, 0, 0, 0, 0, 0, 0, 0, cleared, 0, 0, 0, 0, 0, 0, 0 },
+        };
+        Assert.Equal(kind, CallJudge.OfDescriptor(BoxTable.Facts, call)?.Kind);
+        Assert.Null(CallJudge.OfDescriptor(BoxTable.Facts, call with { Text = "/sysroot" }));
+        KernelEvent made = call with { Act = KernelAct.NewMount, Arguments = [5, 0, 1uL - cleared, 0, 0, 0], Structure = default };
+        Assert.Equal(kind is null ? null : FindingKind.DetachedWritable, CallJudge.OfDescriptor(BoxTable.Facts, made)?.Kind);
+    }
 }

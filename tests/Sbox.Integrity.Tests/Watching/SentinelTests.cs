@@ -48,6 +48,20 @@ public sealed class SentinelTests(ITestOutputHelper output)
         Assert.Equal("mount", alarm.Culprit!.Name);
     }
 
+    // As mount(8) does it from util-linux 2.39 on: open_tree, and mount_setattr with an empty path.
+    [Fact]
+    public void A_mount_that_is_made_writable_by_a_descriptor_in_a_namespace_that_ends_at_once_is_known_by_what_the_descriptor_led_to()
+    {
+        using var world = new WatchedWorld();
+        const string writable = """perl -e 'sub c { my ($n, @a) = @_; syscall($n, @a) } my $n=""; my $fd=c(428,-100,$ARGV[0],0); c(442,$fd,$n,0x1000,pack("Q4",0,1,0,0),32)==0 or die $!'""";
+        world.InOwnNamespace($"exec {writable} {world.Directory}/free"); // which may be written
+        world.InOwnNamespace($"exec {writable} {world.Directory}/storage");
+        Alarm alarm = world.Next();
+        output.WriteLine(alarm.ToJson());
+        Assert.Equal((FindingKind.PhysicalWritable, $"{world.Directory}/storage", "perl"), (alarm.Finding.Kind, alarm.Finding.Path, alarm.Culprit!.Name));
+        Assert.Empty(world.Rest());
+    }
+
     // On a busy machine the alarm itself may take its time; undone it must be in the end.
     private const string UntilReadOnly = "for i in $(seq 100); do touch protected/x 2>/dev/null || exit 0; sleep 0.2; done; exit 1";
 

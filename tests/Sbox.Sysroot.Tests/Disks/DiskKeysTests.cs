@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Security.Cryptography;
 using Sbox.Boot;
 using Sbox.Codecs;
@@ -8,6 +9,7 @@ namespace Sbox.Sysroot.Tests;
 /// <summary>Who can open a volume, by what cryptsetup says of it.</summary>
 public sealed class DiskKeysTests : IDisposable
 {
+    private static readonly string Victim = Path.Combine(AppContext.BaseDirectory, "Sbox.Sysroot.Victim");
     private readonly string directory = Directory.CreateTempSubdirectory("sbox-disk-").FullName;
 
     private string Volume => $"{directory}/volume";
@@ -162,6 +164,59 @@ public sealed class DiskKeysTests : IDisposable
         Assert.Equal([1, 4], Look().Bindings.Select(static each => each.Slot));
     }
 
+    [Fact]
+    public void Two_processes_that_make_a_recovery_key_at_once_leave_one_key_and_it_is_one_that_was_shown()
+    {
+        MakeWithOwnKey();
+        string[] shown = [];
+        OnLoop(device => shown = AtOnce(device, "recovery-key", "recovery-key", "recovery-key"));
+        Assert.Equal(shown.Length, shown.Distinct().Count());
+        Assert.Single(Look().RecoverySlots);
+        Assert.Single(shown, key =>
+        {
+            File.WriteAllText($"{directory}/typed", key);
+            return Judge.OnPath("cryptsetup").Ask("open", "--test-passphrase", "--key-file", $"{directory}/typed", Volume).ExitCode == 0;
+        });
+    }
+
+    [Fact]
+    public void What_another_process_is_just_binding_is_not_taken_for_what_was_cut_short()
+    {
+        MakeWithOwnKey();
+        AddKey();
+        Import(OfSystemd(2, "[7,15]"));
+        Import(DiskKeys.Token(2, "07", "none"));
+        Directory.CreateDirectory($"{directory}/sys/class/tpm/tpm0/pcr-sha256");
+        File.WriteAllText($"{directory}/sys/class/tpm/tpm0/pcr-sha256/7", "07\n");
+        // As slow as a TPM, between systemd's token and ours.
+        File.WriteAllText($"{directory}/systemd-cryptenroll", $$"""
+            #!/bin/sh -e
+            for device; do :; done
+            echo another >{{directory}}/loose
+            cryptsetup luksAddKey --batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file {{directory}}/{{EncryptedDisk.KeyFile}} $device {{directory}}/loose
+            echo '{{OfSystemd(3, "[15]")}}' | cryptsetup token import --json-file - $device
+            touch {{directory}}/half
+            sleep 1
+            echo 'New TPM2 token enrolled as key slot 3.'
+            """);
+        Judge.OnPath("chmod").Run("755", $"{directory}/systemd-cryptenroll");
+        OnLoop(device => Assert.Equal("True", AtOnce(device, "loosen", "bind")[0]));
+        Assert.Equal([(2, false, true), (3, true, true)], Look().Bindings.Select(static each => (each.Slot, each.IsLoose, each.IsWhole)));
+    }
+
+    [Fact]
+    public void What_was_loosened_in_this_boot_is_for_the_next_one_and_goes_in_that()
+    {
+        Make();
+        AddKey();
+        Import(OfSystemd(1, "[15]"));
+        Import(DiskKeys.Token(1, null, "dd", loosenedIn: "this"));
+        Assert.Empty(Clean(boot: "this"));
+        Assert.Single(Look().Bindings);
+        Assert.Contains("opens only so from now on", Assert.Single(Clean(boot: "next")), StringComparison.Ordinal);
+        Assert.Empty(Look().Bindings);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("{}")]
@@ -203,10 +258,42 @@ public sealed class DiskKeysTests : IDisposable
         Assert.Empty(Look().Bindings);
     }
 
-    private List<string> Clean(string now = "07", string revoked = "dd", bool anotherIsNext = false, string? signer = null)
+    // All of them, the first a moment ahead where it leaves a half-made binding; what each says.
+    private string[] AtOnce(string device, params string[] deeds)
+    {
+        Process Start(string deed)
+        {
+            var start = new ProcessStartInfo(Victim, [deed, directory, Path.GetFileName(device)]) { RedirectStandardOutput = true };
+            start.Environment["PATH"] = $"{directory}:{Environment.GetEnvironmentVariable("PATH")}";
+            return Process.Start(start)!;
+        }
+
+        var running = new List<Process> { Start(deeds[0]) };
+        for (int waited = 0; deeds[0] == "loosen" && !File.Exists($"{directory}/half") && waited < 600; waited++)
+            Thread.Sleep(100);
+        running.AddRange(deeds[1..].Select(Start));
+        return [.. running.Select(static process =>
+        {
+            using (process)
+            {
+                string said = process.StandardOutput.ReadToEnd().Trim();
+                process.WaitForExit();
+                Assert.Equal(0, process.ExitCode);
+                return said;
+            }
+        })];
+    }
+
+    private void MakeWithOwnKey()
+    {
+        Make();
+        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).MakeOwnKey("of a test"));
+    }
+
+    private List<string> Clean(string now = "07", string revoked = "dd", bool anotherIsNext = false, string? signer = null, string? boot = null)
     {
         var said = new List<string>();
-        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).Clean(new DiskState(new EncryptedDisk("vda2", "u"), Look(), now, IsFirst: false) { Signer = signer }, revoked, anotherIsNext, said.Add));
+        OnLoop(device => new DiskKeeper(new EncryptedDisk(Path.GetFileName(device), "u"), directory).Clean(new DiskState(new EncryptedDisk("vda2", "u"), Look(), now, IsFirst: false) { Signer = signer, Boot = boot }, revoked, anotherIsNext, said.Add));
         return said;
     }
 
