@@ -113,17 +113,23 @@ internal static class InlineParts
 
         public long Offset(long at, int size, long end)
         {
+            if (size == 0)
+                throw new MalformedException(Format, "size", "room for offsets", "none");
             long offset = GVariantFraming.ReadOffset(Bytes(at, at + size, at + size), 0, size);
             return offset <= end ? offset : throw new MalformedException(Format, "offset", $"at most {end}", $"{offset}");
         }
 
         public GVariant Metadata(GVariantType type, long size, Dictionary<string, (long At, long Size)> parts)
         {
+            if (size == 0)
+                return GVariant.Array(type.Children[0], []);
             var small = new List<GVariant>();
             int offsetSize = GVariantFraming.OffsetSize(size);
-            long body = size == 0 ? 0 : Offset(size - offsetSize, offsetSize, size - offsetSize), at = 0;
+            long body = Offset(size - offsetSize, offsetSize, size - offsetSize), at = 0;
             byte[] offsets = Bytes(body, size, size);
-            for (int i = 0; i + offsetSize <= offsets.Length; i += offsetSize)
+            if (offsets.Length % offsetSize != 0)
+                throw new MalformedException(Format, "offsets", $"a multiple of {offsetSize} bytes", $"{offsets.Length}");
+            for (int i = 0; i < offsets.Length; i += offsetSize)
             {
                 long start = GVariantFraming.Align(at, type.Alignment);
                 at = GVariantFraming.ReadOffset(offsets, i, offsetSize);
