@@ -8,7 +8,7 @@ namespace Sbox.Store.Tests;
 
 /// <summary>
 /// Every parser of the store, fed with true bytes that were damaged at random: errors of theirs are fine; crashes, hangs and memory beyond
-/// bounds are not. Inputs for every branch that AFL++ reached (eng/fuzz), and those that were a defect once, lie in tests/corpus/store and are
+/// bounds are not. True inputs, those that were a defect once, and whatever AFL++ keeps (eng/fuzz; not run yet) lie in tests/corpus/store and are
 /// replayed. More are made on the way from true ones, by a mutator that knows where offsets and lengths are written: SBOX_FUZZ=N makes N of
 /// them for each parser; SBOX_SEED=S repeats a run.
 /// </summary>
