@@ -61,6 +61,7 @@ internal static class Remedies
         ObjectCorruptException { Found: { } found } corrupt =>
             $"Corrupted {(corrupt.Expected.Type == ObjectType.File ? "file" : corrupt.Expected.Type.ToString().ToLowerInvariant())} object; checksum expected='{corrupt.Expected.Checksum}' actual='{found}': {corrupt.Path}",
         RemoteNotFoundException missing => $"Remote \"{missing.Remote}\" not found",
+        RemotesException { InnerException: null } remotes => remotes.Finding,
         _ => failure.Message,
     };
 
@@ -78,6 +79,8 @@ internal static class Remedies
         SysrootDamagedException => "sbox doctor tells what is wrong with the box, and mends what can be mended",
         EtcPathException => "What is changed below /etc: sbox etc diff. What merges decided: sbox etc resolve",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
+        RemotesException { Path: var file } when file.EndsWith(".conf", StringComparison.Ordinal) => "Mend that file, or take it away: it is a key file with a group [remote \"NAME\"] for each remote",
+        RemotesException => "A remote's name is letters, digits, '_', and after the first '-' and '.'",
         RemoteNotFoundException => "The remotes that there are: sbox store remote list",
         RefNotFoundException => "The refs that there are: sbox store refs",
         ObjectMissingException or ObjectCorruptException => "Nothing was changed. What else is wrong there: sbox store fsck --all; pulling again brings good copies of what fsck --delete removes",

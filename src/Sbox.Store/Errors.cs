@@ -203,6 +203,19 @@ public sealed class RemoteNotFoundException(string path, string remote) : Reposi
     public string Remote { get; } = remote;
 }
 
+/// <summary>Definitions of remotes cannot be read, or contradict each other, or one cannot be made.</summary>
+/// <param name="path">The repository, or the file of <c>remotes.d</c>.</param>
+/// <param name="finding">What is wrong there.</param>
+/// <param name="inner">What it follows from, if anything.</param>
+public sealed class RemotesException(string path, string finding, Exception? inner = null) : RepositoryException($"{path}: {finding}", inner)
+{
+    /// <summary>The repository, or the file of <c>remotes.d</c>.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>What is wrong there.</summary>
+    public string Finding { get; } = finding;
+}
+
 /// <summary>Directories are nested deeper than any path could name; only made on purpose, to exhaust whoever walks them.</summary>
 /// <param name="where">The commit's tree, or the directory on disk.</param>
 public sealed class TooDeepException(string where)

@@ -45,34 +45,22 @@ public sealed partial class Repository
 
     /// <summary>Adds what a delta on disk makes: the commit and all that it needs. No ref is set.</summary>
     /// <param name="path">The delta's directory, or its superblock's file.</param>
-    /// <param name="verify">Asked whether the superblock's bytes are believed; throws where they are not.</param>
+    /// <param name="verify">Told what signs the delta, null where nothing does; throws where it is not believed.</param>
     /// <param name="cancel">Looked at between objects; the repository stays as it was.</param>
     /// <returns>The delta.</returns>
     /// <exception cref="DeltaException">It is none, or does not fit; nothing was added.</exception>
     /// <exception cref="ObjectCorruptException">An object in it is not what its name says; no commit was added.</exception>
     /// <exception cref="ObjectMissingException">It lacks an object that the commit needs, and so does the repository; the commit is marked as not whole.</exception>
-    public DeltaName ApplyDelta(string path, Action<byte[]>? verify = null, CancellationToken cancel = default)
+    public DeltaName ApplyDelta(string path, Action<SignedDelta?>? verify = null, CancellationToken cancel = default)
     {
-        string full = System.IO.Path.GetFullPath(path);
-        bool isDirectory = Directory.Exists(full);
-        using Dir dir = Dir.Open(isDirectory ? full : System.IO.Path.GetDirectoryName(full) ?? "/");
-        string file = isDirectory ? "superblock" : System.IO.Path.GetFileName(full);
-        byte[] bytes = DeltaDirectory.Read(dir, file);
-        verify?.Invoke(bytes);
-        DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, dir.Of(file));
+        using var delta = DeltaFile.Open(path, verify);
+        DeltaSuperblock superblock = delta.Superblock;
         if (superblock.Fallbacks.Count > 0)
-            throw new DeltaException(dir.Of(file), "Cannot execute delta offline: contains nonempty http fallback entries");
+            throw new DeltaException(delta.Path, "Cannot execute delta offline: contains nonempty http fallback entries");
         using Transaction transaction = Begin(cancel);
-        var apply = new DeltaApply(transaction, superblock, dir.Path);
+        var apply = new DeltaApply(transaction, superblock, System.IO.Path.GetDirectoryName(delta.Path)!);
         apply.CheckCommit();
-        for (int i = 0; i < superblock.Parts.Count; i++)
-        {
-            if (apply.HasAll(i))
-                continue;
-            using Stream part = superblock.Inline(i) is { } inline ? new MemoryStream(inline, writable: false) : DeltaDirectory.OpenPart(dir, $"{i}");
-            apply.AddPart(i, part, cancel);
-        }
-
+        apply.AddParts([.. Enumerable.Range(0, superblock.Parts.Count).Where(index => !apply.HasAll(index))], delta, cancel);
         apply.AddCommit();
         List<Checksum> whole = RequireWhole(transaction, superblock.Name.To, cancel);
         transaction.Commit();

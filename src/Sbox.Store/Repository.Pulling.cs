@@ -34,31 +34,6 @@ public sealed partial class Repository
     public void WriteSummary(TimeProvider? clock = null, VariantDictionary? additional = null) =>
         SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow(), additional ?? VariantDictionary.Empty);
 
-    /// <summary>A remote's settings; null where the config has none by that name.</summary>
-    /// <exception cref="PullException">It is fetched from by another program.</exception>
-    public RemoteSettings? Remote(string name) => RemoteConfig(name) is { } config ? RemoteSettings.From(config, name) : null;
-
-    /// <summary>The names of all remotes, those of parent repositories included, in order.</summary>
-    public IReadOnlyList<string> RemoteNames() => [.. WithParents()
-        .SelectMany(static each => each.Config.Groups)
-        .Where(static group => group.StartsWith("remote \"", StringComparison.Ordinal) && group.EndsWith('"'))
-        .Select(static group => group["remote \"".Length..^1]).Distinct().Order(StringComparer.Ordinal)];
-
-    /// <summary>A remote's address, whatever else its settings ask for; null where there is none.</summary>
-    public string? RemoteUrl(string name) => RemoteConfig(name)?.GetString(RemoteSettings.Group(name), "url");
-
-    /// <summary>Removes a remote and the keys that it was believed by; what was pulled stays.</summary>
-    public void DeleteRemote(string name)
-    {
-        WriteConfig(Config.WithoutGroup(RemoteSettings.Group(name)));
-        foreach (string left in (string[])[$"{name}.trustedkeys.gpg", $"{name}.cookies.txt"])
-            Dir.TryUnlink(left);
-    }
-
-    /// <summary>The config that has a remote: this repository's, or a parent's. Null where none has.</summary>
-    internal KeyFile? RemoteConfig(string name) => WithParents().Select(static each => each.Config)
-        .FirstOrDefault(config => config.Groups.Contains(RemoteSettings.Group(name)));
-
     /// <summary>
     /// Takes refs and what they need from a repository served over HTTP (or <c>file://</c>). Every object is hashed before it is kept.
     /// </summary>

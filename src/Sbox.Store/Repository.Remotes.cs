@@ -1,9 +1,66 @@
 using Sbox.Codecs;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
 public sealed partial class Repository
 {
+    private readonly string? remotesDirectory;
+    private RemoteDefinitions? definitions;
+
+    /// <summary>A remote's settings; null where there is none by that name.</summary>
+    /// <exception cref="PullException">It is fetched from by another program.</exception>
+    /// <exception cref="RemotesException">The definitions of remotes contradict each other, or cannot be read.</exception>
+    public RemoteSettings? Remote(string name) => RemoteConfig(name) is { } config ? RemoteSettings.From(config, name) : null;
+
+    /// <summary>The names of all remotes, those of parent repositories included, in order.</summary>
+    /// <exception cref="RemotesException">The definitions of remotes contradict each other, or cannot be read.</exception>
+    public IReadOnlyList<string> RemoteNames() => [.. WithParents().SelectMany(static each => each.Definitions.Names).Distinct().Order(StringComparer.Ordinal)];
+
+    /// <summary>A remote's address, whatever else its settings ask for; null where there is none.</summary>
+    public string? RemoteUrl(string name) => RemoteConfig(name)?.GetString(RemoteSettings.Group(name), "url");
+
+    /// <summary>Whether this repository itself, and not a parent, defines a remote.</summary>
+    public bool DefinesRemote(string name) => Definitions.Find(name) is not null;
+
+    /// <summary>The file of <c>remotes.d</c> that a remote is defined in; null for the config, and where there is none by that name.</summary>
+    public string? RemoteFile(string name) => Definitions.FileOf(name);
+
+    /// <summary>
+    /// Adds a remote, or changes one: in the file of <c>remotes.d</c>, or the config, that has it. A new one goes to <c>remotes.d</c> where the
+    /// repository has that, unless <c>core.add-remotes-config-dir</c> is false.
+    /// </summary>
+    /// <param name="name">The remote.</param>
+    /// <param name="change">Makes of that file what it shall be, with a group <c>remote "NAME"</c>.</param>
+    /// <exception cref="RemotesException">It is new, and its name is none.</exception>
+    public void ChangeRemote(string name, Func<KeyFile, KeyFile> change)
+    {
+        Definitions.Change(name, change);
+        definitions = null;
+    }
+
+    /// <summary>Removes a remote and the keys that it was believed by; what was pulled stays.</summary>
+    public void DeleteRemote(string name)
+    {
+        if (DefinesRemote(name))
+            ChangeRemote(name, file => file.WithoutGroup(RemoteSettings.Group(name)));
+        foreach (string left in (string[])[$"{name}.trustedkeys.gpg", $"{name}.cookies.txt"])
+            Dir.TryUnlink(left);
+    }
+
+    /// <summary>What has a remote's group: the config, or a file of <c>remotes.d</c>, of this repository or a parent. Null where nothing has.</summary>
+    internal KeyFile? RemoteConfig(string name) => WithParents().Select(each => each.Definitions.Find(name)).FirstOrDefault(static found => found is not null);
+
+    // Read when they are asked for: what is wrong with them hinders nothing that needs no remote.
+    private RemoteDefinitions Definitions => definitions ??= new RemoteDefinitions(this, remotesDirectory ?? RemotesOfMachine());
+
+    // As libostree: only of the machine's own repository, by whatever path it was opened.
+    private string? RemotesOfMachine()
+    {
+        FileStat here = Dir.Stat();
+        return Dir.TryStat("/ostree/repo") is { } own && own.Inode == here.Inode && own.Device == here.Device ? "/etc/ostree/remotes.d" : null;
+    }
+
     /// <summary>Fetches a remote's summary, verified as its settings ask.</summary>
     /// <param name="remote">The remote.</param>
     /// <param name="options">How; null for the defaults.</param>

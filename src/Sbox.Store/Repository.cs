@@ -21,9 +21,9 @@ public sealed partial class Repository : IDisposable
 
     private readonly RefStore refs;
 
-    private Repository(Dir dir, KeyFile config, RepositoryMode mode, Repository? parent)
+    private Repository(Dir dir, KeyFile config, RepositoryMode mode, Repository? parent, string? remotesDirectory)
     {
-        (Dir, Config, Mode, Parent) = (dir, config, mode, parent);
+        (Dir, Config, Mode, Parent, this.remotesDirectory) = (dir, config, mode, parent, remotesDirectory);
         Settings = RepositorySettings.From(config);
         Objects = new ObjectStore(dir.OpenDir("objects"), mode, parent?.Objects);
         refs = new RefStore(dir);
@@ -82,12 +82,17 @@ public sealed partial class Repository : IDisposable
     }
 
     /// <summary>Opens a repository.</summary>
+    /// <param name="path">Its directory.</param>
+    /// <param name="remotesDirectory">
+    /// A directory whose files <c>*.conf</c> define remotes beside the config's; need not be there. Null: <c>/etc/ostree/remotes.d</c> for the
+    /// repository of this machine, none for others.
+    /// </param>
     /// <exception cref="NotARepositoryException">There is none, or its config cannot be read.</exception>
     /// <exception cref="UnsupportedRepositoryException">It is of a mode or version that is not handled.</exception>
     /// <exception cref="LinuxException">The kernel refused.</exception>
-    public static Repository Open(string path) => Open(path, depth: 0);
+    public static Repository Open(string path, string? remotesDirectory = null) => Open(path, remotesDirectory, depth: 0);
 
-    private static Repository Open(string path, int depth)
+    private static Repository Open(string path, string? remotesDirectory, int depth)
     {
         Dir? dir = null;
         try
@@ -103,7 +108,7 @@ public sealed partial class Repository : IDisposable
             RepositoryMode mode = RepositoryModes.TryParse(name) ?? throw new UnsupportedRepositoryException(path, "core.mode", name);
             Repository? parent = config.GetString("core", "parent") is { Length: > 0 } parentPath ? OpenParent(path, parentPath, depth) : null;
             dir.TryMakeDir("tmp"); // whoever clears caches may take it along
-            return new Repository(dir, config, mode, parent);
+            return new Repository(dir, config, mode, parent, remotesDirectory);
         }
         catch (MalformedException malformed)
         {
@@ -129,7 +134,7 @@ public sealed partial class Repository : IDisposable
     {
         var settings = RepositorySettings.From(config); // what cannot be read again must not be written
         Durable.Replace(Dir, "config", Encoding.UTF8.GetBytes(config.ToString()));
-        (Config, Settings) = (config, settings);
+        (Config, Settings, definitions) = (config, settings, null);
     }
 
     /// <inheritdoc/>
@@ -148,6 +153,6 @@ public sealed partial class Repository : IDisposable
     }
 
     private static Repository OpenParent(string path, string parent, int depth) => depth < MaximumParents
-        ? Open(parent, depth + 1)
+        ? Open(parent, remotesDirectory: null, depth + 1)
         : throw new NotARepositoryException(path, $"its config leads to more than {MaximumParents} parents");
 }

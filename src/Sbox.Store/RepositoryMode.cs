@@ -1,6 +1,6 @@
 namespace Sbox.Store;
 
-/// <summary>How a repository keeps its file objects. All of libostree's modes are named; <see cref="Repository.Open(string)"/> says which it handles.</summary>
+/// <summary>How a repository keeps its file objects. All of libostree's modes are named; <see cref="Repository.Open(string, string?)"/> says which it handles.</summary>
 public enum RepositoryMode
 {
     /// <summary><c>bare</c>: files as they are checked out, with owner, mode and xattrs.</summary>

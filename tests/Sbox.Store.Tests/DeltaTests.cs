@@ -350,6 +350,26 @@ public sealed class DeltaTests
         }
     }
 
+    [Fact]
+    public void A_delta_that_holds_its_parts_is_made_and_applied_without_them_in_memory()
+    {
+        const int size = 40 * 1024 * 1024;
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["tree"]);
+        var content = new byte[size];
+        new Random(7).NextBytes(content);
+        File.WriteAllBytes(scratch["tree/file"], content);
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.BareUser);
+        var name = new DeltaName(null, source.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"] }));
+        using Repository target = Repository.Create(scratch["target"], RepositoryMode.BareUser);
+        long before = GC.GetTotalAllocatedBytes(precise: true);
+        source.MakeDelta(name, new DeltaOptions { MinimumFallback = 0, Inline = true, FileName = scratch["whole.delta"] });
+        target.ApplyDelta(scratch["whole.delta"]);
+        Assert.InRange(GC.GetTotalAllocatedBytes(precise: true) - before, 0, size / 2);
+        Assert.True(new FileInfo(scratch["whole.delta"]).Length > size);
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={target.Path}"));
+    }
+
     /// <summary>A repository with two versions of a tree: programs that changed a little, new files, links, xattrs, and some of every mode.</summary>
     private static Repository Two(Scratch scratch, out Checksum old, out Checksum fresh)
     {

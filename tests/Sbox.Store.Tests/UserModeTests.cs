@@ -80,4 +80,55 @@ public sealed class UserModeTests
         using Repository only = Repository.Create(scratch["only"], RepositoryMode.BareUserOnly);
         Assert.Throws<CannotKeepException>(() => only.PullLocal(first));
     }
+
+    [Fact]
+    public void What_is_plain_in_bare_user_is_linked_into_bare_user_only_as_ostree_links_it()
+    {
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["tree"]);
+        using (Dir tree = Dir.Open(scratch["tree"]))
+        {
+            Scratch.Write(tree, "plain", "plain\n"u8.ToArray());
+            Scratch.Write(tree, "shared", "shared\n"u8.ToArray(), 0x1B4 /* 0664 */);
+            Scratch.Write(tree, "unreadable", "unreadable\n"u8.ToArray(), 0x80 /* 0200 */);
+            tree.Symlink("plain", "link");
+        }
+
+        using Repository user = Repository.Create(scratch["user"], RepositoryMode.BareUser);
+        Checksum commit = user.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"], OwnerUid = 0, OwnerGid = 0 });
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.BareUserOnly);
+        ours.PullLocal(user);
+        Assert.Empty(ours.Fsck().Problems);
+        Judge.Ostree.Run("init", $"--repo={scratch["theirs"]}", "--mode=bare-user-only");
+        Judge.Ostree.Run("pull-local", $"--repo={scratch["theirs"]}", scratch["user"]);
+        using Repository theirs = Repository.Open(scratch["theirs"]);
+        foreach (string name in (string[])["plain", "shared", "link"])
+            Assert.Equal(IsLinked(theirs, name), IsLinked(ours, name));
+        // What lies there is readable, and says that it is not: ostree links that too, and its fsck then finds another object.
+        Assert.False(IsLinked(ours, "unreadable"));
+
+        bool IsLinked(Repository repository, string name)
+        {
+            string path = $"objects/{new ObjectName(user.Find(commit, name).Content!.Value, ObjectType.File).LoosePath(RepositoryMode.BareUserOnly)}";
+            return repository.Dir.Stat(path).Inode == user.Dir.Stat(path).Inode;
+        }
+    }
+
+    [Theory, InlineData("-U"), InlineData("-C"), InlineData("-H")]
+    public void Of_a_directory_that_all_may_write_bare_user_only_makes_one_that_they_may_not(string how)
+    {
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["tree/open"]);
+        using (Dir tree = Dir.Open(scratch["tree"]))
+            tree.ChangeMode("open", 0x1FF /* 0777 */);
+        using Repository archive = Repository.Create(scratch["archive"], RepositoryMode.Archive);
+        Checksum commit = archive.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"] });
+        using Repository only = Repository.Create(scratch["only"], RepositoryMode.BareUserOnly);
+        only.PullLocal(archive);
+        Judge.Ostree.Run("checkout", $"--repo={scratch["only"]}", "-U", how, "main", scratch["theirs"]);
+        using Dir here = Dir.Open(scratch.Root);
+        only.Checkout(commit, here, "ours", new CheckoutOptions { UserMode = true, ForceCopy = how == "-C", RequireHardlinks = how == "-H" });
+        Assert.Equal(0x1FDu /* 0775 */, here.Stat("ours/open").Permissions);
+        Assert.Equal(here.Stat("theirs/open").Permissions, here.Stat("ours/open").Permissions);
+    }
 }

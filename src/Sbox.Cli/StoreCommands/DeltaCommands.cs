@@ -80,7 +80,7 @@ internal static class DeltaCommands
         var trust = new DeltaTrustOptions();
         return new DocumentedCommand("apply-offline", "Add what a delta on disk makes to the repository").With([path, keys, .. trust.All]).OnRepository((parsed, repository, cancel) =>
         {
-            repository.ApplyDelta(parsed.GetValue(path)!, bytes => trust.RequireTrust(parsed, repository, bytes, parsed.GetValue(keys)!), cancel);
+            repository.ApplyDelta(parsed.GetValue(path)!, signed => trust.RequireTrust(parsed, repository, signed, parsed.GetValue(keys)!), cancel);
             return 0;
         });
     }

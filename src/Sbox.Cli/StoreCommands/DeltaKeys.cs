@@ -18,10 +18,10 @@ internal sealed class DeltaTrustOptions
     /// <remarks>As <c>ostree</c> one that nobody signed passes, as it does there.</remarks>
     /// <exception cref="SignatureException">It is not believed.</exception>
     /// <exception cref="Finding">No key was given, and one must be.</exception>
-    public void RequireTrust(ParseResult parsed, Repository repository, byte[] superblock, string[] given)
+    public void RequireTrust(ParseResult parsed, Repository repository, SignedDelta? signed, string[] given)
     {
         bool wanted = repository.Config.GetBoolean("core", "sign-verify-deltas");
-        if (DeltaSuperblock.Signed(superblock) is null)
+        if (signed is null)
         {
             bool asked = wanted || given.Length > 0 || parsed.GetValue(file) is not null || parsed.GetValue(directory) is not null;
             if (asked && parsed.RootCommandResult.Command.Name != "ostree")
@@ -30,18 +30,18 @@ internal sealed class DeltaTrustOptions
         }
 
         if (Keys(parsed, given, required: false) is { } keys)
-            Verify(superblock, keys);
+            Verify(signed, keys);
         else if (wanted)
             throw new Finding("Key is mandatory to check delta signature", "static-delta apply-offline PATH KEY-ID, or --keys-file=NAME");
     }
 
     /// <summary>Checks who signed a delta.</summary>
     /// <exception cref="SignatureException">None of the keys did.</exception>
-    public void Verify(ParseResult parsed, byte[] superblock, string[] given) => Verify(superblock, Keys(parsed, given, required: true)!);
+    public void Verify(ParseResult parsed, byte[] superblock, string[] given) => Verify(DeltaSuperblock.Signed(superblock), Keys(parsed, given, required: true)!);
 
-    private static void Verify(byte[] superblock, TrustedKeys keys)
+    private static void Verify(SignedDelta? signed, TrustedKeys keys)
     {
-        if (DeltaSuperblock.Signed(superblock) is not { } signed)
+        if (signed is null)
             throw new SignatureException(null, "no signatures in static-delta");
         IReadOnlyList<byte[]> signatures = CommitSignatures.Of(signed.Signatures, keys.Engine.MetadataKey);
         if (signatures.Count == 0)

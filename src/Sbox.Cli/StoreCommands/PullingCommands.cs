@@ -55,7 +55,7 @@ internal static class PullingCommands
                 JsonAnswers.Say(result);
                 Console.Out.WriteLine(parsed.GetValue(dryRun) || result.Deltas.TotalParts > 0
                     ? Describe(result, parsed.GetValue(dryRun), started)
-                    : $"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.BytesTransferred)} content written");
+                    : $"{result.Metadata} metadata, {result.Content} content objects imported; {Amount.Decimal(result.ContentBytes)} content written");
                 return 0;
             });
     }

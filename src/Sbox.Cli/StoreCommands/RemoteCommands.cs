@@ -44,9 +44,11 @@ internal static class RemoteCommands
         var ifExists = new Option<bool>("--if-exists") { Description = "Do nothing where there is none by that name" };
         remote.Subcommands.Add(new DocumentedCommand("delete", "Remove a remote; what was pulled stays").With(gone, ifExists).OnSystem().OnRepository((parsed, repository, _) =>
         {
-            if (parsed.GetValue(ifExists) && !repository.Config.Groups.Contains(Group(parsed.GetValue(gone)!)))
-                return 0;
-            repository.DeleteRemote(Known(repository, parsed.GetValue(gone)!));
+            string name = parsed.GetValue(gone)!;
+            if (repository.DefinesRemote(name))
+                repository.DeleteRemote(name);
+            else if (!parsed.GetValue(ifExists))
+                throw new RemoteNotFoundException(repository.Path, name);
             return 0;
         }));
         remote.Subcommands.Add(RemoteServerCommands.AddCookie());
@@ -78,39 +80,42 @@ internal static class RemoteCommands
                 throw new Finding("Can only specify one of --if-not-exists and --force", "one of them");
             if (parsed.GetValue(noSign) && parsed.GetValue(sign) is { Length: > 0 })
                 throw new Finding("Cannot specify both --sign-verify and --no-sign-verify", "one of them");
-            string group = Group(parsed.GetValue(name)!);
-            KeyFile config = repository.Config;
-            if (config.Groups.Contains(group) && !parsed.GetValue(force))
-            {
-                return parsed.GetValue(unless) ? 0 : throw new Finding(
-                    $"Remote configuration for \"{parsed.GetValue(name)}\" already exists", "--force replaces it, --if-not-exists keeps it");
-            }
-
+            string remote = parsed.GetValue(name)!;
+            if (repository.DefinesRemote(remote) && !parsed.GetValue(force))
+                return parsed.GetValue(unless) ? 0 : throw AlreadyThere(repository, remote);
             if (parsed.GetValue(url) is null && parsed.GetValue(backend) is null)
                 throw new Finding("NAME and URL must be specified", "remote add NAME URL");
-            config = config.WithoutGroup(group);
-            if (parsed.GetValue(url) is { } address)
-                config = config.With(group, "url", address);
-            if (parsed.GetValue(branches) is { Length: > 0 } given)
-                config = config.With(group, "branches", string.Concat(given.Select(static branch => branch + ";")));
-            foreach (string pair in parsed.GetValue(set) ?? [])
-                config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
-            config = WithVerification(config, group, parsed.GetValue(sign) ?? []);
-            if (parsed.GetValue(noGpg) || parsed.GetValue(noSign))
-                config = config.With(group, "gpg-verify", "false");
-            if (parsed.GetValue(noSign))
-                config = config.With(group, "sign-verify", "false");
-            if (parsed.GetValue(collection) is { } id)
-                config = config.With(group, "collection-id", id);
-            if (parsed.GetValue(contentUrl) is { } content)
-                config = config.With(group, "contenturl", content);
-            if (parsed.GetValue(backend) is { } other)
-                config = config.With(group, "custom-backend", other);
-            repository.WriteConfig(config);
+            repository.ChangeRemote(remote, file => WithSettings(file.WithoutGroup(Group(remote)), Group(remote)));
             if (parsed.GetValue(import) is { Length: > 0 } files)
-                RemoteKeyCommands.Report(repository.GpgImport(parsed.GetValue(name)!, files, []), parsed.GetValue(name)!);
+                RemoteKeyCommands.Report(repository.GpgImport(remote, files, []), remote);
             return 0;
+
+            KeyFile WithSettings(KeyFile config, string group)
+            {
+                if (parsed.GetValue(url) is { } address)
+                    config = config.With(group, "url", address);
+                if (parsed.GetValue(branches) is { Length: > 0 } given)
+                    config = config.With(group, "branches", string.Concat(given.Select(static branch => branch + ";")));
+                foreach (string pair in parsed.GetValue(set) ?? [])
+                    config = config.With(group, pair.Split('=', 2)[0], pair.Split('=', 2) is [_, var value] ? value : throw new Finding($"Missing '=' in KEY=VALUE for --set '{pair}'", "--set=KEY=VALUE"));
+                config = WithVerification(config, group, parsed.GetValue(sign) ?? []);
+                if (parsed.GetValue(noGpg) || parsed.GetValue(noSign))
+                    config = config.With(group, "gpg-verify", "false");
+                if (parsed.GetValue(noSign))
+                    config = config.With(group, "sign-verify", "false");
+                if (parsed.GetValue(collection) is { } id)
+                    config = config.With(group, "collection-id", id);
+                if (parsed.GetValue(contentUrl) is { } content)
+                    config = config.With(group, "contenturl", content);
+                return parsed.GetValue(backend) is { } other ? config.With(group, "custom-backend", other) : config;
+            }
         });
+    }
+
+    private static Finding AlreadyThere(Repository repository, string remote)
+    {
+        string where = repository.RemoteFile(remote) is { } file ? $": {file}" : "";
+        return new Finding($"Remote configuration for \"{remote}\" already exists{where}", "--force replaces it, --if-not-exists keeps it");
     }
 
     // KEYTYPE=inline:KEY and KEYTYPE=file:PATH become the settings that a pull reads.
@@ -134,10 +139,6 @@ internal static class RemoteCommands
 
         return engines.Count > 0 ? config.With(group, "sign-verify", string.Concat(engines.Select(static name => name + ";"))) : config;
     }
-
-    private static string Known(Repository repository, string name) => repository.Config.Groups.Contains(Group(name))
-        ? name
-        : throw new Finding($"Remote \"{name}\" not found", "remote list shows those that there are");
 
     private static string Group(string name) => $"remote \"{name}\"";
 }

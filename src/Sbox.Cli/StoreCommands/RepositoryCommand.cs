@@ -21,7 +21,7 @@ internal static class RepositoryCommand
         Option<bool> verbose = command.WithVerbose();
         command.SetAction(async (parsed, cancel) =>
         {
-            using Repository repository = Repository.Open(Named(parsed) ?? DefaultPath());
+            using Repository repository = Repository.Open(Named(parsed) ?? DefaultPath(), RemotesOf(parsed));
             if (parsed.GetValue(verbose))
                 Console.Error.WriteLine($"OT: repository {repository.Path}, mode {repository.Mode.Name()}");
             if (!parsed.AsJson())
@@ -63,7 +63,13 @@ internal static class RepositoryCommand
 
     /// <summary>The repository that the command line names; the last one, where it names several. One of a sysroot before all.</summary>
     public static string? Named(ParseResult parsed) =>
-        parsed.GetResult(Sysroot) is not null && parsed.GetValue(Sysroot) is { } root ? $"{root}/ostree/repo" : parsed.GetValue(Path)?.LastOrDefault();
+        SysrootOf(parsed) is { } root ? $"{root}/ostree/repo" : parsed.GetValue(Path)?.LastOrDefault();
+
+    // As libostree: a root that has its sysroot inside has remotes of its own in /etc; a physical one has no /etc.
+    private static string? RemotesOf(ParseResult parsed) =>
+        SysrootOf(parsed) is { } root && Directory.Exists($"{root}/sysroot") ? System.IO.Path.GetFullPath($"{root}/etc/ostree/remotes.d") : null;
+
+    private static string? SysrootOf(ParseResult parsed) => parsed.GetResult(Sysroot) is null ? null : parsed.GetValue(Sysroot);
 
     private static Option<string?> Sysroot { get; } = new("--sysroot") { Description = "Work on the repository of this sysroot, in place of --repo", HelpName = "PATH" };
 

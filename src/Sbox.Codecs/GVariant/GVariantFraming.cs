@@ -13,8 +13,11 @@ public static class GVariantFraming
 {
     internal static int Align(int offset, int alignment) => (offset + alignment - 1) & -alignment;
 
+    /// <summary>The next multiple of an alignment.</summary>
+    public static long Align(long offset, int alignment) => (offset + alignment - 1) & -alignment;
+
     /// <summary>Bytes of one offset in a container of this many bytes, offsets included.</summary>
-    internal static int OffsetSize(long containerSize) => containerSize switch
+    public static int OffsetSize(long containerSize) => containerSize switch
     {
         0 => 0,
         <= byte.MaxValue => 1,
@@ -23,10 +26,11 @@ public static class GVariantFraming
     };
 
     /// <summary>Bytes of one offset where <paramref name="count"/> of them must still follow <paramref name="bodySize"/> bytes.</summary>
-    internal static int OffsetSizeFor(long bodySize, int count) =>
+    public static int OffsetSizeFor(long bodySize, int count) =>
         bodySize + count <= byte.MaxValue ? 1 : bodySize + (2L * count) <= ushort.MaxValue ? 2 : 4;
 
-    internal static int ReadOffset(ReadOnlySpan<byte> bytes, int position, int size)
+    /// <summary>Reads an offset of 1, 2 or 4 bytes.</summary>
+    public static int ReadOffset(ReadOnlySpan<byte> bytes, int position, int size)
     {
         uint offset = size switch
         {

@@ -11,6 +11,7 @@ internal static unsafe partial class LibLzma
     public const ulong Lzma2Filter = 0x21;
     public const ulong EndOfFilters = ulong.MaxValue;
     public const int Crc64 = 4;
+    public const int BinaryTreeOfThree = 0x13; // LZMA_MF_BT3
     public const int Run = 0;
     public const int Finish = 3;
     public const int Ok = 0;

@@ -12,6 +12,9 @@ internal sealed class TreeCheckout(
 {
     private const uint Private = 0x1C0; // 0700
     private const int Handful = 128; // two threads that make names in one directory wait for each other
+    private const uint PlainPermissions = 0x1FD; // 0775: what a repository in mode bare-user-only has of files, it makes of directories
+
+    private readonly bool plainDirectories = options.PlainDirectories || repository.Mode == RepositoryMode.BareUserOnly;
     private readonly FileCheckout fileCheckout = new(repository, options);
     private readonly Dictionary<Checksum, DirMeta> metas = [];
     private long files, directories;
@@ -122,7 +125,7 @@ internal sealed class TreeCheckout(
     {
         if (!options.UserMode)
             Linux.Files.ChangeOwner(dir.Handle, meta.Uid, meta.Gid, dir.Path);
-        Linux.Files.ChangeMode(dir.Handle, options.PlainDirectories ? meta.Mode.Permissions & 0x1FD /* 0775 */ : meta.Mode.Permissions, dir.Path);
+        Linux.Files.ChangeMode(dir.Handle, plainDirectories ? meta.Mode.Permissions & PlainPermissions : meta.Mode.Permissions, dir.Path);
         // One time for all checkouts; not for copies, which are meant to be changed (/etc).
         if (!options.ForceCopy)
             Linux.Files.SetModified(dir.Handle, 0, 0, dir.Path);

@@ -48,6 +48,24 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     /// <summary>Whether all that a part makes is there already.</summary>
     public bool HasAll(int index) => superblock.Parts[index].Objects.All(transaction.Has);
 
+    /// <summary>Adds what some parts make: while the objects of one are made, the next one is unpacked.</summary>
+    /// <exception cref="DeltaException">A part is not what it should be.</exception>
+    public void AddParts(IReadOnlyList<int> parts, DeltaFile delta, CancellationToken cancel)
+    {
+        using var work = new OrderedWork<int, DeltaPart>(Unpacked, cancel, atOnce: 1, ahead: 2);
+        work.Run(parts, (index, part) =>
+        {
+            using (part)
+                AddObjects(index, part, cancel);
+        });
+
+        DeltaPart Unpacked(int index)
+        {
+            using Stream bytes = delta.OpenPart(index);
+            return Open(index, bytes, delta.IsInline(index));
+        }
+    }
+
     /// <summary>Adds what one part makes.</summary>
     /// <param name="index">Which.</param>
     /// <param name="bytes">Its bytes.</param>
@@ -57,16 +75,30 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     /// <exception cref="ObjectMissingException">It needs an object that is not there.</exception>
     public void AddPart(int index, Stream bytes, CancellationToken cancel)
     {
+        using DeltaPart part = Open(index, bytes, superblock.IsInline(index));
+        AddObjects(index, part, cancel);
+    }
+
+    // Nothing but the superblock vouches for a part that lies in it.
+    private DeltaPart Open(int index, Stream bytes, bool isInline)
+    {
         DeltaPartHeader header = superblock.Parts[index];
-        string source = $"{where}/{index}";
+        string source = SourceOf(index);
         if (header.Version > DeltaSuperblock.PartVersion)
             throw new DeltaException(source, $"Delta part has too new version {header.Version}");
         long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
-        using var part = DeltaPart.Open(bytes, superblock.IsInline(index) ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction);
+        return DeltaPart.Open(bytes, isInline ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction);
+    }
+
+    private string SourceOf(int index) => $"{where}/{index}";
+
+    private void AddObjects(int index, DeltaPart part, CancellationToken cancel)
+    {
+        string source = SourceOf(index);
         try
         {
             using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source), static _ => { }, cancel);
-            foreach (DeltaRecipe recipe in part.Recipes(header.Objects))
+            foreach (DeltaRecipe recipe in part.Recipes(superblock.Parts[index].Objects))
                 work.Add(recipe);
             work.Finish();
         }
@@ -87,11 +119,11 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         }
 
         FileHeader header = part.HeaderOf(recipe);
-        using Stream content = header.Mode.IsSymlink ? Stream.Null : new RecipeContent(part, recipe, Open);
+        using Stream content = header.Mode.IsSymlink ? Stream.Null : new RecipeContent(part, recipe, OpenSource);
         transaction.UseWriter(writer => writer.Write(header, content, recipe.Name.Checksum, recipe.Size, source));
     }
 
-    private RandomContent Open(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir, transaction);
+    private RandomContent OpenSource(Checksum checksum) => new(Repository, Repository.LoadFile(checksum), transaction.Staging.Dir, transaction);
 
     private void AddMetadata(DeltaPart part, DeltaRecipe recipe, string source)
     {

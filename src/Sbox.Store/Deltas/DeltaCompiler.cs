@@ -14,7 +14,7 @@ internal sealed class DeltaCompiler(
 {
     private const int PatchesInMemory = 1024 * 1024;
     private const int SmallFile = 512 * 1024;
-    private const uint Dictionary = 2 * 1024 * 1024; // a compressor needs about twelve times as much memory
+    private const uint Dictionary = 1024 * 1024; // a compressor needs about fourteen times as much memory
     private const int Compressors = 2; // at once, however many processors: 64 MiB shall do for all of it
     private const int BlockFile = 8 * 1024 * 1024; // smaller ones are compared byte by byte
     private const int MostStretches = 256 * 1024;

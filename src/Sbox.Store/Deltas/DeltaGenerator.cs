@@ -21,12 +21,10 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
             (DeltaReport report, List<SafeFileHandle> files) = new DeltaCompiler(repository, tmp, name, options, progress, cancel).Run(destination);
             try
             {
-                byte[] bytes = Superblock(report, commit, options.Inline ? files : [], destination);
-                if (options.Sign?.Invoke(bytes) is { } signatures)
-                    bytes = DeltaSuperblock.Sign(bytes, signatures);
+                List<GVariant> members = Members(report, commit, options.Inline ? files.Count : 0);
                 if (!options.Inline)
                     Name(destination, files);
-                Durable.Replace(destination, superblock, bytes, FileMode);
+                WriteSuperblock(destination, superblock, members, options.Inline ? files : []);
                 return report;
             }
             finally
@@ -48,42 +46,61 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
     private void Name(Dir destination, List<SafeFileHandle> files)
     {
         for (int i = 0; i < files.Count; i++)
-        {
-            Linux.Files.ChangeMode(files[i], FileMode, destination.Path);
-            if (repository.Settings.Fsync)
-                Durable.Sync(files[i], destination.Of($"{i}"));
-            string temporary = $".{i}.{Environment.ProcessId}.tmp";
-            destination.TryUnlink(temporary);
-            if (!destination.TryLink(files[i], temporary))
-                throw new LinuxException(Errno.EEXIST, "linkat", destination.Of(temporary));
-            destination.Rename(temporary, destination, $"{i}");
-        }
+            Name(destination, files[i], $"{i}", repository.Settings.Fsync);
     }
 
-    private byte[] Superblock(DeltaReport report, byte[] commit, List<SafeFileHandle> inline, Dir destination)
+    private static void Name(Dir destination, SafeFileHandle file, string name, bool durable)
+    {
+        Linux.Files.ChangeMode(file, FileMode, destination.Path);
+        if (durable)
+            Durable.Sync(file, destination.Of(name));
+        string temporary = $".{name}.{Environment.ProcessId}.tmp";
+        destination.TryUnlink(temporary);
+        if (!destination.TryLink(file, temporary))
+            throw new LinuxException(Errno.EEXIST, "linkat", destination.Of(temporary));
+        destination.Rename(temporary, destination, name);
+    }
+
+    private void WriteSuperblock(Dir destination, string superblock, List<GVariant> members, List<SafeFileHandle> inline)
+    {
+        VariantPieces pieces = InlineParts.Join(members, inline.Index().ToDictionary(each => name.Part(each.Index), static each => each.Item));
+        if (pieces.Length > DeltaDirectory.MaximumSuperblock)
+            throw new DeltaException(destination.Of(superblock), $"its parts make it larger than {DeltaDirectory.MaximumSuperblock} bytes; as files of their own they may be");
+        if (options.Sign is { } sign)
+        {
+            var whole = new MemoryStream((int)pieces.Length); // a signature is of all of it
+            pieces.WriteTo(whole, destination.Path);
+            byte[] bytes = whole.ToArray();
+            Durable.Replace(destination, superblock, DeltaSuperblock.Sign(bytes, sign(bytes)), FileMode);
+            return;
+        }
+
+        using SafeFileHandle file = destination.CreateUnnamed();
+        using var output = new HandleStream(file, static _ => { });
+        pieces.WriteTo(output, destination.Path);
+        output.Flush();
+        Name(destination, file, superblock, durable: true);
+        Durable.Sync(destination);
+    }
+
+    private List<GVariant> Members(DeltaReport report, byte[] commit, int inline)
     {
         VariantDictionary metadata = VariantDictionary.Empty.With(DeltaSuperblock.EndiannessKey, GVariant.Of(options.BigEndian ? (byte)'B' : (byte)'l'));
-        for (int i = 0; i < inline.Count; i++)
-            metadata = metadata.With(name.Part(i), Part(inline[i], destination));
+        for (int i = 0; i < inline; i++)
+            metadata = metadata.With(name.Part(i), GVariant.Of(true)); // its place
         if (repository.LoadDetachedMetadata(name.To) is { } detached)
             metadata = metadata.With(name.DetachedMetadata, detached.Variant);
         GVariantType type = DeltaSuperblock.Type;
-        return GVariant.Tuple(
+        return
+        [
             metadata.Variant,
             BigEndian.Of((ulong)options.Clock.GetUtcNow().ToUnixTimeSeconds()),
             GVariant.Of(name.From?.ToArray() ?? []), GVariant.Of(name.To.ToArray()),
             GVariant.Parse(Commit.Type, commit),
             GVariant.Of(Array.Empty<byte>()),
             GVariant.Array(type.Children[6].Children[0], [.. report.Parts.Select(Header)]),
-            GVariant.Array(type.Children[7].Children[0], [.. report.Fallbacks.Select(Fallback)])).ToBytes();
-    }
-
-    private static GVariant Part(SafeFileHandle file, Dir destination)
-    {
-        var bytes = new byte[RandomAccess.GetLength(file)];
-        for (int filled = 0; filled < bytes.Length;)
-            filled += Linux.Files.ReadAt(file, bytes.AsSpan(filled), filled, destination.Path);
-        return GVariant.Parse(DeltaSuperblock.InlineType, bytes);
+            GVariant.Array(type.Children[7].Children[0], [.. report.Fallbacks.Select(Fallback)]),
+        ];
     }
 
     private GVariant Header(DeltaPartHeader part)

@@ -110,7 +110,7 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
         {
             using var output = new HashedOutput(file, destination.Path);
             output.Write([(byte)'x']);
-            using (var xz = new XzEncoder(output, new XzSettings(Level: 8, dictionary, NiceLength, isCode)))
+            using (var xz = new XzEncoder(output, new XzSettings(Level: 8, dictionary, NiceLength, isCode, ByThreeBytes: true)))
             {
                 WriteContent(xz, cancel);
                 xz.Finish();

@@ -27,6 +27,11 @@ public readonly record struct DeltaEndianness(bool IsBig, bool IsKnown, bool IsG
     public override string ToString() => !IsKnown ? "invalid" : (IsBig ? "big" : "little") + (IsGuessed ? " (heuristic)" : "");
 }
 
+/// <summary>A superblock's bytes, and what signs them.</summary>
+/// <param name="Content">The bytes.</param>
+/// <param name="Signatures">By the name of the kind of key.</param>
+public sealed record SignedDelta(byte[] Content, VariantDictionary Signatures);
+
 /// <summary>What a static delta is: the commits it leads from and to, its parts, and what it leaves to be fetched by itself.</summary>
 /// <param name="Name">The commits.</param>
 /// <param name="Metadata">More, by names; parts that lie in the superblock itself among them.</param>
@@ -54,7 +59,7 @@ public sealed record DeltaSuperblock(
     internal const int ObjectSize = 1 + Checksum.Size;
 
     private const string Format = "static delta";
-    private const ulong SignedMagic = 0x4F535453474E4454; // OSTSGNDT
+    internal const ulong SignedMagic = 0x4F535453474E4454; // OSTSGNDT
 
     /// <summary>The file's GVariant type.</summary>
     internal static readonly GVariantType Type = GVariantType.Parse($"(a{{sv}}tayay{Store.Commit.Type.Signature}aya(uayttay)a(yaytt))");
@@ -80,12 +85,12 @@ public sealed record DeltaSuperblock(
 
     /// <summary>The bytes that are signed, and by what; null where they are not.</summary>
     /// <exception cref="MalformedException">It begins as a signed one, and is none.</exception>
-    public static (byte[] Content, VariantDictionary Signatures)? Signed(ReadOnlySpan<byte> bytes)
+    public static SignedDelta? Signed(ReadOnlySpan<byte> bytes)
     {
         if (!IsSigned(bytes))
             return null;
         GVariant signed = GVariant.Parse(SignedType, bytes);
-        return (signed.Items[1].Bytes, new VariantDictionary(signed.Items[2]));
+        return new SignedDelta(signed.Items[1].Bytes, new VariantDictionary(signed.Items[2]));
     }
 
     /// <summary>A superblock's bytes with what signs them.</summary>
@@ -101,9 +106,12 @@ public sealed record DeltaSuperblock(
     private static bool IsSigned(ReadOnlySpan<byte> bytes) =>
         bytes.Length >= 8 && BinaryPrimitives.ReadUInt64BigEndian(bytes) == SignedMagic;
 
-    private static DeltaSuperblock Parse(ReadOnlySpan<byte> bytes, VariantDictionary? signatures)
+    private static DeltaSuperblock Parse(ReadOnlySpan<byte> bytes, VariantDictionary? signatures) => Of(GVariant.Parse(Type, bytes).Items, signatures);
+
+    /// <summary>A superblock of its members.</summary>
+    /// <exception cref="MalformedException">They are none of one.</exception>
+    internal static DeltaSuperblock Of(IReadOnlyList<GVariant> items, VariantDictionary? signatures)
     {
-        IReadOnlyList<GVariant> items = GVariant.Parse(Type, bytes).Items;
         byte[] from = items[2].Bytes;
         var name = new DeltaName(from.Length == 0 ? null : Checksum.FromBytes(from), Checksum.FromBytes(items[3].Bytes));
         var metadata = new VariantDictionary(items[0]);

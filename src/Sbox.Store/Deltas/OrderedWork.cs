@@ -1,7 +1,7 @@
 namespace Sbox.Store;
 
 /// <summary>Work on several threads whose results are taken in order; at most a few are ahead of the one that is taken.</summary>
-internal sealed class OrderedWork<TItem, TResult>(Func<TItem, TResult> work, CancellationToken cancel, int? atOnce = null) : IDisposable
+internal sealed class OrderedWork<TItem, TResult>(Func<TItem, TResult> work, CancellationToken cancel, int? atOnce = null, int? ahead = null) : IDisposable
 {
     private readonly CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
     private readonly SemaphoreSlim free = new(atOnce ?? Environment.ProcessorCount);
@@ -9,14 +9,14 @@ internal sealed class OrderedWork<TItem, TResult>(Func<TItem, TResult> work, Can
     /// <summary>Does all of it; throws what a piece of work threw, when its turn comes.</summary>
     public void Run(IReadOnlyList<TItem> items, Action<TItem, TResult> take)
     {
-        int ahead = Environment.ProcessorCount * 4;
+        int most = ahead ?? Environment.ProcessorCount * 4;
         var begun = new Queue<Task<TResult>>();
         try
         {
             int next = 0;
             for (int taken = 0; taken < items.Count; taken++)
             {
-                while (next < items.Count && begun.Count < ahead)
+                while (next < items.Count && begun.Count < most)
                     begun.Enqueue(Begin(items[next++]));
                 Task<TResult> task = begun.Peek();
                 TResult result = task.GetAwaiter().GetResult();

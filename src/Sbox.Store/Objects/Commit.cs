@@ -36,7 +36,7 @@ public sealed record Commit(
         Metadata["ostree.composefs.digest.v0"] is { Type.Signature: "ay", Bytes.Length: Checksum.Size } named ? Checksum.FromBytes(named.Bytes) : null;
 
     /// <summary>Whether a branch may lead here: it is among those that the metadata names, or the metadata names none.</summary>
-    public bool IsBoundTo(string branch) =>
+    internal bool IsBoundTo(string branch) =>
         Metadata[RefBinding] is not { Type.Signature: "as" } bound || bound.Items.Any(item => item.Text == branch);
 
     /// <summary>Reads GVariant <c>(a{sv}aya(say)sstayay)</c>; the timestamp is most significant byte first.</summary>

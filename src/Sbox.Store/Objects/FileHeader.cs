@@ -23,19 +23,19 @@ public sealed record FileHeader(uint Uid, uint Gid, Mode Mode, string? SymlinkTa
     /// The bytes that are hashed before a file's content: the header's size as 4 bytes, most significant first, 4 zeros,
     /// and GVariant <c>(uuuusa(ayay))</c>: uid, gid, mode, 0, symlink target, xattrs.
     /// </summary>
-    public byte[] ToHashedBytes() => SymlinkTarget is null && Xattrs.Count == 0 ? Plain() : Framed(GVariant.Tuple(
+    internal byte[] ToHashedBytes() => SymlinkTarget is null && Xattrs.Count == 0 ? Plain() : Framed(GVariant.Tuple(
         BigEndian.Of(Uid), BigEndian.Of(Gid), BigEndian.Of(Mode.Bits), GVariant.Of(0u),
         GVariant.Of(SymlinkTarget ?? ""), Xattrs.ToVariant()));
 
     /// <summary>The bytes that an archive object begins with: as the hashed ones, with the content's size (8 bytes) first.</summary>
     /// <param name="size">Bytes of the content before compression; 0 for a symbolic link.</param>
-    public byte[] ToArchiveBytes(ulong size) => Framed(GVariant.Tuple(
+    internal byte[] ToArchiveBytes(ulong size) => Framed(GVariant.Tuple(
         BigEndian.Of(size), BigEndian.Of(Uid), BigEndian.Of(Gid), BigEndian.Of(Mode.Bits), GVariant.Of(0u),
         GVariant.Of(SymlinkTarget ?? ""), Xattrs.ToVariant()));
 
     /// <summary>Reads the GVariant of an archive object's header, without the frame before it.</summary>
     /// <exception cref="MalformedException">The bytes are none, or the mode is neither a regular file's nor a symbolic link's.</exception>
-    public static (FileHeader Header, ulong Size) ParseArchive(ReadOnlySpan<byte> bytes)
+    internal static (FileHeader Header, ulong Size) ParseArchive(ReadOnlySpan<byte> bytes)
     {
         IReadOnlyList<GVariant> items = GVariant.Parse(ArchiveType, bytes).Items;
         var mode = new Mode(BigEndian.From(items[3]));

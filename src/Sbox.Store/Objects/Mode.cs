@@ -24,7 +24,7 @@ public readonly record struct Mode(uint Bits)
     public bool IsSymlink => Kind == FileKind.Symlink && Bits <= AllBits;
 
     /// <summary>The same kind with other permission bits.</summary>
-    public Mode WithPermissions(uint permissions) => new((Bits & ~0xFFFu) | (permissions & 0xFFF));
+    internal Mode WithPermissions(uint permissions) => new((Bits & ~0xFFFu) | (permissions & 0xFFF));
 
     /// <summary>Octal, as ls and the format's documents print it: <c>0100644</c>.</summary>
     public override string ToString() => "0" + Convert.ToString(Bits, 8);

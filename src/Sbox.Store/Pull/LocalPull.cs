@@ -15,7 +15,7 @@ internal sealed class LocalPull
     private readonly PullTargets targets;
     private readonly IProgress<PullProgress>? progress;
     private readonly CancellationToken cancel;
-    private readonly bool sameDevice, linkable, believed;
+    private readonly bool sameDevice, linkable, plainLinkable, believed;
     private readonly ObjectCheck check;
     private readonly uint owner; // the target's
     private long bytes;
@@ -34,6 +34,7 @@ internal sealed class LocalPull
         linkable = sameDevice && source.Mode == target.Mode && (!options.Untrusted || (!options.LinksNothing && source.Mode != RepositoryMode.Archive && source.Dir.Stat().Uid == owner));
         // As libostree: what is linked is what the source has, damaged or not, unless it was to be looked at. fsck finds it there and here.
         believed = sameDevice && trust is null && !options.Untrusted;
+        plainLinkable = believed && source.Mode == RepositoryMode.BareUser && target.Mode == RepositoryMode.BareUserOnly;
     }
 
     public PullResult Run()
@@ -185,11 +186,23 @@ internal sealed class LocalPull
         var name = new ObjectName(checksum, ObjectType.File);
         if (options.PlainFilesOnly)
             BareUserFile.RequireKeepable(source.LoadFile(checksum).Header, checksum);
-        if (!(linkable && (options.Untrusted ? TryLinkJudged(transaction, name) : TryLink(transaction, name))))
+        bool linked = (linkable && (options.Untrusted ? TryLinkJudged(transaction, name) : TryLink(transaction, name))) ||
+            (plainLinkable && SaysAll(name) && TryLink(transaction, name));
+        if (!linked)
             Import(transaction, name);
         long left = Interlocked.Decrement(ref outstanding);
         if (left % 128 == 0)
             progress?.Report(new PullProgress(transaction.Stats.MetadataWritten, transaction.Stats.ContentWritten, left, Interlocked.Read(ref bytes)));
+    }
+
+    // Whether a regular file of mode bare-user is all that its xattr says of it: then it is the same object in bare-user-only.
+    private bool SaysAll(ObjectName name)
+    {
+        string path = name.LoosePath(source.Mode);
+        if (source.Objects.Dir.TryStat(path) is not { IsRegular: true } stat)
+            return false;
+        FileHeader header = source.LoadFile(name.Checksum).Header;
+        return header is { Mode.IsRegular: true, Uid: 0, Gid: 0, Xattrs.Count: 0 } && header.Mode.Bits == stat.Mode;
     }
 
     private bool TryLink(Transaction transaction, ObjectName name)

@@ -89,7 +89,7 @@ public sealed record PullOptions
     internal bool RequireGpg { get; init; }
 
     /// <summary>Makes the requests, in place of one's own; for tests and odd transports. Redirects are left to this library, so that it knows where headers go.</summary>
-    public HttpMessageHandler? Handler { get; init; }
+    internal HttpMessageHandler? Handler { get; init; }
 }
 
 /// <summary>How far a pull has come.</summary>

@@ -2,7 +2,7 @@ using Sbox.Codecs;
 
 namespace Sbox.Store;
 
-/// <summary>A remote as the config has it: <c>[remote "NAME"]</c>.</summary>
+/// <summary>A remote as the config, or a file of <c>remotes.d</c>, has it: <c>[remote "NAME"]</c>.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Url">Where it is: an address, or <c>mirrorlist=</c> or <c>metalink=</c> and one; null where the config says nothing.</param>
 /// <param name="Branches">What is pulled when nothing is asked for.</param>
@@ -11,10 +11,16 @@ namespace Sbox.Store;
 /// <remarks>After ostree.repo-config(5).</remarks>
 public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<string> Branches, bool GpgVerify, bool SignVerify)
 {
-    internal static string Group(string name) => $"remote \"{name}\"";
+    private const string GroupStart = "remote \"";
+
+    internal static string Group(string name) => $"{GroupStart}{name}\"";
+
+    /// <summary>The remote that a group is of; null where it is of none.</summary>
+    internal static string? NameOf(string group) =>
+        group.Length > GroupStart.Length && group.StartsWith(GroupStart, StringComparison.Ordinal) && group[^1] == '"' ? group[GroupStart.Length..^1] : null;
 
     /// <summary>Where objects and deltas are, in place of <see cref="Url"/>, which then has the summary, refs and signatures; null for the same place.</summary>
-    public string? ContentUrl { get; init; }
+    internal string? ContentUrl { get; init; }
 
     /// <summary>The collection that its refs belong to; null for none.</summary>
     public string? CollectionId { get; init; }
@@ -23,25 +29,25 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
     public bool GpgVerifySummary { get; init; }
 
     /// <summary>A proxy's address; null for the one of the environment (<c>http_proxy</c>), if any.</summary>
-    public string? Proxy { get; init; }
+    internal string? Proxy { get; init; }
 
     /// <summary>Servers are believed whatever their certificate.</summary>
-    public bool TlsPermissive { get; init; }
+    internal bool TlsPermissive { get; init; }
 
     /// <summary>Certificates of authorities that alone are believed (PEM); null for the machine's.</summary>
-    public string? TlsCaPath { get; init; }
+    internal string? TlsCaPath { get; init; }
 
     /// <summary>The certificate that is shown to servers (PEM); null for none.</summary>
-    public string? TlsClientCertPath { get; init; }
+    internal string? TlsClientCertPath { get; init; }
 
     /// <summary>Its private key (PEM).</summary>
-    public string? TlsClientKeyPath { get; init; }
+    internal string? TlsClientKeyPath { get; init; }
 
     /// <summary>Whether HTTP/2 is spoken where the server does.</summary>
-    public bool Http2 { get; init; } = true;
+    internal bool Http2 { get; init; } = true;
 
     /// <summary>Why nothing may be pulled from it, in words for people; null where it may.</summary>
-    public string? UnconfiguredState { get; init; }
+    internal string? UnconfiguredState { get; init; }
 
     /// <summary>By which engines commits must be signed; empty for any of them, null for none.</summary>
     internal IReadOnlyList<string>? SignVerifyBy { get; init; }

@@ -20,7 +20,7 @@ public sealed record Summary(IReadOnlyDictionary<string, Checksum> Refs, Variant
 
     /// <summary>The refs of a collection: the summary's own, or those that it lists of others.</summary>
     /// <exception cref="MalformedException">The list is none.</exception>
-    public IReadOnlyDictionary<string, Checksum> RefsOf(string collection)
+    internal IReadOnlyDictionary<string, Checksum> RefsOf(string collection)
     {
         if (collection == CollectionId)
             return Refs;

@@ -22,10 +22,13 @@ internal sealed partial class RefStore(Dir repository)
         string name = refspec[(colon + 1)..];
         if (!Name().IsMatch(name) || HasDots(name))
             throw new InvalidRefException(refspec, "a ref's name is letters, digits, '_', and after the first '-' and '.', with '/' between parts");
-        if (remote is not null && (!Fragment().IsMatch(remote) || HasDots(remote)))
+        if (remote is not null && !IsRemoteName(remote))
             throw new InvalidRefException(refspec, "a remote's name is letters, digits, '_', and after the first '-' and '.'");
         return (remote, name);
     }
+
+    /// <summary>Whether a remote may be called so.</summary>
+    public static bool IsRemoteName(string name) => Fragment().IsMatch(name) && !HasDots(name);
 
     /// <summary>Asks for the name of a branch, without a remote.</summary>
     /// <exception cref="InvalidRefException">It is none.</exception>

@@ -36,13 +36,13 @@ public abstract class SignatureEngine
 
     /// <summary>The bytes of a public key that was written as text.</summary>
     /// <exception cref="SignatureException">The text is no public key of this engine.</exception>
-    public abstract byte[] ReadPublicKey(string text);
+    internal abstract byte[] ReadPublicKey(string text);
 
     /// <summary>Whether a signature is a key's.</summary>
     /// <param name="data">What was signed.</param>
     /// <param name="signature">The bytes that should be a signature; from anywhere.</param>
     /// <param name="publicKey">From <see cref="ReadPublicKey"/>.</param>
-    public abstract bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey);
+    internal abstract bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey);
 
     /// <summary>The keys in a file's text: one a line, or as the engine has them.</summary>
     public IEnumerable<string> ReadKeys(string text) => KeysIn(text);
@@ -80,13 +80,13 @@ public abstract class SignatureEngine
                 : throw new SignatureException(null, "Incorrect ed25519 secret key: its second half is not the public key of its first");
         }
 
-        public override byte[] ReadPublicKey(string text)
+        internal override byte[] ReadPublicKey(string text)
         {
             byte[] key = FromBase64(text, $"the ed25519 public key '{text}'");
             return key.Length == 32 ? key : throw new SignatureException(null, $"Incorrect ed25519 public key '{text}': expected 32 bytes, found {key.Length}");
         }
 
-        public override bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey) =>
+        internal override bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey) =>
             new Ed25519PublicKey(publicKey).Verify(data, signature);
     }
 
@@ -107,14 +107,14 @@ public abstract class SignatureEngine
             return signer.GenerateSignature();
         }
 
-        public override byte[] ReadPublicKey(string text)
+        internal override byte[] ReadPublicKey(string text)
         {
             byte[] key = FromBase64(Unwrapped(text), $"the spki public key '{text}'");
             SignerFor(Parsed(() => PublicKeyFactory.CreateKey(key), "public"));
             return key;
         }
 
-        public override bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey)
+        internal override bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey)
         {
             AsymmetricKeyParameter key = Parsed(() => PublicKeyFactory.CreateKey(publicKey), "public");
             ISigner signer = SignerFor(key);
@@ -184,9 +184,9 @@ public abstract class SignatureEngine
 
         public override byte[] Sign(ReadOnlySpan<byte> data, string secretKey) => IsEnabled ? Encoding.UTF8.GetBytes(secretKey) : throw NotEnabled();
 
-        public override byte[] ReadPublicKey(string text) => Encoding.UTF8.GetBytes(text);
+        internal override byte[] ReadPublicKey(string text) => Encoding.UTF8.GetBytes(text);
 
-        public override bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey) =>
+        internal override bool Verify(ReadOnlySpan<byte> data, byte[] signature, byte[] publicKey) =>
             IsEnabled ? signature.AsSpan().SequenceEqual(publicKey) : throw NotEnabled();
 
         internal override string Describe(byte[] publicKey) => Encoding.UTF8.GetString(publicKey);

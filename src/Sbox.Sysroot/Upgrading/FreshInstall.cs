@@ -60,6 +60,6 @@ public static class FreshInstall
     private static void AddRemote(Repository repository, string name, string url)
     {
         string group = $"remote \"{name}\"";
-        repository.WriteConfig(repository.Config.With(group, "url", url).With(group, "gpg-verify", "false"));
+        repository.ChangeRemote(name, file => file.With(group, "url", url).With(group, "gpg-verify", "false"));
     }
 }
