@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Sbox.Judges;
+using Sbox.Linux;
 
 namespace Sbox.Sysroot.Tests;
 
@@ -25,7 +26,8 @@ internal static class UserModeLinux
             throw new InvalidOperationException($"a judge is missing: {program}; ./test unpacks it (tests/make-judges)");
         string modules = Directory.GetDirectories(Path.Combine(Home, "usr/lib/uml/modules")).Single();
         File.WriteAllText(init, Beginning.Replace("MODULES", modules, StringComparison.Ordinal) + script + End);
-        File.SetUnixFileMode(init, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        using (Dir at = Dir.Open(directory))
+            at.ChangeMode("init", 0x1C0); // 0700
         var start = new ProcessStartInfo("timeout", [
             $"{Limit.TotalSeconds}", program, "mem=768M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", $"init={init}", "con=null", "con0=null,fd:1", "quiet",
             .. disks.Select(static (disk, index) => $"ubd{(char)('a' + index)}={disk}")]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
