@@ -9,8 +9,8 @@ namespace Sbox.Cli.Tests;
 /// <summary><c>ostree admin</c> as people and scripts call it, beside real ostree, and on a machine that runs a box.</summary>
 public sealed class AdminTests : IDisposable
 {
-    private const string AsOurs = "program=$1; shift; exec -a ostree \"$program/sbox\" \"$@\"";
-    private const string AsOstree = "ostree() { (exec -a ostree \"$program/sbox\" \"$@\"); }\n";
+    // The name that a program is called by is known to the published one alone.
+    private static readonly string Published = SourceTree.Of("out", "ostree"), AsOstree = $"ostree() {{ {Published} \"$@\"; }}\n";
     private static readonly (string, string)[] SoftUnits = [("usr/lib/systemd/system/soft-reboot.target", "unit"), ("usr/lib/systemd/system/sbox-next-root.service", "unit")];
     private readonly TestBox box = new();
 
@@ -18,7 +18,7 @@ public sealed class AdminTests : IDisposable
 
     private static (string Output, string Error, int ExitCode) Ours(params string[] arguments)
     {
-        Verdict verdict = Judge.OnPath("bash").Ask(["-c", AsOurs, "bash", RunningBox.Program, .. arguments]);
+        Verdict verdict = Judge.OnPath(Published).Ask(arguments);
         return (verdict.Output, verdict.Error, verdict.ExitCode);
     }
 
@@ -47,7 +47,7 @@ public sealed class AdminTests : IDisposable
         string[] given = ["GRUB2_BOOT_DEVICE_ID=disk", "GRUB2_PREPARE_ROOT_CACHE=search --set=root"], asked = ["admin", "instutil", "grub2-generate", $"--sysroot={box.SysrootPath}"];
         string theirs = Judge.OnPath("env").Run([.. given, .. Judge.Ostree.Command, .. asked]);
         Assert.Contains("menuentry '", theirs);
-        Assert.Equal(theirs, Judge.OnPath("env").Run([.. given, "bash", "-c", AsOurs, "bash", RunningBox.Program, .. asked]));
+        Assert.Equal(theirs, Judge.OnPath("env").Run([.. given, Published, .. asked]));
     }
 
     [Fact]

@@ -7,30 +7,32 @@ using Sbox.Linux;
 namespace Sbox.Sysroot.Tests;
 
 /// <summary>Something that reached a disk: bytes, or a flush of its cache (no bytes).</summary>
-/// <param name="Disk">Which disk, from 0.</param>
 /// <param name="Offset">Where.</param>
 /// <param name="Bytes">What; null for a flush.</param>
-internal sealed record DiskEvent(int Disk, long Offset, byte[]? Bytes);
+/// <param name="Beside">At a flush: what else there was at this moment, path and bytes; who flushed waits until it was looked at.</param>
+internal sealed record DiskEvent(long Offset, byte[]? Bytes, IReadOnlyDictionary<string, byte[]>? Beside);
 
 /// <summary>
-/// Disks that remember everything that is written to them and when their caches are flushed: files <c>0</c>, <c>1</c> ... of a FUSE file system in memory, for block devices to stand on. A write of
-/// the device is a WRITE here, and its flush an FSYNC, in the order in which they come, over all disks.
+/// A disk that remembers everything that is written to it and when its cache is flushed: a file of a FUSE file system in memory, for a loop device to stand on. A write of
+/// the loop device is a WRITE here, and its flush an FSYNC, in the order in which the kernel sends them.
 /// </summary>
 internal sealed class WriteLog : IDisposable
 {
     private const int Entry = 1, Forget = 2, GetAttr = 3, SetAttr = 4, Open = 14, Read = 15, Write = 16, StatFs = 17, Release = 18, FSync = 20, Flush = 25, Init = 26, Interrupt = 36, BatchForget = 42;
-    private const int Header = 16, NoSys = -38, NoEntry = -2, MaxWrite = 1 << 20, FirstNode = 2;
+    private const int Header = 16, NoSys = -38, NoEntry = -2, MaxWrite = 1 << 20;
     private readonly SafeFileHandle device;
     private readonly FileStream stream;
-    private readonly byte[][] disks;
+    private readonly byte[] disk;
+    private readonly string beside;
     private readonly List<DiskEvent> events = [];
     private readonly Thread worker;
 
-    /// <param name="mountPoint">Where the files appear.</param>
-    /// <param name="disks">What they hold.</param>
-    public WriteLog(string mountPoint, params byte[][] disks)
+    /// <param name="mountPoint">Where the file <c>disk</c> appears.</param>
+    /// <param name="disk">What it holds.</param>
+    /// <param name="beside">A directory that is looked at whenever the disk is flushed.</param>
+    public WriteLog(string mountPoint, byte[] disk, string beside)
     {
-        this.disks = disks;
+        (this.disk, this.beside) = (disk, beside);
         using (Dir dev = Dir.Open("/dev"))
             device = dev.OpenToWrite("fuse");
         stream = new FileStream(device, FileAccess.ReadWrite, bufferSize: 0);
@@ -85,9 +87,9 @@ internal sealed class WriteLog : IDisposable
             Entry => Lookup(body),
             GetAttr or SetAttr => (0, AttrReply(node)),
             Open => (0, new byte[16]),
-            Read => (0, ReadReply(Disk(node), body)),
-            Write => (0, WriteReply(Disk(node), body)),
-            FSync => Flushed(Disk(node)),
+            Read => (0, ReadReply(body)),
+            Write => (0, WriteReply(body)),
+            FSync => Flushed(),
             Flush or Release => (0, []),
             StatFs => (0, new byte[80]),
             _ => (NoSys, Array.Empty<byte>()),
@@ -116,12 +118,11 @@ internal sealed class WriteLog : IDisposable
 
     private (int Error, byte[] Reply) Lookup(ReadOnlySpan<byte> name)
     {
-        if (!int.TryParse(Encoding.ASCII.GetString(name).TrimEnd('\0'), NumberStyles.None, CultureInfo.InvariantCulture, out int disk) || disk >= disks.Length)
+        if (Encoding.ASCII.GetString(name).TrimEnd('\0') != "disk")
             return (NoEntry, []);
         var reply = new byte[128];
-        ulong node = (ulong)(FirstNode + disk);
-        BinaryPrimitives.WriteUInt64LittleEndian(reply, node);
-        Attributes(node).CopyTo(reply, 40);
+        BinaryPrimitives.WriteInt64LittleEndian(reply, 2);
+        Attributes(2).CopyTo(reply, 40);
         return (0, reply);
     }
 
@@ -136,42 +137,62 @@ internal sealed class WriteLog : IDisposable
     {
         var attributes = new byte[88];
         BinaryPrimitives.WriteUInt64LittleEndian(attributes, node);
-        long size = node < FirstNode ? 0 : disks[Disk(node)].Length;
+        long size = node == 1 ? 0 : disk.Length;
         BinaryPrimitives.WriteInt64LittleEndian(attributes.AsSpan(8), size);
         BinaryPrimitives.WriteInt64LittleEndian(attributes.AsSpan(16), size / 512);
-        BinaryPrimitives.WriteUInt32LittleEndian(attributes.AsSpan(60), node < FirstNode ? 0x41EDu : 0x8180u); // drwxr-xr-x, -rw-------
+        BinaryPrimitives.WriteUInt32LittleEndian(attributes.AsSpan(60), node == 1 ? 0x41EDu : 0x8180u); // drwxr-xr-x, -rw-------
         BinaryPrimitives.WriteInt32LittleEndian(attributes.AsSpan(64), 1);
         BinaryPrimitives.WriteInt32LittleEndian(attributes.AsSpan(80), 4096);
         return attributes;
     }
 
-    private static int Disk(ulong node) => (int)node - FirstNode;
-
-    private byte[] ReadReply(int which, ReadOnlySpan<byte> body)
+    private byte[] ReadReply(ReadOnlySpan<byte> body)
     {
-        byte[] disk = disks[which];
         long offset = BinaryPrimitives.ReadInt64LittleEndian(body[8..]);
         int size = (int)Math.Clamp(disk.Length - offset, 0, BinaryPrimitives.ReadInt32LittleEndian(body[16..]));
         return disk.AsSpan((int)offset, size).ToArray();
     }
 
-    private byte[] WriteReply(int disk, ReadOnlySpan<byte> body)
+    private byte[] WriteReply(ReadOnlySpan<byte> body)
     {
         long offset = BinaryPrimitives.ReadInt64LittleEndian(body[8..]);
         int size = BinaryPrimitives.ReadInt32LittleEndian(body[16..]);
         byte[] bytes = body.Slice(40, size).ToArray();
-        bytes.CopyTo(disks[disk], offset);
+        bytes.CopyTo(disk, offset);
         lock (events)
-            events.Add(new DiskEvent(disk, offset, bytes));
+            events.Add(new DiskEvent(offset, bytes, null));
         var reply = new byte[8];
         BinaryPrimitives.WriteInt32LittleEndian(reply, size);
         return reply;
     }
 
-    private (int Error, byte[] Reply) Flushed(int disk)
+    private (int Error, byte[] Reply) Flushed()
     {
+        IReadOnlyDictionary<string, byte[]> now = Look();
         lock (events)
-            events.Add(new DiskEvent(disk, 0, null));
+            events.Add(new DiskEvent(0, null, now));
         return (0, []);
+    }
+
+    // Whoever asked for the flush waits; the kernel may flush by itself while somebody writes there, so it counts when it looks the same twice.
+    private Dictionary<string, byte[]> Look()
+    {
+        for (Dictionary<string, byte[]>? last = null; ;)
+        {
+            var now = new Dictionary<string, byte[]>();
+            try
+            {
+                foreach (string file in Directory.GetFiles(beside, "*", SearchOption.AllDirectories))
+                    now[Path.GetRelativePath(beside, file)] = File.ReadAllBytes(file);
+            }
+            catch (IOException)
+            {
+                continue; // it was renamed while it was looked at
+            }
+
+            if (last is not null && last.Count == now.Count && last.All(each => now.TryGetValue(each.Key, out byte[]? other) && other.AsSpan().SequenceEqual(each.Value)))
+                return now;
+            last = now;
+        }
     }
 }
