@@ -67,6 +67,9 @@ public sealed class BootEntry
             : new BootEntry(fields.Where((line, at) => at == first || line.Key != key).Select(line => line.Key == key ? (key, value) : line));
     }
 
+    /// <summary>The same entry with one more line of a key that may stand several times.</summary>
+    public BootEntry WithAnother(string key, string value) => new([.. fields, (key, value)]);
+
     /// <summary>The same entry with this command line.</summary>
     public BootEntry With(KernelArguments options) => With("options", options.ToString());
 

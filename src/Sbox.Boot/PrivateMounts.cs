@@ -25,7 +25,8 @@ public sealed class PrivateMounts : IDisposable
 
     private readonly bool looksOnly, madeWritable;
     private readonly FileLock? ghostLock;
-    private bool espMounted;
+    private bool espMounted, glances;
+    private DetachedMount? unattached;
 
     private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable, FileLock? ghostLock = null) =>
         (Sysroot, this.looksOnly, this.madeWritable, this.ghostLock) = (sysroot, looksOnly, madeWritable, ghostLock);
@@ -86,6 +87,10 @@ public sealed class PrivateMounts : IDisposable
         return new PrivateMounts(sysroot, looksOnly: true, madeWritable: false);
     }
 
+    /// <summary>As <see cref="Look"/>, and without a namespace of its own: <see cref="MountEsp"/> gives the partition no place anywhere, and only this process reaches it.</summary>
+    /// <param name="sysroot">Where the physical root is mounted.</param>
+    public static PrivateMounts Glance(string sysroot = "/sysroot") => new(sysroot, looksOnly: true, madeWritable: false) { glances = true };
+
     /// <summary>Mounts the EFI system partition where only this process and its children see it.</summary>
     /// <returns>Where it is: names are readable by root alone; read-only after <see cref="Look"/>. Write durably: FAT has no journal.</returns>
     /// <exception cref="NoEspException">There is none.</exception>
@@ -95,6 +100,8 @@ public sealed class PrivateMounts : IDisposable
         if (espMounted)
             return EspMountPoint;
         BlockDevice esp = FindEsp();
+        if (glances)
+            return (unattached ??= ToLook("vfat", esp.Path, FatOptions)).PathForOthers;
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */);
         using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, FatOptions);
@@ -115,6 +122,7 @@ public sealed class PrivateMounts : IDisposable
             espMounted = false;
         }
 
+        unattached?.Dispose();
         using FileLock? held = ghostLock;
         if (madeWritable)
         {

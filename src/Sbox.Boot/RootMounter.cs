@@ -52,6 +52,9 @@ public static class RootMounter
             case RootStep.Move move:
                 Mounts.Move(move.From, move.To);
                 break;
+            case RootStep.NoteRoot note:
+                new SoftRoots(note.Run).Note(note.Root, note.Deployment);
+                break;
             case RootStep.MountMemory memory:
                 Ghost.MountMemory(memory);
                 break;
@@ -162,7 +165,7 @@ public static class RootMounter
         mount.AttachAt(step.At);
     }
 
-    private static void Mark(RootStep.MarkBooted step)
+    internal static void Mark(RootStep.MarkBooted step)
     {
         using Dir deployment = Dir.Open(step.DeploymentDirectory);
         FileStat stat = deployment.Stat();

@@ -39,15 +39,35 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
             new RootStep.Detach(image),
             .. Reset(config, disk, chosen.Name, root, run),
             .. State(config, disk, chosen.Name, root, run),
-            // Where /run/ostree-booted is, libostree looks for /boot/loader.
-            .. disk.HasBootEntries && chosen.HasBootDirectory
-                ? [new RootStep.Bind($"{disk.Path}/boot", $"{root}/boot", Writable: false)] : Array.Empty<RootStep>(),
+            .. Boot(disk, chosen, root),
             new RootStep.MarkBooted($"{run}/ostree-booted", deployment, config.RequireVerity),
             // A bind and a detach, not a move: the root would be mounted below what it is mounted from, and systemd
             // could no longer unmount it in order.
             new RootStep.Bind(disk.Path, $"{root}/sysroot", Writable: false),
             new RootStep.Detach(disk.Path),
             new RootStep.Move(root, disk.Path),
+        ]);
+    }
+
+    /// <summary>Plans the root that a soft reboot goes to, beside the one that runs: kernel, devices and /run stay as they are.</summary>
+    /// <param name="deployment">The deployment.</param>
+    /// <param name="disk">What the physical root holds; its file system is writable, though its mount is not.</param>
+    /// <param name="run">Where /run is.</param>
+    /// <exception cref="NoRootException">No such root can be made.</exception>
+    public static RootPlan MakeNext(DeploymentName deployment, PhysicalRoot disk, string run = "/run")
+    {
+        FoundDeployment chosen = Choose(RootConfig.From(KernelArguments.Parse($"sbox.deployment={deployment}")), disk);
+        string directory = $"{disk.Path}/{chosen.Name.Directory}", image = $"{run}/sbox/image", root = new SoftRoots(run).NextRoot;
+        return new RootPlan(chosen.Name,
+        [
+            new RootStep.MountImage($"{directory}/{PhysicalRoot.ImageName}", image, null),
+            new RootStep.MountOverlay(image, $"{disk.Path}/{PhysicalRoot.Objects}", root, RequireVerity: false),
+            new RootStep.Detach(image),
+            new RootStep.Bind($"{directory}/etc", $"{root}/etc", Writable: true),
+            new RootStep.Bind($"{disk.Path}/{chosen.Name.VarDirectory}", $"{root}/var", Writable: true),
+            .. Boot(disk, chosen, root),
+            new RootStep.Bind(disk.Path, $"{root}/sysroot", Writable: false),
+            new RootStep.NoteRoot(run, root, chosen.Name),
         ]);
     }
 
@@ -73,6 +93,10 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
             ]
             : [new RootStep.Bind(etc, $"{root}/etc", Writable: true), new RootStep.Bind(var, $"{root}/var", Writable: true)];
     }
+
+    // Where /run/ostree-booted is, libostree looks for /boot/loader.
+    private static RootStep[] Boot(PhysicalRoot disk, FoundDeployment chosen, string root) =>
+        disk.HasBootEntries && chosen.HasBootDirectory ? [new RootStep.Bind($"{disk.Path}/boot", $"{root}/boot", Writable: false)] : [];
 
     // All deployments of a stateroot share its /var, and an /etc that is kept for a way back may hold what shall be gone. The one that boots
     // takes its defaults from its image, whose names are proven where the boot is sealed.

@@ -73,6 +73,13 @@ public abstract record RootStep
         public override string ToString() => $"write {Mark}, naming {DeploymentDirectory}";
     }
 
+    /// <summary>What a root beside the one that runs is made of, for whoever finds itself in it later.</summary>
+    public sealed record NoteRoot(string Run, string Root, DeploymentName Deployment) : RootStep
+    {
+        /// <inheritdoc/>
+        public override string ToString() => $"note that {Root} is {Deployment.Short}";
+    }
+
     /// <summary>A file system in memory, for root alone and never swapped to a disk: what a ghost changes goes there.</summary>
     public sealed record MountMemory(string At) : RootStep
     {

@@ -16,7 +16,7 @@ internal static class Programs
         foreach (Command command in (Command[])
         [
             KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(),
-            StatusCommand.Make(), .. UpgradeCommand.All(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(), DoctorCommand.Make(), AutoCommand.Make(),
+            StatusCommand.Make(), .. UpgradeCommand.All(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(), NextRootCommand.Make(), DoctorCommand.Make(), AutoCommand.Make(),
             LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(),
             VerifyCommand.Make(), VerityCommand.Make(), DiskCommands.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make(),
         ])

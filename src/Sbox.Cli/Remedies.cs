@@ -77,6 +77,8 @@ internal static class Remedies
         AutoSettingsException => "Nothing happens by itself until that can be read: sbox-auto(1) tells what the settings may be",
         RepairChangedException => "Nothing was changed. Another may have changed the box meanwhile: look again with sbox doctor",
         SysrootDamagedException => "sbox doctor tells what is wrong with the box, and mends what can be mended",
+        NoSoftRebootException { KernelDiffers: true } => "What is deployed stays so, and runs after a reboot of the machine: sbox upgrade --reboot, or reboot",
+        NoSoftRebootException => "What is deployed stays so; where it does not run yet, it does after a reboot of the machine",
         EtcPathException => "What is changed below /etc: sbox etc diff. What merges decided: sbox etc resolve",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
         RemotesException { Path: var file } when file.EndsWith(".conf", StringComparison.Ordinal) => "Mend that file, or take it away: it is a key file with a group [remote \"NAME\"] for each remote",

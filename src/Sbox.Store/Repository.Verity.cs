@@ -40,16 +40,18 @@ public sealed partial class Repository
     {
         long total = 0, done = 0;
         string? any = null;
-        foreach (ObjectName name in FileObjects())
+        Parallel.ForEach(Objects.Dir.Entries(), new ParallelOptions { CancellationToken = cancel }, directory =>
         {
-            cancel.ThrowIfCancellationRequested();
-            string path = name.LoosePath(Mode);
-            if (Verity.IsEnabled(Objects.Dir, path) is not { } isSealed)
-                continue;
-            total++;
-            done += isSealed ? 1 : 0;
-            any = path;
-        }
+            using Dir? inner = directory.Name.Length == 2 ? Objects.Dir.TryOpenDir(directory.Name) : null;
+            foreach (DirEntry entry in inner?.Entries() ?? [])
+            {
+                if (!ObjectName.TryParse(directory.Name, entry.Name, Mode, out ObjectName name) || name.Type != ObjectType.File || Verity.IsEnabled(inner!, entry.Name) is not { } isSealed)
+                    continue;
+                Interlocked.Increment(ref total);
+                Interlocked.Add(ref done, isSealed ? 1 : 0);
+                any = $"{directory.Name}/{entry.Name}";
+            }
+        });
 
         if (done > 0 || any is null)
             return new VerityCoverage(done, total, Supported: any is not null);

@@ -58,6 +58,7 @@ public sealed record BootWrite(bool Swapped, int Version, int Subversion, int Co
 public sealed class OstreeSysroot : IDisposable
 {
     private const string BootedMarkPath = "/run/ostree-booted";
+    private readonly SoftRoots? soft;
     private Repository? repository;
 
     private OstreeSysroot(Dir root, SysrootOptions options)
@@ -65,6 +66,9 @@ public sealed class OstreeSysroot : IDisposable
         (Root, Options) = (root, options);
         string? own = CommandLineOfThisMachine(root);
         BootArguments = KernelArguments.Parse(options.CommandLine ?? own ?? "");
+        soft = own is not null && options.CommandLine is null ? new SoftRoots() : null;
+        if (soft?.Of("/") is { } went)
+            BootArguments = AsIfBooted(BootArguments, went);
         string? variables = options.EfiVariables ?? (own is not null && options.CommandLine is null ? FirmwareVariables.Efivarfs : null);
         Firmware = variables is null ? null : new LoaderVariables(variables);
         Reload();
@@ -99,7 +103,7 @@ public sealed class OstreeSysroot : IDisposable
     /// <summary>What of the boot configuration leads nowhere; empty where damage is not tolerated.</summary>
     internal IReadOnlyList<BootTrouble> BootTroubles { get; private set; } = [];
 
-    /// <summary>The kernel command line that says which deployment runs; empty where none does.</summary>
+    /// <summary>The kernel command line that says which deployment runs; empty where none does. After a soft reboot it is the one that the deployment would have been started with.</summary>
     public KernelArguments BootArguments { get; }
 
     /// <summary>Makes an empty sysroot in a directory, which may hold other things: <c>boot</c>, <c>ostree/repo</c> (bare) and <c>ostree/deploy</c>.</summary>
@@ -230,6 +234,13 @@ public sealed class OstreeSysroot : IDisposable
         return defaults is null || local is null ? [] : EtcDiff.Between(defaults, local);
     }
 
+    /// <summary>How many names of a deployment's /etc differ from their defaults, by sizes and times (<see cref="EtcDiff.Glance"/>).</summary>
+    internal int CountEtcChanges(Deployment deployment)
+    {
+        using Dir? defaults = Root.TryOpenDir($"{deployment.Name.Directory}/usr/etc"), local = Root.TryOpenDir($"{deployment.Name.Directory}/etc");
+        return defaults is null || local is null ? 0 : EtcDiff.Glance(defaults, local).Count;
+    }
+
     /// <summary>Takes the lock that everything that changes deployments takes, real <c>ostree</c> included.</summary>
     /// <exception cref="SysrootBusyException">Someone else holds it.</exception>
     public IDisposable Lock() =>
@@ -264,6 +275,13 @@ public sealed class OstreeSysroot : IDisposable
         DateTimeOffset now = Options.Clock.GetUtcNow();
         Root.SetTimes(Layout.Deploy, now.ToUnixTimeSeconds(), (uint)(now.Ticks % TimeSpan.TicksPerSecond * 100));
     }
+
+    /// <summary>The deployment that the next soft reboot goes to; null for the one that runs, or where none of this sysroot does.</summary>
+    public DeploymentName? SoftRebootTarget => soft?.Next;
+
+    // What the kernel was started with is another deployment's since.
+    private static KernelArguments AsIfBooted(KernelArguments line, DeploymentName name) => KernelArguments.Of(
+        line.Where(static argument => argument.Key is not ("sbox.deployment" or "sbox.commit" or "composefs" or "ostree")).Prepend(new KernelArgument($"sbox.deployment={name}")));
 
     // The command line of the running kernel says nothing about a staging directory, a mounted image or a chroot.
     private static string? CommandLineOfThisMachine(Dir root)

@@ -27,6 +27,9 @@ public sealed record DeploymentStatus(DeploymentName Name, string? Version, Date
     /// <summary>As <c>ostree admin status</c> marks it: of the running stateroot, the first after the one that runs.</summary>
     public bool IsRollback { get; init; }
 
+    /// <summary>Whether the next soft reboot goes to it.</summary>
+    public bool IsSoftRebootTarget { get; init; }
+
     /// <summary>Whether the owner pinned it.</summary>
     public bool IsPinned { get; init; }
 
@@ -85,7 +88,7 @@ public sealed record StatusReport(
     /// <summary>Looks at a sysroot. Takes no lock and changes nothing.</summary>
     /// <param name="sysroot">The sysroot.</param>
     /// <param name="deployer">Its deployer, which knows the EFI partition.</param>
-    /// <param name="countEtcChanges">Whether to compare /etc with its defaults, which reads all of both.</param>
+    /// <param name="countEtcChanges">Whether to compare /etc with its defaults, by sizes and times of files.</param>
     public static StatusReport Of(OstreeSysroot sysroot, Deployer deployer, bool countEtcChanges = true)
     {
         sysroot.Reload();
@@ -104,6 +107,7 @@ public sealed record StatusReport(
                 IsNextOnce = each == once,
                 IsPending = each == pending,
                 IsRollback = each == rollback,
+                IsSoftRebootTarget = each.Name == sysroot.SoftRebootTarget,
                 HasUki = deployer.Esp?.Names(each.Name),
                 TriesLeft = deployer.Esp?.TriesLeft(each.Name),
             })],
@@ -136,7 +140,7 @@ public sealed record StatusReport(
     {
         try
         {
-            return sysroot.EtcChanges(deployment).Count;
+            return sysroot.CountEtcChanges(deployment);
         }
         catch (LinuxException refused) when (refused.Errno == Errno.EACCES)
         {

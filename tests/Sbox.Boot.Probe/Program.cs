@@ -9,6 +9,22 @@ if (args is ["--reset", var disk, var line])
     return;
 }
 
+// --next SYSROOT DEPLOYMENT: the root that a soft reboot goes to; prints its plan, or why there is none.
+if (args is ["--next", var physical, var name] && DeploymentName.TryParse(name, out DeploymentName next))
+{
+    var roots = new SoftRoots { Next = next };
+    try
+    {
+        Console.Write(roots.MakeNext(physical));
+    }
+    catch (NoRootException none)
+    {
+        Console.WriteLine(none.Message);
+    }
+
+    return;
+}
+
 // What only a process of its own can show: SYSROOT FILE writes a file below a read-only mount, in a namespace that no other program sees.
 // Prints its arguments, as they survived, and what it found.
 PrivateMounts.Enter();

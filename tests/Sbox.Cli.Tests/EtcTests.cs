@@ -24,6 +24,28 @@ public sealed class EtcTests : IDisposable
     public void Dispose() => box.Dispose();
 
     [Fact]
+    public void What_did_not_come_along_at_shutdown_is_told_at_the_next_login()
+    {
+        Deployment next;
+        using (OstreeSysroot running = box.OpenBooted(first))
+        {
+            using var deployer = new Deployer(running, box.EspPath);
+            box.Deploy(deployer, two);
+            next = running.Deployments[0];
+        }
+
+        File.WriteAllText(box.Etc(next, "own"), "written in a rescue shell\n");
+        File.WriteAllText(box.Etc(first, "late"), "late\n");
+        using (var machine = new RunningBox(box, first))
+            machine.Run("sbox etc at-shutdown || true");
+        using var after = new RunningBox(box, next);
+        string said = after.Run("sbox etc at-boot; cat /run/motd.d/50-sbox-etc");
+        Assert.StartsWith("/etc: what was edited after the upgrade did not come with it: its /etc is not as the merge wrote it", said);
+        Assert.Contains($"The /etc that it came from: /sysroot/{first.Name.Directory}/etc.", said);
+        Assert.Equal("", after.Run("sbox etc at-boot; ls /run/motd.d 2>/dev/null || true"));
+    }
+
+    [Fact]
     public void A_day_with_a_conflict()
     {
         File.WriteAllText(box.Etc(first, "app.conf"), "a\nb\nc\nmine\n");

@@ -68,7 +68,17 @@ internal sealed class Box : IDisposable
         ToLook(parsed.GetValue(sysroot)!, parsed.GetValue(esp), how);
 
     /// <inheritdoc cref="ToLook(ParseResult, Option{string}, Option{string?}, SysrootOptions?)"/>
-    public static Box ToLook(string path, string? esp = null, SysrootOptions? how = null)
+    public static Box ToLook(string path, string? esp = null, SysrootOptions? how = null) => ToLook(path, esp, how, static at =>
+    {
+        PrivateMounts.Enter();
+        return PrivateMounts.Look(at);
+    });
+
+    /// <summary>As <see cref="ToLook(string, string?, SysrootOptions?)"/>, for who is in a hurry and names no path of the ESP to anybody: this process goes on as it is.</summary>
+    public static Box ToGlance(ParseResult parsed, Option<string> sysroot, Option<string?> esp) =>
+        ToLook(parsed.GetValue(sysroot)!, parsed.GetValue(esp), null, static at => PrivateMounts.Glance(at));
+
+    private static Box ToLook(string path, string? esp, SysrootOptions? how, Func<string, PrivateMounts> open)
     {
         bool running = IsRunning(path);
         if (esp is { } given)
@@ -80,8 +90,7 @@ internal sealed class Box : IDisposable
         PrivateMounts? mounts = null;
         try
         {
-            PrivateMounts.Enter();
-            mounts = PrivateMounts.Look(path);
+            mounts = open(path);
             return new Box(OstreeSysroot.Open(path, how), mounts, mounts.MountEsp());
         }
         catch (Exception unseen) when (unseen is NoEspException or MountException or LinuxException)

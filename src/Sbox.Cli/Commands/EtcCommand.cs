@@ -200,7 +200,10 @@ internal static class EtcCommand
         command.SetAction(parsed =>
         {
             using Box box = Box.ToWrite(parsed.GetValue(sysroot)!);
-            new LateEtcMerge(box.Sysroot).MarkBooted();
+            if (new LateEtcMerge(box.Sysroot).MarkBooted() is not { Failure: { } failure, Deployment: var running })
+                return 0;
+            string before = EtcRecord.Of(box.Sysroot, running) is { } record ? $" The /etc that it came from: /sysroot/{record.From.Directory}/etc." : "";
+            LoginMessage.Show("etc", $"/etc: what was edited after the upgrade did not come with it: {failure}.{before} What differs from the defaults here: sbox etc diff");
             return 0;
         });
         return command;

@@ -97,9 +97,7 @@ internal static class HealthCommand
     private static void Tell(Speaker speaker, string said)
     {
         speaker.Note(said);
-        // What pam_motd shows at every login until the next boot.
-        Directory.CreateDirectory("/run/motd.d");
-        File.WriteAllText("/run/motd.d/50-sbox-health", said + "\n");
+        LoginMessage.Show("health", said);
     }
 
     private static int Restart(Box box, Speaker speaker, BootHealth health, BootVerdict verdict, string why)

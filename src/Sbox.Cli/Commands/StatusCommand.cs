@@ -26,7 +26,7 @@ internal static class StatusCommand
                 + "firmware's variables LoaderEntryDefault (key d in the boot menu, bootctl set-default) and LoaderEntryOneShot (the next boot only), which come before it. "
                 + "Only root may look at the EFI partition; for others, and with --sysroot but no --esp, what boots next is not known.",
                 "A boot of the menu's entry 'ghost' says so: it keeps nothing, and the disk stays as it is.",
-                "Changes in /etc are counted against the deployment's own defaults.",
+                "Changes in /etc are counted against the deployment's own defaults, by the sizes and times of files; sbox etc diff reads all of them.",
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
                 + "after its first boot, seals the rest.",
                 "Disk: whether the box's root is encrypted, and, for root, what opens it (sbox disk).",
@@ -38,7 +38,7 @@ internal static class StatusCommand
         command.SetAction(parsed =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
-            using Box box = Box.ToLook(parsed, path, esp);
+            using Box box = Box.ToGlance(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp);
             StatusReport report = StatusReport.Of(box.Sysroot, deployer);
             VerityCoverage verity = box.Sysroot.Repository.CountVerity();

@@ -2,7 +2,6 @@ using System.CommandLine;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
-using Sbox.Linux;
 using Sbox.Store;
 using Sbox.Sysroot;
 
@@ -21,6 +20,7 @@ internal static class UpgradeCommand
         var download = new Option<bool>("--download-only") { Description = "Fetch, and deploy nothing; sbox upgrade --offline does that later" };
         var offline = new Option<bool>("--offline") { Description = "Fetch nothing: deploy what is here of the branch" };
         var reboot = new Option<bool>("--reboot") { Description = "Restart the machine where a new version waits for it" };
+        Option<bool> soft = Restarting.SoftOption();
         var retry = new Option<bool>("--retry") { Description = "Take a version that this box went back from by itself" };
         var older = new Option<bool>("--allow-downgrade") { Description = "Take a version that is older than the one that runs" };
         var unsealed = new Option<bool>("--unsealed") { Description = "On a sealed box, deploy a version that is not; with Secure Boot on, the firmware will not start it" };
@@ -41,13 +41,15 @@ internal static class UpgradeCommand
                 "On a box whose disk is encrypted, a version that would not open it is refused: one whose initrd cannot, or that the pcr key did not sign to which the disk is bound (sbox-disk(1)). --force takes it all the same.",
                 "What is changed in /etc after this command and before the reboot is merged too, at shutdown (sbox-etc(1)); sbox etc plan shows what becomes of it.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
+                "With --soft-reboot, systemd ends all services and starts those of the new version, without firmware, boot loader and kernel: open connections end, as with any restart, and the machine is back in seconds. It needs the kernel "
+                + "and the kernel's arguments to be the same, and a boot that is neither sealed nor a ghost; where it cannot be, the new version is deployed, and the command says why nothing was restarted.",
                 "The command may be killed or the power may fail at any moment: the box boots the old version or the new one, and running it again finishes the work.",
             ],
             ExitCodes = [(4, "The newest version is one that this box went back from by itself; nothing was deployed.")],
             Examples = branch is null
-                ? [new Example("Upgrade and run the new version", "sbox upgrade --reboot"), new Example("Fetch now, deploy when there is time", "sbox upgrade --download-only; sbox upgrade --offline")]
+                ? [new Example("Upgrade and run the new version", "sbox upgrade --reboot"), new Example("The same, without the machine itself where that can be", "sbox upgrade --soft-reboot || sbox upgrade --reboot"), new Example("Fetch now, deploy when there is time", "sbox upgrade --download-only; sbox upgrade --offline")]
                 : [new Example("Try the next release, and go back if it is not good", "sbox switch debian/forky && reboot")],
-        }.With(path, esp, check, download, offline, reboot, retry, older, unsealed, unapproved, force, url, json);
+        }.With(path, esp, check, download, offline, reboot, soft, retry, older, unsealed, unapproved, force, url, json);
         if (branch is not null)
             command.Arguments.Add(branch);
         command.SetAction(async (parsed, cancel) =>
@@ -108,7 +110,7 @@ internal static class UpgradeCommand
 
             if (offer.State == UpgradeState.KnownBad)
                 return 4;
-            return parsed.GetValue(reboot) && !checks && !parsed.GetValue(download) ? Restart(box, speaker) : 0;
+            return checks || parsed.GetValue(download) ? 0 : Restarting.AsAsked(box, speaker, parsed.GetValue(reboot), parsed.GetValue(soft));
 
             void Say(string state, string text)
             {
@@ -138,18 +140,6 @@ internal static class UpgradeCommand
         Refspec? now = (sysroot.Booted ?? sysroot.Deployments.FirstOrDefault())?.Origin?.Refspec;
         return asked.Remote is null && !text.Contains(':', StringComparison.Ordinal) && now?.Remote is { } remote ? asked with { Remote = remote } : asked;
     }
-
-    private static int Restart(Box box, Speaker speaker)
-    {
-        if (!box.IsThisMachine || box.Sysroot.BootedName is not { } booted || booted == box.Sysroot.Deployments[0].Name)
-        {
-            speaker.Note("Nothing waits for a restart of this machine");
-            return 0;
-        }
-
-        speaker.Note("Restarting");
-        return ChildProcess.Run(new ChildCommand("systemctl", ["reboot"])).ExitCode;
-    }
 }
 
 /// <summary><c>sbox rollback</c>: the other version becomes what boots next.</summary>
@@ -161,6 +151,7 @@ internal static class RollbackCommand
         Option<string?> esp = SharedOptions.Esp();
         Option<bool> json = SharedOptions.Json();
         Option<bool> force = UpgradeCommand.Force();
+        Option<bool> soft = Restarting.SoftOption();
         var to = new Option<string?>("--to") { Description = "Which version: its number in sbox status, its version, or the beginning of its commit", HelpName = "VERSION" };
         Command command = new DocumentedCommand("rollback", "Boot the other version next")
         {
@@ -170,8 +161,8 @@ internal static class RollbackCommand
                 "On a box whose disk is encrypted, a version that would not open it is refused; --force takes it all the same.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
             ],
-            Examples = [new Example("Go back to the version before", "sbox rollback && reboot"), new Example("Go back to a pinned one", "sbox rollback --to 2")],
-        }.With(to, force, path, esp, json);
+            Examples = [new Example("Go back to the version before", "sbox rollback && reboot"), new Example("Go back without restarting the machine itself", "sbox rollback --soft-reboot"), new Example("Go back to a pinned one", "sbox rollback --to 2")],
+        }.With(to, soft, force, path, esp, json);
         command.SetAction(parsed =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
@@ -192,7 +183,7 @@ internal static class RollbackCommand
                     writer.WriteString("checksum", target.Name.Commit.ToString());
                     Speaker.Notes(writer, cleanup.Notes);
                 });
-            return 0;
+            return Restarting.AsAsked(box, speaker, reboot: false, parsed.GetValue(soft));
         });
         return command;
     }

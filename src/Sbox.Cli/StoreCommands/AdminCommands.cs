@@ -17,8 +17,9 @@ internal static class AdminCommands
     public static Command Make()
     {
         Option<string?> path = Sysroot();
+        Command admin = new DocumentedCommand("admin", "Manage a host system booted with ostree");
         var print = new Option<bool>("--print-current-dir") { Description = "Print the directory of the deployment that runs, or of the default" };
-        Command admin = new DocumentedCommand("admin", "Manage a host system booted with ostree").With(path, print);
+        admin.With(path, print, Verbose);
         admin.SetAction(parsed =>
         {
             if (!parsed.GetValue(print))
@@ -33,13 +34,16 @@ internal static class AdminCommands
             Console.Out.WriteLine(Path.GetFullPath($"{sysroot.Path}/{current.Name.Directory}"));
             return 0;
         });
-        foreach (Command command in (Command[])[Status(), .. AdminDeploying.All(), .. AdminKeeping.All()])
+        foreach (Command command in (Command[])[Status(), .. AdminDeploying.All(), .. AdminKeeping.All(), AdminInstUtil.Make(), .. AdminRunning.All()])
             admin.Subcommands.Add(command);
         return admin;
     }
 
     /// <summary><c>--sysroot</c>, as ostree has it.</summary>
     public static Option<string?> Sysroot() => new("--sysroot") { Description = "The system's root; else $OSTREE_SYSROOT, else /", HelpName = "PATH" };
+
+    /// <summary><c>--verbose</c>, of every command.</summary>
+    private static Option<bool> Verbose { get; } = new("--verbose", "-v") { Description = "Say on stderr each step that changes the disk", Recursive = true };
 
     /// <summary><c>--os</c> and <c>--stateroot</c>.</summary>
     public static Option<string?> Os(string name = "--os") => new(name) { Description = "A stateroot other than the current one", HelpName = "STATEROOT" };
@@ -49,7 +53,8 @@ internal static class AdminCommands
         string asked = parsed.GetValue(path) ?? Environment.GetEnvironmentVariable("OSTREE_SYSROOT") ?? "/";
         // libostree's / is what a box mounts at /sysroot.
         string root = asked == "/" && Directory.Exists("/sysroot/ostree/deploy") ? "/sysroot" : asked;
-        return OstreeSysroot.Open(root, new SysrootOptions { ShortEntryNames = true });
+        Action<string>? say = parsed.GetValue(Verbose) ? static step => Console.Error.WriteLine($"OT: {step}") : null;
+        return OstreeSysroot.Open(root, new SysrootOptions { ShortEntryNames = true, BeforeStep = say });
     }
 
     /// <summary>Opens to change; on a running box in a mount namespace of its own, in which this process starts again.</summary>
@@ -124,7 +129,7 @@ internal static class AdminCommands
 
     private static void Write(OstreeSysroot sysroot, DeploymentStatus each)
     {
-        string role = each.IsPending ? " (pending)" : each.IsRollback ? " (rollback)" : "";
+        string role = $"{(each.IsPending ? " (pending)" : each.IsRollback ? " (rollback)" : "")}{(each.IsSoftRebootTarget ? " (soft-reboot)" : "")}";
         Console.Out.WriteLine($"{(each.IsBooted ? '*' : ' ')} {each.Name.Os} {each.Name.Commit}.{each.Name.Serial}{role}");
         if (each.Version is { } version)
             Console.Out.WriteLine($"    Version: {version}");
@@ -171,7 +176,7 @@ internal static class AdminCommands
                 writer.WriteBoolean("pending", each.IsPending);
                 writer.WriteBoolean("rollback", each.IsRollback);
                 writer.WriteBoolean("finalization-locked", false);
-                writer.WriteBoolean("soft-reboot-target", false);
+                writer.WriteBoolean("soft-reboot-target", each.IsSoftRebootTarget);
                 writer.WriteBoolean("staged", false);
                 writer.WriteBoolean("pinned", each.IsPinned);
                 writer.WriteString("unlocked", each.Unlocked ?? "none");

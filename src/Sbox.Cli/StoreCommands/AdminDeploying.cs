@@ -25,8 +25,9 @@ internal static class AdminDeploying
             proc = Flag("--karg-proc-cmdline", "Take the running kernel's arguments"), none = Flag("--karg-none", "Take no kernel arguments over");
         Option<string[]> Kargs(string name, string what) => new(name) { Description = what, HelpName = "NAME=VALUE" };
         Option<string[]> set = Kargs("--karg", "Set a kernel argument, in place of those with its name"), add = Kargs("--karg-append", "Add a kernel argument"), remove = Kargs("--karg-delete", "Remove a kernel argument");
+        var overlays = new Option<string[]>("--overlay-initrd") { Description = "Load this initrd after the tree's own, too", HelpName = "FILE" };
         Command command = new DocumentedCommand("deploy", "Check a revision out as the new default deployment")
-            .With(path, os, stateroot, origin, noPrune, noMerge, retain, stage, locked, pending, rollback, append, proc, none, set, add, remove, refspec);
+            .With(path, os, stateroot, origin, noPrune, noMerge, retain, stage, locked, pending, rollback, append, proc, none, set, add, remove, overlays, refspec);
         command.SetAction((parsed, cancel) => Task.Run(() =>
         {
             using OstreeSysroot sysroot = AdminCommands.OpenToChange(parsed, path);
@@ -46,7 +47,7 @@ internal static class AdminDeploying
             Run(sysroot, new DeployRequest(root, commit)
             {
                 Arguments = arguments, Origin = from, NoMerge = parsed.GetValue(noMerge), Retain = parsed.GetValue(retain), RetainPending = parsed.GetValue(pending),
-                RetainRollback = parsed.GetValue(rollback), NotAsDefault = parsed.GetValue(append), NoPrune = parsed.GetValue(noPrune),
+                RetainRollback = parsed.GetValue(rollback), NotAsDefault = parsed.GetValue(append), NoPrune = parsed.GetValue(noPrune), OverlayInitrds = parsed.GetValue(overlays)!,
             }, cancel);
             return 0;
         }, cancel));
@@ -56,19 +57,23 @@ internal static class AdminDeploying
     private static Command Upgrade()
     {
         (Option<string?> path, Option<string?> os) = (AdminCommands.Sysroot(), AdminCommands.Os());
-        var reboot = new Option<bool>("--reboot", "-r") { Description = "Reboot after a successful upgrade" };
+        var reboot = new Option<bool>("--reboot", "-r") { Description = "Reboot after a successful upgrade, where this sysroot runs" };
         var older = new Option<bool>("--allow-downgrade") { Description = "Take an older commit" };
         var commit = new Option<string?>("--override-commit") { Description = "Deploy this commit in place of the newest", HelpName = "CHECKSUM" };
         var pullOnly = new Option<bool>("--pull-only") { Description = "Only fetch" };
         var deployOnly = new Option<bool>("--deploy-only") { Description = "Fetch nothing" };
         var stage = new Option<bool>("--stage") { Description = "Finish at shutdown; refused: a deployment is whole when this command returns" };
-        Command command = new DocumentedCommand("upgrade", "Deploy what the current origin offers, if it changed").With(path, os, reboot, older, commit, pullOnly, deployOnly, stage);
+        Option<bool> kexec = Kexec();
+        Command command = new DocumentedCommand("upgrade", "Deploy what the current origin offers, if it changed").With(path, os, reboot, kexec, older, commit, pullOnly, deployOnly, stage);
         command.SetAction(async (parsed, cancel) =>
         {
             using OstreeSysroot sysroot = AdminCommands.OpenToChange(parsed, path);
             Deployment current = sysroot.MergeDeployment(AdminCommands.Stateroot(sysroot, parsed.GetValue(os))) ?? throw new IOException("No previous deployment");
             if (parsed.GetValue(stage) || Environment.GetEnvironmentVariable("OSTREE_EX_STAGE_DEPLOYMENTS") is not null)
                 throw new IOException("Cannot stage deployment: Not currently booted into an OSTree system");
+            if (parsed.GetValue(pullOnly) && (parsed.GetValue(reboot) || parsed.GetValue(kexec)))
+                throw new IOException("Cannot simultaneously specify --pull-only and --reboot or --kexec");
+            RefuseKexec(parsed, kexec);
             if (current.Origin?.File.GetString("origin", "unconfigured-state") is { } state)
                 throw new IOException($"origin unconfigured-state: {state}");
             Refspec refspec = current.Origin?.Refspec ?? throw new IOException("No origin refspec");
@@ -80,13 +85,15 @@ internal static class AdminDeploying
     private static Command Switch()
     {
         (Option<string?> path, Option<string?> os) = (AdminCommands.Sysroot(), AdminCommands.Os());
-        var reboot = new Option<bool>("--reboot", "-r") { Description = "Reboot after switching" };
+        var reboot = new Option<bool>("--reboot", "-r") { Description = "Reboot after switching, where this sysroot runs" };
+        Option<bool> kexec = Kexec();
         var to = new Argument<string>("REFSPEC") { Description = "REMOTE:BRANCH, BRANCH of the same remote, or REMOTE: for the same branch" };
-        Command command = new DocumentedCommand("switch", "Deploy another branch, and follow it from then on").With(path, os, reboot, to);
+        Command command = new DocumentedCommand("switch", "Deploy another branch, and follow it from then on").With(path, os, reboot, kexec, to);
         command.SetAction(async (parsed, cancel) =>
         {
             using OstreeSysroot sysroot = AdminCommands.OpenToChange(parsed, path);
             Deployment current = sysroot.MergeDeployment(AdminCommands.Stateroot(sysroot, parsed.GetValue(os))) ?? throw new IOException("No previous deployment");
+            RefuseKexec(parsed, kexec);
             Refspec old = current.Origin?.Refspec ?? throw new IOException("No origin refspec");
             string text = parsed.GetValue(to)!;
             Refspec wanted = text.EndsWith(':') ? old with { Remote = text[..^1] }
@@ -99,6 +106,14 @@ internal static class AdminDeploying
             return result;
         });
         return command;
+    }
+
+    private static Option<bool> Kexec() => new("--kexec", "-k") { Description = "Load the new kernel into the running one; refused: no sysroot that is changed here runs" };
+
+    private static void RefuseKexec(ParseResult parsed, Option<bool> kexec)
+    {
+        if (parsed.GetValue(kexec))
+            throw new IOException("Cannot load a kernel with kexec: Not currently booted into an OSTree system");
     }
 
     private sealed record FollowOptions(string? Commit, bool AllowOlder, bool PullOnly, bool DeployOnly);
@@ -156,6 +171,8 @@ internal static class AdminDeploying
     {
         using var deployer = new Deployer(sysroot, espDirectory: null);
         DeployPlan plan = deployer.Plan(request);
+        if (plan.Etc?.LeavesOverDirectories.FirstOrDefault() is { } clash)
+            throw new IOException($"Modified config file newly defaults to directory '{clash}', cannot merge");
         if (plan.Merge is { } merge && !request.NoMerge && sysroot.Deployments.FirstOrDefault(each => each.Name == merge) is { } from)
         {
             IReadOnlyList<EtcChange> changes = sysroot.EtcChanges(from);

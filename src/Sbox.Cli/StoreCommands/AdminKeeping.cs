@@ -12,13 +12,11 @@ internal static class AdminKeeping
 {
     public static IEnumerable<Command> All() =>
     [
-        InitFs(), OsInit("os-init"), OsInit("stateroot-init"), Cleanup(), ConfigDiff(), Undeploy(), Pin(), SetDefault(), SetOrigin(), Kargs(), InstUtil(), PostCopy(),
-        NotStaged("lock-finalization", "Change whether the staged deployment is finalized at shutdown", "No staged deployment"),
-        NotStaged("finalize-staged", "Finish a staged deployment", null),
-        NotStaged("unlock", "Make the current deployment mutable", "Not currently booted into an OSTree system"),
+        InitFs(), OsInit("os-init"), OsInit("stateroot-init"), Cleanup(), ConfigDiff(), Undeploy(), Pin(), SetDefault(), SetOrigin(), Kargs(), PostCopy(),
     ];
 
-    private static Command On(string name, string description, Action<OstreeSysroot, ParseResult> act, params Symbol[] symbols)
+    /// <summary>A command that changes a sysroot.</summary>
+    internal static Command On(string name, string description, Action<OstreeSysroot, ParseResult> act, params Symbol[] symbols)
     {
         Option<string?> path = AdminCommands.Sysroot();
         Command command = new DocumentedCommand(name, description).With([path, .. symbols]);
@@ -177,27 +175,6 @@ internal static class AdminKeeping
         return kargs;
     }
 
-    private static Command InstUtil()
-    {
-        var util = new DocumentedCommand("instutil", "Commands for installers");
-        var import = new Option<bool>("--import-proc-cmdline") { Description = "Begin with the running kernel's" };
-        var merge = new Option<bool>("--merge") { Description = "Begin with those that there are" };
-        Option<string[]> replace = new("--replace") { Description = "Set an argument, in place of those with its name", HelpName = "NAME=VALUE" },
-            append = new("--append") { Description = "Add an argument", HelpName = "NAME=VALUE" };
-        var more = new Argument<string[]>("NAME=VALUE") { Description = "Arguments to add", Arity = ArgumentArity.ZeroOrMore };
-        util.Subcommands.Add(On("set-kargs", "Set the kernel arguments of the default deployment", (sysroot, parsed) =>
-        {
-            Deployment first = sysroot.Deployments.FirstOrDefault() ?? throw new IOException("Unable to find a deployment in sysroot");
-            KernelArguments arguments = parsed.GetValue(import) ? AdminDeploying.RunningArguments() : parsed.GetValue(merge) ? first.Arguments : KernelArguments.Empty;
-            arguments = parsed.GetValue(replace)!.Aggregate(arguments, static (all, each) => all.Set(new KernelArgument(each)));
-            arguments = parsed.GetValue(append)!.Concat(parsed.GetValue(more)!).Aggregate(arguments, static (all, each) => all.Append(each));
-            using var deployer = new Deployer(sysroot, espDirectory: null);
-            deployer.SetArguments(first.Name, arguments);
-            AdminCommands.SayBootloader(sysroot);
-        }, import, merge, replace, append, more));
-        return util;
-    }
-
     private static Command PostCopy() => On("post-copy", "Look after repository and deployments that were copied to another disk", (sysroot, _) =>
     {
         foreach (Deployment each in sysroot.Deployments)
@@ -205,12 +182,5 @@ internal static class AdminKeeping
             using Dir tree = sysroot.OpenDeployment(each);
             sysroot.Repository.EnableVerity(each.Name.Commit, CancellationToken.None);
         }
-    });
-
-    // A deployment is never staged here: there is none to lock or to finish.
-    private static Command NotStaged(string name, string description, string? error) => On(name, description, (_, _) =>
-    {
-        if (error is not null)
-            throw new IOException(error);
     });
 }

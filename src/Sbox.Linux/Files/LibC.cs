@@ -161,6 +161,9 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint llistxattr(byte* path, byte* list, nint size);
 
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int lremovexattr(byte* path, byte* name);
+
     [LibraryImport("libc")]
     public static partial int malloc_trim(nuint pad);
 

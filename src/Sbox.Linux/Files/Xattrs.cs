@@ -77,6 +77,19 @@ public static unsafe class Xattrs
             Answer.Check(LibC.lsetxattr(path, key, value, attribute.Value.Length, 0), "lsetxattr", $"{dir.Of(name)}: {attribute.Name}");
     }
 
+    /// <summary>Removes one attribute of a name in a directory; one that is not there is gone already.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void Remove(Dir dir, string name, string attribute)
+    {
+        using var fd = new Borrowed(dir.Handle);
+        fixed (byte* path = CString.Of(Through(fd.Number, name)), key = CString.Of(attribute))
+        {
+            Errno errno = Answer.Of(LibC.lremovexattr(path, key));
+            if (errno is not (Errno.None or Errno.ENODATA))
+                throw new LinuxException(errno, "lremovexattr", $"{dir.Of(name)}: {attribute}");
+        }
+    }
+
     // Kernels before 6.13 have no *xattrat(2): through /proc the directory handle still comes first.
     private static string Through(int dir, string name) => $"/proc/self/fd/{dir}/{name}";
 

@@ -22,10 +22,8 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
     {
         BootVersion boot = sysroot.BootVersion;
         int before = sysroot.Deployments.Count;
-        List<BootTarget> current = anew ? [] : [.. sysroot.Deployments.Select(each => BootTarget.Of(sysroot, each.Name, each.Arguments, isSealed: false))];
-        // The entry's own checksum counts: what the tree has by now may be another kernel, or another view of it.
-        bool sameEntries = !anew && current.Count == targets.Count && current.Zip(targets).All(static pair => pair.First.BootsLike(pair.Second))
-            && sysroot.Deployments.Zip(targets).All(static pair => pair.First.BootChecksum == pair.Second.Kernel.BootChecksum);
+        IReadOnlyList<Deployment> current = sysroot.Deployments;
+        bool sameEntries = !anew && current.Count == targets.Count && current.Zip(targets).All(pair => pair.Second.IsServedBy(sysroot, pair.First));
         if (sameEntries && current.Zip(targets).All(static pair => pair.First.Name == pair.Second.Name))
             return;
         if (sameEntries)
@@ -125,6 +123,7 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
             .With("linux", $"{kernels}/{target.Kernel.KernelName}");
         if (target.Kernel.InitrdName is { } initrd)
             entry = entry.With("initrd", $"{kernels}/{initrd}");
+        entry = target.Overlays.Aggregate(entry, (all, overlay) => all.WithAnother("initrd", $"{prefix}/{OverlayInitrds.Directory}/{overlay}"));
         if (target.Kernel.DeviceTreeName is { } tree)
             entry = entry.With("devicetree", $"{kernels}/{tree}");
         else if (target.Kernel.DeviceTrees is { } trees)

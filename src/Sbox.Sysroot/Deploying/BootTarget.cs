@@ -23,14 +23,17 @@ internal sealed record BootTarget(
     public static BootTarget Of(OstreeSysroot sysroot, DeploymentName name, KernelArguments arguments, bool isSealed)
     {
         using Dir tree = sysroot.Root.OpenDir(name.Directory);
-        // An old deployment may outlive its commit, where someone pruned by hand; it boots all the same.
-        Commit? commit = sysroot.Repository.Has(new ObjectName(name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(name.Commit) : null;
+        Commit? commit = CommitOf(sysroot, name);
         return new BootTarget(
             name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch)
         {
+            Overlays = [.. sysroot.Deployments.FirstOrDefault(each => each.Name == name)?.Overlays ?? []],
             Seal = isSealed && commit is not null ? CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(name.Commit)) : null,
         };
     }
+
+    /// <summary>The initrds that its owner gave beside the tree's own: file names (<see cref="OverlayInitrds"/>).</summary>
+    public IReadOnlyList<string> Overlays { get; init; } = [];
 
     /// <summary>Its seal, where the box is sealed and the commit is; then the UKI is made of it.</summary>
     public CommitSeal? Seal { get; init; }
@@ -43,9 +46,12 @@ internal sealed record BootTarget(
         ? $"{Release.PrettyName} {Version}"
         : Release.PrettyName;
 
-    /// <summary>Whether a boot entry for the one serves the other: same kernel, arguments, version and stateroot.</summary>
-    public bool BootsLike(BootTarget other) => Kernel.BootChecksum == other.Kernel.BootChecksum && Arguments.Equals(other.Arguments)
-        && Version == other.Version && Name.Os == other.Name.Os;
+    /// <summary>
+    /// Whether the boot entry that a deployment has serves this one: same kernel, initrds, arguments, version and stateroot. The kernel is the entry's own: what the tree has by now may be another
+    /// one, or another view of it.
+    /// </summary>
+    public bool IsServedBy(OstreeSysroot sysroot, Deployment there) => Kernel.BootChecksum == there.BootChecksum && Arguments.Equals(there.Arguments) && Name.Os == there.Name.Os
+        && Overlays.SequenceEqual(there.Overlays) && (Name == there.Name || Version == CommitOf(sysroot, there.Name)?.Version);
 
     /// <summary>The place of each among those with the same kernel, as libostree counts.</summary>
     public static int[] Serials(IReadOnlyList<BootTarget> targets)
@@ -61,4 +67,8 @@ internal sealed record BootTarget(
 
         return serials;
     }
+
+    // An old deployment may outlive its commit, where someone pruned by hand; it boots all the same.
+    private static Commit? CommitOf(OstreeSysroot sysroot, DeploymentName name) =>
+        sysroot.Repository.Has(new ObjectName(name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(name.Commit) : null;
 }

@@ -22,6 +22,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         List<DeploymentName> removed = [.. DeploymentDirectories.Of(Root).Where(name => !IsActive(name) && !planner.IsProtected(name) && TryRemoveDeployment(name))];
         RemoveBacking();
         RemoveKernels();
+        RemoveOverlays();
         return removed;
     }
 
@@ -123,6 +124,19 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
                 sysroot.Step($"remove boot/ostree/{entry.Name}");
                 kernels!.RemoveAll(entry.Name);
             }
+        }
+    }
+
+    private void RemoveOverlays()
+    {
+        HashSet<string> active = [.. sysroot.Deployments.SelectMany(static each => each.Overlays)];
+        using Dir? overlays = Root.TryOpenDir($"{Layout.Boot}/{OverlayInitrds.Directory}");
+        foreach (DirEntry entry in overlays?.Entries() ?? [])
+        {
+            if (active.Contains(entry.Name))
+                continue;
+            sysroot.Step($"remove {overlays!.Of(entry.Name)}");
+            overlays.RemoveAll(entry.Name);
         }
     }
 

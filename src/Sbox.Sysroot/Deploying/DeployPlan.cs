@@ -43,6 +43,9 @@ public sealed record DeployRequest(string Os, Checksum Commit)
     /// <summary>On a box with an encrypted disk, deploy a commit that does not open it by itself.</summary>
     public bool AllowUnopened { get; init; }
 
+    /// <summary>Initrds that the boot loader loads after the tree's own: paths of files. They are of this deployment alone; none follows by itself. No UKI has them.</summary>
+    public IReadOnlyList<string> OverlayInitrds { get; init; } = [];
+
     /// <summary>Take the new tree's /etc as it is, without the owner's changes.</summary>
     public bool NoMerge { get; init; }
 }

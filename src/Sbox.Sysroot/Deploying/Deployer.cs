@@ -96,7 +96,7 @@ public sealed partial class Deployer : IDisposable
         }
 
         List<BootTarget> targets = [.. plan.Kept.Select(Kept)];
-        targets.Insert(plan.Position, added with { MayBeUnsealed = request.AllowUnsealed });
+        targets.Insert(plan.Position, added with { MayBeUnsealed = request.AllowUnsealed, Overlays = OverlayInitrds.Install(sysroot, request.OverlayInitrds) });
         CleanupReport report = Activate(targets, name => name == plan.Name ? digest : ImageDigest(name), updateLoader: true, progress, request.NoPrune, asked: plan.Name);
         BoxHistory.Add(sysroot, "deploy", plan.Name, plan.Origin?.Refspec?.ToString());
         return new DeployResult(plan, digest, report);

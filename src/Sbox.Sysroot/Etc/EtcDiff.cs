@@ -1,3 +1,4 @@
+using Sbox.Codecs;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot;
@@ -25,6 +26,9 @@ public sealed record EtcChange(EtcChangeKind Kind, string Path)
 /// <summary>The owner's changes to /etc.</summary>
 public static class EtcDiff
 {
+    // Stands for bytes that are not the default's, whatever they are.
+    private static readonly Checksum Changed = Checksum.Of("changed"u8);
+
     /// <summary>
     /// All differences, modified first, then removed, then added, each in the order of their paths. Of a removed directory only
     /// the directory itself is listed, of an added one everything, as libostree does.
@@ -43,6 +47,22 @@ public static class EtcDiff
     {
         EtcNode mine = EtcTree.Read(local);
         return Between(EtcOwners.AsGiven(EtcTree.Read(defaults), mine, EtcContents.Reader(defaults), EtcContents.Reader(local)), mine);
+    }
+
+    /// <summary>
+    /// The same for who only wants to know whether there is something: a file counts as the default where it has the default's size and time, and bytes are read only where the size is the same and the time is not.
+    /// </summary>
+    public static IReadOnlyList<EtcChange> Glance(Dir defaults, Dir local)
+    {
+        EtcNode before = EtcTree.Read(defaults, static (_, _, _, _) => default), mine = EtcTree.Read(local, Compared);
+        return Between(EtcOwners.AsGiven(before, mine, EtcContents.Reader(defaults), EtcContents.Reader(local)), mine);
+
+        Checksum Compared(Dir dir, string name, string path, FileStat stat)
+        {
+            bool isDefault = defaults.TryStat(path) is { IsRegular: true } other && stat.Size == other.Size
+                && ((stat.ModifiedSeconds, stat.ModifiedNanoseconds) == (other.ModifiedSeconds, other.ModifiedNanoseconds) || dir.ReadAll(name).AsSpan().SequenceEqual(defaults.ReadAll(path)));
+            return isDefault ? default : Changed;
+        }
     }
 
     /// <summary>Whether what both have by a path differs; likewise.</summary>

@@ -49,6 +49,10 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
     /// <summary>The paths where both the owner and the new tree changed something, and the owner's version was kept.</summary>
     public IEnumerable<string> Conflicts => Steps.Where(static step => step.IsConflict).Select(static step => step.Path).Distinct();
 
+    /// <summary>The owner's files and links that stay in the place of a new default directory; libostree merges no such /etc.</summary>
+    public IEnumerable<string> LeavesOverDirectories => Steps.Where(static step => step.Action == EtcAction.Remove).Select(static step => step.Path)
+        .Intersect(Steps.Where(static step => step.Action == EtcAction.CopyLeaf).Select(static step => step.Path));
+
     /// <summary>Plans the merge.</summary>
     /// <param name="defaults">The old deployment's <c>usr/etc</c>.</param>
     /// <param name="local">The old deployment's <c>etc</c>.</param>

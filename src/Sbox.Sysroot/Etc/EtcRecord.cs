@@ -59,6 +59,9 @@ public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyLis
     /// <summary>The digest of the /etc that the merge wrote; only while the deployment still has that may it be merged again. Null: never again.</summary>
     public string? Written { get; init; }
 
+    /// <summary>Whether the login message of a boot said why the last merge could not be done.</summary>
+    public bool WasTold { get; init; }
+
     /// <summary>What waits for the owner.</summary>
     public IEnumerable<EtcFinding> Open => Findings.Where(static finding => finding.IsOpen);
 
@@ -124,6 +127,7 @@ public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyLis
         return new EtcRecord(from, file.GetBoolean(Group, "pending"), findings, file.GetString(Group, "failure") ?? (busy is null ? null : Encoding.UTF8.GetString(busy)))
         {
             Written = file.GetString(Group, "etc"),
+            WasTold = file.GetBoolean(Group, "told"),
         };
     }
 
@@ -208,6 +212,8 @@ public sealed record EtcRecord(DeploymentName From, bool IsPending, IReadOnlyLis
             file = file.With(Group, "etc", Written);
         if (Failure is not null)
             file = file.With(Group, "failure", Failure);
+        if (WasTold)
+            file = file.With(Group, "told", "true");
         foreach (EtcFinding finding in Findings)
         {
             string group = string.Create(CultureInfo.InvariantCulture, $"finding {finding.Number}");

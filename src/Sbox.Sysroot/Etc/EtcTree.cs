@@ -70,18 +70,30 @@ public sealed record EtcNode(EtcEntry Entry, IReadOnlyDictionary<string, EtcNode
     }
 }
 
+/// <summary>What stands for the bytes of a file of an /etc.</summary>
+internal delegate Checksum EtcContentOf(Dir dir, string name, string path, FileStat stat);
+
 /// <summary>Reads /etc trees.</summary>
 public static class EtcTree
 {
     /// <summary>A directory's whole tree. Its own metadata is read too, but the merge leaves the top directory as the tree has it.</summary>
     /// <exception cref="LinuxException">Something could not be read. What vanishes while reading is as if it had not been there.</exception>
-    public static EtcNode Read(Dir dir)
+    public static EtcNode Read(Dir dir) => Read(dir, "", Hashed);
+
+    /// <summary>A directory's whole tree, with something else in the place of the checksums of files.</summary>
+    /// <param name="dir">The directory.</param>
+    /// <param name="contentOf">Told the directory that a file is in, its name there, its path from the top and its stat.</param>
+    internal static EtcNode Read(Dir dir, EtcContentOf contentOf) => Read(dir, "", contentOf);
+
+    private static Checksum Hashed(Dir dir, string name, string path, FileStat stat) => Checksum.Of(dir.ReadAll(name));
+
+    private static EtcNode Read(Dir dir, string path, EtcContentOf contentOf)
     {
         FileStat stat = dir.Stat();
         var children = new Dictionary<string, EtcNode>();
         foreach (DirEntry entry in dir.Entries())
         {
-            if (ReadChild(dir, entry.Name) is { } child)
+            if (ReadChild(dir, entry.Name, EtcDiff.Join(path, entry.Name), contentOf) is { } child)
                 children.Add(entry.Name, child);
         }
 
@@ -89,9 +101,9 @@ public static class EtcTree
     }
 
     /// <summary>One name and all below it; null where it is not there.</summary>
-    public static EtcNode? ReadOne(Dir dir, string path) => ReadChild(dir, path);
+    public static EtcNode? ReadOne(Dir dir, string path) => ReadChild(dir, path, path, Hashed);
 
-    private static EtcNode? ReadChild(Dir dir, string name)
+    private static EtcNode? ReadChild(Dir dir, string name, string path, EtcContentOf contentOf)
     {
         // /etc is alive while it is read: editors and daemons replace files at any moment.
         try
@@ -100,12 +112,12 @@ public static class EtcTree
             if (stat.IsDirectory)
             {
                 using Dir inner = dir.OpenDir(name);
-                return Read(inner);
+                return Read(inner, path, contentOf);
             }
 
             Checksum content = stat.Kind switch
             {
-                FileKind.Regular => Checksum.Of(dir.ReadAll(name)),
+                FileKind.Regular => contentOf(dir, name, path, stat),
                 FileKind.Symlink => Checksum.Of(FileName.ToBytes(dir.ReadLink(name))),
                 _ => default,
             };

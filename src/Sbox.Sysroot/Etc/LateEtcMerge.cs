@@ -26,18 +26,22 @@ public sealed class LateEtcMerge(OstreeSysroot sysroot, TimeSpan? patience = nul
     private static readonly TimeSpan Usual = TimeSpan.FromSeconds(30), Pause = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Says that the deployment that runs has run: from now on its /etc is its owner's, and is never merged into again.</summary>
+    /// <returns>Why what was edited before this boot is not all in its /etc; null where all of it is, or this was said at an earlier boot.</returns>
     /// <exception cref="SysrootBusyException">Another changes deployments, and went on doing so.</exception>
-    public void MarkBooted()
+    public LateMerge? MarkBooted()
     {
         using IDisposable held = TryHold() ?? sysroot.Lock();
         if (sysroot.BootedName is not { } booted)
-            return;
+            return null;
         EtcRecord.FinishCut(sysroot, booted);
-        if (EtcRecord.Of(sysroot, booted) is { IsPending: true } record)
-            (record with { IsPending = false }).Write(sysroot, booted);
+        EtcRecord? record = EtcRecord.Of(sysroot, booted);
+        bool isNews = record is { Failure: not null, WasTold: false };
+        if (record is { IsPending: true } || isNews)
+            (record! with { IsPending = false, WasTold = isNews || record.WasTold }).Write(sysroot, booted);
         // A ghost leaves nothing on the disk that says when it ran.
         if (!RootConfig.IsGhost(sysroot.BootArguments))
             BoxHistory.Add(sysroot, "boot", booted);
+        return isNews ? new LateMerge(booted, Changed: false, record!.Failure) : null;
     }
 
     /// <summary>Merges for every deployment that took over the running one's /etc and never ran.</summary>

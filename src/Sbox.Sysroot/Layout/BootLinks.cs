@@ -51,15 +51,21 @@ internal static class BootLinks
     /// <exception cref="MalformedException">An entry or an origin cannot be read.</exception>
     public static IReadOnlyList<Deployment> ReadDeployments(Dir root, BootVersion boot)
     {
-        using Dir? entries = root.TryOpenDir($"boot/loader.{boot.Version}/entries");
+        return [.. ReadEntries(root, boot.Version).Select(each => Follow(root, each.Path, each.Entry))];
+    }
+
+    /// <summary>The boot entries of a version with their paths, in the order in which a boot menu lists them; none where it was never written.</summary>
+    /// <exception cref="MalformedException">One cannot be read.</exception>
+    internal static IReadOnlyList<(string Path, BootEntry Entry)> ReadEntries(Dir root, int version)
+    {
+        using Dir? entries = root.TryOpenDir($"boot/loader.{version}/entries");
         if (entries is null)
             return [];
         return [.. entries.Entries()
             .Where(entry => entry.Name.StartsWith("ostree-", StringComparison.Ordinal) && entry.Name.EndsWith(".conf", StringComparison.Ordinal)
                 && entries.TryStat(entry.Name) is { IsRegular: true })
             .Select(entry => (Path: entries.Of(entry.Name), Entry: BootEntry.Parse(Encoding.UTF8.GetString(entries.ReadAll(entry.Name)))))
-            .OrderByDescending(static each => each.Entry.Version ?? "", VersionOrder.Comparer)
-            .Select(each => Follow(root, each.Path, each.Entry))];
+            .OrderByDescending(static each => each.Entry.Version ?? "", VersionOrder.Comparer)];
     }
 
     /// <summary>The deployment that an entry leads to.</summary>

@@ -15,6 +15,9 @@ public sealed record Deployment(DeploymentName Name, Checksum BootChecksum, int 
     public KernelArguments Arguments => KernelArguments.Of(Entry.Options.Where(static argument =>
         argument.Key != "ostree" && !(argument.Key == "init" && argument.RawValue?.StartsWith("/ostree/boot.", StringComparison.Ordinal) == true)));
 
+    /// <summary>The initrds that its owner gave beside the tree's own, by their file names (<see cref="OverlayInitrds"/>).</summary>
+    public IEnumerable<string> Overlays => Entry.Initrds.Where(OverlayInitrds.Holds).Select(static path => path[(path.LastIndexOf('/') + 1)..]);
+
     /// <summary>Whether the owner asked that it never be cleaned away.</summary>
     public bool IsPinned => Origin?.IsPinned ?? false;
 }

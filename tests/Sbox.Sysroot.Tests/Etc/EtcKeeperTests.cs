@@ -217,6 +217,20 @@ public sealed class EtcKeeperTests : IDisposable
     }
 
     [Fact]
+    public void What_a_merge_at_shutdown_could_not_do_is_news_at_one_boot_and_stays_in_the_status()
+    {
+        Upgrade();
+        string defaults = $"{box.SysrootPath}/{Running.Name.Directory}/usr/etc";
+        Directory.Move(defaults, defaults + ".away");
+        new LateEtcMerge(booted).Run();
+        using OstreeSysroot ran = box.OpenBooted(Next);
+        Assert.Contains("usr/etc", new LateEtcMerge(ran).MarkBooted()!.Failure);
+        Assert.Null(new LateEtcMerge(ran).MarkBooted());
+        using var deployer = new Deployer(ran, espDirectory: null);
+        Assert.Contains("usr/etc", StatusReport.Of(ran, deployer).EtcFailure);
+    }
+
+    [Fact]
     public void Reset_brings_a_default_back_whatever_was_done_to_it_and_undo_takes_that_back()
     {
         Edit("app.conf", "mine\n");
