@@ -1,0 +1,47 @@
+namespace Sbox.Linux;
+
+/// <summary>
+/// Work on a thread whose table of descriptors is its own and empty. Whoever looks into a file system that this process serves itself does it so, or the process could not be killed.
+/// </summary>
+/// <remarks>
+/// A request that a FUSE server has taken is waited for by the kernel even when whoever asked is killed (fs/fuse/dev.c). What ends that wait is the end of /dev/fuse, which comes when
+/// nobody holds it any more: a thread that waits holds the table of all threads, and so the descriptor that it waits for.
+/// </remarks>
+public static class ApartThread
+{
+    private const uint FirstOfOurs = 3, Last = uint.MaxValue;
+
+    /// <summary>Does the work, and waits for its end.</summary>
+    /// <param name="work">Opens what it needs, and closes it: no handle goes in or comes out. Its own descriptors are in /proc/thread-self/fd.</param>
+    /// <param name="unwanted">Takes back what the work made, when nobody waits for it any more; on the same thread. Null where there is nothing to take back.</param>
+    /// <param name="cancel">Ends the waiting. The work goes on until what it waits for ends.</param>
+    /// <exception cref="OperationCanceledException">Nobody waits any more.</exception>
+    public static T Run<T>(Func<T> work, Action<T>? unwanted = null, CancellationToken cancel = default)
+    {
+        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using CancellationTokenRegistration given = cancel.Register(() => done.TrySetCanceled(cancel));
+        new Thread(() =>
+        {
+            try
+            {
+                Answer.Check(LibC.close_range(FirstOfOurs, Last, LibC.CLOSE_RANGE_UNSHARE), "close_range", "a table of descriptors");
+                T made = work();
+                if (!done.TrySetResult(made))
+                    unwanted?.Invoke(made);
+            }
+            catch (Exception failure)
+            {
+                done.TrySetException(failure);
+            }
+        }) { IsBackground = true, Name = "apart" }.Start();
+        return done.Task.GetAwaiter().GetResult();
+    }
+
+    /// <inheritdoc cref="Run{T}"/>
+    public static void Run(Action work, CancellationToken cancel = default) => Run(
+        () =>
+        {
+            work();
+            return true;
+        }, cancel: cancel);
+}
