@@ -1,7 +1,9 @@
+using System.Globalization;
+
 namespace Sbox.Linux;
 
 /// <summary>
-/// Work on a thread whose table of descriptors is its own and empty. Whoever looks into a file system that this process serves itself does it so, or the process could not be killed.
+/// Work on a thread whose table of descriptors is its own, without those of the others. Whoever looks into a file system that this process serves itself does it so, or the process could not be killed.
 /// </summary>
 /// <remarks>
 /// A request that a FUSE server has taken is waited for by the kernel even when whoever asked is killed (fs/fuse/dev.c). What ends that wait is the end of /dev/fuse, which comes when
@@ -9,7 +11,7 @@ namespace Sbox.Linux;
 /// </remarks>
 public static class ApartThread
 {
-    private const uint FirstOfOurs = 3, Last = uint.MaxValue;
+    private const uint FirstOfOurs = 3; // behind the standard streams
 
     /// <summary>Does the work, and waits for its end.</summary>
     /// <param name="work">Opens what it needs, and closes it: no handle goes in or comes out. Its own descriptors are in /proc/thread-self/fd.</param>
@@ -24,7 +26,7 @@ public static class ApartThread
         {
             try
             {
-                Answer.Check(LibC.close_range(FirstOfOurs, Last, LibC.CLOSE_RANGE_UNSHARE), "close_range", "a table of descriptors");
+                Part();
                 T made = work();
                 if (!done.TrySetResult(made))
                     unwanted?.Invoke(made);
@@ -44,4 +46,20 @@ public static class ApartThread
             work();
             return true;
         }, cancel: cancel);
+
+    private static void Part()
+    {
+        Answer.Check(LibC.unshare(LibC.CLONE_FILES), "unshare", "a table of descriptors");
+        foreach (uint number in Others())
+            Answer.Check(LibC.close_range(number, number, 0), "close_range", $"descriptor {number}");
+    }
+
+    // Where code is made at run time, the runtime maps the memory for it by a descriptor: that stays.
+    private static List<uint> Others()
+    {
+        using Dir open = Dir.Open("/proc/thread-self/fd");
+        uint own = (uint)open.Handle.DangerousGetHandle();
+        return [.. open.Entries().Where(entry => !open.ReadLink(entry.Name).StartsWith("/memfd:", StringComparison.Ordinal))
+            .Select(static entry => uint.Parse(entry.Name, CultureInfo.InvariantCulture)).Where(number => number >= FirstOfOurs && number != own)];
+    }
 }

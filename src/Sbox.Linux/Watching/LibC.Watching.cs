@@ -14,7 +14,7 @@ internal static unsafe partial class LibC
     public const int EPOLL_CTL_DEL = 2;
 
     public const int CLONE_FS = 0x200;
-    public const uint CLOSE_RANGE_UNSHARE = 2;
+    public const int CLONE_FILES = 0x400;
 
     public const int AF_UNIX = 1;
     public const int SOCK_DGRAM = 2;
