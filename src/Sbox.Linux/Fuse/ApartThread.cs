@@ -59,7 +59,19 @@ public static class ApartThread
     {
         using Dir open = Dir.Open("/proc/thread-self/fd");
         uint own = (uint)open.Handle.DangerousGetHandle();
-        return [.. open.Entries().Where(entry => !open.ReadLink(entry.Name).StartsWith("/memfd:", StringComparison.Ordinal))
+        return [.. open.Entries().Where(entry => IsTakenOver(open, entry.Name))
             .Select(static entry => uint.Parse(entry.Name, CultureInfo.InvariantCulture)).Where(number => number >= FirstOfOurs && number != own)];
+    }
+
+    private static bool IsTakenOver(Dir open, string number)
+    {
+        try
+        {
+            return !open.ReadLink(number).StartsWith("/memfd:", StringComparison.Ordinal);
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
+        {
+            return false; // what the listing itself was read by
+        }
     }
 }
