@@ -67,7 +67,7 @@ public sealed class CryptoTests
         Assert.True(LibCrypto.HasPoly1305); // else the first way was not tried
     }
 
-    [Theory, InlineData(16, 1, 1), InlineData(1024, 8, 3), InlineData(2, 3, 2)]
+    [Theory, InlineData(16, 1, 1), InlineData(1024, 8, 3), InlineData(2, 3, 2), InlineData(4096, 8, 4), InlineData(2, 1, 9)]
     public void Scrypt_agrees_with_BouncyCastle(int cost, int blockSize, int lanes)
     {
         byte[] password = Encoding.UTF8.GetBytes("päss"), salt = RandomNumberGenerator.GetBytes(64);

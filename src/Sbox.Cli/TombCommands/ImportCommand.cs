@@ -12,19 +12,27 @@ internal static class ImportCommand
 {
     public static Command Make()
     {
-        var source = new Argument<string>("SOURCE") { Description = "A directory of plain files; or a restic repository, as a directory or sftp:, rest:, s3: URL, or @NAME for a table of the settings file" };
+        var source = new Argument<string>("SOURCE") { Description = "A directory of plain files; a restic repository, as a directory or sftp:, rest:, s3: URL, or @NAME for a table of the settings file; or a tomb of dyne's" };
         var password = new Option<string?>("--from-password-file") { Description = "A file whose first line is the password of the restic repository; without it, the terminal is asked", HelpName = "FILE" };
-        return new DocumentedCommand("import", "Take a plain home, or the snapshots of a restic repository, into the tomb")
+        var key = new Option<string?>("--key") { Description = "The key of a tomb of dyne's; FILE.key beside it, where it is not said", HelpName = "FILE" };
+        var keyPassword = new Option<string?>("--key-password-file") { Description = "A file whose first line is the password of that key; without it, the terminal is asked", HelpName = "FILE" };
+        return new DocumentedCommand("import", "Take a plain home, the snapshots of a restic repository, or a tomb of dyne's into the tomb")
         {
             Details =
             [
                 "A plain directory is saved as sbox tomb save does it, and then read once more, from end to end, to see that the tomb holds it as it is: a file that changed meanwhile is told, with exit status 1.",
                 "Of a restic repository every snapshot is taken over, each blob verified and sealed under this tomb's key; those of an earlier import are not taken again. While it is read it has a lock of ours, as restic asks for, so it must be writable. Cut short, the same command goes on. "
                 + "A repository need not be imported to be used: it is a tomb already, for --tomb.",
-                "A tomb of dyne's is a disk in a file: it needs the kernel's dm-crypt and its own tools. Open it with them, and import the directory that it is mounted at.",
+                "A tomb of dyne's is a disk in a file, with its key in another, sealed by gpg. It is deciphered and mounted read-only, as root, for the time of the import, without dm-crypt and without dyne's tools, and imported as a directory is. "
+                + "One that was not closed is refused: dyne's tomb opens and closes it. A key in a picture, or hardened by a KDF, needs dyne's tools first.",
             ],
-            Examples = [new Example("A home that was not in a tomb", "sbox tomb import /home/me"), new Example("Years of backups", "sbox tomb import sftp:me@host:/srv/restic --from-password-file old-password")],
-        }.With(source, password).OnTomb(async (parsed, session, cancel) =>
+            Examples =
+            [
+                new Example("A home that was not in a tomb", "sbox tomb import /home/me"),
+                new Example("Years of backups", "sbox tomb import sftp:me@host:/srv/restic --from-password-file old-password"),
+                new Example("A tomb of dyne's", "sudo sbox tomb --tomb /media/stick/tomb import secret.tomb --key secret.tomb.key"),
+            ],
+        }.With(source, password, key, keyPassword).OnTomb(async (parsed, session, cancel) =>
         {
             string from = parsed.GetValue(source)!;
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
@@ -33,25 +41,21 @@ internal static class ImportCommand
             await session.Repository.LoadIndex(stop.Token);
             if (IsRepository(from))
                 return await Repository(parsed, session, from, parsed.GetValue(password), stop.Token);
-            RefuseDisk(from);
+            if (DyneTomb.IsOne(from))
+                return await Dyne(session, from, parsed.GetValue(key) ?? $"{from}.key", parsed.GetValue(keyPassword), stop.Token);
             return Directory.Exists(from) ? await Plain(session, Path.GetFullPath(from), stop.Token)
-                : throw new Finding($"{from}: there is no such directory", "A directory of plain files, or a restic repository: sbox tomb import --help");
+                : throw new Finding($"{from}: there is no such directory, nor a tomb of dyne's", "A directory of plain files, a restic repository, or a tomb of dyne's: sbox tomb import --help");
         });
     }
 
     private static bool IsRepository(string from) => from.StartsWith('@') || from.StartsWith("sftp:", StringComparison.Ordinal) || from.StartsWith("rest:", StringComparison.Ordinal)
         || from.StartsWith("s3:", StringComparison.Ordinal) || (File.Exists(Path.Combine(from, "config")) && Directory.Exists(Path.Combine(from, "keys")) && Directory.Exists(Path.Combine(from, "data")));
 
-    private static void RefuseDisk(string from)
+    private static async Task<int> Dyne(TombSession session, string from, string keyFile, string? passwordFile, CancellationToken cancel)
     {
-        if (!File.Exists(from))
-            return;
-        var magic = new byte[6];
-        using (FileStream file = File.OpenRead(from))
-            file.ReadAtLeast(magic, magic.Length, throwOnEndOfStream: false);
-        throw magic.AsSpan().SequenceEqual((byte[])[(byte)'L', (byte)'U', (byte)'K', (byte)'S', 0xBA, 0xBE])
-            ? new Finding($"{from}: a tomb of dyne's, an encrypted disk in a file, which this does not open", $"tomb open {from} -k {from}.key, then: sbox tomb import /media/{Path.GetFileNameWithoutExtension(from)}")
-            : new Finding($"{from}: a file, and neither a directory nor a repository", "sbox tomb import --help");
+        using SecretMemory password = passwordFile is not null ? TombSession.Checked(SecretFile.FirstLine(passwordFile), passwordFile) : SecretPrompt.Ask($"Password of {keyFile}: ", twice: false);
+        using DyneTomb tomb = DyneTomb.Open(from, keyFile, password);
+        return await Plain(session, tomb.Place, cancel);
     }
 
     private static async Task<int> Plain(TombSession session, string from, CancellationToken cancel)

@@ -11,7 +11,7 @@ internal static class PamCommand
 {
     private const string Settings = "/etc/sbox/tomb.toml";
 
-    // login(1) gives up after 60 s, and an unreachable remote is not answered for longer than that.
+    // login(1) gives up after 60 s, and an unreachable remote, or a session that hangs, does not answer for longer than that.
     private static readonly TimeSpan LoginLimit = TimeSpan.FromSeconds(20);
 
     public static Command Make()
@@ -28,22 +28,38 @@ internal static class PamCommand
             ],
         };
         command.Options.Add(run);
-        command.SetAction(async (parsed, cancel) =>
-        {
-            if (Environment.GetEnvironmentVariable("PATH") is null or "") // pam_exec passes none on, and ssh and setpriv are looked up
-                Environment.SetEnvironmentVariable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-            if (Environment.GetEnvironmentVariable("PAM_USER") is not { Length: > 0 } user || user == "root" || !HasTable(user))
-                return 0;
-            var client = new SessionClient(parsed.GetValue(run)!);
-            return Environment.GetEnvironmentVariable("PAM_TYPE") switch
-            {
-                "auth" => await Stays(client, user, cancel) ? 0 : await Open(client, user, parsed.GetValue(run)!, cancel),
-                "close_session" => await Leave(client, user, cancel),
-                _ => 0,
-            };
-        });
+        command.SetAction((parsed, cancel) => Within(parsed.GetValue(run)!, cancel));
         return command;
     }
+
+    private static async Task<int> Within(string run, CancellationToken cancel)
+    {
+        if (Environment.GetEnvironmentVariable("PATH") is null or "") // pam_exec passes none on, and ssh and setpriv are looked up
+            Environment.SetEnvironmentVariable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        if (Environment.GetEnvironmentVariable("PAM_USER") is not { Length: > 0 } user || user == "root" || !HasTable(user))
+            return 0;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(LoginLimit);
+        string? moment = Environment.GetEnvironmentVariable("PAM_TYPE");
+        try
+        {
+            return await Do(moment, new SessionClient(run), user, run, limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            Console.Error.WriteLine(moment == "auth"
+                ? $"sbox: the tomb of {user} was not open after {LoginLimit.TotalSeconds:0} s; the login goes on without it. Later: sbox tomb open --user {user}"
+                : $"sbox: the tomb of {user} did not answer within {LoginLimit.TotalSeconds:0} s. How it stands: sbox tomb status {user}");
+            return 1;
+        }
+    }
+
+    private static async Task<int> Do(string? moment, SessionClient client, string user, string run, CancellationToken cancel) => moment switch
+    {
+        "auth" => await Stays(client, user, cancel) ? 0 : await Open(client, user, run, cancel),
+        "close_session" => await Leave(client, user, cancel),
+        _ => 0,
+    };
 
     private static bool HasTable(string user) => File.Exists(Settings) && File.ReadLines(Settings).Any(line => line.Trim() == $"[{user}]");
 
@@ -65,20 +81,10 @@ internal static class PamCommand
     private static async Task<int> Open(SessionClient client, string user, string run, CancellationToken cancel)
     {
         using SecretMemory password = FromPam();
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(LoginLimit);
-        try
-        {
-            if (!TombService.IsThere(user) || run != SessionOptions.DefaultRunDirectory)
-                return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, limit.Token);
-            await TombService.Start(user, password, client, limit.Token);
-            return 0;
-        }
-        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
-        {
-            Console.Error.WriteLine($"sbox: the tomb of {user} was not open after {LoginLimit.TotalSeconds:0} s; the login goes on without it. Later: sbox tomb open --user {user}");
-            return 1;
-        }
+        if (!TombService.IsThere(user) || run != SessionOptions.DefaultRunDirectory)
+            return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, cancel);
+        await TombService.Start(user, password, client, cancel);
+        return 0;
     }
 
     // Other logins, and what a user left running, keep it open; it is saved and closed when the last of them ends.

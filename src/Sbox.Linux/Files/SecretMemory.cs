@@ -8,6 +8,8 @@ namespace Sbox.Linux;
 /// </summary>
 public sealed unsafe class SecretMemory : IDisposable
 {
+    private const int HugePage = 2 << 20;
+
     private readonly int length;
     private readonly nint mapped;
     private byte* bytes;
@@ -24,6 +26,8 @@ public sealed unsafe class SecretMemory : IDisposable
         if (errno != Errno.None)
             throw new LinuxException(errno, "mmap", "secret memory");
         bytes = (byte*)at;
+        if (mapped >= HugePage)
+            _ = LibC.madvise(bytes, mapped, LibC.MADV_HUGEPAGE); // one fault for 2 MiB, where there are such pages
         IsLocked = Answer.Of(LibC.mlock(bytes, mapped)) == Errno.None;
         Answer.Check(LibC.madvise(bytes, mapped, LibC.MADV_DONTDUMP), "madvise", "secret memory");
     }
@@ -68,6 +72,7 @@ internal static unsafe partial class LibC
     public const int MAP_PRIVATE = 2;
     public const int MAP_ANONYMOUS = 0x20;
     public const int MADV_DONTNEED = 4;
+    public const int MADV_HUGEPAGE = 14;
     public const int MADV_DONTDUMP = 16;
     public const int RLIMIT_CORE = 4;
 

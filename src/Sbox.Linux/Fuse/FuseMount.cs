@@ -30,11 +30,13 @@ public sealed class FuseMount : IDisposable
     public const int MaxRead = 1 << 20;
 
     private readonly FuseDevice device;
+    private readonly IFuseTree tree;
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int working;
     private bool mounted;
+    private volatile bool disposed;
 
-    private FuseMount(FuseDevice device, string mountPoint) => (this.device, MountPoint) = (device, mountPoint);
+    private FuseMount(FuseDevice device, IFuseTree tree, string mountPoint) => (this.device, this.tree, MountPoint) = (device, tree, mountPoint);
 
     /// <summary>Where it is mounted.</summary>
     public string MountPoint { get; }
@@ -51,7 +53,7 @@ public sealed class FuseMount : IDisposable
     public static FuseMount Mount(IFuseTree tree, string mountPoint, FuseOptions options)
     {
         var device = new FuseDevice();
-        var mount = new FuseMount(device, mountPoint);
+        var mount = new FuseMount(device, tree, mountPoint);
         try
         {
             string number = ((int)device.Handle.DangerousGetHandle()).ToString(CultureInfo.InvariantCulture); // ours, and open until Dispose
@@ -92,7 +94,8 @@ public sealed class FuseMount : IDisposable
                 Mounts.DetachByForce(MountPoint);
         }
 
-        // Only when no worker reads any more may their memory go.
+        // Only when no worker reads any more may their memory go: while the mount lives on in another namespace, its copy there is served.
+        disposed = true;
         if (SpinWait.SpinUntil(() => Volatile.Read(ref working) == 0, TimeSpan.FromSeconds(5)))
             device.Dispose();
     }
@@ -122,7 +125,15 @@ public sealed class FuseMount : IDisposable
         if (failure is LinuxException)
             ended.TrySetException(failure);
         if (Interlocked.Decrement(ref working) == 0)
-            ended.TrySetResult();
+            End();
+    }
+
+    private void End()
+    {
+        tree.Unmounted();
+        if (disposed)
+            device.Dispose();
+        ended.TrySetResult();
     }
 
     // INIT can ask for no more than the 128 KiB that every new backing device has; here it can be raised, for the price of one small write.

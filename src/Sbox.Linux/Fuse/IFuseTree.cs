@@ -44,6 +44,12 @@ public interface IFuseTree
         // A tree that never knows more than it is asked has nothing to put there.
     }
 
+    /// <summary>It is unmounted for good: no request comes any more, and what it kept for the kernel may go. A request that waited for something may still end after this.</summary>
+    void Unmounted()
+    {
+        // A tree that keeps nothing outside of the collector's heap has nothing to give back.
+    }
+
     /// <summary>Finds a name in a directory; null where there is none. The node is known to the kernel once more from here on.</summary>
     /// <param name="directory">Its number.</param>
     /// <param name="name">Its bytes, borrowed for the call; <c>.</c> and <c>..</c> mean what they do everywhere.</param>

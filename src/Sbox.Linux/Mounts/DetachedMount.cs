@@ -68,8 +68,15 @@ public sealed unsafe class DetachedMount : IDisposable
     /// <exception cref="LinuxException">EINVAL: nothing is mounted there, or the kernel is older than 6.5.</exception>
     public void AttachBeneath(string path) => Attach(path, LibC.MOVE_MOUNT_BENEATH);
 
-    /// <summary>By what path another process of root's can attach it, for as long as this one holds it: see <see cref="AttachFrom"/>.</summary>
-    public string PathForOthers => $"/proc/{Environment.ProcessId}/fd/{(int)handle.DangerousGetHandle()}";
+    /// <summary>By what path another process of root's can attach it, for as long as this thread holds it: see <see cref="AttachFrom"/>.</summary>
+    public string PathForOthers
+    {
+        get
+        {
+            using Dir proc = Dir.Open("/proc");
+            return $"/proc/{proc.ReadLink("thread-self")}/fd/{(int)handle.DangerousGetHandle()}"; // of a thread: one that is apart has descriptors of its own
+        }
+    }
 
     /// <summary>Attaches a mount that another process holds.</summary>
     /// <param name="other">What <see cref="PathForOthers"/> is there.</param>

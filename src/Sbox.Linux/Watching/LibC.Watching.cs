@@ -14,6 +14,7 @@ internal static unsafe partial class LibC
     public const int EPOLL_CTL_DEL = 2;
 
     public const int CLONE_FS = 0x200;
+    public const int CLONE_FILES = 0x400;
 
     public const int AF_UNIX = 1;
     public const int SOCK_DGRAM = 2;
@@ -49,6 +50,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int setns(int fd, int type);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int close_range(uint first, uint last, uint flags);
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int kill(int pid, int signal);

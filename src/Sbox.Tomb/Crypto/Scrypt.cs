@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using System.Security.Cryptography;
 using Sbox.Linux;
 
@@ -10,6 +11,8 @@ namespace Sbox.Tomb.Crypto;
 /// <summary>scrypt, RFC 7914: a password becomes a key at a cost in memory and time. Lanes run side by side; their memory is zeroed.</summary>
 internal static class Scrypt
 {
+    private const int TablesAtMost = 4, LargestForTwo = 64 << 20;
+
     /// <summary>Derives a key.</summary>
     /// <param name="password">The password; borrowed.</param>
     /// <param name="salt">Random bytes kept beside the key.</param>
@@ -24,22 +27,31 @@ internal static class Scrypt
         int lane = 128 * blockSize;
         using var mixed = new SecretMemory(lane * lanes);
         Rfc2898DeriveBytes.Pbkdf2(password, salt, mixed.Span, 1, HashAlgorithmName.SHA256);
-        Parallel.For(0, lanes, new ParallelOptions { MaxDegreeOfParallelism = Math.Min(Environment.ProcessorCount, 4) }, at =>
-            Mix(mixed.Span.Slice(at * lane, lane), cost, blockSize));
+        int abreast = Avx2.IsSupported && lanes > 1 && (long)cost * lane <= LargestForTwo ? 2 : 1;
+        Parallel.For(
+            0, (lanes + abreast - 1) / abreast, new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, Math.Min(Environment.ProcessorCount, TablesAtMost) / abreast) },
+            () => new SecretMemory(checked((cost + 2) * lane * abreast)),
+            (group, _, memory) =>
+            {
+                Span<byte> mine = mixed.Span[(group * abreast * lane)..Math.Min(lanes * lane, (group + 1) * abreast * lane)];
+                if (mine.Length > lane)
+                    ScryptPair.Mix(mine, cost, blockSize, memory.Span);
+                else
+                    Mix(mine, cost, blockSize, memory.Span);
+                return memory;
+            },
+            static memory => memory.Dispose());
         var key = new SecretMemory(length);
         Rfc2898DeriveBytes.Pbkdf2(password, mixed.Span, key.Span, 1, HashAlgorithmName.SHA256);
         return key;
     }
 
     // Words are kept in the order of the diagonals, in which the rounds of Salsa20 work on whole vectors.
-    private static void Mix(Span<byte> lane, int cost, int blockSize)
+    private static void Mix(Span<byte> lane, int cost, int blockSize, Span<byte> memory)
     {
         int vectors = 8 * blockSize;
-        using var memory = new SecretMemory(checked(cost * lane.Length));
-        using var working = new SecretMemory(lane.Length * 2);
-        Span<Vector128<uint>> table = MemoryMarshal.Cast<byte, Vector128<uint>>(memory.Span);
-        Span<Vector128<uint>> x = MemoryMarshal.Cast<byte, Vector128<uint>>(working.Span[..lane.Length]);
-        Span<Vector128<uint>> y = MemoryMarshal.Cast<byte, Vector128<uint>>(working.Span[lane.Length..]);
+        Span<Vector128<uint>> table = MemoryMarshal.Cast<byte, Vector128<uint>>(memory);
+        Span<Vector128<uint>> x = table.Slice(cost * vectors, vectors), y = table.Slice((cost + 1) * vectors, vectors);
         Diagonals(MemoryMarshal.Cast<byte, uint>(lane), MemoryMarshal.Cast<Vector128<uint>, uint>(x), back: false);
         for (int at = 0; at < cost; at++)
         {
@@ -65,7 +77,8 @@ internal static class Scrypt
         Diagonals(MemoryMarshal.Cast<Vector128<uint>, uint>(x), MemoryMarshal.Cast<byte, uint>(lane), back: true);
     }
 
-    private static void Diagonals(ReadOnlySpan<uint> from, Span<uint> to, bool back)
+    /// <summary>From the order of words to that of the diagonals, or back.</summary>
+    internal static void Diagonals(ReadOnlySpan<uint> from, Span<uint> to, bool back)
     {
         for (int block = 0; block < from.Length; block += 16)
         {

@@ -41,6 +41,7 @@ internal sealed class KnownNodes
     private readonly Dictionary<ulong, KnownDirectory> known = [];
     private readonly List<KnownDirectory?> directories = [];
     private readonly Stack<int> unused = new();
+    private bool closed;
 
     public KnownNodes(Codecs.Checksum root)
     {
@@ -56,6 +57,29 @@ internal sealed class KnownNodes
         {
             lock (gate)
                 return nodes.Count;
+        }
+    }
+
+    /// <summary>Bytes that it takes outside of the collector's heap.</summary>
+    public long Size
+    {
+        get
+        {
+            lock (gate)
+                return nodes.Size;
+        }
+    }
+
+    /// <summary>Gives up all that the kernel was told, and notes nothing any more.</summary>
+    public void Close()
+    {
+        lock (gate)
+        {
+            closed = true;
+            nodes.Clear();
+            known.Clear();
+            directories.Clear();
+            unused.Clear();
         }
     }
 
@@ -94,6 +118,8 @@ internal sealed class KnownNodes
                 return number;
             }
 
+            if (closed)
+                return number;
             Add(number, parent, at);
             if (node.Subtree is { } tree && node.Type == NodeType.Directory)
                 Know(new KnownDirectory(number, parent, at, tree));
@@ -113,6 +139,8 @@ internal sealed class KnownNodes
                 return;
             }
 
+            if (closed)
+                return;
             Add(directory.Number, directory.Parent!, directory.At); // it was given up in between; the root never is
             Know(directory);
         }

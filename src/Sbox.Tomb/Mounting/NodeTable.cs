@@ -84,6 +84,16 @@ internal sealed class NodeTable
         Count--;
     }
 
+    /// <summary>Gives its memory back: there is none any more.</summary>
+    public void Clear()
+    {
+        buckets.Free();
+        pieces.ForEach(static piece => piece.Free());
+        pieces.Clear();
+        buckets = Buckets(FirstBuckets);
+        (Count, used, free) = (0, 0, 0);
+    }
+
     private Span<int> Firsts => MemoryMarshal.Cast<byte, int>(buckets.GetSpan());
 
     private static NativeBlock Buckets(int count)

@@ -54,18 +54,11 @@ internal sealed class PackedTree : IDisposable
     /// <summary>An entry, made anew each time.</summary>
     public Node this[int at] => Read(new Cursor(Records, Starts[at]));
 
-    /// <summary>Lends it once more; false when everybody has let go of it already.</summary>
-    public bool TryShare()
+    /// <summary>Lends it once more: of whoever has it, to another.</summary>
+    public void Share()
     {
-        for (int before = Volatile.Read(ref users); before > 0;)
-        {
-            int found = Interlocked.CompareExchange(ref users, before + 1, before);
-            if (found == before)
-                return true;
-            before = found;
-        }
-
-        return false;
+        if (Interlocked.Increment(ref users) <= 1)
+            throw new ObjectDisposedException(nameof(PackedTree)); // everybody has let go of it already
     }
 
     /// <summary>Lets go of it once.</summary>

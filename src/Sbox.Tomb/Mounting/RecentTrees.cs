@@ -19,59 +19,79 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
     public const long LargeKept = 18 << 20;
 
     private readonly RecentItems<Checksum, PackedTree> small = Kept(SmallKept), large = Kept(LargeKept);
-    private readonly Dictionary<Checksum, Task<PackedTree>> reading = [];
+    private readonly Dictionary<Checksum, Reading> reading = [];
     private readonly Lock gate = new();
+
+    /// <summary>Bytes of the directories that are kept.</summary>
+    public long Held => small.Held + large.Held;
 
     /// <summary>A directory's entries. Dispose the answer to let go of it.</summary>
     /// <param name="id">Its tree.</param>
     /// <param name="cancel">Ends the waiting, not the reading.</param>
     public ValueTask<PackedTree> Get(Checksum id, CancellationToken cancel) => TryGet(id) is { } there ? new(there) : Wait(id, cancel);
 
-    private static RecentItems<Checksum, PackedTree> Kept(long bytes) => new(bytes, static tree => tree.Size, static tree => tree.Dispose());
+    /// <summary>Lets go of all that is kept; what is read from here on belongs to whoever asked for it.</summary>
+    public void Close()
+    {
+        small.Close();
+        large.Close();
+    }
 
-    private PackedTree? TryGet(Checksum id) => (small.TryGet(id, out PackedTree? there) || large.TryGet(id, out there)) && there.TryShare() ? there : null;
+    private static RecentItems<Checksum, PackedTree> Kept(long bytes) => new(bytes, static tree => tree.Size, lent: static tree => tree.Share(), dropped: static tree => tree.Dispose());
+
+    private PackedTree? TryGet(Checksum id) => small.TryGet(id, out PackedTree? there) || large.TryGet(id, out there) ? there : null;
 
     private async ValueTask<PackedTree> Wait(Checksum id, CancellationToken cancel)
     {
-        while (true)
+        Reading? one;
+        bool isFirst = false;
+        lock (gate)
         {
-            TaskCompletionSource<PackedTree>? mine = null;
-            Task<PackedTree>? one;
-            lock (gate)
+            if (TryGet(id) is { } there)
+                return there; // it came in between
+            if (!reading.TryGetValue(id, out one))
             {
-                if (TryGet(id) is { } there)
-                    return there; // it came in between
-                if (!reading.TryGetValue(id, out one))
-                {
-                    mine = new TaskCompletionSource<PackedTree>(TaskCreationOptions.RunContinuationsAsynchronously);
-                    reading[id] = one = mine.Task;
-                }
+                reading[id] = one = new Reading();
+                isFirst = true;
             }
 
-            if (mine is not null)
-                _ = Read(id, mine); // by this thread as far as it goes, and never under the gate
-            PackedTree tree = await one.WaitAsync(cancel);
-            if (tree.TryShare())
-                return tree;
-            // It was let go of in between.
+            one.Users++;
+        }
+
+        if (isFirst)
+            _ = Read(id, one); // by this thread as far as it goes, and never under the gate
+        try
+        {
+            PackedTree tree = await one.Told.Task.WaitAsync(cancel);
+            tree.Share();
+            return tree;
+        }
+        finally
+        {
+            LetGo(one);
         }
     }
 
-    private async Task Read(Checksum id, TaskCompletionSource<PackedTree> told)
+    private async Task Read(Checksum id, Reading one)
     {
         try
         {
-            PackedTree tree = await read(id);
+            PackedTree tree = one.Tree = await read(id);
+            tree.Share();
             if (!(tree.Size < Large ? small : large).Add(id, tree))
-                tree.Dispose(); // whoever waits finds the one that is there
+                tree.Dispose();
             Remove(id);
-            told.SetResult(tree);
+            one.Told.SetResult(tree);
         }
         catch (Exception failure)
         {
             Remove(id); // whoever asks next tries again
-            told.SetException(failure); // to all who wait
-            _ = told.Task.Exception;
+            one.Told.SetException(failure); // to all who wait
+            _ = one.Told.Task.Exception;
+        }
+        finally
+        {
+            LetGo(one);
         }
     }
 
@@ -79,5 +99,27 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
     {
         lock (gate)
             reading.Remove(id);
+    }
+
+    private void LetGo(Reading one)
+    {
+        lock (gate)
+        {
+            if (--one.Users > 0)
+                return;
+        }
+
+        one.Tree?.Dispose();
+    }
+
+    // One directory on its way. It is held until all who waited for it have taken it: others that came meanwhile drive it out of what is kept, not out of their hands.
+    private sealed class Reading
+    {
+        public TaskCompletionSource<PackedTree> Told { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public PackedTree? Tree { get; set; }
+
+        /// <summary>Who waits, and whoever reads.</summary>
+        public int Users { get; set; } = 1;
     }
 }

@@ -40,8 +40,19 @@ public sealed class SnapshotTree : IFuseTree
     /// <summary>Nodes that the kernel knows at the moment.</summary>
     public int Known => known.Count;
 
+    /// <summary>Bytes that it keeps outside of the collector's heap: directories, and what the kernel knows.</summary>
+    internal long BytesHeld => known.Size + trees.Held;
+
     /// <inheritdoc/>
     public void Mounting(FusePages pages) => offers = new PageOffers(blobs, (node, offset, bytes) => pages.Put(node, offset, bytes));
+
+    /// <inheritdoc/>
+    public void Unmounted()
+    {
+        // By the collector alone it would lie there for long: it sees next to nothing of what this is.
+        known.Close();
+        trees.Close();
+    }
 
     /// <inheritdoc/>
     public async ValueTask<FuseAttributes?> Lookup(ulong directory, ReadOnlyMemory<byte> name, CancellationToken cancel)

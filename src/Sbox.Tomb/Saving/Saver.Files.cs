@@ -51,7 +51,7 @@ public sealed partial class Saver
             : ReadLarge(file, path, window ??= GC.AllocateUninitializedArray<byte>(WindowSize), content);
         Interlocked.Add(ref bytesRead, size);
         Interlocked.Add(ref bytesTotal, size);
-        return Describe(dir, job.Name, stat) with { Size = (ulong)size, Content = content };
+        return Describe(dir, job.Name, stat, Xattrs.Read(file, path)) with { Size = (ulong)size, Content = content };
     }
 
     // A file of one chunk; null when it has grown meanwhile.

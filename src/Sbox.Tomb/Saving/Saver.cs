@@ -328,7 +328,7 @@ public sealed partial class Saver
         stop.Cancel();
     }
 
-    private Node Describe(Dir dir, string name, FileStat stat)
+    private Node Describe(Dir dir, string name, FileStat stat, IReadOnlyList<Xattr>? attributes = null)
     {
         NodeType type = GoMode.Type(stat.Kind);
         bool linked = type is NodeType.File or NodeType.Symlink or NodeType.BlockDevice or NodeType.CharacterDevice;
@@ -338,7 +338,7 @@ public sealed partial class Saver
             Modified = new Moment(stat.ModifiedSeconds, stat.ModifiedNanoseconds), Accessed = new Moment(stat.ModifiedSeconds, stat.ModifiedNanoseconds),
             Changed = new Moment(stat.ChangedSeconds, stat.ChangedNanoseconds), Uid = stat.Uid, Gid = stat.Gid, User = accounts.User(stat.Uid), Group = accounts.Group(stat.Gid),
             Inode = stat.Inode, DeviceId = stat.Device, Size = type == NodeType.File ? (ulong)stat.Size : 0, Links = linked ? stat.Links : 0,
-            LinkTarget = type == NodeType.Symlink ? dir.ReadLink(name) : "", Xattrs = Xattrs.Read(dir, name),
+            LinkTarget = type == NodeType.Symlink ? dir.ReadLink(name) : "", Xattrs = attributes ?? Xattrs.Read(dir, name),
             Device = type is NodeType.BlockDevice or NodeType.CharacterDevice ? stat.RawDevice : 0,
         };
     }

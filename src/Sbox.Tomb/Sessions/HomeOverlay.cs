@@ -89,42 +89,18 @@ internal sealed class HomeOverlay
 
     /// <summary>Puts both layers together at the mount point.</summary>
     /// <exception cref="MountException">The kernel does not take it so.</exception>
-    public void MountAt(string mountPoint)
-    {
-        using DetachedMount mount = Together();
-        mount.AttachAt(mountPoint);
-    }
+    public void MountAt(string mountPoint) => Together(mount => mount.AttachAt(mountPoint));
 
     /// <summary>The same where somebody else has to attach it: says what, and waits until it is there.</summary>
     /// <exception cref="MountException">Nobody did within a minute.</exception>
-    public void HaveAttached(CancellationToken cancel)
-    {
-        using DetachedMount mount = Together();
-        using Dir own = Dir.Open(options.Directory);
-        Durable.Replace(own, SessionOptions.HomeToAttach, Encoding.ASCII.GetBytes(mount.PathForOthers));
-        try
-        {
-            for (int tries = 0; MountTable.At(options.MountPoint) is not { Type: "overlay" }; tries++)
-            {
-                cancel.ThrowIfCancellationRequested();
-                if (tries == 1200)
-                    throw new MountException(Errno.ETIMEDOUT, "overlay", "move_mount", $"{options.MountPoint}: nobody attached it");
-                Thread.Sleep(50);
-            }
-        }
-        finally
-        {
-            own.TryUnlink(SessionOptions.HomeToAttach);
-        }
-    }
+    public void HaveAttached(CancellationToken cancel) => Together(mount => HaveAttached(mount, cancel));
 
     /// <summary>The same, under what is mounted there: seen as soon as that is taken away.</summary>
     /// <exception cref="LinuxException">The kernel is older than 6.5.</exception>
     public void MountBeneath(string mountPoint)
     {
         Note(FoldingFile, Name(number));
-        using DetachedMount mount = Together();
-        mount.AttachBeneath(mountPoint);
+        Together(mount => mount.AttachBeneath(mountPoint));
     }
 
     /// <summary>From here on this layer is the one that a later session finds.</summary>
@@ -216,12 +192,34 @@ internal sealed class HomeOverlay
         own.MakeDirs(Path.GetFileName(Lower), Private);
     }
 
-    private DetachedMount Together()
+    // On a thread apart: overlayfs asks the snapshot, which this process serves, for what it needs of it.
+    private void Together(Action<DetachedMount> attach) => ApartThread.Run(() =>
     {
         using FileSystemContext context = FileSystemContext.Open("overlay")
             .Set("source", $"tomb-{options.Name}").Set("lowerdir+", Lower).Set("upperdir", Upper).Set("workdir", $"{Layer}/work")
             .Set("redirect_dir", "on").Set("metacopy", "on").Set("index", "off").Set("xino", "auto");
-        return context.Create(MountAttributes.NoSetUid | MountAttributes.NoDevices);
+        using DetachedMount mount = context.Create(MountAttributes.NoSetUid | MountAttributes.NoDevices);
+        attach(mount);
+    });
+
+    private void HaveAttached(DetachedMount mount, CancellationToken cancel)
+    {
+        using Dir own = Dir.Open(options.Directory);
+        Durable.Replace(own, SessionOptions.HomeToAttach, Encoding.ASCII.GetBytes(mount.PathForOthers));
+        try
+        {
+            for (int tries = 0; MountTable.At(options.MountPoint) is not { Type: "overlay" }; tries++)
+            {
+                cancel.ThrowIfCancellationRequested();
+                if (tries == 1200)
+                    throw new MountException(Errno.ETIMEDOUT, "overlay", "move_mount", $"{options.MountPoint}: nobody attached it");
+                Thread.Sleep(50);
+            }
+        }
+        finally
+        {
+            own.TryUnlink(SessionOptions.HomeToAttach);
+        }
     }
 
     // What a killed session left: its overlay and its snapshot answer nobody any more; its upper layer is whole.

@@ -37,7 +37,10 @@ public sealed class TombHooks
     /// <summary>The program.</summary>
     public const string ExecFile = "exec-hooks";
 
-    private static readonly TimeSpan ExecLimit = TimeSpan.FromSeconds(60);
+    private const string Both = $"{BindFile}, {ExecFile}";
+
+    // A login waits for 20 seconds; the tomb may be away for longer.
+    private static readonly TimeSpan LookLimit = TimeSpan.FromSeconds(10), ExecLimit = TimeSpan.FromSeconds(60), ForceLimit = TimeSpan.FromMilliseconds(200);
 
     private readonly string mountPoint;
     private readonly HookOwner owner;
@@ -52,23 +55,6 @@ public sealed class TombHooks
 
     /// <summary>Where binds are mounted, for as long as they are.</summary>
     public IReadOnlyList<string> Bound => bound;
-
-    /// <summary>The binds that the tomb asks for.</summary>
-    /// <exception cref="LinuxException">The file cannot be read.</exception>
-    public static IReadOnlyList<BindHook> Binds(string mountPoint)
-    {
-        using Dir top = Dir.Open(mountPoint);
-        if (top.TryStat(BindFile) is not { IsRegular: true } || top.TryReadAll(BindFile) is not { } bytes)
-            return [];
-        return Parse(FileName.FromBytes(bytes));
-    }
-
-    /// <summary>Whether the tomb has a program to be executed.</summary>
-    public static bool HasExec(string mountPoint)
-    {
-        using Dir top = Dir.Open(mountPoint);
-        return top.TryStat(ExecFile) is { IsRegular: true, Permissions: var bits } && (bits & 0x49 /* 0111 */) != 0;
-    }
 
     /// <summary>Reads the two columns; empty lines and those that begin with <c>#</c> say nothing.</summary>
     public static IReadOnlyList<BindHook> Parse(string text)
@@ -85,17 +71,14 @@ public sealed class TombHooks
     }
 
     /// <summary>Binds, then executes.</summary>
-    /// <param name="cancel">Ends the program.</param>
+    /// <param name="cancel">Ends the waiting for the tomb, and the program.</param>
     public IReadOnlyList<HookReport> Open(CancellationToken cancel = default)
     {
-        if (Refusal() is { } refused)
-            return Binds(mountPoint).Count > 0 || HasExec(mountPoint) ? [new HookReport($"{BindFile}, {ExecFile}", refused)] : [];
-        var reports = new List<HookReport>();
-        foreach (BindHook hook in Binds(mountPoint))
-            reports.Add(new HookReport($"{hook.From} {hook.To}", Attempt(() => bound.Add(Bind(hook)))));
-        if (HasExec(mountPoint))
-            reports.Add(new HookReport($"{ExecFile} open", Attempt(() => Execute("open", cancel))));
-        return reports;
+        Found found = new([], [], HasExec: false);
+        if (Attempt(LookLimit, limit => found = ApartThread.Run(Follow, TakeBack, limit), cancel) is { } finding)
+            return [new HookReport(Both, finding)];
+        bound.AddRange(found.Bound);
+        return found.HasExec ? [.. found.Reports, Execute("open", cancel)] : found.Reports;
     }
 
     /// <summary>Executes, then takes the binds away.</summary>
@@ -103,24 +86,58 @@ public sealed class TombHooks
     public IReadOnlyList<HookReport> Close(bool byForce)
     {
         var reports = new List<HookReport>();
-        if (!byForce && Refusal() is null && HasExec(mountPoint))
-            reports.Add(new HookReport($"{ExecFile} close", Attempt(() => Execute("close", default))));
-        for (int at = bound.Count - 1; at >= 0; at--)
+        if (!byForce)
         {
-            string place = bound[at];
-            string? finding = Attempt(() =>
-            {
-                if (byForce)
-                    Mounts.Detach(place);
-                else
-                    Mounts.Unmount(place);
-            });
+            bool executes = false;
+            if (Attempt(LookLimit, limit => executes = ApartThread.Run(() => Refusal() is null && HasExec(), cancel: limit)) is { } finding)
+                reports.Add(new HookReport(ExecFile, finding));
+            else if (executes)
+                reports.Add(Execute("close", default));
+        }
+
+        foreach (string place in bound.AsEnumerable().Reverse().ToList())
+        {
+            string? finding = Attempt(byForce ? ForceLimit : LookLimit, limit => ApartThread.Run(() => TakeAway(place, byForce), limit));
             if (finding is null || byForce)
-                bound.RemoveAt(at);
+                bound.Remove(place);
             reports.Add(new HookReport(place, finding));
         }
 
         return reports;
+    }
+
+    // On a thread apart, as all that looks into the mount: this process answers itself, out of a tomb that may be away.
+    private Found Follow()
+    {
+        IReadOnlyList<BindHook> binds = Binds();
+        if (Refusal() is { } refused)
+            return new Found(binds.Count > 0 || HasExec() ? [new HookReport(Both, refused)] : [], [], HasExec: false);
+        var found = new Found([], [], HasExec());
+        foreach (BindHook hook in binds)
+            found.Reports.Add(new HookReport($"{hook.From} {hook.To}", Attempt(() => found.Bound.Add(Bind(hook)))));
+        return found;
+    }
+
+    private static void TakeBack(Found late) => late.Bound.ForEach(static place => Attempt(() => Mounts.Detach(place)));
+
+    private static void TakeAway(string place, bool byForce)
+    {
+        if (byForce)
+            Mounts.Detach(place);
+        else
+            Mounts.Unmount(place);
+    }
+
+    private IReadOnlyList<BindHook> Binds()
+    {
+        using Dir top = Dir.Open(mountPoint);
+        return top.TryStat(BindFile) is { IsRegular: true } && top.TryReadAll(BindFile) is { } bytes ? Parse(FileName.FromBytes(bytes)) : [];
+    }
+
+    private bool HasExec()
+    {
+        using Dir top = Dir.Open(mountPoint);
+        return top.TryStat(ExecFile) is { IsRegular: true, Permissions: var bits } && (bits & 0x49 /* 0111 */) != 0;
     }
 
     // A snapshot may say of its top whatever its writer liked.
@@ -133,6 +150,20 @@ public sealed class TombHooks
         return uid == owner.Uid ? null : $"{mountPoint} belongs to user {uid}, and the hooks are followed for user {owner.Uid} alone";
     }
 
+    private static string? Attempt(TimeSpan atMost, Action<CancellationToken> hook, CancellationToken cancel = default)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(atMost);
+        try
+        {
+            return Attempt(() => hook(limit.Token));
+        }
+        catch (OperationCanceledException)
+        {
+            return $"it did not end within {atMost.TotalSeconds:0.#} s";
+        }
+    }
+
     private static string? Attempt(Action hook)
     {
         try
@@ -143,10 +174,6 @@ public sealed class TombHooks
         catch (IOException failure)
         {
             return failure.Message;
-        }
-        catch (OperationCanceledException)
-        {
-            return $"it did not end within {ExecLimit.TotalSeconds:0} s";
         }
     }
 
@@ -189,20 +216,19 @@ public sealed class TombHooks
         return at;
     }
 
-    private static string Held(SafeFileHandle handle) => $"/proc/self/fd/{(int)handle.DangerousGetHandle()}";
+    private static string Held(SafeFileHandle handle) => $"/proc/thread-self/fd/{(int)handle.DangerousGetHandle()}";
 
-    private void Execute(string word, CancellationToken cancel)
+    private HookReport Execute(string word, CancellationToken cancel)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(ExecLimit);
         string uid = owner.Uid.ToString(CultureInfo.InvariantCulture), gid = owner.Gid.ToString(CultureInfo.InvariantCulture);
         List<string> arguments = ["--reuid", uid, "--regid", gid, owner.Name.Length > 0 ? "--init-groups" : "--clear-groups", "--no-new-privs", "--", $"{mountPoint}/{ExecFile}", word, mountPoint];
         // Its output goes nowhere: a program that it leaves behind would keep a pipe open, and whoever reads that waits as long.
-        ChildProcess.Check(
-            new ChildCommand("/bin/sh", ["-c", "exec \"$@\" < /dev/null > /dev/null 2>&1", "sh", "setpriv", .. arguments])
-            {
-                Title = $"{ExecFile} {word}", WorkingDirectory = "/", Environment = new Dictionary<string, string> { ["HOME"] = owner.Home, ["USER"] = owner.Name, ["LOGNAME"] = owner.Name },
-            },
-            cancel: limit.Token);
+        var command = new ChildCommand("/bin/sh", ["-c", "exec \"$@\" < /dev/null > /dev/null 2>&1", "sh", "setpriv", .. arguments])
+        {
+            Title = $"{ExecFile} {word}", WorkingDirectory = "/", Environment = new Dictionary<string, string> { ["HOME"] = owner.Home, ["USER"] = owner.Name, ["LOGNAME"] = owner.Name },
+        };
+        return new HookReport(command.Title, Attempt(ExecLimit, limit => ChildProcess.Check(command, cancel: limit), cancel));
     }
+
+    private sealed record Found(List<HookReport> Reports, List<string> Bound, bool HasExec);
 }

@@ -256,6 +256,26 @@ public sealed class FuseMountTests
     }
 
     [Fact]
+    public async Task A_copy_in_another_mount_namespace_is_served_for_as_long_as_it_is_there()
+    {
+        var tree = new MemoryTree();
+        tree.AddFile(1, "f", "there"u8.ToArray());
+        using var mounted = new MountedTree(tree);
+        using Process other = Process.Start(new ProcessStartInfo("unshare", ["--mount", "--propagation", "private", "sh", "-c", "echo copied; read gone; cat \"$1\"", "sh", $"{mounted.Place}/f"])
+        {
+            RedirectStandardInput = true, RedirectStandardOutput = true,
+        })!;
+        Assert.Equal("copied", await other.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken));
+        mounted.Mount.Unmount();
+        mounted.Mount.Dispose();
+        Assert.False(tree.IsUnmounted);
+        await other.StandardInput.WriteLineAsync();
+        Assert.Equal("there", await other.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken));
+        await mounted.Mount.Ended.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        Assert.True(tree.IsUnmounted);
+    }
+
+    [Fact]
     public void The_kernel_reads_a_mebibyte_at_a_time()
     {
         var tree = new MemoryTree();

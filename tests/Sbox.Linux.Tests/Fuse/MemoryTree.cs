@@ -33,7 +33,12 @@ internal sealed class MemoryTree : IFuseTree
     /// <summary>The kernel's cache of it, once it is mounted.</summary>
     public FusePages? Pages { get; private set; }
 
+    /// <summary>Whether it was told that nobody has it mounted any more.</summary>
+    public bool IsUnmounted { get; private set; }
+
     public void Mounting(FusePages pages) => Pages = pages;
+
+    public void Unmounted() => IsUnmounted = true;
 
     public FuseSpace Space => new(nodes.Values.Sum(static node => node.Attributes.Size), nodes.Count);
 

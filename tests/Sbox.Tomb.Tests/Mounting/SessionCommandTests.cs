@@ -63,17 +63,35 @@ public sealed class SessionCommandTests
         using var place = new Place();
         using var silent = new TcpListener(IPAddress.Loopback, 0);
         silent.Start(); // it takes connections, and says nothing
-        string script = $"""
-            mount -t tmpfs none {place["etc"]} && mkdir {place["etc"]}/upper {place["etc"]}/work && mount -t overlay none -o lowerdir=/etc,upperdir={place["etc"]}/upper,workdir={place["etc"]}/work /etc
-            mkdir -p /etc/sbox; printf '[daemon]\ntomb = "rest:http://127.0.0.1:{((IPEndPoint)silent.LocalEndpoint).Port}/"\n' > /etc/sbox/tomb.toml
-            printf secret | PAM_USER=daemon PAM_TYPE=auth dotnet {Path.Combine(AppContext.BaseDirectory, "sbox.dll")} tomb pam --run-directory {place["run"]} 2>&1; echo "exit status $?"
-            """;
-        File.WriteAllText(place["script"], script);
-        Directory.CreateDirectory(place["etc"]);
-        IReadOnlyList<string> said = Listing.Sh(place.Path, $"unshare --mount sh {place["script"]}");
+        IReadOnlyList<string> said = Pam(place, "auth", $"rest:http://127.0.0.1:{((IPEndPoint)silent.LocalEndpoint).Port}/");
         Assert.Equal("exit status 1", said[^1]);
         Assert.Contains("the tomb of daemon was not open after 20 s; the login goes on without it", said[^2], StringComparison.Ordinal);
         Assert.DoesNotContain(Directory.GetDirectories("/proc").Select(CommandLine), words => words.Contains(place["run"], StringComparison.Ordinal)); // nothing mounts it later
+    }
+
+    [Theory, InlineData("auth", "the login goes on without it"), InlineData("close_session", "did not answer within 20 s")]
+    public void Neither_a_login_nor_a_logout_waits_for_a_session_that_never_answers(string moment, string finding)
+    {
+        using var place = new Place();
+        Directory.CreateDirectory(place["run/daemon"]);
+        using var hanging = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        hanging.Bind(new UnixDomainSocketEndPoint(place["run/daemon/control"]));
+        hanging.Listen();
+        IReadOnlyList<string> said = Pam(place, moment, place.TombPath);
+        Assert.Equal("exit status 1", said[^1]);
+        Assert.Contains(finding, said[^2], StringComparison.Ordinal);
+    }
+
+    // As pam_exec runs it, for an account that this machine has, with a settings file that nobody else sees.
+    private static IReadOnlyList<string> Pam(Place place, string moment, string tomb)
+    {
+        File.WriteAllText(place["script"], $"""
+            mount -t tmpfs none {place["etc"]} && mkdir {place["etc"]}/upper {place["etc"]}/work && mount -t overlay none -o lowerdir=/etc,upperdir={place["etc"]}/upper,workdir={place["etc"]}/work /etc
+            mkdir -p /etc/sbox; printf '[daemon]\ntomb = "{tomb}"\n' > /etc/sbox/tomb.toml
+            printf secret | PAM_USER=daemon PAM_TYPE={moment} timeout 60 dotnet {Path.Combine(AppContext.BaseDirectory, "sbox.dll")} tomb pam --run-directory {place["run"]} 2>&1; echo "exit status $?"
+            """);
+        Directory.CreateDirectory(place["etc"]);
+        return Listing.Sh(place.Path, $"unshare --mount sh {place["script"]}");
     }
 
     private static string CommandLine(string process)

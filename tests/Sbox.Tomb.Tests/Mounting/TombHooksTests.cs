@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Sbox.Linux;
 using Sbox.Tomb.Sessions;
 
@@ -125,5 +126,61 @@ public sealed class TombHooksTests
         Assert.Contains("ended with 3", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
         Assert.True(Signals.TrySend(left, Signals.Kill));
         await open.Close();
+    }
+
+    [Fact]
+    public async Task A_tomb_that_falls_silent_when_its_hooks_are_looked_for_is_open_all_the_same()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        await SaveHooks(place);
+        await using OpenTomb open = await OpenTomb.Of(
+            place, options => options with { Hooks = new HookOwner("", 54321, 54321, place["mounted"]) },
+            new UnsteadyBackend(place.Backend()) { FallsSilent = () => MountTable.At(place["mounted"]) is not null }).WaitAsync(TimeSpan.FromSeconds(25), TestContext.Current.CancellationToken);
+        Assert.Contains("did not end within 10 s", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Hooks_that_are_damaged_keep_no_tomb_closed()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        await SaveHooks(place);
+        foreach (FileInfo pack in new DirectoryInfo(place["tomb/data"]).GetFiles("*", SearchOption.AllDirectories).Where(static file => file.Length < 250)) // that of the file's content
+            pack.Delete();
+        await using OpenTomb open = await OpenTomb.Of(place, options => options with { Hooks = new HookOwner("", 54321, 54321, place["mounted"]) });
+        Assert.Contains("Input/output error", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
+        Assert.Equal([TombHooks.BindFile], open.Sh("ls"));
+    }
+
+    [Fact]
+    public async Task Killed_while_it_looks_for_its_hooks_a_session_ends_and_its_home_answers_with_an_error()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        await SaveHooks(place);
+        string program = Path.Combine(AppContext.BaseDirectory, "..", "..", "Sbox.Tomb.Victim", "release", "Sbox.Tomb.Victim.dll");
+        using Process victim = Process.Start(new ProcessStartInfo("dotnet", [program, place.TombPath, Place.Password, place["mounted"], place["run"], "silent"]) { RedirectStandardOutput = true })!;
+        try
+        {
+            Assert.True(SpinWait.SpinUntil(() => Listing.Sh("/", $"cat /proc/{victim.Id}/task/*/wchan").Any(static where => where.Contains("request_wait_answer", StringComparison.Ordinal)), TimeSpan.FromSeconds(60)));
+            victim.Kill();
+            await victim.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+            Assert.Contains("not connected", string.Join('\n', Listing.Sh(place.Path, "timeout -s KILL 20 ls mounted/a 2>&1")), StringComparison.Ordinal);
+        }
+        finally
+        {
+            foreach (MountEntry mount in MountTable.Read().Where(mount => mount.MountPoint.StartsWith(place.Path, StringComparison.Ordinal)).Reverse())
+                Mounts.DetachByForce(mount.MountPoint);
+        }
+    }
+
+    private static async Task SaveHooks(Place place)
+    {
+        Directory.CreateDirectory(place["mounted"]);
+        Listing.Sh(place.Path, "chmod 755 .; chown 54321:54321 mounted");
+        await using OpenTomb first = await OpenTomb.Of(place);
+        Assert.Empty(first.Sh("echo 'mail Mail' > bind-hooks; chown 54321:54321 . bind-hooks"));
+        await first.Close();
     }
 }

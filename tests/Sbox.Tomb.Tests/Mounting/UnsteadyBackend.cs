@@ -4,15 +4,27 @@ namespace Sbox.Tomb.Tests.Mounting;
 internal sealed class UnsteadyBackend(IBackend real) : IBackend
 {
     private int loads;
+    private volatile bool gone, silent;
 
     public TimeSpan Delay { get; set; }
 
     /// <summary>What it answers with, where that is no exception of ours.</summary>
     public Exception? Strange { get; set; }
 
-    public volatile bool Gone;
+    public bool Gone
+    {
+        get => gone;
+        set => gone = value;
+    }
 
-    public volatile bool Silent;
+    public bool Silent
+    {
+        get => silent;
+        set => silent = value;
+    }
+
+    /// <summary>When it falls silent by itself.</summary>
+    public Func<bool> FallsSilent { get; init; } = static () => false;
 
     /// <summary>Which files cannot be written: the line goes down before them.</summary>
     public Predicate<StoredFile> Refuses { get; set; } = static _ => false;
@@ -71,7 +83,7 @@ internal sealed class UnsteadyBackend(IBackend real) : IBackend
     private async Task Answer(CancellationToken cancel)
     {
         Interlocked.Increment(ref loads);
-        if (Silent)
+        if (Silent || FallsSilent())
             await Task.Delay(Timeout.Infinite, cancel);
         if (Strange is { } strange)
             throw strange;

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Sbox.Codecs;
@@ -91,9 +93,49 @@ public sealed class WideDirectoryTests
         Assert.Equal(6, read); // five of these would be more than is kept
         Assert.Equal("file099999", held[Wide - 1].Name); // who has one keeps it for as long as it is needed
         held.Dispose();
-        Assert.False(held.TryShare());
+        Assert.Throws<ObjectDisposedException>(held.Share);
 
         static Checksum Id(int number) => Checksum.Of(BitConverter.GetBytes(number));
+    }
+
+    [Fact]
+    public async Task Who_waited_for_a_directory_has_it_although_others_drove_it_out_before_they_looked()
+    {
+        byte[] json = new Tree(Files(Wide)).ToBytes();
+        var slow = new TaskCompletionSource<PackedTree>();
+        int read = 0;
+        var recent = new RecentTrees(_ => ++read == 1 ? slow.Task : Task.FromResult(PackedTree.Parse(json)));
+        using var later = new HeldBack();
+        Task<PackedTree> waiting = later.Begin(async () => await recent.Get(Checksum.Of("the first"u8), Cancel));
+        slow.SetResult(PackedTree.Parse(json));
+        later.RunOne(); // it is read, and whoever waits for it is told
+        for (int number = 0; number < 5; number++)
+            (await recent.Get(Checksum.Of(BitConverter.GetBytes(number)), Cancel)).Dispose();
+        using PackedTree tree = await later.RunUntil(waiting);
+        Assert.Equal(Wide, tree.Count);
+        Assert.Equal(6, read);
+    }
+
+    [Fact]
+    public async Task What_a_snapshot_keeps_for_the_kernel_goes_when_nobody_has_it_mounted_any_more()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        Listing.Sh(place["home"], "mkdir wide; cd wide; seq 20000 | xargs touch");
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using MountedSnapshot mounted = await MountedSnapshot.Of(place);
+        Listing.Sh(mounted.Path, "ls -lR > ../listed");
+        Assert.InRange(mounted.Tree.BytesHeld, 1_000_000, 10_000_000);
+        using (Process user = Process.Start(new ProcessStartInfo("sleep", ["300"]) { WorkingDirectory = mounted.Path })!)
+        {
+            Mounts.Detach(mounted.Path);
+            Assert.InRange(mounted.Tree.BytesHeld, 1_000_000, 10_000_000); // somebody is there
+            user.Kill();
+        }
+
+        await mounted.Mount.Ended.WaitAsync(TimeSpan.FromSeconds(60), Cancel);
+        Assert.InRange(mounted.Tree.BytesHeld, 0, 10_000);
     }
 
     [Fact]
@@ -165,4 +207,51 @@ public sealed class WideDirectoryTests
         Name = name, Type = type, Mode = GoMode.FromStat((uint)GoMode.Kind(type) | 0x1ED), Modified = new Moment(5, 6), Accessed = new Moment(5, 6), Changed = new Moment(7, 8),
         Links = type == NodeType.File ? 1UL : 0,
     };
+
+    // What is to go on later goes on when the test says so.
+    private sealed class HeldBack : SynchronizationContext, IDisposable
+    {
+        private readonly BlockingCollection<(SendOrPostCallback Go, object? With)> waiting = [];
+
+        public override void Post(SendOrPostCallback d, object? state) => waiting.Add((d, state));
+
+        public void Dispose() => waiting.Dispose();
+
+        public T Begin<T>(Func<T> work)
+        {
+            SynchronizationContext? before = Current;
+            SetSynchronizationContext(this);
+            try
+            {
+                return work();
+            }
+            finally
+            {
+                SetSynchronizationContext(before);
+            }
+        }
+
+        public void RunOne()
+        {
+            (SendOrPostCallback go, object? with) = waiting.Take(Cancel);
+            Begin(() =>
+            {
+                go(with);
+                return true;
+            });
+        }
+
+        public async Task<T> RunUntil<T>(Task<T> ended)
+        {
+            while (!ended.IsCompleted)
+            {
+                if (waiting.Count > 0)
+                    RunOne();
+                else
+                    await Task.Delay(10, Cancel);
+            }
+
+            return await ended;
+        }
+    }
 }
