@@ -3,9 +3,9 @@ using System.Net.Http.Headers;
 using Amazon.S3;
 using Amazon.S3.Model;
 using Sbox.Buckets;
-using Sbox.Codecs;
 using Sbox.Judges;
 using Sbox.Store;
+using Checksum = Sbox.Codecs.Checksum;
 
 namespace Sbox.Delivery.Tests;
 

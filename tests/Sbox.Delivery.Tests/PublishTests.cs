@@ -42,6 +42,24 @@ public sealed class PublishTests
     }
 
     [Fact]
+    public async Task Ostree_that_asks_for_a_signed_summary_takes_one_version_after_the_other()
+    {
+        using var shop = new Workshop();
+        using var gpg = new GpgHome(shop["gpg"]);
+        PublishOptions signed = new() { Sign = gpg.Sign };
+        Checksum first = shop.Commit();
+        await shop.Publish(options: signed);
+        string reader = shop.NewReader(shop.Serve(), "reader", gpg.Export(shop["public.gpg"]));
+        Assert.Equal(first, Workshop.Pull(reader));
+        for (int version = 2; version < 5; version++)
+        {
+            Checksum next = shop.Commit();
+            await shop.Publish(options: signed);
+            Assert.Equal(next, Workshop.Pull(reader));
+        }
+    }
+
+    [Fact]
     public async Task A_plan_says_what_would_be_sent_and_writes_nothing_here_or_there()
     {
         using var shop = new Workshop();

@@ -60,14 +60,16 @@ internal sealed class Workshop : IDisposable
 
     public PublishOptions Signed() => new() { Sign = Sign };
 
-    /// <summary>A reader's repository, made by real ostree: it asks for signed summaries.</summary>
-    public string NewReader(string url, string name, bool verifies = true)
+    /// <summary>A reader's repository, made by real ostree. Debian's knows signatures of GPG alone: given a key, it asks for a summary signed by it.</summary>
+    public string NewReader(string url, string name, string? gpgKey = null)
     {
         string reader = this[name];
         Judge.HostOstree.Run("init", $"--repo={reader}", "--mode=archive");
         Judge.HostOstree.Run("remote", $"--repo={reader}", "add", "--no-gpg-verify", "origin", url);
-        if (verifies)
-            File.AppendAllText($"{reader}/config", $"sign-verify-summary=true\nverification-ed25519-file={this["public"]}\n");
+        if (gpgKey is null)
+            return reader;
+        File.AppendAllText($"{reader}/config", "\ngpg-verify-summary=true\n");
+        Judge.HostOstree.Run("remote", $"--repo={reader}", "gpg-import", "-k", gpgKey, "origin");
         return reader;
     }
 
