@@ -64,7 +64,7 @@ internal sealed class Workshop : IDisposable
     public string NewReader(string url, string name, string? gpgKey = null)
     {
         string reader = this[name];
-        Judge.HostOstree.Run("init", $"--repo={reader}", "--mode=archive");
+        Judge.HostOstree.Run("init", $"--repo={reader}", "--mode=bare-user"); // an archive takes no deltas
         Judge.HostOstree.Run("remote", $"--repo={reader}", "add", "--no-gpg-verify", "origin", url);
         if (gpgKey is null)
             return reader;

@@ -36,7 +36,7 @@ internal static class PublishCommand
                 + "old version or all of the new. A command that was killed is typed again, and goes on. Every object is hashed before it is sent.",
                 "Readers need a static server and nothing else: nginx, an S3-compatible store, a cache in front of either, sbox serve; stock ostree reads there too. In a bucket, files that never change may be kept by caches for a "
                 + "year, the few others for 15 seconds.",
-                "Signatures of the old summary and of the new are there together before the new summary is: no reader finds one that the signatures do not fit. For that the command waits some seconds where it has been quick.",
+                "Signatures of the old summary and of the new are there together before the new summary is: no reader finds one that the signatures do not fit, but for a moment those of GPG, which cannot be joined. For that the command waits some seconds where it has been quick.",
                 "A repository that is not in mode archive is published as one that is; nothing but deltas is written to it. On a stick with a file system that loses case (FAT) there are no deltas, since their names would be lost.",
             ],
             Examples =

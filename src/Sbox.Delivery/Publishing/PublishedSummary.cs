@@ -56,13 +56,12 @@ internal sealed class PublishedSummary
             if (!IsSigned && there.IsSigned)
                 await place.Delete(SignaturePath, cancel).ConfigureAwait(false);
             await sending.Replace(SummaryPath, there.SummaryBytes, bytes, cancel).ConfigureAwait(false);
-            await place.Settle(cancel).ConfigureAwait(false);
         }
 
-        if (!IsSigned)
-            return;
-        byte[]? signatures = await place.TryRead(SignaturePath, cancel).ConfigureAwait(false);
-        await sending.Replace(SignaturePath, signatures, SummarySigning.After(there.Signatures, own).ToBytes(), cancel).ConfigureAwait(false);
+        // At once after it: signatures of GPG fit one summary only.
+        byte[]? signatures = IsSigned ? await place.TryRead(SignaturePath, cancel).ConfigureAwait(false) : null;
+        if (IsSigned)
+            await sending.Replace(SignaturePath, signatures, SummarySigning.After(there.Signatures, own).ToBytes(), cancel).ConfigureAwait(false);
         await place.Settle(cancel).ConfigureAwait(false);
     }
 
