@@ -1,4 +1,5 @@
 using Sbox.Codecs;
+using Sbox.Delivery;
 using Sbox.Image;
 using Sbox.Linux;
 using Sbox.Store;
@@ -105,6 +106,12 @@ internal static class Remedies
         Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
         SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
         WrongPassphraseException => "Type the same command again; nothing was changed",
+        SignatureWantedException => "Give the key: --sign-from-file=FILE, --keys=DIR or --gpg-sign=KEY-ID. To publish without: --unsigned, and readers who ask for signatures take nothing from there any more",
+        UnknownBranchesException => "Publish all branches from the repository that has them, or have the place forget the others: --drop-others",
+        PlaceBusyException => "Try again when that is done. A lock on a bucket that nobody renews goes away in 10 minutes",
+        PlaceUnfitException => "A place is a new or empty directory, or one that was published to: --to=PATH, --to=usb:PATH or --to=s3:https://HOST/BUCKET/PATH",
+        NotPublishableException => "No reader finds anything else than before. The branches that there are: sbox store refs; pulling again makes a commit whole",
+        PlaceFailedException => "Readers there find what they found before. What was sent is kept: the same command goes on from there",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",

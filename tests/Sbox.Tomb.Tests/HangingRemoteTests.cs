@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Sbox.Buckets;
 using Sbox.Linux;
 
 namespace Sbox.Tomb.Tests;
@@ -71,7 +72,7 @@ public sealed class HangingRemoteTests
     {
         using var silent = new TcpListener(IPAddress.Loopback, 0);
         silent.Start();
-        await using var backend = new S3Backend(new Uri($"http://127.0.0.1:{((IPEndPoint)silent.LocalEndpoint).Port}"), "bucket", "", "us-east-1", new S3Credentials("key", "secret")) { Limit = Short };
+        await using var backend = new S3Backend(S3Address.Parse($"http://127.0.0.1:{((IPEndPoint)silent.LocalEndpoint).Port}/bucket"), new S3Credentials("key", "secret")) { Limit = Short };
         foreach (Func<Task> request in (Func<Task>[])[() => backend.Save(File, Pack, Cancel), () => backend.LoadRange(File, 0, new byte[10], Cancel), () => backend.List(StoredFileType.Pack, Cancel)])
             Assert.True((await Assert.ThrowsAsync<BackendException>(() => request().WaitAsync(TimeSpan.FromMinutes(3), Cancel))).IsTransient);
     }

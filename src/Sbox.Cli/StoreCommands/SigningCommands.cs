@@ -174,6 +174,29 @@ internal sealed class SigningOptions
             repository.SignSummary(engine, key);
     }
 
+    /// <summary>What signs any bytes with these keys, by the name of the kind of key; null where none was given.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="more">A key that was given otherwise; null for none.</param>
+    public Func<byte[], VariantDictionary>? Signer(ParseResult parsed, Ed25519Key? more = null)
+    {
+        Check(parsed);
+        (SignatureEngine Engine, string Key)[] own = [.. Keys(parsed)];
+        string[] ofGpg = parsed.GetValue(gpg) ?? [];
+        string? where = parsed.GetValue(home);
+        if (own.Length + ofGpg.Length == 0 && more is null)
+            return null;
+        return bytes =>
+        {
+            IEnumerable<(string Kind, byte[] Signature)> all = own.Select(each => (each.Engine.MetadataKey, each.Engine.Sign(bytes, each.Key)))
+                .Concat(ofGpg.Select(key => (CommitSignatures.GpgKey, Repository.GpgSign(bytes, key, where))))
+                .Concat(more is null ? [] : [(CommitSignatures.Key, more.Sign(bytes))]);
+            VariantDictionary signed = VariantDictionary.Empty;
+            foreach (IGrouping<string, byte[]> kind in all.GroupBy(static each => each.Kind, static each => each.Signature))
+                signed = signed.With(kind.Key, GVariant.Array(GVariantType.Parse("ay"), [.. kind.Select(GVariant.Of)]));
+            return signed;
+        };
+    }
+
     private IEnumerable<(SignatureEngine Engine, string Key)> Keys(ParseResult parsed)
     {
         string[] given = parsed.GetValue(keys) ?? [], paths = parsed.GetValue(files) ?? [];

@@ -18,6 +18,17 @@ public sealed record Summary(IReadOnlyDictionary<string, Checksum> Refs, Variant
     /// <summary>The collection that <see cref="Refs"/> belong to; null for none.</summary>
     public string? CollectionId => Metadata.GetString("ostree.summary.collection-id");
 
+    /// <summary>The deltas that it lists, with the checksums of their superblocks.</summary>
+    /// <exception cref="MalformedException">The list is none.</exception>
+    public IReadOnlyDictionary<DeltaName, Checksum> Deltas => DeltaStore.ParseList(Metadata[DeltaSuperblock.ListKey]);
+
+    /// <summary>When it was written, as it says itself; null where it does not.</summary>
+    public DateTimeOffset? Modified => Metadata["ostree.summary.last-modified"] is { Type.Signature: "t" } time
+        ? DateTimeOffset.FromUnixTimeSeconds((long)Math.Min(BigEndian.From64(time), LastSecond))
+        : null;
+
+    private const ulong LastSecond = 253402300799; // of the year 9999
+
     /// <summary>The refs of a collection: the summary's own, or those that it lists of others.</summary>
     /// <exception cref="MalformedException">The list is none.</exception>
     internal IReadOnlyDictionary<string, Checksum> RefsOf(string collection)

@@ -1,19 +1,10 @@
 using System.Net;
-using Amazon;
 using Amazon.Runtime;
 using Amazon.S3;
 using Amazon.S3.Model;
+using Sbox.Buckets;
 
 namespace Sbox.Tomb;
-
-/// <summary>What opens a bucket.</summary>
-/// <param name="AccessKey">The key's name.</param>
-/// <param name="SecretKey">The secret; the client keeps it for as long as it lives.</param>
-public sealed record S3Credentials(string AccessKey, string SecretKey)
-{
-    /// <inheritdoc/>
-    public override string ToString() => $"{AccessKey}:***";
-}
 
 /// <summary>A tomb in a bucket of any S3-compatible store.</summary>
 public sealed class S3Backend : IBackend
@@ -21,22 +12,10 @@ public sealed class S3Backend : IBackend
     private readonly AmazonS3Client client;
     private readonly string bucket, prefix;
 
-    /// <param name="endpoint">The store.</param>
-    /// <param name="bucket">The bucket.</param>
-    /// <param name="prefix">Where in it; empty for its top.</param>
-    /// <param name="region">The region's name; many stores take any.</param>
+    /// <param name="address">Where in which bucket.</param>
     /// <param name="credentials">What opens it.</param>
-    public S3Backend(Uri endpoint, string bucket, string prefix, string region, S3Credentials credentials)
-    {
-        Location = $"s3:{endpoint.ToString().TrimEnd('/')}/{bucket}{(prefix.Length > 0 ? "/" + prefix.Trim('/') : "")}";
-        this.bucket = bucket;
-        this.prefix = prefix.Trim('/') is { Length: > 0 } below ? below + "/" : "";
-        client = new AmazonS3Client(new BasicAWSCredentials(credentials.AccessKey, credentials.SecretKey), new AmazonS3Config
-        {
-            ServiceURL = endpoint.ToString(), ForcePathStyle = true, AuthenticationRegion = region, MaxErrorRetry = 0, Timeout = TimeSpan.FromMinutes(10),
-            RequestChecksumCalculation = RequestChecksumCalculation.WHEN_REQUIRED, ResponseChecksumValidation = ResponseChecksumValidation.WHEN_REQUIRED,
-        });
-    }
+    public S3Backend(S3Address address, S3Credentials credentials) =>
+        (Location, bucket, prefix, client) = ($"{address}", address.Bucket, address.Prefix, address.Connect(credentials));
 
     /// <summary>How long a request may take.</summary>
     public RequestLimit Limit { get; init; } = RequestLimit.Usual;

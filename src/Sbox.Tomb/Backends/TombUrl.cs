@@ -1,4 +1,5 @@
 using System.Globalization;
+using Sbox.Buckets;
 using Sbox.Linux;
 
 namespace Sbox.Tomb;
@@ -16,7 +17,7 @@ public sealed record BackendSettings
     public string S3Profile { get; init; } = "default";
 
     /// <summary>The region to sign for.</summary>
-    public string S3Region { get; init; } = "us-east-1";
+    public string S3Region { get; init; } = S3Address.UsualRegion;
 
     /// <summary>Words before the host when ssh is called, <c>ssh</c> first.</summary>
     public IReadOnlyList<string> SshCommand { get; init; } = ["ssh"];
@@ -82,31 +83,9 @@ public sealed class TombUrl
 
     private static S3Backend S3(string url, BackendSettings settings)
     {
-        string full = url.Contains("://", StringComparison.Ordinal) ? url : $"https://{url}";
-        if (!Uri.TryCreate(full, UriKind.Absolute, out Uri? parsed) || parsed.Scheme is not ("http" or "https") || parsed.AbsolutePath.Trim('/').Length == 0)
-            throw new FormatException($"'s3:{url}' is not s3:http(s)://HOST[:PORT]/BUCKET[/PATH]");
-        string[] parts = parsed.AbsolutePath.Trim('/').Split('/', 2);
+        var address = S3Address.Parse(url, settings.S3Region);
         string file = settings.S3CredentialsFile ?? throw new FormatException("an S3 tomb needs a file of credentials (s3-credentials-file)");
-        return new S3Backend(new Uri(parsed.GetLeftPart(UriPartial.Authority)), parts[0], parts.Length > 1 ? parts[1] : "", settings.S3Region, Credentials(file, settings.S3Profile)) { Limit = settings.Limit };
-    }
-
-    private static S3Credentials Credentials(string file, string profile)
-    {
-        string access = "", secret = "";
-        bool mine = false;
-        foreach (string line in File.ReadLines(file).Select(static line => line.Trim()))
-        {
-            if (line.StartsWith('['))
-                mine = line.Trim('[', ']', ' ') == profile;
-            string[] pair = line.Split('=', 2, StringSplitOptions.TrimEntries);
-            if (!mine || pair.Length != 2)
-                continue;
-            access = pair[0] == "aws_access_key_id" ? pair[1] : access;
-            secret = pair[0] == "aws_secret_access_key" ? pair[1] : secret;
-        }
-
-        return access.Length > 0 && secret.Length > 0 ? new S3Credentials(access, secret)
-            : throw new FormatException($"{file}: no aws_access_key_id and aws_secret_access_key in [{profile}]");
+        return new S3Backend(address, S3Credentials.Read(file, settings.S3Profile)) { Limit = settings.Limit };
     }
 
     private SftpBackend Sftp(string url, BackendSettings settings)

@@ -1,0 +1,205 @@
+using System.CommandLine;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Codecs;
+using Sbox.Delivery;
+using Sbox.Image;
+using Sbox.Store;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox publish</c>: branches of a repository go to where readers take them by a static server.</summary>
+internal static class PublishCommand
+{
+    public static Command Make()
+    {
+        var branches = new Argument<string[]>("BRANCH") { Description = "What to publish; all of the repository's own branches where none is named", Arity = ArgumentArity.ZeroOrMore };
+        var repo = new Option<string>("--repo") { Description = "The repository that has them, in any mode", HelpName = "PATH", Required = true };
+        var to = new Option<string>("--to") { Description = "A directory, usb:PATH for a stick that is mounted there, or s3:https://HOST/BUCKET[/PATH]", HelpName = "PLACE", Required = true };
+        var depth = new Option<int>("--depth") { Description = "Older versions of each branch that go along; -1 for all", HelpName = "N" };
+        var deltas = new Option<int>("--deltas") { Description = "From how many older versions of each branch a delta leads to the newest", HelpName = "N", DefaultValueFactory = static _ => 3 };
+        var noFirst = new Option<bool>("--no-delta-from-nothing") { Description = "Make no delta for readers who have no version yet" };
+        var keys = new Option<string?>("--keys") { Description = "Sign the summary with the tree key of these keys of the owner's", HelpName = "DIR" };
+        Option<string?> passphrase = PassphraseReader.Option();
+        var signing = new SigningOptions();
+        var unsigned = new Option<bool>("--unsigned") { Description = "Publish without a signature where the summary that is there has one" };
+        var drop = new Option<bool>("--drop-others") { Description = "Have the place forget the branches that are there and not published now; their objects stay" };
+        var bucket = new BucketOptions();
+        var dryRun = new Option<bool>("--dry-run") { Description = "Show what would be sent, and write nothing, here or there" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("publish", "Send branches to a directory, a bucket or a stick, for others to pull from")
+        {
+            Details =
+            [
+                "Only what is not there yet is sent. Files and directories go first, then deltas, then commits, then the branches, and the summary last: whoever reads there meanwhile finds all of the "
+                + "old version or all of the new. A command that was killed is typed again, and goes on. Every object is hashed before it is sent.",
+                "Readers need a static server and nothing else: nginx, an S3-compatible store, a cache in front of either, sbox serve; stock ostree reads there too. In a bucket, files that never change may be kept by caches for a "
+                + "year, the few others for 15 seconds.",
+                "Signatures of the old summary and of the new are there together before the new summary is: no reader finds one that the signatures do not fit, but for a moment those of GPG, which cannot be joined. For that the command waits some seconds where it has been quick.",
+                "A repository that is not in mode archive is published as one that is; nothing but deltas is written to it. On a stick with a file system that loses case (FAT) there are no deltas, since their names would be lost.",
+            ],
+            Examples =
+            [
+                new Example("Publish to a web server's directory", "sbox publish --repo R --to /srv/www/repo --keys keys"),
+                new Example("Publish to a bucket", "sbox publish --repo R --to s3:https://s3.example.org/boxes/repo --s3-credentials-file ~/.aws/credentials --sign-from-file secret.key debian/13"),
+                new Example("Fill a stick for a box without a network, where sbox upgrade --from PATH takes it", "sbox publish --repo R --to usb:/media/stick --keys keys"),
+            ],
+        }.With(branches, repo, to, depth, deltas, noFirst, keys, passphrase).With(signing.All).With(unsigned, drop).With(bucket.All).With(dryRun, json);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            using Repository repository = Repository.Open(parsed.GetValue(repo)!);
+            using Ed25519Key? tree = parsed.GetValue(keys) is { } directory ? new OwnerKeys(directory).OpenTree(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false)) : null;
+            await using IPlace place = bucket.Open(parsed, parsed.GetValue(to)!, repository);
+            RequireElsewhere(repository, place);
+            var publisher = new Publisher(repository, place, new PublishOptions
+            {
+                Refs = parsed.GetValue(branches)!, Depth = parsed.GetValue(depth), DeltasFrom = parsed.GetValue(deltas), DeltaFromNothing = !parsed.GetValue(noFirst),
+                Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), DropOthers = parsed.GetValue(drop),
+            });
+            if (parsed.GetValue(dryRun))
+            {
+                Say(speaker, await publisher.Plan(cancel));
+                return 0;
+            }
+
+            using var line = new ProgressLine(speaker);
+            PublishReport report = await publisher.Run(new PublishSteps(line), cancel);
+            line.Dispose();
+            if (!report.IsSigned)
+                speaker.Note("The summary is not signed: readers believe whoever serves it. --keys=DIR or --sign-from-file=FILE signs it");
+            Say(speaker, report);
+            return 0;
+        });
+        return command;
+    }
+
+    // Published into itself it would be half a repository and half a publication.
+    private static void RequireElsewhere(Repository repository, IPlace place)
+    {
+        if (place is DirectoryPlace && Path.TrimEndingDirectorySeparator(place.Location) == Path.TrimEndingDirectorySeparator(Path.GetFullPath(repository.Path)))
+            throw new Finding($"{place.Location}: the place is the repository itself", "Name another directory with --to; or serve the repository as it is, after sbox store summary -u");
+    }
+
+    private static void Say(Speaker speaker, PublishPlan plan) => speaker.Answer(
+        $"""
+        {string.Join('\n', plan.Changes.Select(Describe).DefaultIfEmpty("No branch would change"))}
+        {plan.Objects.Count} objects and {plan.Commits.Count} commits would be sent to {plan.Location}, at most {Amount.OfBytes(plan.BytesAtMost)}
+        {plan.Deltas.Count} deltas would be sent, {plan.ToMake.Count} of them to be made first
+        """,
+        writer =>
+        {
+            writer.WriteBoolean("dry-run", true);
+            writer.WriteString("place", plan.Location);
+            Say(writer, plan);
+            writer.WriteNumber("objects", plan.Objects.Count);
+            writer.WriteNumber("commits", plan.Commits.Count);
+            writer.WriteNumber("bytes-at-most", plan.BytesAtMost);
+            writer.WriteNumber("deltas", plan.Deltas.Count);
+            writer.WriteNumber("deltas-to-make", plan.ToMake.Count);
+        });
+
+    private static void Say(Speaker speaker, PublishReport report)
+    {
+        foreach (RefChange change in report.Plan.Changes)
+            speaker.Note(Describe(change));
+        speaker.Answer(report.Files == 0 ? $"{report.Plan.Location}: all of it is there" : $"{report.Files} files sent to {report.Plan.Location}, {Amount.OfBytes(report.Bytes)}", writer =>
+        {
+            writer.WriteString("place", report.Plan.Location);
+            Say(writer, report.Plan);
+            writer.WriteNumber("objects", report.Plan.Objects.Count);
+            writer.WriteNumber("commits", report.Plan.Commits.Count);
+            writer.WriteNumber("deltas", report.Plan.Deltas.Count);
+            writer.WriteNumber("files", report.Files);
+            writer.WriteNumber("bytes", report.Bytes);
+            writer.WriteBoolean("signed", report.IsSigned);
+        });
+    }
+
+    private static void Say(System.Text.Json.Utf8JsonWriter writer, PublishPlan plan)
+    {
+        writer.WriteStartArray("branches");
+        foreach (RefChange change in plan.Changes)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("name", change.Name);
+            writer.WriteString("old", change.Old?.ToString());
+            writer.WriteString("new", $"{change.New}");
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static string Describe(RefChange change) =>
+        $"{change.Name}: {(change.Old is { } old ? Short(old) : "new")} -> {Short(change.New)}";
+
+    private static string Short(Checksum commit) => commit.ToString()[..12];
+}
+
+/// <summary>The options by which a bucket is opened.</summary>
+internal sealed class BucketOptions
+{
+    private readonly Option<string?> file = new("--s3-credentials-file") { Description = "A file of S3 credentials, as Amazon's tools have it", HelpName = "FILE" };
+    private readonly Option<string> profile = new("--s3-profile") { Description = "The profile in it", HelpName = "NAME", DefaultValueFactory = static _ => "default" };
+    private readonly Option<string> region = new("--s3-region") { Description = "The region to sign requests for", HelpName = "NAME", DefaultValueFactory = static _ => new PlaceSettings().S3Region };
+
+    /// <summary>The options, for the command.</summary>
+    public Option[] All => [file, profile, region];
+
+    /// <summary>Makes what reaches a place, of whatever kind.</summary>
+    /// <exception cref="Finding">It is no address of one.</exception>
+    public IPlace Open(ParseResult parsed, string address, Repository repository)
+    {
+        var settings = new PlaceSettings
+        {
+            S3CredentialsFile = parsed.GetValue(file), S3Profile = parsed.GetValue(profile)!, S3Region = parsed.GetValue(region)!,
+            Publisher = $"{Environment.MachineName}:{Path.GetFullPath(repository.Path)}",
+        };
+        try
+        {
+            return PlaceAddress.Open(address, settings, TimeProvider.System);
+        }
+        catch (FormatException invalid)
+        {
+            throw new Finding(invalid.Message, "--to=PATH, --to=usb:PATH, or --to=s3:https://HOST/BUCKET[/PATH] with --s3-credentials-file=FILE");
+        }
+    }
+}
+
+/// <summary>What publishing says while it goes on: the step stays on the screen, how far it is passes by.</summary>
+internal sealed class PublishSteps(ProgressLine line) : IProgress<PublishProgress>
+{
+    private readonly System.Diagnostics.Stopwatch clock = new();
+    private readonly Lock reporting = new();
+    private PublishStep? step;
+    private long before;
+
+    /// <inheritdoc/>
+    public void Report(PublishProgress at)
+    {
+        lock (reporting)
+        {
+            if (at.Step != step)
+                Begin(at);
+            if (at.Total > 0)
+                line.Update($"  {at.Done}/{at.Total}{(at.Step == PublishStep.Deltas ? "" : Sent(at))}");
+        }
+    }
+
+    private void Begin(PublishProgress at)
+    {
+        (step, before) = (at.Step, at.Bytes);
+        clock.Restart();
+        if (at.Total > 0 || at.Step is PublishStep.Summary or PublishStep.Waiting)
+            line.Step(at.Step switch { PublishStep.Deltas => "deltas", PublishStep.Objects => "objects", PublishStep.Summary => "summary", _ => "wait for readers" });
+    }
+
+    private string Sent(PublishProgress at)
+    {
+        double seconds = clock.Elapsed.TotalSeconds;
+        string left = at.Done == 0 || at.Done > at.Total ? "" : $"; {seconds / at.Done * (at.Total - at.Done):0} s left";
+        return $"; {Amount.OfBytes(at.Bytes)}, {Amount.OfBytes((long)((at.Bytes - before) / Math.Max(seconds, 0.001)))}/s{left}";
+    }
+}

@@ -1,0 +1,61 @@
+using Sbox.Buckets;
+
+namespace Sbox.Delivery;
+
+/// <summary>What opening a place takes beside its address. Secrets come from files.</summary>
+public sealed record PlaceSettings
+{
+    /// <summary>A file of S3 credentials, as Amazon's tools have it.</summary>
+    public string? S3CredentialsFile { get; init; }
+
+    /// <summary>The profile in it.</summary>
+    public string S3Profile { get; init; } = "default";
+
+    /// <summary>The region to sign for.</summary>
+    public string S3Region { get; init; } = S3Address.UsualRegion;
+
+    /// <summary>Who publishes, by which a bucket's lock is known again: the machine and the repository.</summary>
+    public string Publisher { get; init; } = "";
+}
+
+/// <summary>A place to publish to, as a person writes it: a directory, <c>usb:PATH</c>, <c>s3:https://HOST/BUCKET[/PATH]</c>.</summary>
+public static class PlaceAddress
+{
+    /// <summary>Where on a stick the repository lies; there <c>ostree find-remotes --finders=mount</c> looks too.</summary>
+    public const string OnStick = ".ostree/repo";
+
+    private const string Stick = "usb:";
+
+    /// <summary>Makes what reaches it. Nothing is asked of the place yet.</summary>
+    /// <exception cref="FormatException">It is no address, or something of it is missing.</exception>
+    /// <exception cref="PlaceUnfitException">No stick is mounted there.</exception>
+    public static IPlace Open(string text, PlaceSettings settings, TimeProvider clock)
+    {
+        if (text.StartsWith(S3Address.Scheme, StringComparison.Ordinal))
+        {
+            var address = S3Address.Parse(text, settings.S3Region);
+            string file = settings.S3CredentialsFile ?? throw new FormatException($"{text}: a bucket needs a file of credentials");
+            return new BucketPlace(address, S3Credentials.Read(file, settings.S3Profile), settings.Publisher, clock);
+        }
+
+        if (!text.StartsWith(Stick, StringComparison.Ordinal))
+            return text.Length > 0 ? new DirectoryPlace(text) : throw new FormatException("a place is a directory, usb:PATH or s3:https://HOST/BUCKET[/PATH]");
+        string path = text[Stick.Length..];
+        if (!Directory.Exists(path))
+            throw new PlaceUnfitException(path, "there is no such directory: is the stick mounted?");
+        return new DirectoryPlace(Path.Combine(path, OnStick)) { Staleness = TimeSpan.Zero };
+    }
+
+    /// <summary>The repository on a stick, or in the directory itself.</summary>
+    /// <exception cref="PlaceUnfitException">There is none.</exception>
+    public static string FindOnStick(string path)
+    {
+        foreach (string candidate in (string[])[path, Path.Combine(path, OnStick), Path.Combine(path, "ostree/repo")])
+        {
+            if (File.Exists(Path.Combine(candidate, "config")) && Directory.Exists(Path.Combine(candidate, "objects")))
+                return Path.GetFullPath(candidate);
+        }
+
+        throw new PlaceUnfitException(path, Directory.Exists(path) ? $"there is no repository, and none in {OnStick}" : "there is no such directory");
+    }
+}

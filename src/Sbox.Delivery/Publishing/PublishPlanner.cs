@@ -1,0 +1,147 @@
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Delivery;
+
+/// <summary>Finds what a place lacks of what is to be published.</summary>
+/// <param name="repository">The repository, of any mode.</param>
+/// <param name="place">The place.</param>
+/// <param name="options">What is to be published.</param>
+internal sealed class PublishPlanner(Repository repository, IPlace place, PublishOptions options)
+{
+    public async Task<PublishPlan> Plan(CancellationToken cancel)
+    {
+        PublishedState there = await PublishedState.Read(place, cancel).ConfigureAwait(false);
+        if (there.IsSigned && options.Sign is null && !options.Unsigned)
+            throw new SignatureWantedException(place.Location);
+        SortedDictionary<string, Checksum> refs = Refs();
+        List<Checksum> commits = [.. refs.Values.SelectMany(Versions).Distinct()];
+        foreach (Checksum partial in commits.Where(repository.IsPartial))
+            throw new NotPublishableException($"commit {partial}", "it is not whole here: a pull of it was cut short, or took a part only");
+        List<Checksum> lacking = await Lacking(commits, cancel).ConfigureAwait(false);
+        IReadOnlyList<ObjectName> objects = await Objects(lacking, cancel).ConfigureAwait(false);
+        HashSet<DeltaName> wanted = WantedDeltas(refs, there);
+        List<DeltaName> deltas = await Lacking(wanted, cancel).ConfigureAwait(false);
+        return new PublishPlan(
+            place.Location, refs, [.. refs.Where(item => there.Refs.GetValueOrDefault(item.Key) != item.Value).Select(item => Change(there, item.Key, item.Value))],
+            objects, lacking, Others(refs, there), deltas, [.. deltas.Where(delta => !repository.HasDelta(delta))], objects.Sum(SizeHere)) { There = there, Wanted = wanted };
+    }
+
+    /// <summary>Where an object lies in what is published.</summary>
+    public static string PathOf(ObjectName name) => $"objects/{name.LoosePath(RepositoryMode.Archive)}";
+
+    /// <summary>Where a repository notes that a commit is not whole.</summary>
+    public static string PartialMarker(Checksum commit) => $"state/{commit}.commitpartial";
+
+    private static string PathOf(Checksum commit) => PathOf(new ObjectName(commit, ObjectType.Commit));
+
+    private static RefChange Change(PublishedState there, string name, Checksum target) =>
+        new(name, there.Refs.TryGetValue(name, out Checksum old) ? old : null, target);
+
+    private SortedDictionary<string, Checksum> Refs()
+    {
+        var refs = new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
+        IReadOnlyDictionary<string, Checksum> all = repository.Refs();
+        foreach (string name in options.Refs.Count > 0 ? options.Refs : all.Keys.Where(static name => !name.Contains(':', StringComparison.Ordinal)))
+        {
+            if (name.Contains(':', StringComparison.Ordinal))
+                throw new NotPublishableException(name, "it is a remote's branch: what is published are one's own");
+            refs[name] = all.TryGetValue(name, out Checksum target) ? target : throw new RefNotFoundException(repository.Path, name);
+        }
+
+        if (refs.Count == 0)
+            throw new NotPublishableException(repository.Path, "it has no branch of its own");
+        if (!place.KeepsCase && refs.Keys.GroupBy(static name => name, StringComparer.OrdinalIgnoreCase).FirstOrDefault(static group => group.Count() > 1) is { } same)
+            throw new NotPublishableException(string.Join(", ", same), $"there ({place.Location}) names that differ by case alone are one name");
+        return refs;
+    }
+
+    // The newest and those before it that are wanted, as far as they are whole here.
+    private IEnumerable<Checksum> Versions(Checksum tip)
+    {
+        int left = options.Depth;
+        foreach ((Checksum commit, _) in repository.Log(tip))
+        {
+            if (commit != tip && (left-- == 0 || repository.IsPartial(commit)))
+                yield break;
+            yield return commit;
+        }
+    }
+
+    // Also those of which a part alone was pulled there, by whatever program.
+    private async Task<List<Checksum>> Lacking(IReadOnlyList<Checksum> commits, CancellationToken cancel)
+    {
+        IReadOnlyList<string> missing = await place.Missing([.. commits.Select(PathOf)], cancel).ConfigureAwait(false);
+        var lacking = new List<Checksum>();
+        foreach (Checksum commit in commits)
+        {
+            if (missing.Contains(PathOf(commit)) || await place.TryRead(PartialMarker(commit), cancel).ConfigureAwait(false) is not null)
+                lacking.Add(commit);
+        }
+
+        return lacking;
+    }
+
+    // A commit that is there is there with all that it needs: it was sent last.
+    private async Task<IReadOnlyList<ObjectName>> Objects(IReadOnlyList<Checksum> commits, CancellationToken cancel)
+    {
+        var needed = new HashSet<ObjectName>();
+        foreach (Checksum commit in commits)
+            needed.UnionWith(repository.ObjectsOf(commit, cancel).Where(static name => name.Type is not (ObjectType.Commit or ObjectType.CommitMeta)));
+        if (needed.Count == 0)
+            return [];
+        Dictionary<string, ObjectName> byPath = needed.ToDictionary(static name => PathOf(name));
+        IReadOnlyList<string> missing = await place.Missing(byPath.Keys, cancel).ConfigureAwait(false);
+        return [.. missing.Order(StringComparer.Ordinal).Select(path => byPath[path])];
+    }
+
+    private SortedDictionary<string, Checksum> Others(SortedDictionary<string, Checksum> refs, PublishedState there)
+    {
+        var others = new SortedDictionary<string, Checksum>(there.Refs.Where(item => !refs.ContainsKey(item.Key)).ToDictionary(), StringComparer.Ordinal);
+        return others.Count == 0 || options.DropOthers || options.Sign is null || there.IsSignedBy(options.Sign)
+            ? others
+            : throw new UnknownBranchesException(place.Location, [.. others.Keys]);
+    }
+
+    // Their directories' names are in base64: where case is lost, two of them may be one.
+    private HashSet<DeltaName> WantedDeltas(SortedDictionary<string, Checksum> refs, PublishedState there)
+    {
+        var wanted = new HashSet<DeltaName>();
+        if (!place.KeepsCase)
+            return wanted;
+        foreach ((string name, Checksum tip) in refs)
+        {
+            if (options.DeltaFromNothing)
+                wanted.Add(new DeltaName(null, tip));
+            wanted.UnionWith(Before(tip, there.Refs.TryGetValue(name, out Checksum published) ? published : null).Select(from => new DeltaName(from, tip)));
+        }
+
+        return wanted;
+    }
+
+    // What the list there names is there: it was sent after that. Made here anew it would be another delta of the same name.
+    private async Task<List<DeltaName>> Lacking(HashSet<DeltaName> wanted, CancellationToken cancel)
+    {
+        var lacking = new List<DeltaName>();
+        foreach (IGrouping<Checksum, DeltaName> made in wanted.GroupBy(static delta => delta.To))
+        {
+            byte[]? index = await place.TryRead(DeltaName.IndexOf(made.Key), cancel).ConfigureAwait(false);
+            IReadOnlyDictionary<DeltaName, Checksum> listed = index is null ? new Dictionary<DeltaName, Checksum>() : DeltaIndex.Parse(index);
+            lacking.AddRange(made.Where(delta => !listed.TryGetValue(delta, out Checksum there) || (SuperblockOf(delta) is { } own && own != there)));
+        }
+
+        return lacking;
+    }
+
+    private Checksum? SuperblockOf(DeltaName delta) => repository.HasDelta(delta) ? Checksum.Of(repository.ReadSuperblock($"{delta}")) : null;
+
+    // The versions before, by the commits' own word; else, where each is the first of its history, the one that readers have now.
+    private IEnumerable<Checksum> Before(Checksum tip, Checksum? published) => repository.Log(tip).Skip(1).Select(static version => version.Checksum)
+        .Prepend(published ?? tip).Where(from => from != tip && IsWhole(from)).Distinct().Take(options.DeltasFrom);
+
+    private bool IsWhole(Checksum commit) => repository.Has(new ObjectName(commit, ObjectType.Commit)) && !repository.IsPartial(commit);
+
+    private long SizeHere(ObjectName name) => name.Type != ObjectType.File ? repository.LoadMetadata(name).Length
+        : repository is { Mode: RepositoryMode.Archive, Parent: null } ? repository.StoredSize(name)
+        : repository.LoadFile(name.Checksum).Size;
+}

@@ -1,0 +1,61 @@
+using System.Globalization;
+using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
+
+namespace Sbox.Delivery;
+
+/// <summary>A file of a repository that a client may have.</summary>
+/// <param name="Handle">The open file; whoever answers closes it.</param>
+/// <param name="Size">Bytes.</param>
+/// <param name="Tag">Other for every file that was ever by this path, quoted.</param>
+/// <param name="Modified">When it was written, in whole seconds.</param>
+/// <param name="Lifetime">How long it stays what it is.</param>
+internal sealed record ServedFile(SafeFileHandle Handle, long Size, string Tag, DateTimeOffset Modified, Lifetime Lifetime)
+{
+    private static readonly string[] Files = ["config", "summary", "summary.sig", "summary.idx"];
+    private static readonly string[] Directories = ["objects", "deltas", "delta-indexes", "refs", "summaries"];
+
+    /// <summary>Opens what a path names; null where there is no such file that a reader of a repository needs.</summary>
+    /// <param name="root">The repository's directory.</param>
+    /// <param name="path">Relative to it, from anybody.</param>
+    public static ServedFile? TryOpen(Dir root, string path)
+    {
+        string[] names = path.Split('/');
+        bool known = names.Length == 1 ? Files.Contains(path) : Directories.Contains(names[0]);
+        // No name that begins with a dot is a repository's: neither is a way out of it.
+        if (!known || path.Contains('\0', StringComparison.Ordinal) || names.Any(static name => name.Length == 0 || name[0] == '.'))
+            return null;
+        using Dir? holder = root.TryOpenParent(path, out string last);
+        SafeFileHandle? file = holder?.TryOpenFile(last, out _);
+        if (file is null)
+            return null;
+        FileStat stat = Linux.Files.Stat(file, path);
+        if (stat.IsRegular)
+            return new ServedFile(file, stat.Size, TagOf(stat), DateTimeOffset.FromUnixTimeSeconds(stat.ModifiedSeconds), LifetimeOf(names));
+        file.Dispose();
+        return null;
+    }
+
+    /// <summary>Whether a client that has a copy has this one. RFC 9110, section 13.</summary>
+    public bool IsKnownTo(RequestHead request)
+    {
+        if (request.Headers.TryGetValue("if-none-match", out string? tags))
+            return tags == "*" || tags.Split(',').Any(tag => Strong(tag) == Tag);
+        return request.Headers.TryGetValue("if-modified-since", out string? since) && TryTime(since, out DateTimeOffset time) && Modified <= time;
+    }
+
+    /// <summary>Whether a stretch that is asked for belongs to this very file; where it does not, all of it is the answer.</summary>
+    public bool Continues(RequestHead request) => !request.Headers.TryGetValue("if-range", out string? what)
+        || what == Tag || (TryTime(what, out DateTimeOffset time) && time == Modified);
+
+    // Replaced by a rename it is another inode; written in place, as no repository does, another time.
+    private static string TagOf(FileStat stat) => $"\"{stat.Inode:x}-{stat.Size:x}-{stat.ModifiedSeconds:x}.{stat.ModifiedNanoseconds:x}\"";
+
+    private static Lifetime LifetimeOf(string[] names) =>
+        names[0] is "objects" or "deltas" && !names[^1].EndsWith(".commitmeta", StringComparison.Ordinal) ? Lifetime.Immutable : Lifetime.Mutable;
+
+    private static string Strong(string tag) => tag.Trim() is ['W', '/', .. var rest] ? rest : tag.Trim();
+
+    private static bool TryTime(string text, out DateTimeOffset time) =>
+        DateTimeOffset.TryParseExact(text, "r", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out time);
+}

@@ -1,0 +1,168 @@
+using System.Diagnostics;
+using Sbox.Codecs;
+using Sbox.Store;
+
+namespace Sbox.Delivery.Tests;
+
+/// <summary>A reader at any moment, and after any cut, finds all of the old state or all of the new.</summary>
+public sealed class NeverHalfSeenTests(ITestOutputHelper output)
+{
+    [Fact]
+    public async Task At_every_step_a_reader_pulls_the_old_version_or_the_new_and_finds_it_signed()
+    {
+        using var shop = new Workshop();
+        Checksum old = shop.Commit();
+        await shop.Publish();
+        Checksum @new = shop.Commit();
+        await using var place = new WatchedPlace(new DirectoryPlace(shop["www"]) { Staleness = TimeSpan.Zero });
+        string url = shop.Serve();
+        var seen = new List<Checksum>();
+        place.AfterStep = async () =>
+        {
+            using Repository reader = NewReader(shop, url, $"reader-{seen.Count}");
+            await reader.Pull(new PullOptions { Remote = "origin", Refs = [Workshop.Branch], Timeout = TimeSpan.FromSeconds(10) });
+            seen.Add(reader.Resolve($"origin:{Workshop.Branch}"));
+        };
+        await new Publisher(shop.Repository, place, shop.Signed()).Run(cancel: TestContext.Current.CancellationToken);
+        int turned = seen.IndexOf(@new);
+        Assert.True(turned > 5, $"{seen.Count} steps");
+        Assert.All(seen.Take(turned), commit => Assert.Equal(old, commit));
+        Assert.All(seen.Skip(turned), commit => Assert.Equal(@new, commit));
+    }
+
+    [Fact]
+    public async Task Signatures_taken_at_one_step_fit_a_summary_taken_at_any_later_one_within_the_time_that_readers_are_given()
+    {
+        using var shop = new Workshop();
+        shop.Commit();
+        await shop.Publish();
+        shop.Commit();
+        await using var place = new WatchedPlace(new DirectoryPlace(shop["www"]) { Staleness = TimeSpan.Zero });
+        var steps = new List<(byte[] Summary, byte[] Signature)>();
+        place.AfterStep = () =>
+        {
+            steps.Add((File.ReadAllBytes(shop["www/summary"]), File.ReadAllBytes(shop["www/summary.sig"])));
+            return Task.CompletedTask;
+        };
+        await new Publisher(shop.Repository, place, shop.Signed()).Run(cancel: TestContext.Current.CancellationToken);
+        int announced = steps.FindIndex(step => Fits(shop, steps[^1].Summary, step.Signature));
+        Assert.InRange(announced, 0, 3);
+        for (int taken = announced; taken < steps.Count; taken++)
+        {
+            for (int later = taken; later < steps.Count; later++)
+                Assert.True(Fits(shop, steps[later].Summary, steps[taken].Signature), $"signatures of step {taken}, summary of step {later} of {steps.Count}");
+        }
+
+        // Who has the old summary with signatures that fit both must not take it for the newest for ever.
+        Assert.All(steps.Where(step => !step.Summary.AsSpan().SequenceEqual(steps[^1].Summary)), step => Assert.NotEqual(steps[^1].Signature, step.Signature));
+    }
+
+    [Fact, Trait("Category", "Slow")]
+    public async Task Killed_at_any_moment_while_readers_pull_it_leaves_them_whole_and_the_next_run_finishes()
+    {
+        int seed = int.TryParse(Environment.GetEnvironmentVariable("SBOX_SEED"), out int given) ? given : Random.Shared.Next();
+        output.WriteLine($"SBOX_SEED={seed}");
+        var random = new Random(seed);
+        using var shop = new Workshop();
+        var versions = new List<Checksum> { shop.Commit(files: 50) };
+        await shop.Publish();
+        string reader = shop.NewReader(shop.Serve(), "reader");
+        int kills = 0;
+        for (int round = 0; round < 6; round++)
+        {
+            versions.Add(shop.Commit(files: 50));
+            using Process publishing = Publish(shop);
+            Checksum before = Workshop.Pull(reader);
+            Assert.Contains(before, versions);
+            if (!publishing.WaitForExit(random.Next(100, 2500)))
+            {
+                publishing.Kill();
+                kills++;
+            }
+
+            publishing.WaitForExit();
+            Checksum after = Workshop.Pull(reader);
+            Assert.True(versions.IndexOf(after) >= versions.IndexOf(before), "a reader went back");
+            if (round % 2 == 1)
+                await shop.Publish();
+        }
+
+        await shop.Publish();
+        Assert.Equal(versions[^1], Workshop.Pull(reader));
+        Assert.Empty(Directory.GetFiles(shop["www/tmp"]));
+        output.WriteLine($"{kills} of 6 publications were killed");
+    }
+
+    private static Process Publish(Workshop shop)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "sbox.dll"), "publish", "--repo", shop["repo"], "--to", shop["www"], "--sign-from-file", shop["secret"]])
+        {
+            RedirectStandardError = true, RedirectStandardOutput = true,
+        };
+        return Process.Start(start)!;
+    }
+
+    private static Repository NewReader(Workshop shop, string url, string name)
+    {
+        const string group = "remote \"origin\"";
+        var reader = Repository.Create(shop[name], RepositoryMode.Archive);
+        reader.WriteConfig(reader.Config.With(group, "url", url).With(group, "gpg-verify", "false").With(group, "sign-verify-summary", "true").With(group, "verification-ed25519-file", shop["public"]));
+        return reader;
+    }
+
+    private static bool Fits(Workshop shop, byte[] summary, byte[] signature) =>
+        CommitSignatures.Of(VariantDictionary.Parse(signature), CommitSignatures.Key).Any(each => shop.Key.Public.Verify(summary, each));
+
+    /// <summary>A place that is looked at after each thing that it is told to do.</summary>
+    private sealed class WatchedPlace(IPlace inner) : IPlace
+    {
+        private readonly SemaphoreSlim one = new(1);
+
+        public Func<Task> AfterStep { get; set; } = static () => Task.CompletedTask;
+
+        public string Location => inner.Location;
+
+        public int Connections => 1;
+
+        public bool KeepsCase => inner.KeepsCase;
+
+        public TimeSpan Staleness => inner.Staleness;
+
+        public Task<IAsyncDisposable> Open(CancellationToken cancel) => inner.Open(cancel);
+
+        public Task<IReadOnlyList<string>> Missing(IReadOnlyCollection<string> paths, CancellationToken cancel) => inner.Missing(paths, cancel);
+
+        public Task<byte[]?> TryRead(string path, CancellationToken cancel) => inner.TryRead(path, cancel);
+
+        public async Task Write(string path, Stream content, Lifetime lifetime, CancellationToken cancel)
+        {
+            await inner.Write(path, content, lifetime, cancel);
+            // Each file by itself, as in a bucket: a directory would show many at once.
+            await inner.Settle(cancel);
+            await Look();
+        }
+
+        public Task Settle(CancellationToken cancel) => inner.Settle(cancel);
+
+        public async Task Delete(string path, CancellationToken cancel)
+        {
+            await inner.Delete(path, cancel);
+            await Look();
+        }
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+        private async Task Look()
+        {
+            await one.WaitAsync();
+            try
+            {
+                await AfterStep();
+            }
+            finally
+            {
+                one.Release();
+            }
+        }
+    }
+}
