@@ -25,6 +25,17 @@ public sealed class LoaderVariables
     /// <param name="directory">Where efivarfs is; one that is not there has no variables, as a machine without UEFI.</param>
     public LoaderVariables(string directory = Efivarfs) => this.directory = directory;
 
+    /// <summary>Mounts them in an initrd, where the firmware has some and nobody has mounted them.</summary>
+    /// <exception cref="MountException">The kernel refused.</exception>
+    internal static void Mount()
+    {
+        if (!Directory.Exists(Efivarfs) || MountTable.At(Efivarfs) is not null)
+            return;
+        using FileSystemContext context = FileSystemContext.Open("efivarfs");
+        using DetachedMount mount = context.Set("source", "efivarfs").Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
+        mount.AttachAt(Efivarfs);
+    }
+
     /// <summary>What boots when nobody chooses, whatever loader.conf says; null where it is not set.</summary>
     public string? EntryDefault => Read(Default);
 

@@ -28,7 +28,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         load("efivarfs");
         try
         {
-            MountVariables();
+            LoaderVariables.Mount();
             return HeadCopy.Left();
         }
         catch (IOException unseen) // most boxes have nothing there
@@ -116,7 +116,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
             throw new NoRootException($"{device} is encrypted, or to be, and this initrd has no cryptsetup: the recipe's [initrd] must say encrypted-root = true");
         foreach (string module in EncryptedDisk.Modules)
             load(module);
-        MountVariables();
+        LoaderVariables.Mount();
         HideFirstKey();
     }
 
@@ -131,15 +131,6 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         {
             say($"every user of this box can read the key of its first boot, until the next one: {refused.Message}");
         }
-    }
-
-    private static void MountVariables()
-    {
-        if (!Directory.Exists(LoaderVariables.Efivarfs) || MountTable.At(LoaderVariables.Efivarfs) is not null)
-            return;
-        using FileSystemContext context = FileSystemContext.Open("efivarfs");
-        using DetachedMount mount = context.Set("source", "efivarfs").Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
-        mount.AttachAt(LoaderVariables.Efivarfs);
     }
 
     private static bool SecureBootIsOn()

@@ -96,6 +96,10 @@ public sealed unsafe class Dir : IDisposable
     /// <exception cref="LinuxException">There is none by that name, or it may not be written.</exception>
     public SafeFileHandle OpenToWrite(string name) => Opened(name, LibC.O_RDWR | LibC.O_NOFOLLOW, 0);
 
+    /// <summary>Opens a block device for reading and writing that nothing in the kernel uses, in whatever namespace: no file system, no swap, no volume.</summary>
+    /// <exception cref="LinuxException">It is in use (EBUSY), or may not be opened.</exception>
+    public SafeFileHandle OpenUnusedDevice(string name) => Opened(name, LibC.O_RDWR | LibC.O_EXCL | LibC.O_NOFOLLOW, 0);
+
     /// <summary>Makes a new file; EEXIST when the name is taken. The umask applies.</summary>
     public SafeFileHandle CreateFile(string name, uint mode = FileMode) =>
         Opened(name, LibC.O_RDWR | LibC.O_CREAT | LibC.O_EXCL | LibC.O_NOFOLLOW, mode);
