@@ -25,6 +25,7 @@ public sealed class StickTests(ITestOutputHelper output) : IDisposable
         using (Sbox.Vm.Vm vm = Start("one", stick, other))
         {
             HasGrown(vm);
+            vm.Run("systemctl start sbox-verity.service", ChangeLimit).OrThrow();
             vm.Run("useradd -m ann && echo letter >/home/ann/letter && sync").OrThrow();
             IsRefused(vm);
             output.WriteLine(vm.Run("sbox install --to /dev/vdb --yes", ChangeLimit).OrThrow());

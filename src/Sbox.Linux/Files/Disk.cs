@@ -6,9 +6,20 @@ namespace Sbox.Linux;
 /// <summary>Calls on block devices, and on the file systems that are on them.</summary>
 public static unsafe class Disk
 {
-    /// <summary>Has the kernel read a disk's partition table anew; nodes of partitions are there afterwards.</summary>
-    /// <exception cref="LinuxException">A partition of the old table is in use (EBUSY).</exception>
-    public static void ReadPartitions(SafeFileHandle disk, string path) => Ask(disk, LibC.BLKRRPART, null, "ioctl(BLKRRPART)", path);
+    /// <summary>Tells the kernel of a partition, whatever kinds of tables it reads by itself; its node is there soon afterwards.</summary>
+    /// <param name="disk">The disk that it is on.</param>
+    /// <param name="number">Its number.</param>
+    /// <param name="start">Where it begins, in bytes.</param>
+    /// <param name="length">How many bytes it has.</param>
+    /// <param name="path">The disk's path.</param>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void AddPartition(SafeFileHandle disk, int number, long start, long length, string path) =>
+        OfPartition(disk, LibC.BLKPG_ADD_PARTITION, new LibC.BlkpgPartition { Start = start, Length = length, Number = number }, path);
+
+    /// <summary>Has the kernel forget a partition.</summary>
+    /// <exception cref="LinuxException">It is in use (EBUSY).</exception>
+    public static void DropPartition(SafeFileHandle disk, int number, string path) =>
+        OfPartition(disk, LibC.BLKPG_DEL_PARTITION, new LibC.BlkpgPartition { Number = number }, path);
 
     /// <summary>Tells the kernel that a partition has another size, also while it is in use.</summary>
     /// <param name="disk">The disk that it is on.</param>
@@ -17,12 +28,8 @@ public static unsafe class Disk
     /// <param name="length">How many bytes it has now.</param>
     /// <param name="path">The disk's path.</param>
     /// <exception cref="LinuxException">Refused.</exception>
-    public static void ResizePartition(SafeFileHandle disk, int number, long start, long length, string path)
-    {
-        var partition = new LibC.BlkpgPartition { Start = start, Length = length, Number = number };
-        var argument = new LibC.BlkpgArgument { Operation = LibC.BLKPG_RESIZE_PARTITION, Length = sizeof(LibC.BlkpgPartition), Data = &partition };
-        Ask(disk, LibC.BLKPG, &argument, "ioctl(BLKPG)", path);
-    }
+    public static void ResizePartition(SafeFileHandle disk, int number, long start, long length, string path) =>
+        OfPartition(disk, LibC.BLKPG_RESIZE_PARTITION, new LibC.BlkpgPartition { Start = start, Length = length, Number = number }, path);
 
     /// <summary>Makes bytes of a block device zeros, by the device's own way where it has one.</summary>
     /// <exception cref="LinuxException">Refused.</exception>
@@ -47,6 +54,12 @@ public static unsafe class Disk
         Ask(mounted.Handle, LibC.EXT4_IOC_RESIZE_FS, &blocks, "ioctl(EXT4_IOC_RESIZE_FS)", mounted.Path);
     }
 
+    private static void OfPartition(SafeFileHandle disk, int operation, LibC.BlkpgPartition partition, string path)
+    {
+        var argument = new LibC.BlkpgArgument { Operation = operation, Length = sizeof(LibC.BlkpgPartition), Data = &partition };
+        Ask(disk, LibC.BLKPG, &argument, "ioctl(BLKPG)", path);
+    }
+
     private static void Ask(SafeFileHandle device, ulong request, void* argument, string call, string path)
     {
         using var fd = new Borrowed(device);
@@ -57,9 +70,9 @@ public static unsafe class Disk
 internal static unsafe partial class LibC
 {
     // linux/fs.h, linux/blkpg.h, linux/ext4.h
-    public const ulong BLKRRPART = 0x125F, BLKFLSBUF = 0x1261, BLKPG = 0x1269, BLKZEROOUT = 0x127F;
+    public const ulong BLKFLSBUF = 0x1261, BLKPG = 0x1269, BLKZEROOUT = 0x127F;
     public const ulong EXT4_IOC_RESIZE_FS = 0x40086610;
-    public const int BLKPG_RESIZE_PARTITION = 3;
+    public const int BLKPG_ADD_PARTITION = 1, BLKPG_DEL_PARTITION = 2, BLKPG_RESIZE_PARTITION = 3;
 
     [StructLayout(LayoutKind.Sequential)]
     public struct BlkpgArgument

@@ -74,30 +74,31 @@ public sealed record RootGrowth(string Sysroot, string Disk, string Partition, i
     /// </summary>
     /// <param name="cancel">Looked at between two parts.</param>
     /// <returns>Bytes that the file system got.</returns>
-    /// <exception cref="LinuxException">The kernel refused; what has grown by then stays so.</exception>
+    /// <exception cref="LinuxException">The kernel refused (EPERM without CAP_SYS_RESOURCE); what has grown by then stays so.</exception>
     /// <exception cref="ChildFailedException">cryptsetup refused, which is asked where the root is encrypted.</exception>
     public long Execute(CancellationToken cancel = default)
     {
         using Dir root = Dir.Open(Sysroot);
         if (!IsEncrypted && root.Exists(EncryptedDisk.Marker))
             throw new RootGrowthException($"/dev/{Partition}", "its first boot has not encrypted it yet, and would encrypt what is free too");
-        long before = DiskSpace.Of(root).TotalBytes;
-        using (Dir dev = Dir.Open("/dev"))
-        using (SafeFileHandle disk = dev.OpenToWrite(Disk))
-        {
-            // The kernel's own table first: where it refuses, the disk's is as it was.
-            GptPartition partition = Table.Slots[Number - 1]!;
-            Linux.Disk.ResizePartition(disk, Number, partition.First * GuidPartitionTable.SectorSize, After, dev.Of(Disk));
-            DiskTable.Write(disk, Table, dev.Of(Disk));
-        }
-
+        GrowPartition();
         cancel.ThrowIfCancellationRequested();
         if (IsEncrypted)
             ChildProcess.Check(new ChildCommand(Volume, ["resize", "--key-file", $"{Sysroot}/{EncryptedDisk.KeyFile}", EncryptedDisk.MappedName]), cancel: cancel);
         cancel.ThrowIfCancellationRequested();
+        long before = DiskSpace.Of(root).TotalBytes;
         Linux.Disk.GrowExt4(root, SizeOf(FileSystem));
         Durable.SyncFileSystem(root);
         return DiskSpace.Of(root).TotalBytes - before;
+    }
+
+    // The kernel's own table first: where it refuses, the disk's is as it was.
+    private void GrowPartition()
+    {
+        using Dir dev = Dir.Open("/dev");
+        using SafeFileHandle disk = dev.OpenToWrite(Disk);
+        Linux.Disk.ResizePartition(disk, Number, Table.Slots[Number - 1]!.First * GuidPartitionTable.SectorSize, After, dev.Of(Disk));
+        DiskTable.Write(disk, Table, dev.Of(Disk));
     }
 
     private static long SizeOf(string device) => ReadNumber("/sys", device, "size") * GuidPartitionTable.SectorSize;

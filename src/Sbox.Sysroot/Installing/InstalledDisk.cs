@@ -17,20 +17,26 @@ internal static class InstalledDisk
     /// <exception cref="TargetDiskException">Something uses the disk.</exception>
     public static void Partition(TargetDisk disk, GuidPartitionTable table)
     {
-        using (SafeFileHandle handle = disk.Open())
+        using SafeFileHandle handle = disk.Open();
+        DiskTable.Write(handle, table, disk.Path);
+        foreach (int old in disk.KnownPartitions())
+            Disk.DropPartition(handle, old, disk.Path);
+        foreach ((int slot, GptPartition? partition) in table.Slots.Index())
         {
-            DiskTable.Write(handle, table, disk.Path);
-            Disk.ReadPartitions(handle, disk.Path);
+            if (partition is not null)
+                Disk.AddPartition(handle, slot + 1, partition.First * GuidPartitionTable.SectorSize, partition.Sectors * GuidPartitionTable.SectorSize, disk.Path);
         }
 
-        foreach (int number in Enumerable.Range(1, table.Slots.Count).Where(number => table.Slots[number - 1] is not null))
+        foreach (int number in disk.KnownPartitions())
+            WaitFor($"/dev/{disk.PartitionName(number)}", disk);
+    }
+
+    private static void WaitFor(string node, TargetDisk disk)
+    {
+        for (long started = Environment.TickCount64; !File.Exists(node); Thread.Sleep(20))
         {
-            string node = $"/dev/{disk.PartitionName(number)}";
-            for (long started = Environment.TickCount64; !File.Exists(node); Thread.Sleep(20))
-            {
-                if (Environment.TickCount64 - started > NodeLimit.TotalMilliseconds)
-                    throw new TargetDiskException(disk.Path, $"{node} does not appear: the kernel does not read the table that was written there");
-            }
+            if (Environment.TickCount64 - started > NodeLimit.TotalMilliseconds)
+                throw new TargetDiskException(disk.Path, $"{node} does not appear: nothing makes device nodes here");
         }
     }
 

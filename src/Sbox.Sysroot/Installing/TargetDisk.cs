@@ -71,6 +71,10 @@ public sealed record TargetDisk(string Name, string Model, long Sectors, IReadOn
     /// <summary>The device node of a partition: a number behind a name that ends with one has a <c>p</c> before it.</summary>
     internal string PartitionName(int number) => $"{Name}{(char.IsAsciiDigit(Name[^1]) ? "p" : "")}{number.ToString(CultureInfo.InvariantCulture)}";
 
+    /// <summary>The numbers of the partitions that the kernel knows of it now.</summary>
+    internal IReadOnlyList<int> KnownPartitions() =>
+        [.. Directory.GetDirectories($"/sys/class/block/{Name}/", $"{Name}*").Where(static part => File.Exists($"{part}/partition")).Select(static part => (int)Number(part, "partition")).Order()];
+
     private static void RefuseUsed(string path, IReadOnlyList<BlockDevice> present, string sys)
     {
         IReadOnlyList<MountEntry> mounts = MountTable.Read();
