@@ -83,8 +83,6 @@ internal static class InstallCommand
     {
         RequireRoot();
         Box.RequireSysroot("/sysroot");
-        PrivateMounts.Enter();
-        using PrivateMounts mounts = PrivateMounts.Look();
         BoxClone plan = BoxClone.Plan(CloneSource.Of("/sysroot"), TargetDisk.Look(to), withState, cancel);
         if (!Confirmed(speaker, plan.Target, $"this box {(withState ? "with /etc and /var" : "without its state")}, {Amount.OfBytes(plan.Bytes)} of files", yes))
             return OnlyShown;

@@ -19,7 +19,7 @@ public sealed unsafe class Dir : IDisposable
     private const uint FileMode = 0x1A4; // 0644
     private static volatile bool linksByDescriptor = true;
 
-    private Dir(SafeFileHandle handle, string path) => (Handle, Path) = (handle, path);
+    internal Dir(SafeFileHandle handle, string path) => (Handle, Path) = (handle, path);
 
     /// <summary>The descriptor; belongs to this object.</summary>
     public SafeFileHandle Handle { get; }

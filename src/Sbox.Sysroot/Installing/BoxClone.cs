@@ -19,8 +19,7 @@ public sealed class ChangedWhileClonedException(string path) : SysrootException(
 public sealed record CloneResult(long Bytes, long ChangedMeanwhile);
 
 /// <summary>
-/// Another disk with the same box: the same versions and keys, partitions and file systems of its own. Needs a mount namespace of the caller's own, since the new disk
-/// is mounted meanwhile.
+/// Another disk with the same box: the same versions and keys, partitions and file systems of its own.
 /// </summary>
 /// <param name="Source">The box.</param>
 /// <param name="Target">The disk.</param>
@@ -31,7 +30,6 @@ public sealed record CloneResult(long Bytes, long ChangedMeanwhile);
 public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithState, GuidPartitionTable Table, long Bytes, long Inodes)
 {
     private const int Esp = 0, Root = 1;
-    private const string MountPoint = "/run/sbox/target";
     private const long InodeBytes = 16384;
 
     /// <summary>Measures the box and decides every size; changes nothing.</summary>
@@ -126,28 +124,15 @@ public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithSt
         InstalledDisk.ChangeFatSerial(to, dev.Of(esp));
     }
 
+    // Without a place in the tree: a namespace that another program makes just now gets no copy of it, which would keep it mounted.
     private static void OnMounted(string device, bool writable, Action<Dir> work)
     {
-        using (Dir run = Dir.Open("/"))
-            run.MakeDirs(MountPoint[1..], 0x1C0 /* 0700 */);
-        using (FileSystemContext context = FileSystemContext.Open("ext4"))
-        {
-            context.Set("source", device);
-            if (!writable)
-                context.Set("ro");
-            using DetachedMount mount = context.Create((writable ? MountAttributes.None : MountAttributes.ReadOnly) | MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
-            mount.AttachAt(MountPoint);
-        }
-
-        try
-        {
-            using Dir mounted = Dir.Open(MountPoint);
-            work(mounted);
-        }
-        finally
-        {
-            Mounts.Unmount(MountPoint);
-        }
+        using FileSystemContext context = FileSystemContext.Open("ext4").Set("source", device);
+        if (!writable)
+            context.Set("ro");
+        using DetachedMount mount = context.Create((writable ? MountAttributes.None : MountAttributes.ReadOnly) | MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
+        using Dir mounted = mount.OpenRoot(device);
+        work(mounted);
     }
 }
 
