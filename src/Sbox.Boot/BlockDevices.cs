@@ -62,6 +62,11 @@ public static class BlockDevices
         return devices;
     }
 
+    /// <summary>Whether nothing can be written to a device: a CD, a stick with a switch.</summary>
+    /// <param name="name">The kernel's name.</param>
+    /// <param name="sys">Where sysfs is.</param>
+    public static bool IsReadOnly(string name, string sys = "/sys") => ReadLine($"{sys}/class/block/{name}/ro") == "1";
+
     // A partition's directory lies in its disk's: .../block/vda/vda2.
     private static string? DiskOf(string link, string name)
     {

@@ -20,6 +20,17 @@ public sealed class FirmwareVariables(string directory = FirmwareVariables.Efiva
 
     private const uint ForAll = 0x1A4 /* 0644 */, ForRoot = 0x180 /* 0600 */;
 
+    /// <summary>Mounts them in an initrd, where the firmware has some and nobody has mounted them.</summary>
+    /// <exception cref="MountException">The kernel refused.</exception>
+    internal static void Mount()
+    {
+        if (!Directory.Exists(Efivarfs) || MountTable.At(Efivarfs) is not null)
+            return;
+        using FileSystemContext context = FileSystemContext.Open("efivarfs");
+        using DetachedMount mount = context.Set("source", "efivarfs").Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
+        mount.AttachAt(Efivarfs);
+    }
+
     /// <summary>Whether this machine's firmware has variables.</summary>
     public bool AreThere => Directory.Exists(directory);
 

@@ -61,6 +61,9 @@ public static class RootMounter
             case RootStep.MountShadow shadow:
                 Ghost.MountShadow(shadow);
                 break;
+            case RootStep.BeNobody nobody:
+                GhostIdentity.Take(nobody);
+                break;
             case RootStep.OpenDisk disk:
                 MakeMountPoint(disk.At);
                 Mounts.Bind(disk.Disk, disk.At, clear: MountAttributes.ReadOnly);

@@ -90,6 +90,7 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
                 new RootStep.MountMemory(memory),
                 new RootStep.MountShadow(etc, $"{memory}/etc", $"{root}/etc"),
                 new RootStep.MountShadow(var, $"{memory}/var", $"{root}/var"),
+                new RootStep.BeNobody($"{root}/etc", run),
             ]
             : [new RootStep.Bind(etc, $"{root}/etc", Writable: true), new RootStep.Bind(var, $"{root}/var", Writable: true)];
     }

@@ -94,6 +94,13 @@ public abstract record RootStep
         public override string ToString() => $"mount overlay at {To}: {From} as it is, changes to {Memory}";
     }
 
+    /// <summary>A machine-id, a host name and addresses of network cards that no boot had before.</summary>
+    public sealed record BeNobody(string Etc, string Run) : RootStep
+    {
+        /// <inheritdoc/>
+        public override string ToString() => $"make up a machine-id and a host name in {Etc}, and have network cards make up their addresses";
+    }
+
     /// <summary>A second mount of the disk, by which this program writes to it; the one that stays is read-only.</summary>
     public sealed record OpenDisk(string Disk, string At) : RootStep
     {

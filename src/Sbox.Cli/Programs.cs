@@ -15,9 +15,9 @@ internal static class Programs
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
         foreach (Command command in (Command[])
         [
-            KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), PublishCommand.Make(), ServeCommand.Make(), DiffCommand.Make(),
+            KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), InstallCommand.Make(), InstallCommand.MakeStick(), PublishCommand.Make(), ServeCommand.Make(), DiffCommand.Make(),
             StatusCommand.Make(), .. UpgradeCommand.All(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(), NextRootCommand.Make(), DoctorCommand.Make(), AutoCommand.Make(),
-            LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(),
+            LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(), GhostCommand.Make(),
             VerifyCommand.Make(), VerityCommand.Make(), DiskCommands.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make(),
         ])
             program.Subcommands.Add(command);

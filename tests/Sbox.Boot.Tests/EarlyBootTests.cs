@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.RegularExpressions;
 using CsCheck;
+using Sbox.Codecs.Gpt;
 using Sbox.Judges;
 using Sbox.Linux;
 
@@ -83,6 +84,33 @@ public sealed class EarlyBootTests : IDisposable
     }
 
     [Fact]
+    public void Of_two_disks_with_the_same_box_the_one_that_the_boot_loader_came_from_is_taken_and_waited_for()
+    {
+        var esp = Guid.NewGuid();
+        PartitionedDisk("vda", Guid.NewGuid());
+        var disks = new Disks("LABEL=sbox-root", $"{directory}/sys", $"{directory}/dev", loader: $"{esp}");
+        Assert.Null(disks.Look()); // the stick's twin is there first
+        Assert.Equal("vda2", new Disks("LABEL=sbox-root", $"{directory}/sys", $"{directory}/dev").Look()?.Device.Name);
+        PartitionedDisk("sda", esp);
+        Assert.Equal("sda2", disks.Look()?.Device.Name);
+    }
+
+    [Fact]
+    public void A_boot_loader_from_a_disk_without_a_root_is_waited_for_no_longer_than_that_and_said()
+    {
+        PartitionedDisk("vda", Guid.NewGuid());
+        var said = new List<string>();
+        var disks = new Disks("LABEL=sbox-root", $"{directory}/sys", $"{directory}/dev", say: said.Add, loader: $"{Guid.NewGuid()}");
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        ProbedDisk? taken;
+        while ((taken = disks.Look()) is null)
+            Thread.Sleep(50);
+        Assert.Equal("vda2", taken.Device.Name);
+        Assert.InRange(clock.Elapsed, Disks.LoaderLimit - TimeSpan.FromSeconds(1), Disks.LoaderLimit + TimeSpan.FromSeconds(5));
+        Assert.Contains("no disk with LABEL=sbox-root has it: vda2", Assert.Single(said), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_disk_that_is_listed_before_it_can_be_opened_is_found_too()
     {
         var disks = new Disks("LABEL=late", $"{directory}/sys", $"{directory}/dev");
@@ -154,6 +182,32 @@ public sealed class EarlyBootTests : IDisposable
         File.WriteAllText($"{own}/size", "4096\n");
         File.WriteAllText($"{own}/uevent", partition is null ? "DEVTYPE=disk\n" : $"DEVTYPE=partition\nPARTN=2\nPARTNAME={partition}\n");
         File.WriteAllBytes($"{directory}/dev/{name}", Encoding.ASCII.GetBytes("nothing to see"));
+    }
+
+    // A disk with a table, and a root on its second partition, as sysfs has it: a partition's directory lies in its disk's.
+    private void PartitionedDisk(string name, Guid esp)
+    {
+        foreach ((string device, string number, string? partition) in (ReadOnlySpan<(string, string, string?)>)[(name, "8:0", null), ($"{name}2", "8:2", "sbox-root")])
+        {
+            Disk(device, number, partition);
+            string own = $"{directory}/sys/devices/{name}{(partition is null ? "" : $"/{device}")}";
+            Directory.CreateDirectory(Path.GetDirectoryName(own)!);
+            if (partition is null)
+                Directory.CreateDirectory(own);
+            foreach (string file in Directory.GetFiles($"{directory}/sys/class/block/{device}"))
+            {
+                Directory.CreateDirectory(own);
+                File.Move(file, $"{own}/{Path.GetFileName(file)}");
+            }
+
+            Directory.Delete($"{directory}/sys/class/block/{device}");
+            Directory.CreateSymbolicLink($"{directory}/sys/class/block/{device}", own);
+        }
+
+        File.WriteAllText($"{directory}/sys/devices/{name}/{name}2/partition", "2\n");
+        GuidPartitionTable table = GuidPartitionTable.Empty(Guid.NewGuid(), 409600).With(0, new GptPartition(new Guid(EfiSystemPartition.PartitionType), esp, 2048, 67583, 0, "ESP"));
+        File.WriteAllBytes($"{directory}/dev/{name}", [.. table.ToProtectiveRecord(new byte[512]), .. table.ToFirstCopy()]);
+        Make($"{name}2", "-L", "sbox-root");
     }
 
     private void Make(string name, params string[] arguments)

@@ -58,6 +58,21 @@ public sealed class GhostAndResetTests(TinyBox box) : IClassFixture<TinyBox>
         """));
 
     [Fact]
+    public void A_ghost_is_somebody_new_at_each_boot_and_the_disk_does_not_know()
+    {
+        const string script =
+            """
+            cat $SYSROOT/etc/machine-id $SYSROOT/etc/hostname; stat -c %a $SYSROOT/etc/machine-id
+            grep -c MACAddressPolicy=random /run/systemd/network/00-sbox-ghost.link; grep -c cloned-mac-address=random /run/NetworkManager/conf.d/90-sbox-ghost.conf
+            test -e $deployment/etc/machine-id && echo "on the disk"
+            """;
+        string one = Ghost(script), two = Ghost(script);
+        Assert.Matches("^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}\ndesktop-[a-z0-9]{7}\n444\n1\n2\n$", one);
+        Assert.NotEqual(one.Split('\n')[0], two.Split('\n')[0]);
+        Assert.NotEqual(one.Split('\n')[1], two.Split('\n')[1]);
+    }
+
+    [Fact]
     public void A_factory_reset_empties_var_and_brings_the_defaults_of_etc_back_and_then_boots()
     {
         string[] lines = Lived(

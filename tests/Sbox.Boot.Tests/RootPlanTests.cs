@@ -40,6 +40,7 @@ public sealed class RootPlanTests
               mount tmpfs at /run/sbox/ghost: what changes lives there, never swapped, until power-off
               mount overlay at /run/sbox/root/etc: {checkout}/etc as it is, changes to /run/sbox/ghost/etc
               mount overlay at /run/sbox/root/var: /sysroot/ostree/deploy/debian/var as it is, changes to /run/sbox/ghost/var
+              make up a machine-id and a host name in /run/sbox/root/etc, and have network cards make up their addresses
 
             """, plan, StringComparison.Ordinal);
         foreach (string change in (string[])["writable", "delete", "seal "])

@@ -47,6 +47,9 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>The format of <see cref="Disk"/>: raw, or qcow2 for the changes of another machine to be looked through.</summary>
     public string DiskFormat { get; init; } = "raw";
 
+    /// <summary>Whether <see cref="Disk"/> is in a CD drive and nothing else is there to boot from.</summary>
+    public bool AsCd { get; init; }
+
     /// <summary>More arguments for QEMU.</summary>
     public IReadOnlyList<string> MoreArguments { get; init; } = [];
 }

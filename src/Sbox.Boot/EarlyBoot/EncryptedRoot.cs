@@ -28,7 +28,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         load("efivarfs");
         try
         {
-            MountVariables();
+            FirmwareVariables.Mount();
             HideFirstKeys(); // also those of other disks, whichever is started
             return HeadCopy.Left();
         }
@@ -120,7 +120,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
             throw new NoRootException($"{device} is encrypted, or to be, and this initrd has no cryptsetup: the recipe's [initrd] must say encrypted-root = true");
         foreach (string module in EncryptedDisk.Modules)
             load(module);
-        MountVariables();
+        FirmwareVariables.Mount();
         HideFirstKeys();
     }
 
@@ -135,15 +135,6 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         {
             say($"every user of this box can read the keys of first boots that the firmware has, until the next boot: {refused.Message}");
         }
-    }
-
-    private static void MountVariables()
-    {
-        if (!Directory.Exists(FirmwareVariables.Efivarfs) || MountTable.At(FirmwareVariables.Efivarfs) is not null)
-            return;
-        using FileSystemContext context = FileSystemContext.Open("efivarfs");
-        using DetachedMount mount = context.Set("source", "efivarfs").Create(MountAttributes.NoSetUid | MountAttributes.NoDevices | MountAttributes.NoExecute);
-        mount.AttachAt(FirmwareVariables.Efivarfs);
     }
 
     private static bool SecureBootIsOn() => new FirmwareVariables().Read(SecureBoot) is [1];

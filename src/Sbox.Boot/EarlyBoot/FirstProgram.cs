@@ -70,10 +70,15 @@ public static class FirstProgram
     private static bool MakeRoot(RootConfig config, string root, Drivers drivers, Action<string> say)
     {
         var encrypted = new EncryptedRoot(drivers.Load, say);
-        ProbedDisk disk = WaitFor(new Disks(root, torn: encrypted.Torn(), say: say), root, drivers, say);
+        drivers.Load("efivarfs");
+        drivers.Load("loop"); // a root on a CD
+        HeadCopy? torn = encrypted.Torn();
+        ProbedDisk disk = WaitFor(new Disks(root, torn: torn, say: say, loader: LoaderPartition(say)), root, drivers, say);
         if (disk.Superblock.HasErrors)
             say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
-        foreach (string module in (string[])[Superblock.Ext4, "erofs", "overlay", "loop"])
+        if (!config.Ghost && BlockDevices.IsReadOnly(disk.Device.Name))
+            throw new NoRootException($"{disk.Device} is on a read-only medium, and /etc and /var must be written: reboot and choose 'ghost' in the boot menu, which keeps what is written in memory");
+        foreach (string module in (string[])[Superblock.Ext4, "erofs", "overlay"])
             drivers.Load(module);
         StubFiles.Keep("/", "/run"); // what opens a volume looks for them there, too
         bool isEncrypted = MountPhysicalRoot(disk, config, encrypted);
@@ -81,6 +86,20 @@ public static class FirstProgram
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
         RootMounter.Execute(plan, say);
         return isEncrypted;
+    }
+
+    private static string? LoaderPartition(Action<string> say)
+    {
+        try
+        {
+            FirmwareVariables.Mount();
+            return new LoaderVariables().PartitionUuid;
+        }
+        catch (IOException unseen)
+        {
+            say($"{unseen.Message}; of two disks with this box, the first one is taken");
+            return null;
+        }
     }
 
     private static ProbedDisk WaitFor(Disks disks, string root, Drivers drivers, Action<string> say)

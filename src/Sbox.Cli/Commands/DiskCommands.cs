@@ -10,14 +10,14 @@ using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
 
-/// <summary><c>sbox disk</c>: the box's encrypted disk, and what opens it.</summary>
+/// <summary><c>sbox disk</c>: the box's disk, its size, and what opens it where it is encrypted.</summary>
 internal static class DiskCommands
 {
     private const int NotEncrypted = 3;
 
     public static Command Make()
     {
-        var disk = new DocumentedCommand("disk", "Show and change what opens the box's encrypted disk")
+        var disk = new DocumentedCommand("disk", "Show and change what opens the box's encrypted disk; grow its root")
         {
             Details =
             [
@@ -27,7 +27,7 @@ internal static class DiskCommands
                 + "sbox-disk.service binds the disk again at the next boot of what boots next. Until then, whoever has the machine in hand and can switch Secure Boot off can open it.",
             ],
         };
-        foreach (Command command in (Command[])[Status(), Bind(), Recovery()])
+        foreach (Command command in (Command[])[Status(), Bind(), Recovery(), DiskGrowCommand.Make()])
             disk.Subcommands.Add(command);
         return disk;
     }

@@ -25,6 +25,7 @@ internal static class ImageCommand
         });
         var keys = new Option<string?>("--keys") { Description = "Make a sealed box, whose owner's keys are there; the branch must be sealed", HelpName = "DIR" };
         var encrypt = new Option<bool>("--encrypt") { Description = "Have the first boot encrypt the root's partition; the machine's TPM opens it from then on. Needs --keys" };
+        var iso = new Option<bool>("--iso") { Description = "Let the image be a CD's as well, on which the box runs as a ghost" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("image", "Make a disk image that boots a branch's box")
         {
@@ -39,11 +40,13 @@ internal static class ImageCommand
                 "With --encrypt, the first boot makes a LUKS2 volume of the root's partition, /etc, /var and all, by a key that is made on that machine: one image serves many machines, and is no secret. The "
                 + "machine needs a TPM 2.0 and Secure Boot with the owner's keys; without, its first boot stops and says so. From then on it opens by itself under every version that is "
                 + "sealed by the owner's pcr key: sbox-disk(1). The recipe says encrypted-root = true.",
+                "With --iso, the same file is also an ISO 9660 volume with an El Torito boot catalog, for drives and virtual machines that take a CD; as a disk it is what it was. A CD is read-only: the boot menu's entry 'ghost' runs from it, others "
+                + "say so. Some programs take a stick of that file for a CD, which is why it is not so always.",
             ],
             Examples = [new Example("An image of the demo's box", "sbox image --repo /srv/repo debian/13/amd64/minimal --remote-url https://example.org/repo -o disk.img"),
                 new Example("A sealed one", "sbox image --repo /srv/repo debian/13/amd64/minimal --keys keys -o disk.img"),
                 new Example("One whose disk is encrypted", "sbox image --repo /srv/repo debian/13/amd64/minimal --keys keys --encrypt -o disk.img")],
-        }.With(branch, repo, output, url, os, arguments, free, keys, encrypt, json);
+        }.With(branch, repo, output, url, os, arguments, free, keys, encrypt, iso, json);
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
@@ -51,6 +54,8 @@ internal static class ImageCommand
                 throw new Finding($"--karg={first}: the command line of a sealed box is signed, and has only the recipe's arguments", "Put it into the recipe's kernel-arguments, build, and seal");
             if (parsed.GetValue(encrypt) && parsed.GetValue(keys) is null)
                 throw new Finding("--encrypt: only a sealed box's disk is encrypted, since anybody's version would open another", "Seal the branch with sbox seal, and name the owner's keys: --keys=DIR");
+            if (parsed.GetValue(encrypt) && parsed.GetValue(iso))
+                throw new Finding("--iso and --encrypt: the first boot would write to a CD", "Make one image with the one, and one with the other");
             var request = new BoxImageRequest(parsed.GetValue(repo)!, parsed.GetValue(branch)!, parsed.GetValue(output)!)
             {
                 Os = parsed.GetValue(os),
@@ -58,6 +63,7 @@ internal static class ImageCommand
                 KernelArguments = parsed.GetValue(arguments) ?? [],
                 Keys = parsed.GetValue(keys) is { } directory ? new OwnerKeys(directory) : null,
                 Encrypt = parsed.GetValue(encrypt),
+                Iso = parsed.GetValue(iso),
                 UserBytes = parsed.GetValue(free) << 20,
             };
             using var line = new ProgressLine(speaker);

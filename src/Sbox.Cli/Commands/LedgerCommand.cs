@@ -53,7 +53,7 @@ internal static class LedgerCommand
     public static Command MakeKeep()
     {
         Argument<string[]> paths = Paths("Paths, with all below them, and groups that 'sbox ledger' names (network, ssh, users ...); noise is kept where a path asks for it");
-        paths.Arity = ArgumentArity.OneOrMore;
+        var declared = new Option<bool>("--declared") { Description = $"Keep what files in {KeepList.Directory} say; sbox-keep.service does it when a ghost is switched off" };
         var dry = new Option<bool>("--dry-run", "-n") { Description = "List what would be kept, and write nothing" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("keep", "Write what a ghost would forget to the disk")
@@ -63,15 +63,20 @@ internal static class LedgerCommand
                 "The disk becomes writable to this command alone, for as long as it writes. All bytes are written and durable before the first name on the disk changes; killed at any moment, each file is there whole or as it was.",
                 "What was deleted in the session is deleted on the disk. Sockets, FIFOs and device nodes are not kept. A renamed directory is kept under its new name, and stays on the disk under its old one too: the session goes on reading from there.",
                 "What was kept is in the next boot too, in every one of the menu's entries: the disk is the box's.",
+                $"What is to be kept always is said in files {KeepList.Directory}/*.toml: paths = [\"/home/ann/Documents\"] and presets = [\"network\", \"bluetooth\"], the groups. A ghost whose disk has such files keeps that whenever it is "
+                + "switched off, and the ledger does not count it as lost; a machine that always starts as a ghost so has a list of what stays. A power cut takes what came since the last sbox keep --declared.",
             ],
             ExitCodes = [(0, "All that was asked for is on the disk."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
-            Examples = [new Example("The wireless network of this place", "sbox keep network"), new Example("A letter", "sbox keep ~/letter.odt")],
-        }.With(paths, dry, json);
+            Examples = [new Example("The wireless network of this place", "sbox keep network"), new Example("A letter", "sbox keep ~/letter.odt"),
+                new Example("Networks, whenever this box is a ghost", "echo 'presets = [\"network\"]' >/etc/sbox/keep.d/mine.toml && sbox keep /etc/sbox/keep.d")],
+        }.With(paths, declared, dry, json);
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
+            if (parsed.GetValue(declared) == (parsed.GetValue(paths) is { Length: > 0 }))
+                throw new Finding("what is kept must be said: paths and groups, or --declared", "sbox keep --help");
             IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
-            IReadOnlyList<LedgerEntry> chosen = Chosen(layers, parsed.GetValue(paths)!, cancel);
+            IReadOnlyList<LedgerEntry> chosen = parsed.GetValue(declared) ? Declared(layers, cancel) : Chosen(layers, parsed.GetValue(paths)!, cancel);
             if (parsed.GetValue(dry))
                 Print(speaker, "would keep", chosen);
             else
@@ -115,6 +120,12 @@ internal static class LedgerCommand
         return command;
     }
 
+    private static IReadOnlyList<LedgerEntry> Declared(IReadOnlyList<GhostLayer> layers, CancellationToken cancel)
+    {
+        IReadOnlyList<KeepRule> rules = KeepList.Read(GhostSession.Absolute);
+        return rules.Count == 0 ? [] : [.. GhostSession.Read(layers, cancel).Where(entry => rules.For(entry.Path) is not null)];
+    }
+
     private static Argument<string[]> Paths(string description) => new("PATH|GROUP")
     {
         Description = description,
@@ -139,14 +150,17 @@ internal static class LedgerCommand
 
     private static void Show(Speaker speaker, IReadOnlyList<LedgerEntry> entries, bool all)
     {
+        IReadOnlyList<KeepRule> rules = KeepList.Read(GhostSession.Absolute);
         if (speaker.Json)
         {
             foreach (LedgerEntry entry in entries)
-                speaker.Answer("", writer => Write(writer, entry));
+                speaker.Answer("", writer => Write(writer, entry, rules));
             return;
         }
 
-        speaker.Answer(Text(entries, all), static _ => { });
+        LedgerEntry[] kept = [.. entries.Where(entry => rules.For(entry.Path) is not null)];
+        string more = kept.Length == 0 ? "" : $"\n{Sum(kept)} are kept at power-off, as {KeepList.Directory} says.";
+        speaker.Answer(Text([.. entries.Except(kept)], all) + more, static _ => { });
     }
 
     internal static string Text(IReadOnlyList<LedgerEntry> entries, bool all)
@@ -206,7 +220,7 @@ internal static class LedgerCommand
             speaker.Answer($"{verb} {Line(entry)}", static _ => { });
     }
 
-    private static void Write(Utf8JsonWriter writer, LedgerEntry entry)
+    private static void Write(Utf8JsonWriter writer, LedgerEntry entry, IReadOnlyList<KeepRule>? rules = null)
     {
         LedgerGroup group = LedgerGroup.Of(entry.Path).Group;
         writer.WriteString("path", entry.Path);
@@ -215,6 +229,8 @@ internal static class LedgerCommand
         writer.WriteNumber("bytes", entry.Bytes);
         writer.WriteString("group", group.Id);
         writer.WriteBoolean("noise", group.IsNoise);
+        if (rules?.For(entry.Path) is { } rule)
+            writer.WriteString("kept-by", rule.File);
         if (entry.From is { } from)
             writer.WriteString("from", from);
     }
@@ -226,6 +242,7 @@ internal static class LedgerCommand
         string fate = layers is null ? "this boot is no ghost"
             : !layers.Any(layer => layer.Holds(path)) ? "it is neither in /etc nor in /var: the ledger has nothing to say of it (/usr never changes; /tmp and /run are memory on every boot; a tomb keeps itself)"
             : below.Length == 0 ? "the disk has it just so: nothing of it is lost"
+            : KeepList.Read(GhostSession.Absolute).For(path) is { } rule ? $"{Sum(below)} in this session at or below it; at power-off that is kept, as {rule.File} says by {rule.What}"
             : below is [{ } one] && one.Path == path ? $"{Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
             : $"{Sum(below)} in this session at or below it; at power-off it is as the disk has it";
         speaker.Answer($"{path}: {fate}\n  group {group.Id} ({group.Title}{(group.IsNoise ? "; noise" : "")}), by {pattern}", writer =>

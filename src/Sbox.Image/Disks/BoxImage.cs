@@ -28,6 +28,9 @@ public sealed record BoxImageRequest(string Repository, string Ref, string Outpu
     /// <summary>Whether the first boot encrypts the root's partition; the box must be sealed.</summary>
     public bool Encrypt { get; init; }
 
+    /// <summary>Whether the image is a CD's as well; not together with <see cref="Encrypt"/>, since nothing is written to one.</summary>
+    public bool Iso { get; init; }
+
     /// <summary>Bytes to plan for what the owner will keep on the box.</summary>
     public long UserBytes { get; init; } = 2L << 30;
 
@@ -82,6 +85,7 @@ public sealed class BoxImage(BuildCache cache)
             Architecture = ArchitectureOf($"{root}/{installed.Name.Directory}"),
             Timestamp = time.ToUnixTimeSeconds(),
             UserBytes = request.UserBytes,
+            IsIso = request.Iso,
             SpareMebibytes = request.Encrypt ? EncryptedDisk.SpareMebibytes : 0,
             SealedFiles = seal is null ? [] : FilesToSeal(root, installed),
         });

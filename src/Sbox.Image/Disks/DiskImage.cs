@@ -2,7 +2,9 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Sbox.Codecs.Iso;
 using Sbox.Linux;
+using Sbox.Sysroot;
 
 namespace Sbox.Image;
 
@@ -16,11 +18,9 @@ public static class DiskImage
     private const long SectorsInMebibyte = 2048;
     private const int SectorsInBlock = RootMeasure.BlockSize / DiskPlan.SectorSize;
 
-    private static readonly Guid EspType = new("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+    private const string IsoVolume = "SBOX";
 
-    // Spelled out, since the defaults of /etc/mke2fs.conf differ from release to release. verity is what sealing needs.
-    private const string Ext4Features =
-        "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum,verity";
+    private static readonly Guid EspType = new("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
 
     /// <summary>Measures the directories and decides every size and identifier; changes nothing.</summary>
     /// <exception cref="LinuxException">A directory cannot be read.</exception>
@@ -35,7 +35,7 @@ public static class DiskImage
 
         var esp = new PlannedPartition("ESP", EspType, Identifier(content.Seed, "esp"), FirstSector, espSize.Sectors);
         var root = new PlannedPartition(
-            "sbox-root", RootType(content.Architecture), Identifier(content.Seed, "root"), esp.Start + esp.Sectors,
+            RootFileSystem.Label, RootType(content.Architecture), Identifier(content.Seed, "root"), esp.Start + esp.Sectors,
             (rootSize.Blocks * SectorsInBlock) + (content.SpareMebibytes * SectorsInMebibyte));
         long end = root.Start + root.Sectors + SectorsInMebibyte; // the GPT's copy is in the last MiB
         Guid serial = Identifier(content.Seed, "fat");
@@ -63,8 +63,13 @@ public static class DiskImage
             Partition(plan, file, new StepRunner("partitions", progress, cancel));
             FillEsp(plan, file, new StepRunner("ESP", progress, cancel));
             FillRoot(plan, file, new StepRunner("root", progress, cancel));
-            using (SafeFileHandle image = into.OpenFile(temporary))
+            using (SafeFileHandle image = into.OpenToWrite(temporary))
+            {
+                if (plan.Content.IsIso)
+                    Files.WriteAt(image, IsoHeader.Make(IsoVolume, plan.Bytes, plan.Esp.Offset, DateTimeOffset.FromUnixTimeSeconds(plan.Content.Timestamp)), IsoHeader.Offset, file);
                 Durable.Sync(image, file);
+            }
+
             into.Rename(temporary, into, Path.GetFileName(path));
             Durable.Sync(into);
         }
@@ -108,8 +113,7 @@ public static class DiskImage
         runner.Say("");
         runner.Run(new ChildCommand("mkfs.ext4",
         [
-            "-q", "-F", "-t", "ext4", "-L", "sbox-root", "-U", $"{plan.FileSystemId}", "-b", $"{RootMeasure.BlockSize}", "-I", "256",
-            "-N", $"{plan.RootSize.Inodes}", "-m", $"{Ext4Size.ReservedPercent}", "-J", $"size={Ext4Size.JournalMebibytes}", "-O", Ext4Features,
+            .. RootFileSystem.Arguments(plan.FileSystemId, plan.RootSize.Inodes),
             "-E", $"offset={plan.Root.Offset},hash_seed={plan.HashSeed},lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
             "-d", plan.Content.RootDirectory, image, $"{plan.RootSize.Blocks}",
         ])

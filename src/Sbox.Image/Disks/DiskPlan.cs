@@ -21,6 +21,9 @@ public sealed record DiskContent(string RootDirectory, string EspDirectory, stri
     /// <summary>MiB of the root's partition behind its file system, for the header of a volume that it is to become.</summary>
     public int SpareMebibytes { get; init; }
 
+    /// <summary>Whether the image is a CD's as well.</summary>
+    public bool IsIso { get; init; }
+
     /// <summary>How many kernel images the EFI system partition holds at least.</summary>
     public int KernelImages { get; init; } = 3;
 

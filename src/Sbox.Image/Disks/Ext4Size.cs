@@ -1,3 +1,5 @@
+using Sbox.Sysroot;
+
 namespace Sbox.Image;
 
 /// <summary>How large an ext4 file system must be to have room for a number of blocks and inodes, all of its own structures counted.</summary>
@@ -6,11 +8,11 @@ namespace Sbox.Image;
 /// <param name="OverheadBlocks">Of them, what ext4 needs for itself.</param>
 public readonly record struct Ext4Size(long Blocks, long Inodes, long OverheadBlocks)
 {
-    /// <summary>The journal: enough for the bursts of an upgrade, small beside a deployment.</summary>
-    public const int JournalMebibytes = 32;
+    /// <summary>MiB of the journal.</summary>
+    public const int JournalMebibytes = RootFileSystem.JournalMebibytes;
 
-    /// <summary>Percent kept for root, so that a full /var does not keep root from cleaning up.</summary>
-    public const int ReservedPercent = 1;
+    /// <summary>Percent kept for root.</summary>
+    public const int ReservedPercent = RootFileSystem.ReservedPercent;
 
     private const long BlocksInGroup = 8L * RootMeasure.BlockSize; // as many as one bitmap block has bits
     private const long InodesInBlock = RootMeasure.BlockSize / 256;

@@ -13,6 +13,7 @@ internal static class Initrd
         "sdhci_pci", "sdhci_acpi", "mmc_block", "mptspi", "vmw_pvscsi", "hv_storvsc", "hv_vmbus", "pci_hyperv", "hyperv_keyboard", "virtio_mmio", "xen_blkfront",
         "ehci_pci", "ohci_pci", "uhci_hcd", "xhci_pci", "usbhid", "hid_generic", "atkbd", "i8042",
         "ext4", "erofs", "overlay", "loop",
+        "efivarfs", // in which the boot loader says which disk it came from
     ];
 
     /// <summary>Whether a file of the recipe must be in the tree when the initrd is made.</summary>

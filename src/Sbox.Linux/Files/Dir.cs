@@ -19,7 +19,7 @@ public sealed unsafe class Dir : IDisposable
     private const uint FileMode = 0x1A4; // 0644
     private static volatile bool linksByDescriptor = true;
 
-    private Dir(SafeFileHandle handle, string path) => (Handle, Path) = (handle, path);
+    internal Dir(SafeFileHandle handle, string path) => (Handle, Path) = (handle, path);
 
     /// <summary>The descriptor; belongs to this object.</summary>
     public SafeFileHandle Handle { get; }
@@ -95,6 +95,10 @@ public sealed unsafe class Dir : IDisposable
     /// <summary>Opens what is there for reading and writing: a device node, say.</summary>
     /// <exception cref="LinuxException">There is none by that name, or it may not be written.</exception>
     public SafeFileHandle OpenToWrite(string name) => Opened(name, LibC.O_RDWR | LibC.O_NOFOLLOW, 0);
+
+    /// <summary>Opens a block device for reading and writing that nothing in the kernel uses, in whatever namespace: no file system, no swap, no volume.</summary>
+    /// <exception cref="LinuxException">It is in use (EBUSY), or may not be opened.</exception>
+    public SafeFileHandle OpenUnusedDevice(string name) => Opened(name, LibC.O_RDWR | LibC.O_EXCL | LibC.O_NOFOLLOW, 0);
 
     /// <summary>Makes a new file; EEXIST when the name is taken. The umask applies.</summary>
     public SafeFileHandle CreateFile(string name, uint mode = FileMode) =>

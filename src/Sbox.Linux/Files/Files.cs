@@ -5,6 +5,8 @@ namespace Sbox.Linux;
 /// <summary>Calls on an open file.</summary>
 public static unsafe class Files
 {
+    private const int HolePiece = 64 * 1024;
+
     /// <summary>What fstat(2) says.</summary>
     /// <exception cref="LinuxException">Refused.</exception>
     public static FileStat Stat(SafeFileHandle file, string path)
@@ -77,6 +79,28 @@ public static unsafe class Files
         }
 
         return done;
+    }
+
+    /// <summary>Copies a file with holes: where there are only zeros, the copy has a hole too.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static void CopySparse(SafeFileHandle from, SafeFileHandle to, string path)
+    {
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(HolePiece);
+        try
+        {
+            long done = 0;
+            for (int read; (read = ReadAt(from, buffer.AsSpan(0, HolePiece), done, path)) > 0; done += read)
+            {
+                if (buffer.AsSpan(0, read).ContainsAnyExcept((byte)0))
+                    WriteAt(to, buffer.AsSpan(0, read), done, path);
+            }
+
+            RandomAccess.SetLength(to, done);
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     /// <summary>pread(2): as many bytes as there are, 0 at the end. One call, where the class library makes two for a file's first bytes.</summary>

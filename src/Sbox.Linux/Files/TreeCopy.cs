@@ -23,6 +23,14 @@ public static class TreeCopy
         return true;
     }
 
+    /// <summary>Makes a device node or FIFO like another; the new name must be free.</summary>
+    public static void Node(Dir from, string name, Dir to, string newName)
+    {
+        FileStat stat = from.Stat(name);
+        to.MakeNode(newName, stat.Mode, stat.RawDevice);
+        Metadata(from, name, stat, to, newName);
+    }
+
     /// <summary>Gives a directory, made where it is missing, the metadata of another.</summary>
     public static void Directory(Dir from, string name, Dir to, string newName)
     {
@@ -59,7 +67,10 @@ public static class TreeCopy
         if (source is null || Files.Stat(source, from.Of(name)) is var opened && (opened.Inode, opened.Uid, opened.Mode) != (looked.Inode, looked.Uid, looked.Mode))
             return false;
         using SafeFileHandle target = to.CreateFile(newName, OwnerOnly);
-        Files.Copy(source, target, to.Of(newName));
+        if (looked.Blocks * 512 < looked.Size)
+            Files.CopySparse(source, target, to.Of(newName));
+        else
+            Files.Copy(source, target, to.Of(newName));
         return true;
     }
 

@@ -48,6 +48,20 @@ public sealed unsafe class DetachedMount : IDisposable
         }
     }
 
+    /// <summary>Its root directory, for as long as it has no place: no other mount namespace has it, or gets a copy of it.</summary>
+    /// <param name="path">What it is called in messages.</param>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public Dir OpenRoot(string path)
+    {
+        using var mount = new Borrowed(handle);
+        fixed (byte* here = CString.Of("."))
+        {
+            int fd = LibC.openat(mount.Number, here, LibC.O_RDONLY | LibC.O_DIRECTORY | LibC.O_CLOEXEC, 0);
+            Answer.Check(fd, "openat", path);
+            return new Dir(new SafeFileHandle(fd, ownsHandle: true), path);
+        }
+    }
+
     /// <summary>Sets and clears attributes of this mount alone.</summary>
     /// <exception cref="LinuxException">Refused; writable is refused with EROFS where the superblock is read-only.</exception>
     public DetachedMount With(MountAttributes set = MountAttributes.None, MountAttributes clear = MountAttributes.None)

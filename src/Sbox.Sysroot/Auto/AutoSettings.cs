@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Sbox.Linux;
-using Tomlyn.Parsing;
 using Tomlyn.Syntax;
 
 namespace Sbox.Sysroot;
@@ -101,19 +100,9 @@ public sealed record AutoSettings
         Durable.Replace(dir, System.IO.Path.GetFileName(file), Encoding.UTF8.GetBytes(text));
     }
 
-    private static DocumentSyntax Parse(string file, string text)
-    {
-        DocumentSyntax document = SyntaxParser.Parse(text, file, validate: true);
-        foreach (DiagnosticMessage message in document.Diagnostics)
-        {
-            if (message.Kind == DiagnosticMessageKind.Error)
-                throw new AutoSettingsException(file, message.Span.Start.Line + 1, message.Message.TrimEnd('.'));
-        }
+    private static DocumentSyntax Parse(string file, string text) => FlatToml.Parse(file, text, (line, finding) => new AutoSettingsException(file, line, finding));
 
-        return document.Tables.ChildrenCount == 0 ? document : throw new AutoSettingsException(file, document.Tables.First().Span.Start.Line + 1, "there are no tables here");
-    }
-
-    private static string KeyOf(KeyValueSyntax pair) => pair.Key?.ToString().Trim() ?? "";
+    private static string KeyOf(KeyValueSyntax pair) => FlatToml.KeyOf(pair);
 
     private AutoSettings With(string file, KeyValueSyntax pair) => KeyOf(pair) switch
     {

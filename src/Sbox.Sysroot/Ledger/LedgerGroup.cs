@@ -20,6 +20,8 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
         new("logs", "logs and crash dumps", IsNoise: true, ["/var/log", "/var/lib/systemd/coredump", "/var/crash", "/var/lib/systemd/pstore", "/var/account"]),
         new("temporary", "temporary files", IsNoise: true, ["/var/tmp", "/var/lock", "/var/run", "/var/spool/cups/tmp"]),
 
+        new("identity", "what a ghost makes up for itself: machine-id and host name", IsNoise: true, ["/etc/machine-id", "/etc/hostname"]),
+
         new("network", "networks", IsNoise: false,
             ["/etc/NetworkManager", "/etc/systemd/network", "/etc/systemd/networkd.conf*", "/etc/systemd/resolved.conf*", "/var/lib/iwd", "/etc/iwd", "/etc/wpa_supplicant", "/etc/network", "/etc/netplan",
                 "/etc/wireguard", "/etc/openvpn", "/etc/hosts", "/var/lib/connman"]),
@@ -30,7 +32,7 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
             ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid", "/etc/sudoers", "/etc/sudoers.d", "/var/lib/AccountsService"]),
         new("locale", "language, keyboard and time zone", IsNoise: false,
             ["/etc/localtime", "/etc/timezone", "/etc/locale.conf", "/etc/default/locale", "/etc/default/keyboard", "/etc/vconsole.conf", "/etc/X11/xorg.conf.d"]),
-        new("machine", "name and identity of the machine", IsNoise: false, ["/etc/hostname", "/etc/machine-id", "/etc/machine-info"]),
+        new("machine", "what the machine is called", IsNoise: false, ["/etc/machine-info"]),
         new("firewall", "firewall", IsNoise: false, ["/etc/nftables*", "/etc/ufw", "/etc/firewalld"]),
         new("units", "services that were switched on, off or changed", IsNoise: false, ["/etc/systemd/system", "/etc/systemd/user"]),
         new("browser", "browser profiles", IsNoise: false, ["/var/home/*/.mozilla", "/var/home/*/.config/chromium", "/var/roothome/.mozilla"]),

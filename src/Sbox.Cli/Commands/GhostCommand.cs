@@ -1,0 +1,176 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using Sbox.Cli.Help;
+using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
+using Sbox.Linux;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary><c>sbox ghost</c>: what a boot that keeps nothing tells its people.</summary>
+internal static class GhostCommand
+{
+    private const int NoGhost = 3;
+    private const int LinesShown = 16;
+    private static readonly TimeSpan Between = TimeSpan.FromSeconds(5), Glance = TimeSpan.FromMilliseconds(500), KeepingLimit = TimeSpan.FromSeconds(60);
+
+    public static Command Make()
+    {
+        Command command = new DocumentedCommand("ghost", "Tell how full the memory of a ghost is, and what it is about to forget")
+        {
+            Details =
+            [
+                "A boot of the menu's entry 'ghost' keeps every change of /etc and /var in memory, and is somebody new at each boot: machine-id, host name and the addresses of network cards are made up by sbox-root. An owner who wants "
+                + "the cards' own addresses puts an empty file 00-sbox-ghost.link into /etc/systemd/network and, for NetworkManager, 90-sbox-ghost.conf into /etc/NetworkManager/conf.d.",
+                "Settings are in /etc/sbox/ghost.toml, key by key over /usr/lib/sbox/ghost.toml: farewell-seconds (0 to 600, 30 where it is not said; 0 has a shutdown wait for nobody) and memory-warning (percent, 80).",
+            ],
+        };
+        command.Subcommands.Add(Memory());
+        command.Subcommands.Add(Farewell());
+        return command;
+    }
+
+    private static Command Memory()
+    {
+        var watch = new Option<bool>("--watch") { Description = "Look every 5 seconds until ended, and warn on all terminals before it fills (sbox-ghost-memory.service)" };
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("memory", "Tell how full the memory is that holds what the session changed")
+        {
+            Details =
+            [
+                "Changes may take half of the machine's memory, and are never swapped. Where they, or all programs together, reach the first level of memory-warning, and twice more on the way to full, every terminal and the journal are told, with what "
+                + "makes room: sbox forget, sbox keep, closing programs.",
+            ],
+            ExitCodes = [(NoGhost, "This boot is no ghost.")],
+        }.With(watch, json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            if (GhostSession.Layers() is null)
+                return Task.FromResult(SayNoGhost(speaker));
+            if (parsed.GetValue(watch))
+                return Task.FromResult(Watch(cancel));
+            GhostMemory memory = GhostMemory.Look();
+            speaker.Answer(Text(memory), writer =>
+            {
+                writer.WriteBoolean("ghost", true);
+                writer.WriteNumber("limit", memory.Limit);
+                writer.WriteNumber("used", memory.Used);
+                writer.WriteNumber("machine", memory.Machine);
+                writer.WriteNumber("available", memory.Available);
+            });
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    private static Command Farewell()
+    {
+        Option<bool> json = SharedOptions.Json();
+        Command command = new DocumentedCommand("farewell", "Show everybody what will be lost, and give them time to keep it")
+        {
+            Details =
+            [
+                "sbox-farewell.service runs it first of all when a ghost is switched off or restarted. It writes the ledger, noise left out, to every terminal and waits for farewell-seconds; whoever is logged in can still type sbox keep. It ends "
+                + "sooner when everybody has logged out, and waits for nobody where nothing would be lost, nobody is logged in, or farewell-seconds is 0. A keep that is at work then is given a minute more.",
+            ],
+            ExitCodes = [(NoGhost, "This boot is no ghost.")],
+        }.With(json);
+        command.SetAction((parsed, cancel) =>
+        {
+            var speaker = new Speaker(parsed.GetValue(json));
+            if (GhostSession.Layers() is not { } layers)
+                return Task.FromResult(SayNoGhost(speaker));
+            TimeSpan limit = GhostSettings.Read(GhostSettings.Files).Farewell;
+            bool waited = limit > TimeSpan.Zero && IsAnyoneHere() && Show(layers, limit, cancel);
+            if (waited)
+                Wait(limit, cancel);
+            speaker.Answer(waited ? "The ledger was shown" : "Nobody was to be told of anything", writer => writer.WriteBoolean("shown", waited));
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    private static int SayNoGhost(Speaker speaker)
+    {
+        speaker.Answer("This boot is no ghost: /etc and /var are on the disk.", static writer => writer.WriteBoolean("ghost", false));
+        return NoGhost;
+    }
+
+    private static int Watch(CancellationToken cancel)
+    {
+        var alarm = new GhostMemoryAlarm(GhostSettings.Read(GhostSettings.Files).MemoryWarning);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using PosixSignalRegistration terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
+        {
+            signal.Cancel = true;
+            stop.Cancel();
+        });
+        do
+        {
+            GhostMemory memory = GhostMemory.Look();
+            if (alarm.Look(memory.Fullest) is not null)
+                Tell($"The memory of this ghost fills: {Text(memory)}.\nsbox ledger --all shows what takes room; sbox keep writes to the disk, sbox forget PATH takes back at once. Full, programs can write nothing more, or are ended.");
+        }
+        while (!stop.Token.WaitHandle.WaitOne(Between));
+        return 0;
+    }
+
+    private static string Text(GhostMemory memory) =>
+        $"changes take {Amount.OfBytes(memory.Used)} of {Amount.OfBytes(memory.Limit)} ({memory.Percent} %), and {Amount.OfBytes(memory.Available)} of the machine's {Amount.OfBytes(memory.Machine)} are available";
+
+    // Whether there was anything to show.
+    private static bool Show(IReadOnlyList<GhostLayer> layers, TimeSpan limit, CancellationToken cancel)
+    {
+        IReadOnlyList<KeepRule> kept = KeepList.Read(GhostSession.Absolute);
+        LedgerEntry[] lost = [.. GhostSession.Read(layers, cancel).Where(entry => !LedgerGroup.Of(entry.Path).Group.IsNoise && kept.For(entry.Path) is null)];
+        if (lost.Length == 0)
+            return false;
+        string[] lines = LedgerCommand.Text(lost, all: false).Split('\n');
+        var text = new StringBuilder("This ghost is being switched off, and forgets:\n");
+        foreach (string line in lines.Take(LinesShown))
+            text.Append("  ").Append(line).Append('\n');
+        if (lines.Length > LinesShown)
+            text.Append(CultureInfo.InvariantCulture, $"  ... and {lines.Length - LinesShown} lines more: sbox ledger\n");
+        text.Append(CultureInfo.InvariantCulture, $"To keep something: sbox keep PATH|GROUP, here and now. It goes on in {limit.TotalSeconds:0} s, or when everybody has logged out.");
+        Tell(text.ToString());
+        return true;
+    }
+
+    private static void Wait(TimeSpan limit, CancellationToken cancel)
+    {
+        for (long started = Stopwatch.GetTimestamp(); IsAnyoneHere() && !cancel.IsCancellationRequested; Thread.Sleep(Glance))
+        {
+            TimeSpan waited = Stopwatch.GetElapsedTime(started);
+            if (waited > limit + KeepingLimit || (waited > limit && !IsKeeping()))
+                return;
+        }
+    }
+
+    private static bool IsAnyoneHere() => MachineProbe.This.Users() is { Count: > 0 };
+
+    private static bool IsKeeping()
+    {
+        using Dir run = Dir.Open("/run/sbox");
+        using FileLock? free = run.Exists("ghost-disk.lock") ? FileLock.TryTake(run, "ghost-disk.lock", LockKind.Exclusive, 0x180 /* 0600 */) : null;
+        return run.Exists("ghost-disk.lock") && free is null;
+    }
+
+    // The journal by standard error, as the unit has it; all terminals by wall(1), as the sentinel does.
+    private static void Tell(string text)
+    {
+        Console.Error.WriteLine($"<4>{text.Replace("\n", "\n<4>", StringComparison.Ordinal)}");
+        try
+        {
+            ChildProcess.Run(new ChildCommand("wall", []) { Input = $"sbox: {text}\n" });
+        }
+        catch (ChildFailedException missing)
+        {
+            Console.Error.WriteLine($"<4>no terminal was told: {missing.Message}");
+        }
+    }
+}
