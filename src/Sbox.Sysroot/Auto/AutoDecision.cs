@@ -68,6 +68,9 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
     /// <summary>Whether what waits was deployed by itself, and not by a person, and nobody chose anew since.</summary>
     public bool WaitsByItself { get; init; }
 
+    /// <summary>Whether what waits was deployed by itself and ran since.</summary>
+    public bool WaitingRan { get; init; }
+
     /// <summary>Whether what waits was started before and did not come up.</summary>
     public bool WaitingFailed { get; init; }
 
@@ -79,6 +82,9 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
 
     /// <summary>Whether this boot keeps nothing.</summary>
     public bool IsGhost { get; init; }
+
+    /// <summary>Whether what runs was deployed by itself, and nobody wrote down yet that it ran.</summary>
+    public bool RunsUnnoted { get; init; }
 
     /// <summary>When the last attempt failed; null where it did not.</summary>
     public DateTimeOffset? Failed { get; init; }
@@ -125,6 +131,8 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
         // While one that did not come up keeps it from a restart, its successor is looked for.
         if (restart is not null && !facts.WaitingFailed)
             return restart.Value;
+        if (facts is { Waiting: { } ran, WaitingRan: true })
+            return (AutoAction.Nothing, $"{ran.Words} ran before, and a person chose what runs now: a restart is left to them");
         // Another version is not put before the one that a person chose for the next boot.
         if (facts is { Waiting: { } chosen, WaitsByItself: false })
             return (AutoAction.Nothing, $"{chosen.Words} was made the next to boot by a person: it runs after a restart, which is left to them");

@@ -37,6 +37,8 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
         using IDisposable held = Hold();
         if (sysroot.BootedName is not { } running)
             return null;
+        if (esp.TriesLeft(running) is null)
+            AutoState.NoteRan(sysroot, running);
         DeploymentName? waiting = null;
         // Only what is wanted is tried: who went back from it by hand did not see it fail. What is not on the EFI partition was never started.
         if (sysroot.Deployments is [var first, ..] && first.Name != running && esp.TriesLeft(first.Name) > 0 && esp.Names(first.Name) && !esp.StartsOnce(first.Name)
@@ -64,6 +66,7 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
             esp.Bless(running);
         else if (wasOnTrial) // who went back while it came up wants the other one
             esp.EndTrial(running);
+        AutoState.NoteRan(sysroot, running);
         if (!wasOnTrial)
             return;
         BadVersions.Remove(sysroot, running.Os, running.Commit);

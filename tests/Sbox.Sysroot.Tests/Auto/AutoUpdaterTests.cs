@@ -195,6 +195,37 @@ public sealed class AutoUpdaterTests : IDisposable
         Assert.Equal((AutoAction.Nothing, "failed-once"), (hung.Action, Assert.Single(hung.Obstacles).Name));
     }
 
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_version_that_ran_is_not_restarted_into_once_a_person_chose_another_in_the_boot_menu(bool inHealth)
+    {
+        using var box = new TestBox(inMemory: true);
+        (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
+        using InstalledBox installed = box.Installed(one, two);
+        Deployment[] deployed = [.. installed.Sysroot.Deployments];
+        new AutoUpdater(installed.Sysroot, installed.Deployer, Probe()).NoteDeployed(two);
+        Assert.Equal(AutoAction.Reboot, Decision(deployed[1], static _ => { }).Action);
+        Decision(deployed[0], ran =>
+        {
+            Assert.True(new AutoUpdater(ran.Sysroot, ran.Deployer, Probe()).Facts().RunsUnnoted);
+            if (inHealth)
+                new BootHealth(ran.Sysroot, ran.Deployer.Esp!, "boot-2").MarkGood();
+            else
+                new AutoUpdater(ran.Sysroot, ran.Deployer, Probe()).NoteRunning();
+            Assert.False(new AutoUpdater(ran.Sysroot, ran.Deployer, Probe()).Facts().RunsUnnoted);
+        });
+        AutoDecision chosen = Decision(deployed[1], static _ => { });
+        Assert.Equal((AutoAction.Nothing, "version 2.0 ran before, and a person chose what runs now: a restart is left to them"), (chosen.Wanted, chosen.What));
+
+        AutoDecision Decision(Deployment running, Action<InstalledBox> first)
+        {
+            OstreeSysroot booted = box.OpenBooted(running, Clock);
+            using var open = new InstalledBox(booted, new Deployer(booted, box.EspPath));
+            first(open);
+            AutoFacts facts = new AutoUpdater(open.Sysroot, open.Deployer, Probe()).Facts();
+            return AutoDecision.Of(new AutoSettings { Enabled = true, Reboot = AutoReboot.Always }, facts);
+        }
+    }
+
     [Fact]
     public void What_is_remembered_reads_back_and_what_is_damaged_is_as_if_it_had_never_been()
     {
