@@ -53,8 +53,8 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
     /// <summary>Who is logged in; null where that is not known.</summary>
     public IReadOnlyList<string>? Users { get; init; } = [];
 
-    /// <summary>Who asks that the machine is not restarted now, and why.</summary>
-    public IReadOnlyList<string> Inhibitors { get; init; } = [];
+    /// <summary>Who asks that the machine is not restarted now, and why; null where that is not known.</summary>
+    public IReadOnlyList<string>? Inhibitors { get; init; } = [];
 
     /// <summary>When the branch was looked at last; null where it never was.</summary>
     public DateTimeOffset? Checked { get; init; }
@@ -171,8 +171,10 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
     {
         if (facts is { WaitingFailed: true, Waiting: { } failed })
             yield return new AutoObstacle("failed-once", $"{failed.Words} was started before, and did not come up: whether it is tried once more is left to a person (sbox rollback, or a restart), and its successor comes by itself");
-        if (facts.Inhibitors.Count > 0)
-            yield return new AutoObstacle("inhibited", $"not to be restarted now: {string.Join("; ", facts.Inhibitors)}");
+        if (facts.Inhibitors is not { } inhibitors)
+            yield return new AutoObstacle("inhibited", "whether somebody asks that the machine is not restarted is not known: logind did not answer");
+        else if (inhibitors.Count > 0)
+            yield return new AutoObstacle("inhibited", $"not to be restarted now: {string.Join("; ", inhibitors)}");
         if (settings.Reboot == AutoReboot.Always)
             yield break;
         if (facts.Users is not { } users)

@@ -34,7 +34,7 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
             Network = probe.Network(),
             Battery = probe.Battery(),
             Users = probe.Users(),
-            Inhibitors = waiting is null ? [] : probe.AskInhibitors(),
+            Inhibitors = waiting is null ? [] : probe.Inhibitors(),
             Checked = state.Checked,
             Offer = offer,
             Waiting = waiting is null ? null : new AutoOffer(waiting.Name.Commit, DeploymentSelector.VersionOf(sysroot, waiting.Name), Made(waiting) ?? DateTimeOffset.UnixEpoch),

@@ -104,7 +104,19 @@ public sealed class AutoUpdaterTests : IDisposable
             {"type":"a(ssssuu)","data":[[["shutdown:sleep","backup","a tomb is saved","block",0,412],["sleep","NetworkManager","it turns off","delay",0,7],["shutdown","unattended","it ends","delay",0,8],["handle-power-key","desktop","it asks","block",1000,9]]]}
             """;
         Assert.Equal(["backup: a tomb is saved"], MachineProbe.Inhibitors(answer));
-        Assert.All((string[])["", "{}", "{\"data\":[]}", "{\"data\":[[[]]]}", "[1]"], static other => Assert.Empty(MachineProbe.Inhibitors(other)));
+        Assert.All((string[])["", "{}", "{\"data\":[]}", "{\"data\":[[[]]]}", "[1]"], static other => Assert.Null(MachineProbe.Inhibitors(other)));
+    }
+
+    [Fact]
+    public void Where_logind_runs_and_does_not_say_who_forbids_a_shutdown_it_is_not_known_and_where_nobody_can_ask_it_is_nobody()
+    {
+        MachineProbe silent = Probe() with { AskInhibitors = static () => null };
+        Assert.Empty(silent.Inhibitors()!);
+        Directory.CreateDirectory(temp.Of("run/systemd/sessions"));
+        Assert.Empty(silent.Inhibitors()!); // no D-Bus
+        temp.Write("run/dbus/system_bus_socket", "");
+        Assert.Null(silent.Inhibitors());
+        Assert.Empty(Probe().Inhibitors()!);
     }
 
     [Fact]
