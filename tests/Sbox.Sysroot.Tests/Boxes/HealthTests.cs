@@ -247,6 +247,25 @@ public sealed class HealthTests : IDisposable
     }
 
     [Fact]
+    public void Going_back_passes_over_a_version_that_was_given_up_and_says_how_it_is_tried_anew()
+    {
+        GiveUp();
+        using InstalledBox back = Running(one);
+        string said = Assert.Throws<NoSuchDeploymentException>(() => back.Deployer.Rollback()).Message;
+        Assert.EndsWith($"version 2.0 has no try left, and there is no other to go back to: sbox rollback --to {Name(two).Short} tries it anew", said);
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+
+        Checksum three = box.PublishWith(3, (Unit, "unit"));
+        Pinning.Set(back.Sysroot, Name(two), pinned: true);
+        box.Deploy(back.Deployer, three);
+        Assert.Equal((three, Entry(three)), (back.Sysroot.Deployments[0].Name.Commit, Once()));
+        Assert.Equal(one, back.Deployer.Rollback().Name.Commit);
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+        Assert.Equal(three, back.Deployer.Rollback().Name.Commit);
+        Assert.Equal((Entry(one), Entry(three)), (Conf(), Once()));
+    }
+
+    [Fact]
     public void A_version_that_was_found_good_is_not_tried_again_where_its_entry_was_lost()
     {
         Upgrade();
@@ -322,6 +341,23 @@ public sealed class HealthTests : IDisposable
     {
         using InstalledBox installed = Running(one);
         box.Deploy(installed.Deployer, two);
+    }
+
+    // Version two fails its three tries, and one takes its place.
+    private void GiveUp()
+    {
+        Upgrade();
+        for (int failed = 0; failed < 3; failed++)
+        {
+            BootOnce();
+            using InstalledBox trying = Running(two);
+            Health(trying).MarkFailed("the database is down");
+        }
+
+        using InstalledBox back = Running(one);
+        BootVerdict verdict = Health(back).Look()!;
+        back.Deployer.Rollback(verdict.Running);
+        Health(back).NoteFallback(verdict);
     }
 
     private InstalledBox Running(Checksum commit, Action<string>? beforeStep = null)
