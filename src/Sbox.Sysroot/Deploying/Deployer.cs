@@ -44,6 +44,12 @@ public sealed partial class Deployer : IDisposable
     /// <summary>What a version must do to open the box's encrypted disk; null where there is none.</summary>
     public DiskOpening? Disk { get; init; }
 
+    /// <summary>
+    /// Told which version is about to boot next, while the one before still does: its UKI is on the EFI partition, and nothing leads to it yet. Called once more when its boot
+    /// loader is there too. What throws here keeps the one before; null where nobody wants to know.
+    /// </summary>
+    public Action<DeploymentName>? BeforeDefault { get; set; }
+
     /// <summary>Says what <see cref="Deploy"/> would do. Nothing is changed.</summary>
     /// <exception cref="NoSuchDeploymentException">There is no such stateroot.</exception>
     /// <exception cref="NoSpaceException">The ESP has too little room.</exception>
@@ -258,7 +264,7 @@ public sealed partial class Deployer : IDisposable
         if (esp is null)
             return 0;
         progress?.Report("Writing the EFI partition");
-        esp.Publish(targets, digestOf, updateLoader, asked);
+        esp.Publish(targets, digestOf, updateLoader, asked, BeforeDefault);
         return esp.RemoveOthers([.. targets.Select(static target => target.Name)]);
     }
 

@@ -278,6 +278,41 @@ public sealed class HealthTests : IDisposable
         Assert.Equal((Entry(two), null), (Conf(), Once()));
     }
 
+    [Theory, InlineData(true), InlineData(false)]
+    public void Nothing_leads_to_a_version_before_whoever_must_know_was_told_and_at_that_time_its_entry_is_there(bool onTrial)
+    {
+        if (!onTrial)
+            efivars.Dispose();
+        var told = new List<bool>();
+        using InstalledBox installed = Running(one, _ => Assert.True(told.Count > 0 || !LeadsToTwo()));
+        installed.Deployer.BeforeDefault = next =>
+        {
+            Assert.Equal((Name(two), true, false), (next, File.Exists($"{box.EspPath}/EFI/Linux/{Entry(two)}"), LeadsToTwo()));
+            told.Add(File.ReadAllText(Loader) == "boot loader of version 2");
+        };
+        box.Deploy(installed.Deployer, two);
+        Assert.Equal([false, true], told); // before and after the boot loader, which is measured too
+        Assert.True(LeadsToTwo());
+
+        bool LeadsToTwo() => Conf() == Entry(two) || Once() == Entry(two);
+    }
+
+    [Fact]
+    public void Going_back_is_told_too_and_whoever_refuses_it_keeps_what_boots()
+    {
+        using InstalledBox installed = Running(one);
+        installed.Deployer.BeforeDefault = next => throw new IOException($"{next.Short}: the disk did not take the key");
+        Assert.Throws<IOException>(() => box.Deploy(installed.Deployer, two));
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+        installed.Deployer.BeforeDefault = null;
+        installed.Deployer.Finish();
+        Assert.Equal((Entry(one), Entry(two)), (Conf(), Once()));
+        var told = new List<DeploymentName>();
+        installed.Deployer.BeforeDefault = told.Add;
+        installed.Deployer.Rollback();
+        Assert.Equal([Name(one), Name(one)], told);
+    }
+
     [Fact]
     public void A_cut_between_the_entry_and_the_firmware_costs_a_try_and_no_more()
     {
@@ -380,6 +415,8 @@ public sealed class HealthTests : IDisposable
     private string? Once() => File.Exists(OneShot) ? System.Text.Encoding.Unicode.GetString(File.ReadAllBytes(OneShot).AsSpan(4)).TrimEnd('\0') : null;
 
     private string Conf() => new LoaderConf(box.LoaderConf).Default!;
+
+    private string Loader => $"{box.EspPath}/EFI/systemd/systemd-bootx64.efi";
 
     private string OneShot => efivars.Of("LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
 }
