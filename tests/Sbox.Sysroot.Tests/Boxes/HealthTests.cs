@@ -1,5 +1,6 @@
 using Sbox.Boot;
 using Sbox.Codecs;
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot.Tests;
@@ -195,6 +196,30 @@ public sealed class HealthTests : IDisposable
         using InstalledBox back = Running(one);
         Assert.Equal([two], Health(back).Look()!.FellBackFrom.Select(static name => name.Commit));
         Assert.Equal(Entry(one), Conf());
+    }
+
+    [Fact]
+    public void A_version_that_fills_the_disk_is_restarted_out_of()
+    {
+        Upgrade();
+        BootOnce();
+        string own = $"{box.SysrootPath}/ostree/deploy/debian/var/lib/sbox";
+        byte[] trials = File.ReadAllBytes($"{own}/trials");
+        Judge.OnPath("mount").Run("-t", "tmpfs", "-o", "size=4k", "tmpfs", own);
+        try
+        {
+            File.WriteAllBytes($"{own}/trials", trials); // its page was the last one
+            using (InstalledBox trying = Running(two))
+                Assert.Equal(0, Health(trying).MarkFailed("the database is down"));
+            Assert.Equal((Entry(one), null), (Conf(), Once()));
+            using InstalledBox back = Running(one);
+            Assert.Null(Health(back).Look()!.Waiting);
+            Assert.Equal((Entry(one), null), (Conf(), Once()));
+        }
+        finally
+        {
+            Judge.OnPath("umount").Run(own);
+        }
     }
 
     [Fact]
