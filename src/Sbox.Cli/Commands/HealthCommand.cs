@@ -25,7 +25,7 @@ internal static class HealthCommand
                 "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told. A file of /etc takes the place of one with its name in /usr/lib; a link to "
                 + "/dev/null takes it away. Exit status 0 is good; one that takes more than 120 s is not.",
                 "A new version is on trial: the firmware is told to start it once, and the default stays the version before until every required check has passed. When one fails, or the machine has not come so far after 15 minutes, "
-                + "it is restarted and tried again, whoever asks that it is not. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
+                + "it is restarted and tried again, whoever asks that it is not; the rescue entry of the boot menu is not. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
                 + "(sysroot.boot-counting-tries in the repository's config; 0 for no trial) the version before stays: sbox status and the login message say so, and sbox upgrade does not take the same version again unless told to "
                 + "(--retry). The first version of a box, one without sbox-health.service, and any on a machine whose firmware keeps no variables, is the default at once.",
             ],
