@@ -90,8 +90,11 @@ internal static class HealthCommand
     {
         deployer.Rollback(verdict.Running);
         health.NoteFallback(verdict);
-        string names = string.Join(" and ", verdict.FellBackFrom.Select(name => DeploymentSelector.Describe(box.Sysroot, name)));
-        Tell(speaker, $"This box went back to {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} by itself: {names} did not come up. It is not tried again (sbox upgrade --retry does); journalctl --list-boots shows its boots.");
+        string running = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
+        string names = string.Join(" and ", verdict.FellBackFrom.Select(name =>
+            name.Commit == verdict.Running.Commit ? $"{running} as {name.Short}, deployed anew with other kernel arguments or settings," : DeploymentSelector.Describe(box.Sysroot, name)));
+        string anew = verdict.FellBackFrom is [var only] && only.Commit == verdict.Running.Commit ? $"sbox rollback --to {only.Short}" : "sbox upgrade --retry";
+        Tell(speaker, $"This box went back to {running} by itself: {names} did not come up. It is not tried again ({anew} does); journalctl --list-boots shows its boots.");
     }
 
     private static void Tell(Speaker speaker, string said)

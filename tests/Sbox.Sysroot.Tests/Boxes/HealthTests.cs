@@ -291,6 +291,27 @@ public sealed class HealthTests : IDisposable
     }
 
     [Fact]
+    public void The_commit_that_runs_is_not_bad_because_it_did_not_come_up_with_other_kernel_arguments()
+    {
+        DeploymentName again = new(TestBox.Os, one, 1);
+        using (InstalledBox installed = Running(one))
+        {
+            box.Deploy(installed.Deployer, TestBox.Request(one) with { Arguments = KernelArguments.Parse("quiet no-such-root") });
+            Trials.Set(installed.Sysroot, again, new Trial(0, "boot-1"));
+        }
+
+        using InstalledBox back = Running(one);
+        Assert.Equal([again], Health(back).Look()!.FellBackFrom);
+        BootVerdict verdict = Health(back).Look()!;
+        back.Deployer.Rollback(verdict.Running);
+        Health(back).NoteFallback(verdict);
+        Assert.Empty(BadVersions.Read(back.Sysroot, TestBox.Os));
+        Assert.Equal("fallback", BoxHistory.Read(back.Sysroot, TestBox.Os)[^1].What);
+        Assert.Empty(Health(back).Look()!.FellBackFrom); // said once
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+    }
+
+    [Fact]
     public void A_version_that_was_found_good_is_not_tried_again_where_its_entry_was_lost()
     {
         Upgrade();
@@ -420,11 +441,11 @@ public sealed class HealthTests : IDisposable
         Health(back).NoteFallback(verdict);
     }
 
-    private InstalledBox Running(Checksum commit, Action<string>? beforeStep = null)
+    private InstalledBox Running(Checksum commit, Action<string>? beforeStep = null, int serial = 0)
     {
         using OstreeSysroot plain = box.Open();
         OstreeSysroot sysroot = box.OpenBooted(
-            plain.Deployments.First(each => each.Name.Commit == commit), options => options with { EfiVariables = efivars.Path, BeforeStep = beforeStep });
+            plain.Deployments.First(each => each.Name.Commit == commit && each.Name.Serial == serial), options => options with { EfiVariables = efivars.Path, BeforeStep = beforeStep });
         return new InstalledBox(sysroot, new Deployer(sysroot, box.EspPath));
     }
 
