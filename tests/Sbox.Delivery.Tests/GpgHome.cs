@@ -1,5 +1,6 @@
 using Sbox.Codecs;
 using Sbox.Judges;
+using Sbox.Linux;
 using Sbox.Store;
 
 namespace Sbox.Delivery.Tests;
@@ -13,7 +14,9 @@ internal sealed class GpgHome : IDisposable
     public GpgHome(string path)
     {
         this.path = path;
-        Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Directory.CreateDirectory(path);
+        using (Dir home = Dir.Open(path))
+            home.ChangeMode(".", 0x1C0 /* 0700 */);
         Run("--passphrase", "", "--quick-generate-key", Owner, "ed25519", "sign", "never");
     }
 

@@ -36,6 +36,8 @@ install() {
     mkdir -p "${initdir}/etc/systemd/system-generators"
     ln -sf /dev/null "${initdir}/etc/systemd/system-generators/dracut-rootfs-generator"
 
+    # What ends a sealed boot that failed.
+    inst_multiple sh sleep
     # What the emergency shell needs to be of use.
-    inst_multiple -o sulogin "$systemdutildir/systemd-sulogin-shell" bash sh stty ls cat mount umount reboot poweroff journalctl systemctl modprobe lsblk dmesg
+    inst_multiple -o sulogin "$systemdutildir/systemd-sulogin-shell" bash stty ls cat mount umount reboot poweroff journalctl systemctl modprobe lsblk dmesg
 }

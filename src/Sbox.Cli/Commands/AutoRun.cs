@@ -30,6 +30,8 @@ internal static class AutoRun
         for (int done = 0; done < MostActions; done++)
         {
             (AutoFacts facts, AutoDecision decision) = Look(settings);
+            if (facts.RunsUnnoted)
+                NoteRunning();
             speaker.Answer(AutoCommand.WhyText(facts, decision), writer =>
             {
                 writer.WriteString("did", decision.Action.ToString().ToLowerInvariant());
@@ -59,6 +61,13 @@ internal static class AutoRun
         using var deployer = new Deployer(box.Sysroot, box.Esp);
         AutoFacts facts = new AutoUpdater(box.Sysroot, deployer, MachineProbe.This).Facts();
         return (facts, AutoDecision.Of(settings, facts));
+    }
+
+    private static void NoteRunning()
+    {
+        using Box box = Box.ToWrite(Sysroot);
+        using var deployer = new Deployer(box.Sysroot, null);
+        new AutoUpdater(box.Sysroot, deployer, MachineProbe.This).NoteRunning();
     }
 
     private static async Task<bool> Check(Speaker speaker, CancellationToken cancel)

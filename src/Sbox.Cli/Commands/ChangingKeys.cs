@@ -16,24 +16,33 @@ internal sealed class ChangingKeys
     private readonly IReadOnlySet<string> before;
     private readonly FirmwareState firmware;
     private readonly Box box;
+    private bool loosened;
 
     private ChangingKeys(Box box, Deployer? deployer, FirmwareState firmware) =>
         (this.box, this.deployer, this.firmware, before) = (box, deployer, firmware, box.Sysroot.BootedName is { } booted && deployer is not null ? Authority(booted, deployer, firmware) : new HashSet<string>());
 
-    /// <summary>Looks at what starts the version that runs, before anything is deployed.</summary>
+    /// <summary>Looks at what starts the version that runs, before anything is deployed, and has the disk told before another boots next: no cut then asks for the recovery key.</summary>
     public static ChangingKeys Before(Box box, Deployer deployer)
     {
         bool counts = box.IsThisMachine && deployer.Esp is not null && DiskKeeper.Of(box.Sysroot.Path) is not null;
-        return new ChangingKeys(box, counts ? deployer : null, counts ? FirmwareState.Read(FirmwareVariables.Efivarfs) : new FirmwareState(null, null, null));
+        var keys = new ChangingKeys(box, counts ? deployer : null, counts ? FirmwareState.Read(FirmwareVariables.Efivarfs) : new FirmwareState(null, null, null));
+        deployer.BeforeDefault = keys.Follow;
+        return keys;
     }
 
-    /// <summary>Where other certificates start what boots next: loosens what binds the disk.</summary>
+    /// <summary>Where other certificates start what boots next, also where a command before was cut short: loosens what binds the disk, if that was not done yet.</summary>
     /// <returns>What a person is to be told.</returns>
     public IReadOnlyList<string> After()
     {
-        if (deployer is null || before.Count == 0 || box.Sysroot.Deployments is not [var next, ..])
-            return [];
-        return before.SetEquals(Authority(next.Name, deployer, firmware)) || !Loosen() ? [] : [Words];
+        if (box.Sysroot.Deployments is [var next, ..])
+            Follow(next.Name);
+        return loosened ? [Words] : [];
+    }
+
+    private void Follow(DeploymentName next)
+    {
+        if (deployer is not null && before.Count > 0 && !before.SetEquals(Authority(next, deployer, firmware)))
+            loosened |= Loosen();
     }
 
     /// <summary>Has an encrypted disk open at the next boot whatever the firmware checks.</summary>

@@ -25,7 +25,7 @@ internal static class HealthCommand
                 "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told. A file of /etc takes the place of one with its name in /usr/lib; a link to "
                 + "/dev/null takes it away. Exit status 0 is good; one that takes more than 120 s is not.",
                 "A new version is on trial: the firmware is told to start it once, and the default stays the version before until every required check has passed. When one fails, or the machine has not come so far after 15 minutes, "
-                + "it is restarted and tried again. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
+                + "it is restarted and tried again, whoever asks that it is not; the rescue entry of the boot menu is not. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
                 + "(sysroot.boot-counting-tries in the repository's config; 0 for no trial) the version before stays: sbox status and the login message say so, and sbox upgrade does not take the same version again unless told to "
                 + "(--retry). The first version of a box, one without sbox-health.service, and any on a machine whose firmware keeps no variables, is the default at once.",
             ],
@@ -90,8 +90,11 @@ internal static class HealthCommand
     {
         deployer.Rollback(verdict.Running);
         health.NoteFallback(verdict);
-        string names = string.Join(" and ", verdict.FellBackFrom.Select(name => DeploymentSelector.Describe(box.Sysroot, name)));
-        Tell(speaker, $"This box went back to {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} by itself: {names} did not come up. It is not tried again (sbox upgrade --retry does); journalctl --list-boots shows its boots.");
+        string running = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
+        string names = string.Join(" and ", verdict.FellBackFrom.Select(name =>
+            name.Commit == verdict.Running.Commit ? $"{running} as {name.Short}, deployed anew with other kernel arguments or settings," : DeploymentSelector.Describe(box.Sysroot, name)));
+        string anew = verdict.FellBackFrom is [var only] && only.Commit == verdict.Running.Commit ? $"sbox rollback --to {only.Short}" : "sbox upgrade --retry";
+        Tell(speaker, $"This box went back to {running} by itself: {names} did not come up. It is not tried again ({anew} does); journalctl --list-boots shows its boots.");
     }
 
     private static void Tell(Speaker speaker, string said)
@@ -111,7 +114,29 @@ internal static class HealthCommand
 
         speaker.Note($"{name}: {why}; restarting, with {left} {(left == 1 ? "try" : "tries")} left");
         if (box.IsThisMachine)
-            ChildProcess.Run(new ChildCommand("systemctl", ["--no-block", "reboot"]));
+            RestartMachine(speaker);
         return 3;
+    }
+
+    // Whoever asks that the machine is not restarted cannot keep a bad version running; and where systemd does not do it in good order, it does it at once.
+    private static void RestartMachine(Speaker speaker)
+    {
+        foreach (string[] how in (string[][])[["reboot", "--no-block", "--check-inhibitors=no"], ["reboot", "--force"]])
+        {
+            string why;
+            try
+            {
+                ChildResult result = ChildProcess.Run(new ChildCommand("systemctl", how));
+                if (result.ExitCode == 0)
+                    return;
+                why = result.LastLines.LastOrDefault() ?? $"exit status {result.ExitCode}";
+            }
+            catch (ChildFailedException refused)
+            {
+                why = refused.Message;
+            }
+
+            speaker.Note($"systemctl {string.Join(' ', how)}: {why}");
+        }
     }
 }

@@ -172,6 +172,7 @@ internal static class RollbackCommand
             Details =
             [
                 "Only the order of the boot menu changes: each version keeps its own tree and its own /etc, and /var is shared by both. Typed twice, it is as before.",
+                "A version that did not come up and has no try left is passed over; --to gives it its tries again.",
                 "On a box whose disk is encrypted, a version that would not open it is refused; --force takes it all the same.",
                 "Where the firmware was told to boot something else (key d in the boot menu, bootctl set-default or set-oneshot), it is made to forget that, and the command says so.",
             ],

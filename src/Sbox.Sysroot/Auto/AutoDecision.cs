@@ -53,8 +53,8 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
     /// <summary>Who is logged in; null where that is not known.</summary>
     public IReadOnlyList<string>? Users { get; init; } = [];
 
-    /// <summary>Who asks that the machine is not restarted now, and why.</summary>
-    public IReadOnlyList<string> Inhibitors { get; init; } = [];
+    /// <summary>Who asks that the machine is not restarted now, and why; null where that is not known.</summary>
+    public IReadOnlyList<string>? Inhibitors { get; init; } = [];
 
     /// <summary>When the branch was looked at last; null where it never was.</summary>
     public DateTimeOffset? Checked { get; init; }
@@ -68,6 +68,9 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
     /// <summary>Whether what waits was deployed by itself, and not by a person, and nobody chose anew since.</summary>
     public bool WaitsByItself { get; init; }
 
+    /// <summary>Whether what waits was deployed by itself and ran since.</summary>
+    public bool WaitingRan { get; init; }
+
     /// <summary>Whether what waits was started before and did not come up.</summary>
     public bool WaitingFailed { get; init; }
 
@@ -79,6 +82,9 @@ public sealed record AutoFacts(DateTimeOffset Now, string MachineId)
 
     /// <summary>Whether this boot keeps nothing.</summary>
     public bool IsGhost { get; init; }
+
+    /// <summary>Whether what runs was deployed by itself, and nobody wrote down yet that it ran.</summary>
+    public bool RunsUnnoted { get; init; }
 
     /// <summary>When the last attempt failed; null where it did not.</summary>
     public DateTimeOffset? Failed { get; init; }
@@ -125,6 +131,8 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
         // While one that did not come up keeps it from a restart, its successor is looked for.
         if (restart is not null && !facts.WaitingFailed)
             return restart.Value;
+        if (facts is { Waiting: { } ran, WaitingRan: true })
+            return (AutoAction.Nothing, $"{ran.Words} ran before, and a person chose what runs now: a restart is left to them");
         // Another version is not put before the one that a person chose for the next boot.
         if (facts is { Waiting: { } chosen, WaitsByItself: false })
             return (AutoAction.Nothing, $"{chosen.Words} was made the next to boot by a person: it runs after a restart, which is left to them");
@@ -163,8 +171,10 @@ public sealed record AutoDecision(AutoAction Wanted, string What, IReadOnlyList<
     {
         if (facts is { WaitingFailed: true, Waiting: { } failed })
             yield return new AutoObstacle("failed-once", $"{failed.Words} was started before, and did not come up: whether it is tried once more is left to a person (sbox rollback, or a restart), and its successor comes by itself");
-        if (facts.Inhibitors.Count > 0)
-            yield return new AutoObstacle("inhibited", $"not to be restarted now: {string.Join("; ", facts.Inhibitors)}");
+        if (facts.Inhibitors is not { } inhibitors)
+            yield return new AutoObstacle("inhibited", "whether somebody asks that the machine is not restarted is not known: logind did not answer");
+        else if (inhibitors.Count > 0)
+            yield return new AutoObstacle("inhibited", $"not to be restarted now: {string.Join("; ", inhibitors)}");
         if (settings.Reboot == AutoReboot.Always)
             yield break;
         if (facts.Users is not { } users)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -19,7 +20,7 @@ public sealed record AutoState
     /// <summary>The last commit that was deployed by itself.</summary>
     public Checksum? Deployed { get; init; }
 
-    /// <summary>What marked the state of all deployments after that: it is another after each change of them, a person's too.</summary>
+    /// <summary>What marked the state of all deployments after that: it is another after each change of them, a person's too. Null once that commit has run.</summary>
     public string? DeployedAs { get; init; }
 
     /// <summary>When the last attempt failed, and why; null where it did not.</summary>
@@ -35,6 +36,21 @@ public sealed record AutoState
         catch (Exception unreadable) when (unreadable is MalformedException or LinuxException)
         {
             return new AutoState(); // the branch is looked at once more than it need be
+        }
+    }
+
+    /// <summary>A version runs, and not on trial: if it was deployed by itself, what it was for is done. Whoever has another run after this chose that.</summary>
+    public static void NoteRan(OstreeSysroot sysroot, DeploymentName running)
+    {
+        if (Read(sysroot, running.Os) is not { DeployedAs: not null } state || state.Deployed != running.Commit)
+            return;
+        try
+        {
+            (state with { DeployedAs = null }).Write(sysroot, running.Os);
+        }
+        catch (IOException)
+        {
+            // A full disk decides neither whether a version is good nor whether to update; it is written down at the next occasion.
         }
     }
 

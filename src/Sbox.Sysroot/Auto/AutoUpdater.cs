@@ -28,24 +28,35 @@ public sealed class AutoUpdater(OstreeSysroot sysroot, Deployer deployer, Machin
         Deployment? next = deployer.CurrentDefault;
         Deployment? waiting = sysroot.Booted is not null && next is not null && next.Name != current.Name ? next : null;
         AutoOffer? offer = state.Offer is { } offered && offered.Commit != current.Name.Commit && !(Made(current) > offered.Made) ? offered : null;
+        bool onTrial = sysroot.Booted is not null && Trials.Of(sysroot, current.Name) is not null, ghost = RootConfig.IsGhost(sysroot.BootArguments);
         return new AutoFacts(Now, probe.MachineId)
         {
             Network = probe.Network(),
             Battery = probe.Battery(),
             Users = probe.Users(),
-            Inhibitors = waiting is null ? [] : probe.AskInhibitors(),
+            Inhibitors = waiting is null ? [] : probe.Inhibitors(),
             Checked = state.Checked,
             Offer = offer,
             Waiting = waiting is null ? null : new AutoOffer(waiting.Name.Commit, DeploymentSelector.VersionOf(sysroot, waiting.Name), Made(waiting) ?? DateTimeOffset.UnixEpoch),
+            WaitingRan = waiting is not null && waiting.Name.Commit == state.Deployed && state.DeployedAs is null,
             // A person who went back and forth, or deployed it anew, chose it themselves.
             WaitsByItself = waiting is not null && waiting.Name.Commit == state.Deployed && state.DeployedAs == Mark,
             WaitingFailed = waiting is not null && Trials.Of(sysroot, waiting.Name)?.CountedIn is not null,
             Declined = offer is null || offer.Commit == waiting?.Name.Commit ? null : Declined(offer, state),
-            IsOnTrial = sysroot.Booted is not null && Trials.Of(sysroot, current.Name) is not null,
-            IsGhost = RootConfig.IsGhost(sysroot.BootArguments),
+            IsOnTrial = onTrial,
+            IsGhost = ghost,
+            RunsUnnoted = sysroot.Booted is not null && !onTrial && !ghost && current.Name.Commit == state.Deployed && state.DeployedAs is not null,
             Failed = state.Failure?.Time,
             FailedWhy = state.Failure?.Why,
         };
+    }
+
+    /// <summary>Remembers that what was deployed by itself runs now: a person who chooses another in the boot menu is not restarted out of it.</summary>
+    public void NoteRunning()
+    {
+        sysroot.Reload();
+        if (sysroot.BootedName is { } running)
+            AutoState.NoteRan(sysroot, running);
     }
 
     /// <summary>Looks what the branch leads to, and remembers it.</summary>

@@ -16,8 +16,8 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
     /// <summary>This machine.</summary>
     public static MachineProbe This { get; } = new("", NetworkManager) { AskInhibitors = Logind };
 
-    /// <summary>Asks logind who asks that the machine is not shut down or restarted; each as <c>WHO: WHY</c>.</summary>
-    public Func<IReadOnlyList<string>> AskInhibitors { get; init; } = static () => [];
+    /// <summary>Asks logind who asks that the machine is not shut down or restarted; each as <c>WHO: WHY</c>. Null where it gives no answer.</summary>
+    public Func<IReadOnlyList<string>?> AskInhibitors { get; init; } = static () => [];
 
     /// <summary>What tells it from others; empty where there is none.</summary>
     public string MachineId => Text("etc/machine-id")?.Trim() ?? "";
@@ -74,6 +74,10 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
         return [.. users.Order(StringComparer.Ordinal)];
     }
 
+    /// <summary>Who asks that the machine is not restarted now. Null where logind and D-Bus run and did not say; without one of them nobody can ask for that.</summary>
+    public IReadOnlyList<string>? Inhibitors() =>
+        AskInhibitors() ?? (Directory.Exists($"{Root}/run/systemd/sessions") && File.Exists($"{Root}/run/dbus/system_bus_socket") ? null : []);
+
     private bool LeaseIsMetered(string link) => Text($"sys/class/net/{link}/ifindex")?.Trim() is { Length: > 0 } index
         && (Text($"run/systemd/netif/leases/{index}") ?? "").Contains(AndroidMetered, StringComparison.OrdinalIgnoreCase);
 
@@ -98,23 +102,23 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
         }
     }
 
-    private static IReadOnlyList<string> Logind()
+    private static IReadOnlyList<string>? Logind()
     {
         var lines = new List<string>();
         try
         {
             ChildResult answer = ChildProcess.Run(new ChildCommand(
                 "busctl", ["--system", "--auto-start=no", "--timeout=5", "--json=short", "call", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "ListInhibitors"]), lines.Add);
-            return answer.ExitCode == 0 ? Inhibitors(string.Concat(lines)) : [];
+            return answer.ExitCode == 0 ? Inhibitors(string.Concat(lines)) : null;
         }
         catch (ChildFailedException)
         {
-            return []; // without D-Bus nobody can ask for that
+            return null;
         }
     }
 
-    /// <summary>Those who forbid a shutdown, from what ListInhibitors answers: <c>a(ssssuu)</c>, what, who, why, mode, user and process.</summary>
-    internal static IReadOnlyList<string> Inhibitors(string json)
+    /// <summary>Those who forbid a shutdown, from what ListInhibitors answers: <c>a(ssssuu)</c>, what, who, why, mode, user and process. Null for what is no such answer.</summary>
+    internal static IReadOnlyList<string>? Inhibitors(string json)
     {
         try
         {
@@ -124,7 +128,7 @@ public sealed record MachineProbe(string Root, Func<int?> AskManager)
         }
         catch (Exception unreadable) when (unreadable is JsonException or KeyNotFoundException or InvalidOperationException or IndexOutOfRangeException)
         {
-            return []; // systemctl asks logind all the same
+            return null;
         }
     }
 

@@ -44,6 +44,12 @@ public sealed partial class Deployer : IDisposable
     /// <summary>What a version must do to open the box's encrypted disk; null where there is none.</summary>
     public DiskOpening? Disk { get; init; }
 
+    /// <summary>
+    /// Told which version is about to boot next, while the one before still does: its UKI is on the EFI partition, and nothing leads to it yet. Called once more when its boot
+    /// loader is there too. What throws here keeps the one before; null where nobody wants to know.
+    /// </summary>
+    public Action<DeploymentName>? BeforeDefault { get; set; }
+
     /// <summary>Says what <see cref="Deploy"/> would do. Nothing is changed.</summary>
     /// <exception cref="NoSuchDeploymentException">There is no such stateroot.</exception>
     /// <exception cref="NoSpaceException">The ESP has too little room.</exception>
@@ -121,13 +127,16 @@ public sealed partial class Deployer : IDisposable
         return (tree.Commit.Version is { } version ? $"version {version} ({name})" : $"commit {name}", plan);
     }
 
-    /// <summary>The deployment that <see cref="Rollback"/> would make the default: the first of the stateroot that is not the default now.</summary>
-    /// <exception cref="NoSuchDeploymentException">There is only one.</exception>
+    /// <summary>The deployment that <see cref="Rollback"/> would make the default: the first of the stateroot that is not the default now, and was not given up.</summary>
+    /// <exception cref="NoSuchDeploymentException">There is only one, or the others did not come up.</exception>
     public Deployment RollbackTarget()
     {
         Deployment current = CurrentDefault ?? throw new NoSuchDeploymentException(sysroot.Path, "nothing is deployed");
-        return sysroot.Deployments.FirstOrDefault(each => each.Name.Os == current.Name.Os && each.Name != current.Name)
-            ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} is the only deployment: there is none to go back to");
+        Deployment[] others = [.. sysroot.Deployments.Where(each => each.Name.Os == current.Name.Os && each.Name != current.Name)];
+        // One that did not come up is no way back; whoever wants it all the same says so.
+        return others.FirstOrDefault(each => Trials.Of(sysroot, each.Name)?.Left != 0) ?? throw new NoSuchDeploymentException(sysroot.Path, others is [var bad, ..]
+            ? $"{DeploymentSelector.Describe(sysroot, bad.Name)} has no try left, and there is no other to go back to: sbox rollback --to {bad.Name.Short} tries it anew"
+            : $"{current.Name.Short} is the only deployment: there is none to go back to");
     }
 
     /// <summary>Makes another deployment the default; no tree and no UKI is copied.</summary>
@@ -255,7 +264,7 @@ public sealed partial class Deployer : IDisposable
         if (esp is null)
             return 0;
         progress?.Report("Writing the EFI partition");
-        esp.Publish(targets, digestOf, updateLoader, asked);
+        esp.Publish(targets, digestOf, updateLoader, asked, BeforeDefault);
         return esp.RemoveOthers([.. targets.Select(static target => target.Name)]);
     }
 

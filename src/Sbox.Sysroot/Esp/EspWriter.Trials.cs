@@ -54,16 +54,24 @@ public sealed partial class EspWriter
     /// <summary>Takes a try from a version on trial, and has it started once more where one is left.</summary>
     /// <param name="name">Which.</param>
     /// <param name="boot">The boot in which that is counted: once in each.</param>
-    /// <returns>The tries left; none also where the firmware does not take the variable.</returns>
+    /// <returns>The tries left; none also where the firmware does not take the variable, or the disk does not take the count.</returns>
     internal int Failed(DeploymentName name, string boot)
     {
         if (Trials.Of(sysroot, name) is not { } trial)
             return 0;
         int left = trial.CountedIn == boot ? trial.Left : Math.Max(0, trial.Left - 1);
-        Trials.Set(sysroot, name, new Trial(left, boot));
-        if (left > 0 && !StartOnce(name))
-            Trials.Set(sysroot, name, new Trial(left = 0, boot));
-        return left;
+        try
+        {
+            Trials.Set(sysroot, name, new Trial(left, boot));
+            if (left > 0 && !StartOnce(name))
+                Trials.Set(sysroot, name, new Trial(left = 0, boot));
+            return left;
+        }
+        catch (IOException)
+        {
+            // A version that fills the disk must not go on running for that. Uncounted tries would have no end, so there is none: the version before starts next.
+            return 0;
+        }
     }
 
     /// <summary>Makes the first of these what boots when nobody chooses: by loader.conf where it was found good, else once, with one that was as the default.</summary>

@@ -110,7 +110,9 @@ public sealed partial class EspWriter
     /// <param name="digestOf">The fs-verity digest of a deployment's composefs image.</param>
     /// <param name="updateLoader">Whether the boot loader of the first target's tree replaces another one; one that is missing is installed always.</param>
     /// <param name="asked">The one that somebody asks for by this, which is tried first where that can be; null for none.</param>
-    internal void Publish(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, DeploymentName? asked)
+    /// <param name="beforeDefault">Told the first one before anything leads to it: when its UKI is there, and again when its boot loader is.</param>
+    internal void Publish(
+        IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, DeploymentName? asked, Action<DeploymentName>? beforeDefault = null)
     {
         MakeDirectories();
         foreach (BootTarget target in targets.Where(target => target.Name == asked && (!Names(target.Name) || TriesLeft(target.Name) == 0)))
@@ -119,7 +121,10 @@ public sealed partial class EspWriter
             WriteUnifiedKernel(target, digestOf(target.Name));
         if (targets.Count == 0)
             return;
+        // A boot loader that other keys signed changes what the firmware measures also for the version before.
+        beforeDefault?.Invoke(targets[0].Name);
         InstallLoader(targets[0], updateLoader);
+        beforeDefault?.Invoke(targets[0].Name);
         SetDefault([.. targets.Select(static target => target.Name)]);
     }
 

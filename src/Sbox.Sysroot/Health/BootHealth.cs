@@ -37,6 +37,8 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
         using IDisposable held = Hold();
         if (sysroot.BootedName is not { } running)
             return null;
+        if (esp.TriesLeft(running) is null)
+            AutoState.NoteRan(sysroot, running);
         DeploymentName? waiting = null;
         // Only what is wanted is tried: who went back from it by hand did not see it fail. What is not on the EFI partition was never started.
         if (sysroot.Deployments is [var first, ..] && first.Name != running && esp.TriesLeft(first.Name) > 0 && esp.Names(first.Name) && !esp.StartsOnce(first.Name)
@@ -47,7 +49,7 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
 
         IReadOnlyList<BadVersion> known = BadVersions.Read(sysroot, running.Os);
         DeploymentName[] given = [.. sysroot.Deployments.Select(static each => each.Name)
-            .Where(each => each != running && esp.TriesLeft(each) == 0 && (each == sysroot.Deployments[0].Name || known.All(bad => bad.Commit != each.Commit)))];
+            .Where(each => each != running && esp.TriesLeft(each) == 0 && (each == sysroot.Deployments[0].Name || (!IsGoodElsewhere(each) && known.All(bad => bad.Commit != each.Commit))))];
         return new BootVerdict(running, esp.TriesLeft(running), waiting, given);
     }
 
@@ -64,6 +66,7 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
             esp.Bless(running);
         else if (wasOnTrial) // who went back while it came up wants the other one
             esp.EndTrial(running);
+        AutoState.NoteRan(sysroot, running);
         if (!wasOnTrial)
             return;
         BadVersions.Remove(sysroot, running.Os, running.Commit);
@@ -91,16 +94,23 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
         return left > 0 || !esp.IsDefault(running) ? left : null;
     }
 
-    /// <summary>Versions have no tries left: they are remembered, once <see cref="Deployer.Rollback"/> has made what runs the default.</summary>
+    /// <summary>
+    /// Versions have no tries left: they are remembered, once <see cref="Deployer.Rollback"/> has made what runs the default. A commit that runs is not bad, whatever became of it
+    /// under other kernel arguments.
+    /// </summary>
     public void NoteFallback(BootVerdict verdict)
     {
         using IDisposable held = Hold();
         foreach (DeploymentName bad in verdict.FellBackFrom)
         {
-            if (BadVersions.Add(sysroot, bad.Os, bad.Commit, "it did not come up"))
+            if (IsGoodElsewhere(bad) || BadVersions.Add(sysroot, bad.Os, bad.Commit, "it did not come up"))
                 BoxHistory.Add(sysroot, "fallback", bad, $"{DeploymentSelector.Describe(sysroot, verdict.Running)} runs in its place");
         }
     }
+
+    // The same commit as another deployment, with other kernel arguments or another /etc, runs or was found good.
+    private bool IsGoodElsewhere(DeploymentName name) =>
+        sysroot.Deployments.Any(each => each.Name != name && each.Name.Commit == name.Commit && (sysroot.IsBooted(each) || esp.TriesLeft(each.Name) is null));
 
     private IDisposable Hold()
     {

@@ -9,7 +9,7 @@ public sealed class DebianVersionTests
         ["1.0", "1.0-1", "1.0-1+b1", "1.0~rc1-1", "1.0-1+deb13u1", "1:0.9", "1.0.0", "1.00", "1.10", "1.9", "2.41-12", "2.41-12+deb13u1", "1.0+dfsg-1", "1.0a", "1.0-0", "1.0~~", "1.0~", "9223372036854775808-1"];
 
     private static readonly Gen<string> Any = Gen.Select(
-        Gen.OneOfConst("", "", "", "1:", "0:"), Gen.String[Gen.Char["0123456789abzAZ.+~"], 0, 8], Gen.OneOfConst("", "", "-1", "-0", "-1+deb13u1", "-2~bpo12+1"), static (epoch, upstream, revision) => $"{epoch}1{upstream}{revision}");
+        Gen.OneOf(["", "", "", "1:", "0:"]), Gen.String[Gen.Char["0123456789abzAZ.+~"], 0, 8], Gen.OneOf(["", "", "-1", "-0", "-1+deb13u1", "-2~bpo12+1"]), static (epoch, upstream, revision) => $"{epoch}1{upstream}{revision}");
 
     [Fact]
     public void Known_versions_are_in_the_order_that_dpkg_has()

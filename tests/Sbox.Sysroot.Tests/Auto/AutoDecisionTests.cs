@@ -26,7 +26,7 @@ public sealed class AutoDecisionTests
     private static readonly Gen<AutoOffer> AnyOffer = Gen.Select(Gen.Int[0, 50], AnyTime, static (number, made) => new AutoOffer(Checksum.Of([(byte)number]), $"{number}", made));
 
     private static readonly Gen<AutoFacts> AnyFacts = Gen.Select(
-        Gen.Select(AnyTime, Gen.Int[0, 1000], OneOf(NetworkCost.Free, NetworkCost.Metered, NetworkCost.Offline), Gen.Int[-1, 100], OneOf<string[]?>([], ["ann"], ["ann", "bob"], null), OneOf<string[]>([], ["apt: a package is written"])),
+        Gen.Select(AnyTime, Gen.Int[0, 1000], OneOf(NetworkCost.Free, NetworkCost.Metered, NetworkCost.Offline), Gen.Int[-1, 100], OneOf<string[]?>([], ["ann"], ["ann", "bob"], null), OneOf<string[]?>([], ["apt: a package is written"], null)),
         Gen.Select(Gen.Bool, AnyTime, Gen.Bool, AnyOffer), Gen.Select(Gen.Bool, AnyOffer, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Select(Gen.Bool, Gen.Bool), AnyTime),
         static (machine, looked, box) => new AutoFacts(machine.Item1, $"machine {machine.Item2}")
         {
@@ -60,7 +60,7 @@ public sealed class AutoDecisionTests
 
     [Fact]
     public void The_machine_is_never_restarted_while_somebody_asks_that_it_is_not() => Always((_, facts, decision) =>
-        decision.Action != AutoAction.Reboot || facts.Inhibitors.Count == 0);
+        decision.Action != AutoAction.Reboot || facts.Inhibitors is { Count: 0 });
 
     [Fact]
     public void A_clock_that_is_behind_keeps_no_version_off_where_there_are_no_steps()
@@ -132,6 +132,8 @@ public sealed class AutoDecisionTests
         Assert.Equal(AutoAction.Nothing, AutoDecision.Of(Set with { Reboot = AutoReboot.Never }, deployed).Wanted);
         Assert.Equal(["users: ann, bob are logged in"], Obstacles(Set, deployed with { Users = ["ann", "bob"] }));
         Assert.Equal(["users: who is logged in is not known: logind, which would know, does not run"], Obstacles(Set, deployed with { Users = null }));
+        Assert.Equal(
+            ["inhibited: whether somebody asks that the machine is not restarted is not known: logind did not answer"], Obstacles(Set with { Reboot = AutoReboot.Always }, deployed with { Inhibitors = null }));
         Assert.Equal(["inhibited: not to be restarted now: apt: a package is written"], Obstacles(Set with { Reboot = AutoReboot.Always }, deployed with { Users = null, Inhibitors = ["apt: a package is written"] }));
         Assert.Equal(
             [

@@ -105,7 +105,19 @@ public sealed class AutoUpdaterTests : IDisposable
             {"type":"a(ssssuu)","data":[[["shutdown:sleep","backup","a tomb is saved","block",0,412],["sleep","NetworkManager","it turns off","delay",0,7],["shutdown","unattended","it ends","delay",0,8],["handle-power-key","desktop","it asks","block",1000,9]]]}
             """;
         Assert.Equal(["backup: a tomb is saved"], MachineProbe.Inhibitors(answer));
-        Assert.All((string[])["", "{}", "{\"data\":[]}", "{\"data\":[[[]]]}", "[1]"], static other => Assert.Empty(MachineProbe.Inhibitors(other)));
+        Assert.All((string[])["", "{}", "{\"data\":[]}", "{\"data\":[[[]]]}", "[1]"], static other => Assert.Null(MachineProbe.Inhibitors(other)));
+    }
+
+    [Fact]
+    public void Where_logind_runs_and_does_not_say_who_forbids_a_shutdown_it_is_not_known_and_where_nobody_can_ask_it_is_nobody()
+    {
+        MachineProbe silent = Probe() with { AskInhibitors = static () => null };
+        Assert.Empty(silent.Inhibitors()!);
+        Directory.CreateDirectory(temp.Of("run/systemd/sessions"));
+        Assert.Empty(silent.Inhibitors()!); // no D-Bus
+        temp.Write("run/dbus/system_bus_socket", "");
+        Assert.Null(silent.Inhibitors());
+        Assert.Empty(Probe().Inhibitors()!);
     }
 
     [Fact]
@@ -211,6 +223,37 @@ public sealed class AutoUpdaterTests : IDisposable
         Trials.Set(sysroot, sysroot.Deployments[0].Name, new Trial(2, "boot-2"));
         AutoDecision hung = AutoDecision.Of(settings, updater.Facts());
         Assert.Equal((AutoAction.Nothing, "failed-once"), (hung.Action, Assert.Single(hung.Obstacles).Name));
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_version_that_ran_is_not_restarted_into_once_a_person_chose_another_in_the_boot_menu(bool inHealth)
+    {
+        using var box = new TestBox(inMemory: true);
+        (Checksum one, Checksum two) = (box.Publish(1), box.Publish(2));
+        using InstalledBox installed = box.Installed(one, two);
+        Deployment[] deployed = [.. installed.Sysroot.Deployments];
+        new AutoUpdater(installed.Sysroot, installed.Deployer, Probe()).NoteDeployed(two);
+        Assert.Equal(AutoAction.Reboot, Decision(deployed[1], static _ => { }).Action);
+        Decision(deployed[0], ran =>
+        {
+            Assert.True(new AutoUpdater(ran.Sysroot, ran.Deployer, Probe()).Facts().RunsUnnoted);
+            if (inHealth)
+                new BootHealth(ran.Sysroot, ran.Deployer.Esp!, "boot-2").MarkGood();
+            else
+                new AutoUpdater(ran.Sysroot, ran.Deployer, Probe()).NoteRunning();
+            Assert.False(new AutoUpdater(ran.Sysroot, ran.Deployer, Probe()).Facts().RunsUnnoted);
+        });
+        AutoDecision chosen = Decision(deployed[1], static _ => { });
+        Assert.Equal((AutoAction.Nothing, "version 2.0 ran before, and a person chose what runs now: a restart is left to them"), (chosen.Wanted, chosen.What));
+
+        AutoDecision Decision(Deployment running, Action<InstalledBox> first)
+        {
+            OstreeSysroot booted = box.OpenBooted(running, Clock);
+            using var open = new InstalledBox(booted, new Deployer(booted, box.EspPath));
+            first(open);
+            AutoFacts facts = new AutoUpdater(open.Sysroot, open.Deployer, Probe()).Facts();
+            return AutoDecision.Of(new AutoSettings { Enabled = true, Reboot = AutoReboot.Always }, facts);
+        }
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using Sbox.Boot;
 using Sbox.Codecs;
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot.Tests;
@@ -198,6 +199,30 @@ public sealed class HealthTests : IDisposable
     }
 
     [Fact]
+    public void A_version_that_fills_the_disk_is_restarted_out_of()
+    {
+        Upgrade();
+        BootOnce();
+        string own = $"{box.SysrootPath}/ostree/deploy/debian/var/lib/sbox";
+        byte[] trials = File.ReadAllBytes($"{own}/trials");
+        Judge.OnPath("mount").Run("-t", "tmpfs", "-o", "size=4k", "tmpfs", own);
+        try
+        {
+            File.WriteAllBytes($"{own}/trials", trials); // its page was the last one
+            using (InstalledBox trying = Running(two))
+                Assert.Equal(0, Health(trying).MarkFailed("the database is down"));
+            Assert.Equal((Entry(one), null), (Conf(), Once()));
+            using InstalledBox back = Running(one);
+            Assert.Null(Health(back).Look()!.Waiting);
+            Assert.Equal((Entry(one), null), (Conf(), Once()));
+        }
+        finally
+        {
+            Judge.OnPath("umount").Run(own);
+        }
+    }
+
+    [Fact]
     public void Whoever_changes_the_sysroot_meanwhile_is_waited_for()
     {
         Upgrade();
@@ -247,6 +272,46 @@ public sealed class HealthTests : IDisposable
     }
 
     [Fact]
+    public void Going_back_passes_over_a_version_that_was_given_up_and_says_how_it_is_tried_anew()
+    {
+        GiveUp();
+        using InstalledBox back = Running(one);
+        string said = Assert.Throws<NoSuchDeploymentException>(() => back.Deployer.Rollback()).Message;
+        Assert.EndsWith($"version 2.0 has no try left, and there is no other to go back to: sbox rollback --to {Name(two).Short} tries it anew", said);
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+
+        Checksum three = box.PublishWith(3, (Unit, "unit"));
+        Pinning.Set(back.Sysroot, Name(two), pinned: true);
+        box.Deploy(back.Deployer, three);
+        Assert.Equal((three, Entry(three)), (back.Sysroot.Deployments[0].Name.Commit, Once()));
+        Assert.Equal(one, back.Deployer.Rollback().Name.Commit);
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+        Assert.Equal(three, back.Deployer.Rollback().Name.Commit);
+        Assert.Equal((Entry(one), Entry(three)), (Conf(), Once()));
+    }
+
+    [Fact]
+    public void The_commit_that_runs_is_not_bad_because_it_did_not_come_up_with_other_kernel_arguments()
+    {
+        DeploymentName again = new(TestBox.Os, one, 1);
+        using (InstalledBox installed = Running(one))
+        {
+            box.Deploy(installed.Deployer, TestBox.Request(one) with { Arguments = KernelArguments.Parse("quiet no-such-root") });
+            Trials.Set(installed.Sysroot, again, new Trial(0, "boot-1"));
+        }
+
+        using InstalledBox back = Running(one);
+        Assert.Equal([again], Health(back).Look()!.FellBackFrom);
+        BootVerdict verdict = Health(back).Look()!;
+        back.Deployer.Rollback(verdict.Running);
+        Health(back).NoteFallback(verdict);
+        Assert.Empty(BadVersions.Read(back.Sysroot, TestBox.Os));
+        Assert.Equal("fallback", BoxHistory.Read(back.Sysroot, TestBox.Os)[^1].What);
+        Assert.Empty(Health(back).Look()!.FellBackFrom); // said once
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+    }
+
+    [Fact]
     public void A_version_that_was_found_good_is_not_tried_again_where_its_entry_was_lost()
     {
         Upgrade();
@@ -257,6 +322,41 @@ public sealed class HealthTests : IDisposable
         using InstalledBox installed = Running(two);
         installed.Deployer.Finish();
         Assert.Equal((Entry(two), null), (Conf(), Once()));
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void Nothing_leads_to_a_version_before_whoever_must_know_was_told_and_at_that_time_its_entry_is_there(bool onTrial)
+    {
+        if (!onTrial)
+            efivars.Dispose();
+        var told = new List<bool>();
+        using InstalledBox installed = Running(one, _ => Assert.True(told.Count > 0 || !LeadsToTwo()));
+        installed.Deployer.BeforeDefault = next =>
+        {
+            Assert.Equal((Name(two), true, false), (next, File.Exists($"{box.EspPath}/EFI/Linux/{Entry(two)}"), LeadsToTwo()));
+            told.Add(File.ReadAllText(Loader) == "boot loader of version 2");
+        };
+        box.Deploy(installed.Deployer, two);
+        Assert.Equal([false, true], told); // before and after the boot loader, which is measured too
+        Assert.True(LeadsToTwo());
+
+        bool LeadsToTwo() => Conf() == Entry(two) || Once() == Entry(two);
+    }
+
+    [Fact]
+    public void Going_back_is_told_too_and_whoever_refuses_it_keeps_what_boots()
+    {
+        using InstalledBox installed = Running(one);
+        installed.Deployer.BeforeDefault = next => throw new IOException($"{next.Short}: the disk did not take the key");
+        Assert.Throws<IOException>(() => box.Deploy(installed.Deployer, two));
+        Assert.Equal((Entry(one), null), (Conf(), Once()));
+        installed.Deployer.BeforeDefault = null;
+        installed.Deployer.Finish();
+        Assert.Equal((Entry(one), Entry(two)), (Conf(), Once()));
+        var told = new List<DeploymentName>();
+        installed.Deployer.BeforeDefault = told.Add;
+        installed.Deployer.Rollback();
+        Assert.Equal([Name(one), Name(one)], told);
     }
 
     [Fact]
@@ -324,11 +424,28 @@ public sealed class HealthTests : IDisposable
         box.Deploy(installed.Deployer, two);
     }
 
-    private InstalledBox Running(Checksum commit, Action<string>? beforeStep = null)
+    // Version two fails its three tries, and one takes its place.
+    private void GiveUp()
+    {
+        Upgrade();
+        for (int failed = 0; failed < 3; failed++)
+        {
+            BootOnce();
+            using InstalledBox trying = Running(two);
+            Health(trying).MarkFailed("the database is down");
+        }
+
+        using InstalledBox back = Running(one);
+        BootVerdict verdict = Health(back).Look()!;
+        back.Deployer.Rollback(verdict.Running);
+        Health(back).NoteFallback(verdict);
+    }
+
+    private InstalledBox Running(Checksum commit, Action<string>? beforeStep = null, int serial = 0)
     {
         using OstreeSysroot plain = box.Open();
         OstreeSysroot sysroot = box.OpenBooted(
-            plain.Deployments.First(each => each.Name.Commit == commit), options => options with { EfiVariables = efivars.Path, BeforeStep = beforeStep });
+            plain.Deployments.First(each => each.Name.Commit == commit && each.Name.Serial == serial), options => options with { EfiVariables = efivars.Path, BeforeStep = beforeStep });
         return new InstalledBox(sysroot, new Deployer(sysroot, box.EspPath));
     }
 
@@ -344,6 +461,8 @@ public sealed class HealthTests : IDisposable
     private string? Once() => File.Exists(OneShot) ? System.Text.Encoding.Unicode.GetString(File.ReadAllBytes(OneShot).AsSpan(4)).TrimEnd('\0') : null;
 
     private string Conf() => new LoaderConf(box.LoaderConf).Default!;
+
+    private string Loader => $"{box.EspPath}/EFI/systemd/systemd-bootx64.efi";
 
     private string OneShot => efivars.Of("LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
 }
