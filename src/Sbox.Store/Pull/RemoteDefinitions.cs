@@ -63,7 +63,10 @@ internal sealed class RemoteDefinitions
 
     // What leads nowhere, or is no file, defines nothing; so libostree has it.
     private static IEnumerable<string> Files(string? directory) => !Directory.Exists(directory) ? [] : Directory.EnumerateFiles(directory)
-        .Where(static file => file.EndsWith(Suffix, StringComparison.Ordinal) && File.Exists(file)).Order(StringComparer.Ordinal);
+        .Where(static file => file.EndsWith(Suffix, StringComparison.Ordinal) && LeadsToFile(file)).Order(StringComparer.Ordinal);
+
+    // File.Exists is true of a link that leads nowhere.
+    private static bool LeadsToFile(string file) => File.ResolveLinkTarget(file, returnFinalTarget: true)?.Exists ?? File.Exists(file);
 
     private static KeyFile Read(string file)
     {
