@@ -97,7 +97,7 @@ public sealed class AdminTests : IDisposable
             ostree admin state-overlay opt /run/opt
             echo changed > /run/opt/file; echo mine > /run/opt/mine; cat /run/opt/file; umount /run/opt
             ostree admin state-overlay opt /run/opt; cat /run/opt/file; umount /run/opt
-            sed -i s,{one},{two}, /run/cmdline
+            sed s,{one},{two}, /run/cmdline > /run/other; cat /run/other > /run/cmdline
             ostree admin state-overlay opt /run/opt; cat /run/opt/file /run/opt/mine
             """);
         Assert.Equal("changed\nchanged\nbrought\nmine\n", said);
