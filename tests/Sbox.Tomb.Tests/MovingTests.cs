@@ -101,18 +101,6 @@ public sealed class MovingTests
         Assert.Equal(2, Theirs("snapshots", "--json").Split("\"short_id\"").Length - 1);
     }
 
-    [Fact]
-    public void A_tomb_of_dynes_is_known_and_how_to_import_it_is_said()
-    {
-        using var place = new Place();
-        SboxProgram.Tomb(place, "create");
-        File.WriteAllBytes(place["secret.tomb"], [(byte)'L', (byte)'U', (byte)'K', (byte)'S', 0xBA, 0xBE, 0, 1, .. new byte[1000]]);
-        (int code, _, string error) = SboxProgram.Run(place, "tomb", "--tomb", place.TombPath, "--password-file", place.PasswordFile, "import", place["secret.tomb"]);
-        Assert.Equal(1, code);
-        Assert.Contains("dyne", error, StringComparison.Ordinal);
-        Assert.Contains("sbox tomb import /media/secret", error, StringComparison.Ordinal);
-    }
-
     private sealed class Progress(CancellationTokenSource stop, int after) : IProgress<MoveProgress>
     {
         private int reports;

@@ -56,10 +56,10 @@ public sealed class SentinelTests(ITestOutputHelper output)
         const string writable = """perl -e 'sub c { my ($n, @a) = @_; syscall($n, @a) } my $n=""; my $fd=c(428,-100,$ARGV[0],0); c(442,$fd,$n,0x1000,pack("Q4",0,1,0,0),32)==0 or die $!'""";
         world.InOwnNamespace($"exec {writable} {world.Directory}/free"); // which may be written
         world.InOwnNamespace($"exec {writable} {world.Directory}/storage");
-        Alarm alarm = world.Next();
+        // That a writable mount without a place was made may be told before it.
+        Alarm alarm = world.Next(FindingKind.PhysicalWritable);
         output.WriteLine(alarm.ToJson());
-        Assert.Equal((FindingKind.PhysicalWritable, $"{world.Directory}/storage", "perl"), (alarm.Finding.Kind, alarm.Finding.Path, alarm.Culprit!.Name));
-        Assert.Empty(world.Rest());
+        Assert.Equal(($"{world.Directory}/storage", "perl"), (alarm.Finding.Path, alarm.Culprit!.Name));
     }
 
     // On a busy machine the alarm itself may take its time; undone it must be in the end.
