@@ -125,15 +125,17 @@ public sealed class AutoUpdaterTests : IDisposable
     {
         using var box = new TestBox(inMemory: true);
         Checksum one = box.Publish(1);
-        using InstalledBox installed = box.Installed(one);
+        box.Installed(one).Dispose();
         using var files = new FileServer(box.Source);
         Judge.HostOstree.Run("remote", "add", $"--repo={box.SysrootPath}/ostree/repo", "--no-gpg-verify", TestBox.Remote, files.Url);
-        Repository here = installed.Sysroot.Repository;
+        using OstreeSysroot sysroot = box.Open();
+        using var deployer = new Deployer(sysroot, box.EspPath);
+        Repository here = sysroot.Repository;
         here.WriteDetachedMetadata(one, VariantDictionary.Empty.With("note", "ours"));
         using (Repository source = Repository.Open(box.Source))
             source.WriteDetachedMetadata(one, VariantDictionary.Empty.With("other", "theirs"));
 
-        await new AutoUpdater(installed.Sysroot, installed.Deployer, Probe()).Check(TestContext.Current.CancellationToken);
+        await new AutoUpdater(sysroot, deployer, Probe()).Check(TestContext.Current.CancellationToken);
         Assert.Equal(["note", "other"], here.LoadDetachedMetadata(one)!.Keys.Order(StringComparer.Ordinal));
     }
 
