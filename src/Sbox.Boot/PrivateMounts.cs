@@ -216,7 +216,7 @@ public sealed class PrivateMounts : IDisposable
 
     private BlockDevice FindEsp()
     {
-        IReadOnlyList<BlockDevice> devices = BlockDevices.List();
+        IReadOnlyList<BlockDevice> devices = PartitionTables.Complete(BlockDevices.List());
         string? loader = new LoaderVariables().PartitionUuid;
         string? root = MountTable.At(Sysroot)?.Device;
         return EfiSystemPartition.Find(devices, loader, root) ?? throw new NoEspException(

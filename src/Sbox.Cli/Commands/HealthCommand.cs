@@ -40,7 +40,7 @@ internal static class HealthCommand
         ParseResult parsed, Speaker speaker, (Option<bool> AtBoot, Option<bool> Deadline, Option<string> Path, Option<string?> Esp) options, CancellationToken cancel)
     {
         bool counts = parsed.GetValue(options.AtBoot) || parsed.GetValue(options.Deadline);
-        using Box? box = counts ? ToChange(parsed, options.Path, options.Esp) : null;
+        using Box? box = counts ? ToChange(parsed, options.Path, options.Esp, speaker) : null;
         using Deployer? deployer = box is null ? null : new Deployer(box.Sysroot, box.Esp, box.Seal);
         BootHealth? health = deployer?.Esp is { } partition ? new BootHealth(box!.Sysroot, partition) : null;
         BootVerdict? verdict = health?.Look();
@@ -64,15 +64,16 @@ internal static class HealthCommand
         return good ? 0 : 3;
     }
 
-    // Without an EFI partition nothing is counted, and the checks are asked all the same.
-    private static Box ToChange(ParseResult parsed, Option<string> path, Option<string?> esp)
+    // Without an EFI partition nothing is counted, which is said, and the checks are asked all the same.
+    private static Box ToChange(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker)
     {
         try
         {
             return Box.ToChange(parsed, path, esp);
         }
-        catch (NoEspException)
+        catch (NoEspException unseen)
         {
+            speaker.Note($"{unseen.Message}: no trial begins or ends");
             return Box.ToWrite(parsed.GetValue(path)!);
         }
     }

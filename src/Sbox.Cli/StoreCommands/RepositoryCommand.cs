@@ -69,7 +69,13 @@ internal static class RepositoryCommand
     private static string? RemotesOf(ParseResult parsed) =>
         SysrootOf(parsed) is { } root && Directory.Exists($"{root}/sysroot") ? System.IO.Path.GetFullPath($"{root}/etc/ostree/remotes.d") : null;
 
-    private static string? SysrootOf(ParseResult parsed) => parsed.GetResult(Sysroot) is null ? null : parsed.GetValue(Sysroot);
+    private static string? SysrootOf(ParseResult parsed)
+    {
+        if (parsed.GetResult(Sysroot) is null || parsed.GetValue(Sysroot) is not { } root)
+            return null;
+        return Directory.Exists($"{root}/ostree/deploy") ? root
+            : throw new Finding($"{root}: no sysroot: ostree/deploy is not there", $"ostree admin init-fs {root} makes one; --repo={root}/ostree/repo names a repository alone");
+    }
 
     private static Option<string?> Sysroot { get; } = new("--sysroot") { Description = "Work on the repository of this sysroot, in place of --repo", HelpName = "PATH" };
 
