@@ -26,18 +26,34 @@ internal static class KeyCommands
     {
         Option<string?> file = NewPassword();
         var generate = new Option<string?>("--generate") { Description = "Make a random key, write it into this new file, and let that open the tomb (--password-file)", HelpName = "FILE" };
+        var token = new Option<string?>("--new-fido2") { Description = "Have a FIDO2 token make a key, write what asks for it into this new file, and let both together open the tomb (--fido2)", HelpName = "FILE" };
         var seal = new Option<string?>("--seal") { Description = "Make a random key, seal it to this machine for sbox-tomb@USER.service, and let that open the tomb; needs root and systemd-creds", HelpName = "USER" };
         var with = new Option<string>("--with-key") { Description = "What --seal seals it to: tpm2, host, host+tpm2, or auto (the TPM where there is one)", HelpName = "KEY", DefaultValueFactory = static _ => "auto" };
-        return new DocumentedCommand("add", "Let another password, a key file, or this machine's TPM open the tomb too")
+        return new DocumentedCommand("add", "Let another password, a key file, a FIDO2 token, or this machine's TPM open the tomb too")
         {
             Details =
             [
                 "Each is a key of its own: sbox tomb key remove takes it away, and the others stay. A sealed key is /etc/credstore.encrypted/tomb-USER: of use on this machine alone, to whoever is root there.",
-                "A FIDO2 token is not supported.",
+                "A FIDO2 token needs libfido2 (apt install libfido2-1), CTAP2's hmac-secret, and a touch each time; its PIN is asked for when it has one. The file that belongs to it is no secret, and opens nothing without the token: "
+                + "copy it to where the tomb shall be opened. A token that is lost takes its key along: keep another way in.",
             ],
-            Examples = [new Example("A key file on a stick", "sbox tomb key add --generate /media/stick/tomb.key"), new Example("Opened at boot by the TPM", "sbox tomb --tomb @alice key add --seal alice --with-key tpm2")],
-        }.With(file, generate, seal, with).OnTomb(async (parsed, session, cancel) =>
+            Examples =
+            [
+                new Example("A key file on a stick", "sbox tomb key add --generate /media/stick/tomb.key"),
+                new Example("Opened by the FIDO2 token that is plugged in", "sbox tomb key add --new-fido2 ~/.config/sbox/tomb.fido2 && sbox tomb --fido2 ~/.config/sbox/tomb.fido2 snapshots"),
+                new Example("Opened at boot by the TPM", "sbox tomb --tomb @alice key add --seal alice --with-key tpm2"),
+            ],
+        }.With(file, generate, token, seal, with).OnTomb(async (parsed, session, cancel) =>
         {
+            if (parsed.GetValue(token) is { } asks)
+            {
+                (SecretMemory made, string named) = TokenPassword.Of(parsed, session.Speaker).Enrol(asks);
+                using (made)
+                    await Add(session, made, named, cancel);
+                session.Speaker.Note($"The token opens the tomb with {named}");
+                return 0;
+            }
+
             if (parsed.GetValue(generate) is null && parsed.GetValue(seal) is null)
             {
                 using SecretMemory password = Read(parsed.GetValue(file));
@@ -47,19 +63,24 @@ internal static class KeyCommands
 
             using SecretMemory random = RandomKey.Make();
             string where = parsed.GetValue(generate) is { } path ? RandomKey.Write(random, path) : RandomKey.Seal(random, parsed.GetValue(seal)!, parsed.GetValue(with)!);
-            try
-            {
-                Say(session, await session.Repository.AddKey(random, TimeProvider.System, cancel), "added");
-            }
-            catch
-            {
-                File.Delete(where); // it opens nothing
-                throw;
-            }
-
+            await Add(session, random, where, cancel);
             session.Speaker.Note($"The key is in {where}");
             return 0;
         });
+    }
+
+    // The file of a key that could not be added opens nothing.
+    private static async Task Add(TombSession session, SecretMemory key, string file, CancellationToken cancel)
+    {
+        try
+        {
+            Say(session, await session.Repository.AddKey(key, TimeProvider.System, cancel), "added");
+        }
+        catch
+        {
+            File.Delete(file);
+            throw;
+        }
     }
 
     private static Command List() => new DocumentedCommand("list", "List the keys; * marks the one in use").OnTomb(static async (_, session, cancel) =>

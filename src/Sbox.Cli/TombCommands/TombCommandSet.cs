@@ -28,7 +28,7 @@ internal static class TombCommandSet
             tomb.Options.Add(option);
         foreach (Command command in (Command[])[
             SavingCommands.Create(), OpenCommand.Make(), SavingCommands.Save(), SessionCommands.Close(), SessionCommands.Fold(), PinCommand.Make(), SessionCommands.Slam(), SessionCommands.Status(), SessionCommands.Hooks(), ConflictsCommand.Make(), ImportCommand.Make(), DyneTomb.Server(), MoveCommand.Make(), PamCommand.Make(), LookingCommands.Snapshots(), LookingCommands.List(), LookingCommands.Find(), LookingCommands.Diff(), RestoreCommand.Make(),
-            KeepingCommands.Forget(), KeepingCommands.Prune(), KeepingCommands.Check(), KeepingCommands.Stats(), KeepingCommands.Unlock(), KeyCommands.Make()])
+            KeepingCommands.Forget(), KeepingCommands.Prune(), KeepingCommands.Check(), KeepingCommands.Stats(), BenchCommand.Make(), KeepingCommands.Unlock(), KeyCommands.Make()])
             tomb.Subcommands.Add(command);
         return tomb;
     }

@@ -17,12 +17,18 @@ internal sealed class TombSession : IAsyncDisposable
 
     public static Option<int?> PasswordDescriptor { get; } = Shared<int?>("--password-fd", "An open descriptor whose first line is the password", "N");
 
+    public static Option<string?> TokenFile { get; } = Shared<string?>("--fido2", "A file of sbox tomb key add --new-fido2: the FIDO2 token that made it opens the tomb, when it is touched", "FILE");
+
+    public static Option<string?> TokenDevice { get; } = Shared<string?>("--fido2-device", "The FIDO2 token's device, where several are plugged in", "/dev/hidrawN");
+
+    public static Option<string?> TokenPinFile { get; } = Shared<string?>("--fido2-pin-file", "A file whose first line is the FIDO2 token's PIN; without it, the terminal is asked where the token wants one", "FILE");
+
     public static Option<string?> ConfigFile { get; } = Shared<string?>("--config", "The settings file (~/.config/sbox/tomb.toml, else /etc/sbox/tomb.toml)", "FILE");
 
     public static Option<bool> Json { get; } = Shared<bool>("--json", "Answer with one JSON object a line", null);
 
     /// <summary>Options that belong to <c>sbox tomb</c>, before the command's name or after it.</summary>
-    public static IReadOnlyList<Option> Options { get; } = [Tomb, PasswordFile, PasswordDescriptor, ConfigFile, Json];
+    public static IReadOnlyList<Option> Options { get; } = [Tomb, PasswordFile, PasswordDescriptor, TokenFile, TokenDevice, TokenPinFile, ConfigFile, Json];
 
     public IBackend Backend { get; }
 
@@ -106,11 +112,13 @@ internal sealed class TombSession : IAsyncDisposable
         return snapshots;
     }
 
-    /// <summary>The password: from a file, a descriptor, the settings' file or the terminal, in this order.</summary>
+    /// <summary>The password: from a file, a descriptor, a FIDO2 token, the settings' file or token, or the terminal, in this order.</summary>
     public SecretMemory Password(ParseResult parsed, string question, bool twice) =>
         parsed.GetValue(PasswordFile) is { } file ? Checked(SecretFile.FirstLine(file), file)
         : parsed.GetValue(PasswordDescriptor) is { } descriptor ? Checked(SecretFile.FirstLine(descriptor), $"descriptor {descriptor}")
+        : parsed.GetValue(TokenFile) is { } token ? TokenPassword.Of(parsed, Speaker).Of(token)
         : Settings.PasswordFile is { } configured ? Checked(SecretFile.FirstLine(configured), configured)
+        : Settings.TokenFile is { } usual ? TokenPassword.Of(parsed, Speaker).Of(usual)
         : SecretPrompt.Ask(question, twice);
 
     public async ValueTask DisposeAsync()

@@ -11,7 +11,10 @@ namespace Sbox.Tomb.Mounting;
 internal sealed class RemotePatience(TimeSpan limit, TimeProvider clock)
 {
     private static readonly TimeSpan WhileGone = TimeSpan.FromSeconds(3);
-    private long goneSince;
+
+    // What the kernel could not read ahead it asks for once more, page by page, before it gives up: that is one wait to whoever reads, and not three.
+    private static readonly TimeSpan OneRead = TimeSpan.FromSeconds(1);
+    private long goneSince, gaveUp;
 
     /// <summary>Since when the remote has not answered; null while it does.</summary>
     public DateTimeOffset? GoneSince => Interlocked.Read(ref goneSince) is var ticks and not 0 ? new DateTimeOffset(ticks, TimeSpan.Zero) : null;
@@ -24,6 +27,8 @@ internal sealed class RemotePatience(TimeSpan limit, TimeProvider clock)
     /// <exception cref="BackendException">It answered, and asking again will not help.</exception>
     public async Task Try(Func<CancellationToken, Task> ask)
     {
+        if (GoneSince is not null && Interlocked.Read(ref gaveUp) is var last and not 0 && clock.GetElapsedTime(last) < OneRead)
+            throw new LinuxException(Errno.EIO, "read", Finding ?? "no answer a moment ago");
         TimeSpan patience = GoneSince is not null && limit > WhileGone ? WhileGone : limit;
         using var timeout = new CancellationTokenSource(patience, clock);
         for (int delay = 100; ; delay = Math.Min(delay * 2, 2000))
@@ -40,7 +45,7 @@ internal sealed class RemotePatience(TimeSpan limit, TimeProvider clock)
                 if (failure is BackendException told)
                     Finding = told.Message;
                 if (timeout.IsCancellationRequested)
-                    throw new LinuxException(Errno.EIO, "read", Finding ?? $"no answer within {patience.TotalSeconds:0} s");
+                    throw GivenUp(patience);
             }
 
             try
@@ -49,8 +54,14 @@ internal sealed class RemotePatience(TimeSpan limit, TimeProvider clock)
             }
             catch (OperationCanceledException)
             {
-                throw new LinuxException(Errno.EIO, "read", Finding ?? $"no answer within {patience.TotalSeconds:0} s");
+                throw GivenUp(patience);
             }
         }
+    }
+
+    private LinuxException GivenUp(TimeSpan patience)
+    {
+        Interlocked.Exchange(ref gaveUp, clock.GetTimestamp());
+        return new LinuxException(Errno.EIO, "read", Finding ?? $"no answer within {patience.TotalSeconds:0} s");
     }
 }

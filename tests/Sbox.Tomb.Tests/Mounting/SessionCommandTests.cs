@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
@@ -8,6 +9,8 @@ namespace Sbox.Tomb.Tests.Mounting;
 /// <summary>The commands as a person types them.</summary>
 public sealed class SessionCommandTests
 {
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+
     [Fact]
     public void A_tomb_is_opened_used_saved_refused_while_in_use_and_closed()
     {
@@ -25,7 +28,7 @@ public sealed class SessionCommandTests
             Assert.Equal((1, true, place["at"]), (status.GetProperty("unsaved-files").GetInt32(), status.GetProperty("changed").GetBoolean(), status.GetProperty("at").GetString()));
             Assert.Contains("saved t: ", Sbox(place, 0, "save"), StringComparison.Ordinal);
             Assert.Contains("all is offsite", Sbox(place, 0, "status t"), StringComparison.Ordinal);
-            using (System.Diagnostics.Process user = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sleep", ["300"]) { WorkingDirectory = place["at"] })!)
+            using (Process user = Process.Start(new ProcessStartInfo("sleep", ["300"]) { WorkingDirectory = place["at"] })!)
             {
                 Assert.Contains($"sleep ({user.Id}", Sbox(place, 4, "close"), StringComparison.Ordinal);
                 user.Kill();
@@ -91,7 +94,10 @@ public sealed class SessionCommandTests
             printf secret | PAM_USER=daemon PAM_TYPE={moment} timeout 60 dotnet {Path.Combine(AppContext.BaseDirectory, "sbox.dll")} tomb pam --run-directory {place["run"]} 2>&1; echo "exit status $?"
             """);
         Directory.CreateDirectory(place["etc"]);
-        return Listing.Sh(place.Path, $"unshare --mount sh {place["script"]}");
+        long begun = Stopwatch.GetTimestamp();
+        IReadOnlyList<string> said = Listing.Sh(place.Path, $"unshare --mount sh {place["script"]}");
+        Assert.InRange(Stopwatch.GetElapsedTime(begun), Limit, Limit + TimeSpan.FromSeconds(10)); // the program has to start, and to end what it started
+        return said;
     }
 
     private static string CommandLine(string process)

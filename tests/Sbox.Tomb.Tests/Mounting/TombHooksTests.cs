@@ -134,9 +134,11 @@ public sealed class TombHooksTests
         using var place = new Place();
         place.Restic("init");
         await SaveHooks(place);
+        long begun = Stopwatch.GetTimestamp();
         await using OpenTomb open = await OpenTomb.Of(
             place, options => options with { Hooks = new HookOwner("", 54321, 54321, place["mounted"]) },
             new UnsteadyBackend(place.Backend()) { FallsSilent = () => MountTable.At(place["mounted"]) is not null }).WaitAsync(TimeSpan.FromSeconds(25), TestContext.Current.CancellationToken);
+        Assert.InRange(Stopwatch.GetElapsedTime(begun), TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(20));
         Assert.Contains("did not end within 10 s", Assert.Single(open.Session.HookReports).Finding, StringComparison.Ordinal);
     }
 
