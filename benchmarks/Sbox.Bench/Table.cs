@@ -15,7 +15,7 @@ internal static class Table
         text.Append("their default durability. A ratio above 1 means that ours needs less.\n");
         text.Append(CultureInfo.InvariantCulture, $"{Conditions()}\n\n");
         text.Append(Rows(rows));
-        text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once, of {(DeltaTrees.Every == 1 ? "all files" : $"one file in {DeltaTrees.Every}")}.\n");
+        text.Append(CultureInfo.InvariantCulture, $"\nThe delta, from this Debian's versions of the files in forky's tree of the judges to those: ours {deltas.Ours / 1e6:0.0} MB, theirs {deltas.Theirs / 1e6:0.0} MB. Deltas were made and applied once, of {(DeltaTrees.Every == 1 ? "all files" : $"one file in {DeltaTrees.Every}")}, by both with the liblzma that the judge brings.\n");
         return text.ToString();
     }
 

@@ -58,7 +58,7 @@ public sealed partial class Repository
         if (superblock.Fallbacks.Count > 0)
             throw new DeltaException(delta.Path, "Cannot execute delta offline: contains nonempty http fallback entries");
         using Transaction transaction = Begin(cancel);
-        var apply = new DeltaApply(transaction, superblock, System.IO.Path.GetDirectoryName(delta.Path)!);
+        using var apply = new DeltaApply(transaction, superblock, System.IO.Path.GetDirectoryName(delta.Path)!);
         apply.CheckCommit();
         apply.AddParts([.. Enumerable.Range(0, superblock.Parts.Count).Where(index => !apply.HasAll(index))], delta, cancel);
         apply.AddCommit();

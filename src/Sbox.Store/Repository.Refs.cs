@@ -89,8 +89,8 @@ public sealed partial class Repository
     {
         if (digits.Length is 0 or >= 64 || digits.AsSpan().ContainsAnyExcept("0123456789abcdef"))
             return null;
-        List<Checksum> found = [.. Objects.EnumerateBeginning(digits)
-            .Where(static name => name.Type == ObjectType.Commit).Select(static name => name.Checksum).Take(2)];
+        List<Checksum> found = [.. Objects.EnumerateBeginning(digits, ".commit")
+            .Select(static name => name.Checksum).Take(2)];
         return found.Count switch
         {
             0 => null,

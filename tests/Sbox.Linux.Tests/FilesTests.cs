@@ -67,6 +67,16 @@ public sealed class FilesTests : IDisposable
     }
 
     [Fact]
+    public void Only_the_names_that_end_so_are_listed_and_the_directory_itself_never()
+    {
+        foreach (string name in new[] { "b.commit", "a.commit", "a.commitmeta", "commit", "é.commit", ".commit", "a.commi" })
+            dir.CreateFile(name).Dispose();
+        Assert.Equal([".commit", "a.commit", "b.commit", "é.commit"], dir.EntriesEnding(".commit").Select(static entry => entry.Name));
+        Assert.Empty(dir.EntriesEnding("."));
+        Assert.Equal(7, dir.EntriesEnding("").Count);
+    }
+
+    [Fact]
     public void An_unnamed_file_gets_its_name_once_and_what_is_there_stays()
     {
         using (SafeFileHandle file = dir.CreateUnnamed())

@@ -42,6 +42,33 @@ public sealed class CheckoutTests
         Assert.Equal(1u, here.Stat("out/empty").Links);
     }
 
+    // What a new file is like is asked once in each directory.
+    [Fact]
+    public void Copies_in_one_directory_have_each_their_own_owner_permissions_and_attributes()
+    {
+        using var scratch = new Scratch();
+        string tree = scratch["tree"];
+        Directory.CreateDirectory(tree);
+        using (Dir root = Dir.Open(tree))
+        {
+            (uint Mode, uint Uid, uint Gid)[] kinds = [(0x1A4, 0, 0), (0x1A4, 1000, 0), (0x1A4, 0, 1001), (0x1FF, 0, 0), (0x1B6, 0, 0), (0x9ED, 0, 7), (0x1ED, 0, 0), (0, 1, 1), (0x180, 0, 0)];
+            for (int i = 0; i < kinds.Length * 4; i++)
+            {
+                Scratch.Write(root, $"file-{i}", System.Text.Encoding.UTF8.GetBytes($"{i}"), kinds[i % kinds.Length].Mode, kinds[i % kinds.Length].Uid, kinds[i % kinds.Length].Gid);
+                if (i % 5 == 0)
+                    Xattrs.Set(root, $"file-{i}", new Xattr("user.number", [(byte)i]));
+                root.Symlink($"to-{i}", $"link-{i}");
+                root.ChangeOwner($"link-{i}", (uint)(i % 3), (uint)(i % 2));
+            }
+        }
+
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        Checksum commit = ours.CommitDirectory(tree, new CommitOptions());
+        using Dir here = Dir.Open(scratch.Root);
+        ours.Checkout(commit, here, "out", new CheckoutOptions { ForceCopy = true });
+        Assert.Equal(Scratch.Describe(tree), Scratch.Describe(scratch["out"]));
+    }
+
     [Fact]
     public void A_subpath_is_written_as_the_root()
     {

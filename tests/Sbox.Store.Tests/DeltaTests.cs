@@ -296,6 +296,33 @@ public sealed class DeltaTests
         Assert.Contains("at most", Assert.Throws<DeltaException>(() => DeltaPart.Open(bomb, null, 1 << 20, tmp, "part")).Message);
     }
 
+    [Fact]
+    public void A_decompressor_that_is_used_again_tells_of_the_next_stream_and_of_nothing_before_it()
+    {
+        using var decoders = new XzDecoders();
+        byte[][] contents = [[.. Enumerable.Repeat((byte)1, 3_000_000)], [], [.. "short"u8], [.. Enumerable.Range(0, 200_000).Select(static i => (byte)(i * i >> 3))]];
+        foreach (byte[] content in contents.Concat(contents))
+        {
+            var packed = new MemoryStream();
+            using (var xz = new XzEncoder(packed, new XzSettings(1, 1 << 20)))
+            {
+                xz.Write(content);
+                xz.Finish();
+            }
+
+            Assert.Equal(content, Read(packed.ToArray()));
+            Assert.Throws<InvalidDataException>(() => Read(packed.ToArray()[..^1]));
+            Assert.Equal(content, Read(packed.ToArray()));
+        }
+
+        byte[] Read(byte[] packed)
+        {
+            var content = new MemoryStream();
+            decoders.Use(new MemoryStream(packed), xz => xz.CopyTo(content));
+            return content.ToArray();
+        }
+    }
+
     private static byte[] Unpacked(byte[] part)
     {
         var content = new MemoryStream();

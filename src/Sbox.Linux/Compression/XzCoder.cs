@@ -46,8 +46,12 @@ internal sealed unsafe class XzCoder : IDisposable
     public static XzCoder Decoder(ulong memoryLimit)
     {
         var coder = new XzCoder();
-        return coder.Checked(LibLzma.lzma_stream_decoder(coder.stream, memoryLimit, 0));
+        coder.BeginDecoding(memoryLimit);
+        return coder;
     }
+
+    /// <summary>Begins a stream, in the memory of the one before where that is as large as it must be.</summary>
+    public void BeginDecoding(ulong memoryLimit) => Checked(LibLzma.lzma_stream_decoder(Stream, memoryLimit, 0));
 
     public void Dispose()
     {
@@ -173,8 +177,17 @@ public sealed unsafe class XzDecoder(Stream input, long memoryLimit = XzDecoder.
     public const long DefaultMemoryLimit = 80L * 1024 * 1024;
 
     private readonly XzCoder coder = XzCoder.Decoder((ulong)memoryLimit);
+    private Stream input = input;
     private int filled, used;
     private bool ended, exhausted;
+
+    /// <summary>Goes on with another stream. Its dictionary takes the place of the last one's: tens of megabytes that the kernel need not make anew.</summary>
+    /// <param name="next">The compressed bytes; nothing may follow them.</param>
+    public void Begin(Stream next)
+    {
+        coder.BeginDecoding((ulong)memoryLimit);
+        (input, filled, used, ended, exhausted) = (next, 0, 0, false, false);
+    }
 
     /// <inheritdoc/>
     public override bool CanRead => true;

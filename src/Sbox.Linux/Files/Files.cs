@@ -44,16 +44,19 @@ public static unsafe class Files
 
     /// <summary>Copies bytes inside the kernel where it can, else by a buffer; both files at their beginnings.</summary>
     /// <returns>Bytes copied.</returns>
-    public static long Copy(SafeFileHandle from, SafeFileHandle to, string path)
+    public static long Copy(SafeFileHandle from, SafeFileHandle to, string path) => CopyUpTo(long.MaxValue, from, to, path);
+
+    // No byte is asked for behind the end that is known: to find out that there is none costs a call.
+    private static long CopyUpTo(long size, SafeFileHandle from, SafeFileHandle to, string path)
     {
         long done = 0;
         using (var source = new Borrowed(from))
         using (var target = new Borrowed(to))
         {
-            while (true)
+            while (done < size)
             {
                 long fromAt = done, toAt = done;
-                nint copied = LibC.copy_file_range(source.Number, &fromAt, target.Number, &toAt, 1 << 30, 0);
+                nint copied = LibC.copy_file_range(source.Number, &fromAt, target.Number, &toAt, (nint)Math.Min(1 << 30, size - done), 0);
                 Errno errno = Answer.Of(copied);
                 if (errno is Errno.EXDEV or Errno.EINVAL or Errno.EOPNOTSUPP or Errno.ENOSYS)
                     break; // this pair of file systems cannot: the buffer below does
@@ -67,6 +70,8 @@ public static unsafe class Files
             }
         }
 
+        if (done >= size)
+            return done;
         byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(128 * 1024);
         try
         {
@@ -156,7 +161,7 @@ public static unsafe class Files
             return;
         if (size > Small)
         {
-            if (Copy(from, to, path) is var copied && copied != size)
+            if (CopyUpTo(size, from, to, path) is var copied && copied != size)
                 throw new LinuxException(Errno.EIO, "copy_file_range", $"{path}: {copied} bytes of {size}");
             return;
         }

@@ -26,19 +26,21 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
     /// <param name="content">The object.</param>
     /// <param name="dir">Where.</param>
     /// <param name="name">Its name there.</param>
-    /// <param name="isPrivate">Nobody else looks into the directory yet, so a file may be there before it is whole.</param>
-    public void Write(Checksum content, Dir dir, string name, bool isPrivate)
+    /// <param name="own">What the directory is like where nobody else looks into it yet, so that a file may be there before it is whole; else null.</param>
+    public void Write(Checksum content, Dir dir, string name, NewDirectory? own)
     {
         if (parent is not null && !repository.Objects.Has(new ObjectName(content, ObjectType.File)))
         {
-            parent.Write(content, dir, name, isPrivate);
+            parent.Write(content, dir, name, own);
             return;
         }
 
         if (!linkable)
         {
-            if (!(isPrivate && repository.Mode == RepositoryMode.Bare && TryCopyBare(content, dir, name)))
-                Write(repository.LoadFile(content), dir, name, isPrivate);
+            if (own is not null && repository.Mode == RepositoryMode.Bare)
+                CopyBare(content, dir, name, own);
+            else
+                Write(repository.LoadFile(content), dir, name, own);
             return;
         }
 
@@ -48,7 +50,7 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         FileStat stat = repository.Objects.Dir.TryStat(path) ??
             throw new ObjectMissingException(repository.Path, new ObjectName(content, ObjectType.File));
         if ((stat.IsRegular && stat.Size == 0) || NeedsCopy(content, stat) || !TryLink(path, stat, dir, name))
-            Write(repository.LoadFile(content), dir, name, isPrivate);
+            Write(repository.LoadFile(content), dir, name, own);
     }
 
     // A link is kept as a regular file in bare-user, which is not what it stands for; and what its owner may not read is copied, and made
@@ -83,12 +85,12 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         dir.ChangeMode(name, file.Mode.Permissions);
     }
 
-    public void Write(FileObject file, Dir dir, string name, bool isPrivate)
+    public void Write(FileObject file, Dir dir, string name, NewDirectory? own)
     {
         if (file.Mode.IsSymlink)
-            CopySymlink(file, dir, name);
+            CopySymlink(file, dir, name, own);
         else if (!TryLinkCached(file, dir, name))
-            Copy(file, dir, name, isPrivate);
+            Copy(file, dir, name, own is not null);
     }
 
     private bool TryLinkCached(FileObject file, Dir dir, string name)
@@ -116,29 +118,39 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         return repository.Dir.LinkInto(path, dir, name) == Errno.None;
     }
 
-    // The whole of it from one open object: most of a checkout by copy is this, nine calls of the kernel a file.
-    private bool TryCopyBare(Checksum content, Dir dir, string name)
+    // The whole of it from one open object: most of a checkout by copy is this, eight calls of the kernel a file.
+    private void CopyBare(Checksum content, Dir dir, string name, NewDirectory own)
     {
         string path = new ObjectName(content, ObjectType.File).LoosePath(RepositoryMode.Bare);
         using SafeFileHandle? from = repository.Objects.Dir.TryOpenFile(path, out Errno errno);
+        if (from is null && errno == Errno.ELOOP)
+        {
+            CopySymlink(BareFile.Load(repository.Objects.Dir, content, null, path), dir, name, own);
+            return;
+        }
+
         if (from is null)
-            return errno == Errno.ELOOP ? false // a symbolic link
-                : throw (errno == Errno.ENOENT
-                    ? new ObjectMissingException(repository.Path, new ObjectName(content, ObjectType.File))
-                    : new LinuxException(errno, "openat", repository.Objects.Dir.Of(path)));
+            throw errno == Errno.ENOENT
+                ? new ObjectMissingException(repository.Path, new ObjectName(content, ObjectType.File))
+                : new LinuxException(errno, "openat", repository.Objects.Dir.Of(path));
         string source = repository.Objects.Dir.Of(path);
         FileStat stat = Linux.Files.Stat(from, source);
         if (!stat.IsRegular)
-            return false;
+        {
+            Write(repository.LoadFile(content), dir, name, own); // which says what is wrong with it
+            return;
+        }
+
         string target = dir.Of(name);
         uint permissions = PermissionsOf(stat.Permissions);
         IReadOnlyList<Xattr> xattrs = options.UserMode ? [] : Xattrs.Read(from, source);
         // Xattrs need write permission, which the file may be without in the end.
-        using SafeFileHandle copy = dir.CreateFile(name, xattrs.Count > 0 ? 0x180 /* 0600 */ : permissions & ~SetIds);
+        uint asked = xattrs.Count > 0 ? 0x180 /* 0600 */ : permissions & ~SetIds;
+        using SafeFileHandle copy = dir.CreateFile(name, asked);
         Linux.Files.Copy(from, copy, stat.Size, target);
         Interlocked.Add(ref bytesCopied, stat.Size);
         // What it got by being made here is asked for: that costs less than setting what is so already.
-        FileStat made = Linux.Files.Stat(copy, target);
+        FileStat made = own.Made(asked, copy, target);
         bool ownerChanges = !options.UserMode && (made.Uid != stat.Uid || made.Gid != stat.Gid);
         if (ownerChanges)
             Linux.Files.ChangeOwner(copy, stat.Uid, stat.Gid, target);
@@ -146,7 +158,6 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
             Xattrs.Set(copy, xattr, target);
         if (ownerChanges || made.Permissions != permissions)
             Linux.Files.ChangeMode(copy, permissions, target);
-        return true;
     }
 
     // A user must be able to read and commit again what was checked out for them.
@@ -195,11 +206,11 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
         }
     }
 
-    private void CopySymlink(FileObject file, Dir dir, string name)
+    private void CopySymlink(FileObject file, Dir dir, string name, NewDirectory? own)
     {
-        if (KeepsWhatIsThere(file, dir, name))
+        if (own is null && KeepsWhatIsThere(file, dir, name))
             return;
-        string temporary = Temporary();
+        string temporary = own is null ? Temporary() : name;
         dir.Symlink(file.SymlinkTarget!, temporary);
         if (!options.UserMode)
         {
@@ -208,7 +219,8 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
                 Xattrs.Set(dir, temporary, xattr);
         }
 
-        Place(dir, temporary, name);
+        if (own is null)
+            Place(dir, temporary, name);
     }
 
     private void Copy(FileObject file, Dir dir, string name, bool isPrivate)
@@ -291,4 +303,30 @@ internal sealed class FileCheckout(Repository repository, CheckoutOptions option
     }
 
     private static string Temporary() => $".checkout-{Guid.NewGuid():N}";
+}
+
+/// <summary>A directory that was made for a checkout and that nobody else looks into yet. Several threads at once may ask.</summary>
+internal sealed class NewDirectory
+{
+    private readonly List<(uint Asked, FileStat Stat)> made = [];
+
+    /// <summary>
+    /// What a file is like that was just made here with these permissions: owner, group and what the umask or a default list of access leaves.
+    /// Of one directory that is always the same, so the kernel is asked once; size and times are some other file's.
+    /// </summary>
+    public FileStat Made(uint asked, SafeFileHandle file, string path)
+    {
+        lock (made)
+        {
+            foreach ((uint before, FileStat stat) in made)
+            {
+                if (before == asked)
+                    return stat;
+            }
+
+            FileStat now = Linux.Files.Stat(file, path);
+            made.Add((asked, now));
+            return now;
+        }
+    }
 }

@@ -32,7 +32,7 @@ internal sealed class TreeCheckout(
         // As libostree: a single file is put into a directory of that name, or with "." into the destination itself.
         string fileName = from.Path[(from.Path.LastIndexOf('/') + 1)..];
         using Dir holder = name == "." ? destination.OpenDir(".") : destination.MakeAndOpenDir(name, Private);
-        fileCheckout.Write(repository.LoadFile(from.Content!.Value), holder, fileName, isPrivate: false);
+        fileCheckout.Write(repository.LoadFile(from.Content!.Value), holder, fileName, own: null);
     }
 
     private void WriteDirectory(
@@ -60,7 +60,7 @@ internal sealed class TreeCheckout(
 
             if (options.Whiteouts)
                 names = Whiteouts.Apply(names, dir);
-            AddFiles(names, path, pending, isNew, work);
+            AddFiles(names, path, pending, isNew ? new NewDirectory() : null, work);
             foreach (DirTreeDirectory inner in names.Directories)
                 WriteDirectory(inner.Tree, inner.Meta, Join(path, inner.Name), dir, inner.Name, pending, work);
             directories++;
@@ -74,7 +74,7 @@ internal sealed class TreeCheckout(
 
     private const string PassthroughPrefix = ".ostree-wh.";
 
-    private void AddFiles(DirTree names, string path, PendingDirectory into, bool isPrivate, ParallelWork<PendingFile> work)
+    private void AddFiles(DirTree names, string path, PendingDirectory into, NewDirectory? own, ParallelWork<PendingFile> work)
     {
         foreach (DirTreeFile file in names.Files)
         {
@@ -88,7 +88,7 @@ internal sealed class TreeCheckout(
             }
 
             into.Hold();
-            work.Add(new PendingFile(into, file, isPrivate));
+            work.Add(new PendingFile(into, file, own));
             if (++files % 512 == 0)
                 progress?.Report(new CheckoutProgress(files, directories, fileCheckout.BytesCopied));
         }
@@ -99,7 +99,7 @@ internal sealed class TreeCheckout(
         bool written = false;
         try
         {
-            fileCheckout.Write(pending.File.Content, pending.Into.Dir, pending.File.Name, pending.IsPrivate);
+            fileCheckout.Write(pending.File.Content, pending.Into.Dir, pending.File.Name, pending.Own);
             written = true;
         }
         finally
@@ -133,7 +133,7 @@ internal sealed class TreeCheckout(
 
     private static string Join(string path, string name) => path == "/" ? path + name : $"{path}/{name}";
 
-    private readonly record struct PendingFile(PendingDirectory Into, DirTreeFile File, bool IsPrivate);
+    private readonly record struct PendingFile(PendingDirectory Into, DirTreeFile File, NewDirectory? Own);
 
     /// <summary>A directory that is open until all that belongs into it is written: its files, its directories, and its own walk.</summary>
     private sealed class PendingDirectory

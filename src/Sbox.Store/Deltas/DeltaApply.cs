@@ -3,10 +3,14 @@ using Sbox.Codecs;
 namespace Sbox.Store;
 
 /// <summary>Adds the objects that a delta makes to a transaction, on several threads; each is hashed before it is kept.</summary>
-internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, string where)
+internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, string where) : IDisposable
 {
     // Beside what its objects are, a part holds tables and the numbers of its patches; a part that unpacks to far more is an attack.
     private const long Slack = 64 * 1024 * 1024;
+
+    // Unpacking takes most of the time, and as much memory as a part has bytes: libostree's dictionaries are larger than its parts.
+    private const int UnpackedAtOnce = 2;
+    private readonly XzDecoders decoders = new();
 
     private Repository Repository => transaction.Repository;
 
@@ -48,11 +52,11 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     /// <summary>Whether all that a part makes is there already.</summary>
     public bool HasAll(int index) => superblock.Parts[index].Objects.All(transaction.Has);
 
-    /// <summary>Adds what some parts make: while the objects of one are made, the next one is unpacked.</summary>
+    /// <summary>Adds what some parts make: while the objects of one are made, the next two are unpacked.</summary>
     /// <exception cref="DeltaException">A part is not what it should be.</exception>
     public void AddParts(IReadOnlyList<int> parts, DeltaFile delta, CancellationToken cancel)
     {
-        using var work = new OrderedWork<int, DeltaPart>(Unpacked, cancel, atOnce: 1, ahead: 2);
+        using var work = new OrderedWork<int, DeltaPart>(Unpacked, cancel, Math.Min(UnpackedAtOnce, Environment.ProcessorCount), ahead: UnpackedAtOnce + 1);
         work.Run(parts, (index, part) =>
         {
             using (part)
@@ -79,6 +83,8 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         AddObjects(index, part, cancel);
     }
 
+    public void Dispose() => decoders.Dispose();
+
     // Nothing but the superblock vouches for a part that lies in it.
     private DeltaPart Open(int index, Stream bytes, bool isInline)
     {
@@ -87,7 +93,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         if (header.Version > DeltaSuperblock.PartVersion)
             throw new DeltaException(source, $"Delta part has too new version {header.Version}");
         long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
-        return DeltaPart.Open(bytes, isInline ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction);
+        return DeltaPart.Open(bytes, isInline ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction, decoders);
     }
 
     private string SourceOf(int index) => $"{where}/{index}";

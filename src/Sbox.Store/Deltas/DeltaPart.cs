@@ -28,7 +28,7 @@ internal sealed record DeltaRecipe(ObjectName Name, int Mode, int Xattrs, long S
 internal sealed class DeltaPart : IDisposable
 {
     private const string Format = "static delta part";
-    private const int InMemory = 4 * 1024 * 1024;
+    private const int InMemory = 1024 * 1024;
     private const int ModeSize = 12;
     private const int MaximumTables = 32 * 1024 * 1024;
     private const int MaximumOperations = 16 * 1024 * 1024;
@@ -76,9 +76,10 @@ internal sealed class DeltaPart : IDisposable
     /// <param name="tmp">Where bytes may wait that are too many for memory.</param>
     /// <param name="source">What it is, for errors.</param>
     /// <param name="counted">Against whose reserve those bytes count, as long as they wait; null for nobody's.</param>
+    /// <param name="decoders">Lends what decompresses; null for one of its own.</param>
     /// <exception cref="DeltaException">It is another one, or none.</exception>
     /// <exception cref="NotEnoughSpaceException">There is no room for it.</exception>
-    public static DeltaPart Open(Stream part, Checksum? expected, long limit, Dir tmp, string source, Transaction? counted = null)
+    public static DeltaPart Open(Stream part, Checksum? expected, long limit, Dir tmp, string source, Transaction? counted = null, XzDecoders? decoders = null)
     {
         var content = new Spool(tmp, InMemory, counted);
         try
@@ -91,8 +92,7 @@ internal sealed class DeltaPart : IDisposable
                     Unpack(hashed, content, limit);
                     break;
                 case 'x':
-                    using (var xz = new XzDecoder(hashed))
-                        Unpack(xz, content, limit);
+                    Decompress(hashed, content, limit, decoders);
                     break;
                 default:
                     throw new DeltaException(source, kind < 0 ? "empty" : $"Invalid compression type '{kind}'");
@@ -147,6 +147,18 @@ internal sealed class DeltaPart : IDisposable
     }
 
     public void Dispose() => content.Dispose();
+
+    private static void Decompress(Stream from, Spool to, long limit, XzDecoders? decoders)
+    {
+        if (decoders is not null)
+        {
+            decoders.Use(from, xz => Unpack(xz, to, limit));
+            return;
+        }
+
+        using var own = new XzDecoder(from);
+        Unpack(own, to, limit);
+    }
 
     private static void Unpack(Stream from, Spool to, long limit)
     {

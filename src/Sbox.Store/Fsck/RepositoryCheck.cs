@@ -16,7 +16,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
         var reachable = new Reachability(repository, names);
         int whole = 0, partial = 0, broken = 0;
         var commits = new List<Checksum>();
-        foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
+        foreach (ObjectName name in repository.Objects.EnumerateCommits())
         {
             if (repository.IsPartial(name.Checksum))
             {
@@ -80,7 +80,7 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
     {
         IReadOnlyDictionary<string, Checksum> refs = repository.Refs();
         IReadOnlyDictionary<CollectionRef, Checksum> collections = repository.CollectionRefs();
-        foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
+        foreach (ObjectName name in repository.Objects.EnumerateCommits())
         {
             if (LoadOrNull(name.Checksum) is not { } commit || commit.Metadata[Commit.RefBinding] is not { Type.Signature: "as" } bound)
                 continue;

@@ -78,8 +78,42 @@ internal static class ArchiveFile
     private static Stream Open(Dir objects, string path, long contentAt)
     {
         SafeFileHandle file = objects.OpenFile(path);
-        var stream = new FileStream(file, FileAccess.Read, bufferSize: 0) { Position = contentAt };
-        return Inflate(stream);
+        return Inflate(new FileInput(file, contentAt, objects.Of(path)));
+    }
+}
+
+/// <summary>An open file from some place on, read in large pieces: a decompressor asks for 8 KiB at a time.</summary>
+/// <param name="file">Disposed with this.</param>
+/// <param name="at">Where it begins.</param>
+/// <param name="path">What it is, for errors.</param>
+internal sealed class FileInput(SafeFileHandle file, long at, string path) : InputStream
+{
+    private const int Piece = 128 * 1024;
+    private byte[] piece = ArrayPool<byte>.Shared.Rent(Piece);
+    private int used, filled;
+
+    public override int Read(Span<byte> buffer)
+    {
+        if (used == filled)
+        {
+            filled = Linux.Files.ReadAt(file, piece, at, path);
+            at += filled;
+            used = 0;
+        }
+
+        int count = Math.Min(buffer.Length, filled - used);
+        piece.AsSpan(used, count).CopyTo(buffer);
+        used += count;
+        return count;
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposing || piece.Length == 0)
+            return;
+        ArrayPool<byte>.Shared.Return(piece);
+        (piece, used, filled) = ([], 0, 0);
+        file.Dispose();
     }
 }
 

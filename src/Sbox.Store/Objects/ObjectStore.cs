@@ -20,8 +20,11 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
 
     public IEnumerable<ObjectName> Enumerate() => EnumerateBeginning("");
 
-    /// <summary>The objects whose checksums begin with these hexadecimal digits.</summary>
-    public IEnumerable<ObjectName> EnumerateBeginning(string digits)
+    /// <summary>The commits; all else is passed over before a string is made of it.</summary>
+    public IEnumerable<ObjectName> EnumerateCommits() => EnumerateBeginning("", ".commit");
+
+    /// <summary>The objects whose checksums begin with these hexadecimal digits, and whose names end so.</summary>
+    public IEnumerable<ObjectName> EnumerateBeginning(string digits, string ending = "")
     {
         foreach (DirEntry directory in Dir.Entries())
         {
@@ -30,7 +33,7 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
                 continue;
             using (inner)
             {
-                foreach (DirEntry entry in inner.Entries())
+                foreach (DirEntry entry in inner.EntriesEnding(ending))
                 {
                     if (ObjectName.TryParse(directory.Name, entry.Name, Mode, out ObjectName name) &&
                         (digits.Length <= 2 || entry.Name.StartsWith(digits[2..], StringComparison.Ordinal)))

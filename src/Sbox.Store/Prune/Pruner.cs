@@ -112,7 +112,7 @@ internal sealed class Pruner(Repository repository, PruneOptions options, Cancel
             AddWithParents(reachable, commit, depth: 0);
         if (!options.RefsOnly)
         {
-            foreach (ObjectName name in repository.EnumerateObjects().Where(static name => name.Type == ObjectType.Commit))
+            foreach (ObjectName name in repository.Objects.EnumerateCommits())
                 AddWithParents(reachable, name.Checksum, depth: 0);
         }
 

@@ -85,7 +85,7 @@ internal sealed class DeltaPull(
     {
         if (superblock.Name != name)
             throw new PullException(source.NameOf(name.Superblock), $"the delta {name}", $"{superblock.Name}");
-        var apply = new DeltaApply(transaction, superblock, source.NameOf(name.Directory));
+        using var apply = new DeltaApply(transaction, superblock, source.NameOf(name.Directory));
         if (!dryRun)
         {
             apply.CheckCommit();
