@@ -20,6 +20,7 @@ internal sealed class WatchedBox : IDisposable
     public WatchedBox()
     {
         DemoImage image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache);
+        Builds = image.Builds;
         directory = Path.Combine(image.Directory, "red-team");
         if (Directory.Exists(directory))
             Directory.Delete(directory, recursive: true);
@@ -33,6 +34,9 @@ internal sealed class WatchedBox : IDisposable
         });
         vm.WaitForLogin(BootLimit);
     }
+
+    /// <summary>A repository of this version and the next, whose ref leads to the next.</summary>
+    public string Builds { get; }
 
     public void Dispose() => vm.Dispose();
 
