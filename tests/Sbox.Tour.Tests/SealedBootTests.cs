@@ -394,6 +394,27 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         }
     }
 
+    [Fact, Trait("Category", "Slow")]
+    public void An_addon_that_nobody_signed_adds_nothing()
+    {
+        string disk = box.PlainDisk("addon.img"), esp = $"{disk}@@1048576", beside = $"::/EFI/Linux/debian-{box.Commit[..12]}.0.efi.extra.d", addon = box.Of("evil.addon.efi");
+        try
+        {
+            Judge.Ukify.Run("build", $"--stub={Directory.GetFiles(Path.Combine(Judge.Root, "usr/lib/systemd/boot/efi"), "addon*.efi.stub").Single()}", "--cmdline=evil=1", $"--output={addon}");
+            Judge.OnPath("mmd").Run("-i", esp, beside);
+            Judge.OnPath("mcopy").Run("-i", esp, addon, beside);
+            using Sbox.Vm.Vm vm = box.StartWith("addon", disk);
+            vm.WaitForLogin(SealedBox.BootLimit);
+            output.WriteLine(string.Join('\n', vm.Console.Text.Split('\n').Where(static line => line.Contains("addon", StringComparison.Ordinal))));
+            Assert.Matches("evil.addon.efi.*(Access Denied|Security [Vv]iolation|ignoring)", vm.Console.Text.ReplaceLineEndings(" "));
+            Assert.Equal(box.CommandLine, vm.Run("cat /proc/cmdline").OrThrow());
+        }
+        finally
+        {
+            File.Delete(disk);
+        }
+    }
+
     // A broken TPM must not be the end of a machine whose disk needs none.
     [Fact, Trait("Category", "Slow")]
     public void A_plain_disk_boots_where_the_TPM_that_the_firmware_tells_of_stays_away_and_the_owner_is_told()

@@ -159,12 +159,15 @@ public sealed class SealedBox : IDisposable
     /// <summary>A machine of its own, with a second disk and a TPM; its firmware knows nobody's keys yet.</summary>
     public Sbox.Vm.Vm StartWithTpm(string name, string dataDisk) => Start(name, enrolled: false, dataDisk, []);
 
-    private Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, string[] more)
+    /// <summary>A machine whose firmware has the owner's keys, with another disk than <see cref="Disk"/>.</summary>
+    public Sbox.Vm.Vm StartWith(string name, string disk) => Start(name, enrolled: true, dataDisk: null, [], disk);
+
+    private Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, string[] more, string? disk = null)
     {
         Directory.CreateDirectory(Of(name));
         if (enrolled)
             File.Copy(EnrolledVariables(), Of($"{name}/vars.qcow2"));
-        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), Disk) { SecureBoot = true, Patient = false, MoreArguments = more, Tpm = dataDisk is not null, DataDisk = dataDisk });
+        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), disk ?? Disk) { SecureBoot = true, Patient = false, MoreArguments = more, Tpm = dataDisk is not null, DataDisk = dataDisk });
     }
 
     // Once for all tests: power-on in setup mode until the boot loader has enrolled and the firmware starts again.

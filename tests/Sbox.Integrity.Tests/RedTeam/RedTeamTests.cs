@@ -18,7 +18,7 @@ public sealed class RedTeamTests(ITestOutputHelper output)
     {
         IReadOnlyList<Way> ways = Way.ReadAll(WaysFile);
         Assert.True(ways.Count(static way => way.Expected.Count > 0) >= 40);
-        Assert.Subset(PolicyReader.FindingNames.Keys.ToHashSet(), ways.SelectMany(static way => way.Expected).ToHashSet());
+        Assert.Subset(PolicyReader.FindingNames.Keys.ToHashSet(), ways.SelectMany(static way => way.Expected.Concat(way.Besides)).ToHashSet());
     }
 
     [Fact, Trait("Category", "Slow")]
@@ -43,8 +43,6 @@ public sealed class RedTeamTests(ITestOutputHelper output)
         double memory = box.QuietMebibytes();
         output.WriteLine($"VmRSS after all of it: {memory:0.0} MiB");
         Assert.InRange(memory, 1, MebibytesAtMost);
-        if (whole)
-            Lived("a suspend", Suspend);
         Assert.True(failed.Length == 0, failed.ToString());
 
         void Day(WatchedBox day)
@@ -80,7 +78,7 @@ public sealed class RedTeamTests(ITestOutputHelper output)
                 string words = attacked.Words($"( {way.Attack}\n)");
                 List<JsonElement> alarms = attacked.Since(before, way.Expected);
                 attacked.Words($"{(way.Cleanup.Length > 0 ? $"( {way.Cleanup}\n); " : "")}systemctl is-active --quiet sbox-watch || systemctl start sbox-watch; sleep 0.5");
-                Check(way.Name, way.Expected, alarms, words);
+                Check(way.Name, way.Expected, alarms, words, way.Besides);
                 latencies.AddRange(alarms.Where(static alarm => alarm.TryGetProperty("latency-us", out _)).Select(static alarm => alarm.GetProperty("latency-us").GetInt64()));
             }
 
@@ -89,10 +87,10 @@ public sealed class RedTeamTests(ITestOutputHelper output)
                 output.WriteLine($"latency of {latencies.Count} alarms under emulation: median {latencies[latencies.Count / 2]} us, worst {latencies[^1]} us");
         }
 
-        void Check(string name, IReadOnlyList<string> expected, List<JsonElement> alarms, string words)
+        void Check(string name, IReadOnlyList<string> expected, List<JsonElement> alarms, string words, IReadOnlyList<string>? besides = null)
         {
             string[] found = [.. alarms.Select(static alarm => alarm.GetProperty("finding").GetString()!)];
-            bool right = expected.Count == 0 ? found.Length == 0 : found.Intersect(expected).Any();
+            bool right = expected.Count == 0 ? found.Length == 0 : found.Intersect(expected).Any() && !found.Except(expected).Except(besides ?? []).Any();
             output.WriteLine($"{DateTime.Now:HH:mm:ss} {(right ? "ok  " : "FAIL")} {name}: {(found.Length == 0 ? "nothing" : string.Join(' ', found))}{(words.Length > 0 ? $"   ({words.ReplaceLineEndings(" ")})" : "")}");
             foreach (JsonElement alarm in alarms)
                 output.WriteLine($"       {alarm}");
@@ -148,12 +146,22 @@ public sealed class RedTeamTests(ITestOutputHelper output)
         });
     }
 
+    // Asked for by name, like the one above.
+    [Fact(Explicit = true), Trait("Category", "Slow")]
+    public void A_suspend_raises_no_alarm_and_the_sentinel_is_awake_afterwards()
+    {
+        using var box = new WatchedBox();
+        int before = box.Count();
+        Suspend(box);
+        Assert.DoesNotContain(box.Since(before, Nothing), static alarm => alarm.GetProperty("finding").GetString() != "test");
+    }
+
     // What an emulated machine can do of it: logind, systemd-sleep and the kernel go all the way down to its devices, and the kernel's own test (pm_test) turns
     // round there. A file system of the host's would not come back.
-    private static void Suspend(WatchedBox box)
+    private void Suspend(WatchedBox box)
     {
-        box.Run("umount /run/day /run/scripts; modprobe -r 9p 9pnet_virtio; echo devices >/sys/power/pm_test");
-        box.Run("systemctl suspend; for i in $(seq 60); do journalctl -b -k -o cat | grep -q 'PM: suspend exit' && break; sleep 1; done; journalctl -b -k -o cat | grep PM:; journalctl -b -k -o cat | grep -q 'PM: suspend exit'");
+        box.Run("modprobe -r 9p 9pnet_virtio; echo devices >/sys/power/pm_test");
+        output.WriteLine(box.Run("systemctl suspend; for i in $(seq 60); do journalctl -b -k -o cat | grep -q 'PM: suspend exit' && break; sleep 1; done; journalctl -b -k -o cat | grep PM:; journalctl -b -k -o cat | grep -q 'PM: suspend exit'"));
         Assert.Contains("awake", box.Run("sbox watch test"), StringComparison.Ordinal);
     }
 
