@@ -28,6 +28,9 @@ public sealed record RootConfig(
     /// <summary>Whether /var and the changes in /etc are deleted before anything starts, as <c>sbox.factory-reset</c> asks.</summary>
     public bool FactoryReset { get; private init; }
 
+    /// <summary>Whether a sealed boot ends where a TPM that the firmware tells of stays away, as <c>sbox.tpm=required</c> asks.</summary>
+    public bool RequireTpm { get; private init; }
+
     /// <summary>Reads the arguments this program knows; others are for others.</summary>
     /// <exception cref="NoRootException">A value is not what its argument asks for.</exception>
     public static RootConfig From(KernelArguments arguments)
@@ -42,10 +45,11 @@ public sealed record RootConfig(
         return new RootConfig(
             arguments.Get("root"), arguments.Get("rootflags"), arguments.Get("rootfstype"),
             deployment is null ? null : parsed, deployment, arguments.Get("ostree"),
-            Digest(arguments, "sbox.commit"), Digest(arguments, "composefs"), Verity(arguments))
+            Digest(arguments, "sbox.commit"), Digest(arguments, "composefs"), Required(arguments, "sbox.verity"))
         {
             Ghost = ghost,
             FactoryReset = reset,
+            RequireTpm = Required(arguments, "sbox.tpm"),
         };
     }
 
@@ -68,9 +72,9 @@ public sealed record RootConfig(
         ? true
         : throw new NoRootException($"{key}={value} on the kernel command line: it takes no value"));
 
-    private static bool Verity(KernelArguments arguments) => AsksForVerity(arguments) && (arguments.Get("sbox.verity") is null or "required"
+    private static bool Required(KernelArguments arguments, string key) => arguments.Contains(key) && (arguments.Get(key) is null or "required"
         ? true
-        : throw new NoRootException($"sbox.verity={arguments.Get("sbox.verity")} on the kernel command line: 'required' is all that it can be"));
+        : throw new NoRootException($"{key}={arguments.Get(key)} on the kernel command line: 'required' is all that it can be"));
 }
 
 /// <summary>There is no root to be made. The message is one line for the console: what is missing, what is there, what to do.</summary>

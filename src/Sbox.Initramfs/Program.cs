@@ -46,7 +46,7 @@ try
     if (planOnly)
         Console.Out.Write(plan);
     else
-        Execute(plan, config.RequireVerity);
+        Execute(plan, config);
     return 0;
 }
 catch (NoRootException refusal)
@@ -58,10 +58,10 @@ catch (Exception refused) // mostly LinuxException and MountException; whatever 
     return Say($"{refused.Message}; the deployment is not mounted: reboot and choose another one in the boot menu", exitCode: 1);
 }
 
-static void Execute(RootPlan plan, bool isSealed)
+static void Execute(RootPlan plan, RootConfig config)
 {
     RootMounter.Execute(plan, static line => Say(line, exitCode: 0));
-    TpmRegister.Close(isSealed, TpmRegister.GivesKeys(), static line => Say(line, exitCode: 0));
+    TpmRegister.Close(config.RequireVerity, TpmRegister.GivesKeys(), config.RequireTpm, static line => Say(line, exitCode: 0));
 }
 
 static int FirstOfAll(string[] args)

@@ -44,30 +44,41 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
-    public void Without_a_TPM_there_is_nothing_to_close() => TpmRegister.Close(isSealed: true, givesKeys: true, static line => Assert.Fail(line), directory, directory);
+    public void Without_a_TPM_there_is_nothing_to_close() => Close(static line => Assert.Fail(line));
 
     [Theory]
     [InlineData("firmware/acpi/tables/TPM2", "")]
     [InlineData("class/tpm/tpm0/tpm_version_major", "2\n")]
-    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_ends_a_sealed_boot_that_it_may_give_keys_where_it_stays_away(string file, string text)
+    public void A_TPM_that_the_firmware_or_the_kernel_tells_of_is_waited_for_and_where_it_stays_away_the_boot_goes_on_and_says_so_now_and_later(string file, string text)
     {
         Told(file, text);
         TimeSpan moment = TimeSpan.FromMilliseconds(50);
         Assert.False(TpmRegister.IsThere(static _ => { }, directory, directory, moment));
-        void Close(bool isSealed, bool givesKeys, Action<string> say, TimeSpan limit) => TpmRegister.Close(isSealed, givesKeys, say, directory, directory, limit);
-        string says = Assert.Throws<NoRootException>(() => Close(isSealed: true, givesKeys: true, static _ => { }, moment)).Message;
-        Assert.Contains("it did not come, so register 15 was not extended", says, StringComparison.Ordinal);
         var said = new List<string>();
-        Close(isSealed: false, givesKeys: true, said.Add, TimeSpan.FromHours(1)); // nothing is waited for there
-        Assert.Equal([says], said);
-
-        // Where no pcr key signed the version the boot goes on, after as long a wait.
-        said.Clear();
         long started = System.Diagnostics.Stopwatch.GetTimestamp();
-        Close(isSealed: true, givesKeys: false, said.Add, moment);
+        Close(said.Add, limit: moment);
         Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(started) >= moment);
-        Assert.EndsWith("register 15 was not extended; no pcr key signed this version, so it is given no key, and the boot goes on", Assert.Single(said), StringComparison.Ordinal);
+        string line = Assert.Single(said);
+        Assert.Contains("it did not come, so register 15 was not extended; the boot goes on", line, StringComparison.Ordinal);
+        Assert.Equal(line, TpmRegister.OpenSince(directory));
     }
+
+    [Fact]
+    public void A_TPM_that_stays_away_ends_a_sealed_boot_that_it_may_give_keys_where_the_signed_command_line_requires_it_and_no_other_boot()
+    {
+        Told("firmware/acpi/tables/TPM2", "");
+        TimeSpan moment = TimeSpan.FromMilliseconds(50);
+        Assert.Contains("sbox.tpm=required", Assert.Throws<NoRootException>(() => Close(static _ => { }, isRequired: true, limit: moment)).Message, StringComparison.Ordinal);
+        var said = new List<string>();
+        Close(said.Add, isSealed: false, isRequired: true, limit: TimeSpan.FromHours(1)); // nothing is waited for there
+        Close(said.Add, givesKeys: false, isRequired: true, limit: moment);
+        Assert.Equal(2, said.Count);
+        Assert.All(said, static line => Assert.EndsWith("register 15 was not extended; this version is given no key by it, and the boot goes on", line, StringComparison.Ordinal));
+        Assert.Null(TpmRegister.OpenSince(directory));
+    }
+
+    private void Close(Action<string> say, bool isSealed = true, bool givesKeys = true, bool isRequired = false, TimeSpan? limit = null) =>
+        TpmRegister.Close(isSealed, givesKeys, isRequired, say, directory, directory, directory, limit);
 
     [Fact]
     public async Task A_TPM_that_comes_late_is_asked()
@@ -88,7 +99,8 @@ public sealed class EncryptedRootTests : IDisposable
     {
         Told("class/tpm/tpm0/tpm_version_major", "1\n");
         File.WriteAllText($"{directory}/tpm0", "");
-        TpmRegister.Close(isSealed: true, givesKeys: true, static line => Assert.Fail(line), directory, directory);
+        Close(static line => Assert.Fail(line));
+        Close(static line => Assert.Fail(line), isRequired: true);
     }
 
     [Fact]
@@ -96,9 +108,9 @@ public sealed class EncryptedRootTests : IDisposable
     {
         File.WriteAllText($"{directory}/tpmrm0", ""); // takes it and says nothing
         var said = new List<string>();
-        TpmRegister.Close(isSealed: false, givesKeys: true, said.Add, directory, directory);
+        Close(said.Add, isSealed: false);
         Assert.Contains("register 15 was not extended", Assert.Single(said), StringComparison.Ordinal);
-        Assert.All([true, false], givesKeys => Assert.Throws<NoRootException>(() => TpmRegister.Close(isSealed: true, givesKeys, said.Add, directory, directory)));
+        Assert.All([true, false], givesKeys => Assert.Throws<NoRootException>(() => Close(said.Add, givesKeys: givesKeys)));
     }
 
     [Theory]

@@ -44,6 +44,7 @@ public sealed class SealedRootTests
 
     [Theory]
     [InlineData("sbox.verity=off", "'required' is all that it can be")]
+    [InlineData("sbox.tpm=off", "'required' is all that it can be")]
     [InlineData("sbox.verity=required", "no composefs=DIGEST")]
     [InlineData("sbox.commit=abc", "is not 64 hexadecimal digits")]
     public void A_demand_that_is_not_understood_never_passes_for_none(string arguments, string words) => Assert.Contains(

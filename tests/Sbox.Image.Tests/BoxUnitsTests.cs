@@ -22,6 +22,38 @@ public sealed class BoxUnitsTests
         Assert.DoesNotContain("[Install]", tree.ReadText("usr/lib/systemd/system/sbox-auto.service"), StringComparison.Ordinal);
     }
 
+    // systemd's own figure, 0 (may do nothing) to 10. The limits are what was reached, so that no later change opens a unit unseen.
+    [Theory]
+    [InlineData("sentinel/sbox-watch", 3.3)]
+    [InlineData("sentinel/examples/sbox-alarm", 2.2)]
+    [InlineData("verity/sbox-verity", 5)]
+    [InlineData("disk/sbox-disk", 5.6)]
+    [InlineData("box/sbox-ledger", 5)]
+    [InlineData("box/sbox-ghost-memory", 5.4)]
+    [InlineData("box/sbox-farewell", 5.4)]
+    [InlineData("box/sbox-keep", 5.4)]
+    [InlineData("box/sbox-etc", 5.4)]
+    [InlineData("box/sbox-grow", 5.6)]
+    [InlineData("box/sbox-next-root", 6.4)]
+    public void A_unit_may_do_no_more_than_it_needs_by_systemds_own_count(string unit, double atMost)
+    {
+        string last = Judge.OnPath("systemd-analyze").Run("security", "--offline=true", "--no-pager", SourceTree.Of("packaging", $"{unit}.service")).TrimEnd().Split('\n')[^1];
+        Assert.InRange(double.Parse(last.Split(".service: ")[1].Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture), 0, atMost);
+    }
+
+    [Fact]
+    public void Every_other_unit_is_one_that_does_what_its_owner_has_it_do_or_runs_in_an_initrd()
+    {
+        string[] measured = [.. typeof(BoxUnitsTests).GetMethod(nameof(A_unit_may_do_no_more_than_it_needs_by_systemds_own_count))!
+            .GetCustomAttributes(typeof(InlineDataAttribute), inherit: false).Select(static row => $"{((InlineDataAttribute)row).Data[0]}.service")];
+        string packaging = SourceTree.Of("packaging");
+        string[] others = [.. Directory.GetFiles(packaging, "*.service", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(packaging, file)).Except(measured).Order(StringComparer.Ordinal)];
+        // Updates run maintainers' scripts, checks are the owner's programs, a tomb is mounted for everybody and runs its hooks.
+        Assert.Equal(
+            ["box/sbox-auto.service", "box/sbox-health-deadline.service", "box/sbox-health.service", "dracut/90sbox/sbox-root.service", "dracut/90sbox/sbox-sealed.service", "tomb/sbox-tomb-save.service", "tomb/sbox-tomb@.service"],
+            others);
+    }
+
     [Fact]
     public void Systemd_finds_nothing_wrong_with_the_units()
     {

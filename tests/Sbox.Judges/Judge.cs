@@ -33,6 +33,20 @@ public sealed class Judge
     /// <summary>composefs-info 1.0.8.</summary>
     public static Judge ComposefsInfo { get; } = Unpacked("usr/bin/composefs-info");
 
+    /// <summary>systemd's ukify, a Python program of the judges' Debian.</summary>
+    public static Judge Ukify
+    {
+        get
+        {
+            // The interpreter is started by a loader, so it cannot find its library by its own name.
+            string[] loader = [.. Directory.GetFiles(Path.Combine(Root, "usr/lib64"), "ld-linux-*"), .. Directory.GetFiles(Path.Combine(Root, "usr/lib"), "ld-linux-*")];
+            string libraries = Directory.GetDirectories(Path.Combine(Root, "usr/lib"), "*-linux-gnu").Single();
+            return new Judge(
+                "env", $"PYTHONHOME={Root}/usr", $"PYTHONPATH={Root}/usr/lib/python3/dist-packages", "PYTHONDONTWRITEBYTECODE=1",
+                loader[0], "--library-path", libraries, Path.Combine(Root, "usr/bin/python3"), Path.Combine(Root, "usr/bin/ukify"));
+        }
+    }
+
     /// <summary>fsck.erofs of the host.</summary>
     public static Judge FsckErofs { get; } = OnPath("fsck.erofs");
 

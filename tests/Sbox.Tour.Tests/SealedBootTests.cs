@@ -133,14 +133,16 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
                 Assert.False(Contains(taken, Secret, to: taken.Length));
             }
 
-            (string kernel, string initrd) = box.BootFiles();
-            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(new VmOptions(box.Of("another"), disk) { Kernel = kernel, Initrd = initrd, CommandLine = box.CommandLine });
+            // In a machine that has a TPM by its firmware's word, and none that comes.
+            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(box.WithAbsentTpm("another", disk));
+            vm.Console.WaitFor("sbox-root: waiting for the TPM", SealedBox.BootLimit);
             output.WriteLine(vm.Console.WaitFor("the TPM does not give the key of /dev/vda2 out: there is none.*", SealedBox.BootLimit).Value);
             vm.Console.WaitFor("Type its recovery key", FirmwareLimit);
             vm.Console.SendLine((recovery[0] == 'b' ? 'c' : 'b') + recovery[1..]);
             vm.Console.WaitFor("that does not open /dev/vda2", FirmwareLimit);
             vm.Console.WaitFor("Type its recovery key", FirmwareLimit);
             vm.Console.SendLine(recovery.Replace("-", " ", StringComparison.Ordinal));
+            vm.Console.WaitFor("it did not come, so register 15 was not extended; the boot goes on", SealedBox.BootLimit);
             vm.Console.WaitFor("systemd\\[1\\]|Welcome to|login", SealedBox.BootLimit);
         }
         finally
@@ -370,11 +372,9 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
     [Fact, Trait("Category", "Slow")]
     public void Another_image_in_the_place_of_the_deployments_is_not_mounted()
     {
-        string copy = box.Of("image.img"), cfs = $"/ostree/deploy/debian/deploy/{box.Commit}.0/.ostree.cfs", at = $"{copy}?offset={box.RootOffset}";
-        Judge.OnPath("cp").Run("--sparse=always", box.Disk, copy);
+        string copy = box.PlainDisk("image.img"), cfs = $"/ostree/deploy/debian/deploy/{box.Commit}.0/.ostree.cfs", at = $"{copy}?offset={box.RootOffset}";
         try
         {
-            Judge.OnPath("debugfs").Run("-w", "-R", "rm /.sbox/encrypt", at); // a plain disk: what is asked here is asked of any
             // As an attacker with the disk in hand would: the same image with one bit changed, as a file of its own.
             string mine = box.Of("mine.cfs");
             Judge.OnPath("debugfs").Run("-R", $"dump {cfs} {mine}", at);
@@ -391,6 +391,48 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         finally
         {
             File.Delete(copy);
+        }
+    }
+
+    [Fact, Trait("Category", "Slow")]
+    public void An_addon_that_nobody_signed_adds_nothing()
+    {
+        string disk = box.PlainDisk("addon.img"), esp = $"{disk}@@1048576", beside = $"::/EFI/Linux/debian-{box.Commit[..12]}.0.efi.extra.d", addon = box.Of("evil.addon.efi");
+        try
+        {
+            Judge.Ukify.Run("build", $"--stub={Directory.GetFiles(Path.Combine(Judge.Root, "usr/lib/systemd/boot/efi"), "addon*.efi.stub").Single()}", "--cmdline=evil=1", $"--output={addon}");
+            Judge.OnPath("mmd").Run("-i", esp, beside);
+            Judge.OnPath("mcopy").Run("-i", esp, addon, beside);
+            using Sbox.Vm.Vm vm = box.StartWith("addon", disk);
+            vm.WaitForLogin(SealedBox.BootLimit);
+            output.WriteLine(string.Join('\n', vm.Console.Text.Split('\n').Where(static line => line.Contains("addon", StringComparison.Ordinal))));
+            Assert.Matches("evil.addon.efi.*(Access Denied|Security [Vv]iolation|ignoring)", vm.Console.Text.ReplaceLineEndings(" "));
+            Assert.Equal(box.CommandLine, vm.Run("cat /proc/cmdline").OrThrow());
+        }
+        finally
+        {
+            File.Delete(disk);
+        }
+    }
+
+    // A broken TPM must not be the end of a machine whose disk needs none.
+    [Fact, Trait("Category", "Slow")]
+    public void A_plain_disk_boots_where_the_TPM_that_the_firmware_tells_of_stays_away_and_the_owner_is_told()
+    {
+        string disk = box.PlainDisk("plain.img");
+        try
+        {
+            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(box.WithAbsentTpm("plain", disk));
+            output.WriteLine(vm.Console.WaitFor("sbox-root: .*the firmware tells of a TPM, and it did not come, so register 15 was not extended; the boot goes on.*", SealedBox.BootLimit).Value);
+            vm.WaitForLogin(SealedBox.BootLimit);
+            Assert.Contains("TPM: /dev/tpmrm0: the firmware tells of a TPM, and it did not come", vm.Run("sbox status", CheckLimit).OrThrow(), StringComparison.Ordinal);
+            string proof = vm.Run("sbox prove", CheckLimit).Output;
+            output.WriteLine(proof);
+            Assert.Matches("unchecked disk .*is not encrypted.*and it did not come", proof);
+        }
+        finally
+        {
+            File.Delete(disk);
         }
     }
 

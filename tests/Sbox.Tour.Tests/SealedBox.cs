@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Sbox.Codecs;
+using Sbox.Codecs.Cpio;
 using Sbox.Codecs.Uki;
 using Sbox.Judges;
 using Sbox.Tour;
@@ -99,12 +100,51 @@ public sealed class SealedBox : IDisposable
         return disk;
     }
 
+    /// <summary>
+    /// A machine for <see cref="BootFiles"/> whose firmware tells of a TPM that never comes: ACPI's table is there, and no device. Its initrd has the signatures of the
+    /// owner's pcr key, as systemd's stub would have left them.
+    /// </summary>
+    public VmOptions WithAbsentTpm(string name, string disk)
+    {
+        Directory.CreateDirectory(Of(name));
+        (string kernel, string initrd) = BootFiles();
+        string signed = Of($"{name}/initrd");
+        using (FileStream file = File.Create(signed))
+        {
+            file.Write(File.ReadAllBytes(initrd));
+            file.Write(new byte[(int)(-file.Length & 3)]); // the kernel looks for the next archive at a multiple of four
+            file.Write(CpioWriter.Of(".extra/tpm2-pcr-signature.json", Sections().First(static section => section.Name == ".pcrsig").Content.Span));
+        }
+
+        string table = Of($"{name}/tpm2-table"); // its body: platform class 0, no control area, memory mapped (start method 6)
+        File.WriteAllBytes(table, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0]);
+        return new VmOptions(Of(name), disk)
+        {
+            Kernel = kernel, Initrd = signed, CommandLine = CommandLine, Patient = false, MoreArguments = ["-acpitable", $"sig=TPM2,rev=4,data={table}"],
+        };
+    }
+
+    /// <summary>All of the disk, with an ext4 that the first boot leaves as it is.</summary>
+    public string PlainDisk(string name)
+    {
+        string copy = Of(name);
+        Judge.OnPath("cp").Run("--sparse=always", Disk, copy);
+        Judge.OnPath("debugfs").Run("-w", "-R", "rm /.sbox/encrypt", $"{copy}?offset={RootOffset}");
+        return copy;
+    }
+
     /// <summary>What a TPM's register 11 holds when version 1 has booted by the menu's first entry, and all of its services run.</summary>
     public Checksum Measured()
     {
-        Judge.OnPath("mcopy").Run("-n", "-o", "-i", $"{Disk}@@1048576", $"::/EFI/Linux/debian-{Commit[..12]}.0.efi", Of("measured.efi"));
-        Checksum entry = BootMeasurement.OfEntries(UnifiedKernelImage.Read(File.ReadAllBytes(Of("measured.efi"))))[0];
+        Checksum entry = BootMeasurement.OfEntries(Sections())[0];
         return BootMeasurement.After(BootMeasurement.After(entry, "sysinit"), "ready");
+    }
+
+    // Of version 1's UKI, as it lies on the EFI partition.
+    private IReadOnlyList<UkiSection> Sections()
+    {
+        Judge.OnPath("mcopy").Run("-n", "-o", "-i", $"{Disk}@@1048576", $"::/EFI/Linux/debian-{Commit[..12]}.0.efi", Of("measured.efi"));
+        return UnifiedKernelImage.Read(File.ReadAllBytes(Of("measured.efi")));
     }
 
     /// <summary>Where the root partition begins on the disk.</summary>
@@ -119,12 +159,15 @@ public sealed class SealedBox : IDisposable
     /// <summary>A machine of its own, with a second disk and a TPM; its firmware knows nobody's keys yet.</summary>
     public Sbox.Vm.Vm StartWithTpm(string name, string dataDisk) => Start(name, enrolled: false, dataDisk, []);
 
-    private Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, string[] more)
+    /// <summary>A machine whose firmware has the owner's keys, with another disk than <see cref="Disk"/>.</summary>
+    public Sbox.Vm.Vm StartWith(string name, string disk) => Start(name, enrolled: true, dataDisk: null, [], disk);
+
+    private Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, string[] more, string? disk = null)
     {
         Directory.CreateDirectory(Of(name));
         if (enrolled)
             File.Copy(EnrolledVariables(), Of($"{name}/vars.qcow2"));
-        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), Disk) { SecureBoot = true, Patient = false, MoreArguments = more, Tpm = dataDisk is not null, DataDisk = dataDisk });
+        return Sbox.Vm.Vm.Start(new VmOptions(Of(name), disk ?? Disk) { SecureBoot = true, Patient = false, MoreArguments = more, Tpm = dataDisk is not null, DataDisk = dataDisk });
     }
 
     // Once for all tests: power-on in setup mode until the boot loader has enrolled and the firmware starts again.

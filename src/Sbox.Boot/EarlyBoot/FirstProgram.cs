@@ -54,7 +54,8 @@ public static class FirstProgram
             throw new NoRootException($"{refused.Message}; drivers that the kernel refused: {string.Join("; ", drivers.Refused)}");
         }
 
-        TpmRegister.Close(config.RequireVerity, isEncrypted || TpmRegister.GivesKeys(), say);
+        // Where a volume was opened the TPM was waited for already.
+        TpmRegister.Close(config.RequireVerity, isEncrypted || TpmRegister.GivesKeys(), config.RequireTpm, say, limit: isEncrypted ? TimeSpan.Zero : null);
         string init = arguments.Get("init") ?? "/sbin/init";
         try
         {

@@ -26,6 +26,7 @@ public static class TpmRegister
     private const ushort WithSessions = 0x8002, Sha256 = 0x000B;
     private const uint PcrExtend = 0x00000182, PasswordSession = 0x40000009;
     private const int AnswerHeader = 10;
+    private const string AwayName = "tpm-away";
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30), Patience = TimeSpan.FromSeconds(3), Pause = TimeSpan.FromMilliseconds(20);
     private static readonly string[] Nodes = ["tpmrm0", "tpm0"];
 
@@ -62,35 +63,53 @@ public static class TpmRegister
 
     /// <summary>
     /// Closes the moment in which the root's key can be had. Where neither the firmware nor the kernel tells of a TPM there is nothing to close; one that they tell of
-    /// is waited for, or what runs from this root could ask it as soon as it comes. Where it stays away all that time, a boot to which it may give keys ends; any other
-    /// goes on, and says so: nothing that runs there could ask for one.
+    /// is waited for. Where it stays away all that time the boot goes on, and says so, to the console and to whoever asks later (<see cref="OpenSince"/>): a broken TPM
+    /// ends no machine's every boot. Where the signed command line asks for it (<c>sbox.tpm=required</c>), a boot to which it may give keys ends there.
     /// </summary>
     /// <param name="isSealed">Whether the boot is a sealed one: no other is given such a key.</param>
     /// <param name="givesKeys">Whether a TPM may give keys out to the version that boots, or has opened its root.</param>
+    /// <param name="isRequired">Whether such a boot ends where the TPM stays away.</param>
     /// <param name="say">One line for the console, where a boot goes on without.</param>
     /// <param name="dev">Where device nodes are.</param>
     /// <param name="sys">Where sysfs is.</param>
+    /// <param name="run">Where what is of one boot is kept.</param>
     /// <param name="limit">How long a TPM is waited for; null: 30 seconds.</param>
-    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot; or it did not come in one to which it may give keys.</exception>
-    public static void Close(bool isSealed, bool givesKeys, Action<string> say, string dev = "/dev", string sys = "/sys", TimeSpan? limit = null)
+    /// <exception cref="NoRootException">There is a TPM, and it did not do it in a sealed boot; or it did not come in one to which it may give keys, and is required.</exception>
+    public static void Close(bool isSealed, bool givesKeys, bool isRequired, Action<string> say, string dev = "/dev", string sys = "/sys", string run = "/run", TimeSpan? limit = null)
     {
         try
         {
             // A boot that is not sealed is given no key, so nothing waits there.
             if (isSealed)
                 IsThere(say, dev, sys, limit);
-            string? away = Away(dev, sys);
-            if (away is not null && !givesKeys)
-                say($"{away}; no pcr key signed this version, so it is given no key, and the boot goes on");
-            else if (away is not null)
-                throw new NoRootException($"{away}, and whatever runs from here on could ask for a disk's key when it does: power the machine off and on, or switch the TPM off in its setup");
-            else
+            if (Away(dev, sys) is not { } away)
                 Extend(dev, sys);
+            else if (isRequired && isSealed && givesKeys)
+                throw new NoRootException($"{away}, and this version asks for one (sbox.tpm=required): power the machine off and on, or switch the TPM off in its setup");
+            else if (isSealed && givesKeys)
+                LeaveOpen(away, say, run);
+            else
+                say($"{away}; this version is given no key by it, and the boot goes on");
         }
         catch (Exception refused) when (!isSealed && (refused is IOException or NoRootException))
         {
             say(refused.Message);
         }
+    }
+
+    /// <summary>What the console was told where a boot that may be given keys went on without its TPM; null for every other boot.</summary>
+    /// <param name="run">Where what is of one boot is kept.</param>
+    public static string? OpenSince(string run = "/run") => File.Exists($"{run}/sbox/{AwayName}") ? File.ReadAllText($"{run}/sbox/{AwayName}").Trim() : null;
+
+    private static void LeaveOpen(string away, Action<string> say, string run)
+    {
+        string line = $"{away}; the boot goes on, and should it come yet, whoever is root here can ask it for a disk's key until the machine is switched off";
+        say(line);
+        using Dir all = Dir.Open(run);
+        using Dir ours = all.MakeAndOpenDir("sbox");
+        ours.TryUnlink(AwayName);
+        using SafeFileHandle file = ours.CreateFile(AwayName);
+        RandomAccess.Write(file, System.Text.Encoding.UTF8.GetBytes(line), fileOffset: 0);
     }
 
     // One that is told of and has no node; null for none.

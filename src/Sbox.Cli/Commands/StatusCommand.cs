@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Sbox.Boot;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
@@ -30,6 +31,7 @@ internal static class StatusCommand
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
                 + "after its first boot, seals the rest.",
                 "Disk: whether the box's root is encrypted, and, for root, what opens it (sbox disk).",
+                "TPM: where a sealed boot went on without the machine's TPM, which the firmware tells of and which did not come, what was said then ('tpm-away' with --json).",
                 "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
                 + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
             ],
@@ -48,6 +50,7 @@ internal static class StatusCommand
             {
                 Write(writer, report);
                 DiskCommands.Write(writer, disk, keeper is not null);
+                writer.WriteString("tpm-away", TpmRegister.OpenSince());
                 writer.WriteStartObject("verity");
                 writer.WriteBoolean("supported", verity.Supported);
                 writer.WriteNumber("sealed", verity.Sealed);
@@ -77,6 +80,8 @@ internal static class StatusCommand
         text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
         if (disk is not null)
             text.Append(CultureInfo.InvariantCulture, $"Disk: {disk}\n");
+        if (TpmRegister.OpenSince() is { } away)
+            text.Append(CultureInfo.InvariantCulture, $"TPM: {away}\n");
         if (report.IsGhost)
             text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off: sbox ledger lists it.\n");
         string esp = report.Esp is { } partition ? $"; EFI partition {Amount.OfBytes(partition.AvailableBytes)} of {Amount.OfBytes(partition.TotalBytes)}" : "";

@@ -53,7 +53,7 @@ public sealed record Culprit(
     }
 
     // A program that is told to load code of others acts for them, whatever file it was started from.
-    private static bool LoadsOthers(int process) => TextOf($"/proc/{process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal));
+    internal static bool LoadsOthers(int process) => TextOf($"/proc/{process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal));
 
     /// <summary>Gathers what can be known of a process of which only the number is known.</summary>
     public static Culprit Of(int process, SystemFacts facts)
@@ -87,7 +87,7 @@ public sealed record Culprit(
         }
     }
 
-    private static string TextOf(string path)
+    internal static string TextOf(string path)
     {
         try
         {

@@ -197,14 +197,14 @@ public sealed class Proof(OstreeSysroot sysroot, ProofOptions options)
     private Fact DiskFact()
     {
         if (DiskKeeper.Of(sysroot.Path) is not { } keeper)
-            return SystemProofJudge.Disk(isEncrypted: false, null, null);
+            return SystemProofJudge.Disk(isEncrypted: false, null, null, TpmRegister.OpenSince());
         try
         {
-            return SystemProofJudge.Disk(isEncrypted: true, Environment.IsPrivilegedProcess ? keeper.Look() : null, "only root can see what opens it");
+            return SystemProofJudge.Disk(isEncrypted: true, Environment.IsPrivilegedProcess ? keeper.Look() : null, "only root can see what opens it", TpmRegister.OpenSince());
         }
         catch (ChildFailedException unseen)
         {
-            return SystemProofJudge.Disk(isEncrypted: true, null, unseen.Message);
+            return SystemProofJudge.Disk(isEncrypted: true, null, unseen.Message, TpmRegister.OpenSince());
         }
     }
 

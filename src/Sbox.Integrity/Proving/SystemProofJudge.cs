@@ -104,7 +104,14 @@ public static class SystemProofJudge
     /// <param name="isEncrypted">Whether it is on an encrypted volume.</param>
     /// <param name="state">Who can open that; null where it could not be looked at.</param>
     /// <param name="unseen">Why not.</param>
-    public static Fact Disk(bool isEncrypted, DiskState? state, string? unseen)
+    /// <param name="away">What was said where the boot went on without the machine's TPM; null where it did not.</param>
+    public static Fact Disk(bool isEncrypted, DiskState? state, string? unseen, string? away)
+    {
+        Fact fact = Disk(isEncrypted, state, unseen);
+        return away is null ? fact : fact with { Verdict = fact.Verdict == Verdict.Wrong ? Verdict.Wrong : Verdict.Unchecked, Says = $"{fact.Says}; {away}" };
+    }
+
+    private static Fact Disk(bool isEncrypted, DiskState? state, string? unseen)
     {
         if (!isEncrypted)
             return new Fact("disk", Verdict.Ok, "the root's disk is not encrypted: /etc and /var are whoever's who has it in hand");

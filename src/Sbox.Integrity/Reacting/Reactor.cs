@@ -157,8 +157,24 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
     {
         if (!MayStop(who) || who!.ControlGroup is not { Length: > 1 } group)
             return null;
-        File.WriteAllText($"/sys/fs/cgroup{group}/cgroup.freeze", "1");
-        return $"froze {group}";
+        return $"froze {Freeze(group)}";
+    }
+
+    /// <summary>Freezes a control group. What a user's own manager has made belongs to that user, and the sentinel's unit may not write what is others': then it is all of that manager's, which is the system's.</summary>
+    /// <param name="group">The group.</param>
+    /// <param name="root">Where control groups are.</param>
+    /// <returns>The group that was frozen, it or one above it.</returns>
+    internal static string Freeze(string group, string root = "/sys/fs/cgroup")
+    {
+        try
+        {
+            File.WriteAllText($"{root}{group}/cgroup.freeze", "1");
+            return group;
+        }
+        catch (UnauthorizedAccessException) when (Path.GetDirectoryName(group) is { } above && above.Contains(".service", StringComparison.Ordinal))
+        {
+            return Freeze(above, root);
+        }
     }
 
     private static bool MayStop(Culprit? who) =>

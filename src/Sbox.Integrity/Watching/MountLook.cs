@@ -9,7 +9,7 @@ internal readonly record struct Seen(Finding Finding, uint Namespace, KernelEven
 /// Looks at mount namespaces after something was done in them, and tells what became wrong. Events say where to look and who it was;
 /// what is wrong is read from the kernel's own table of mounts.
 /// </summary>
-internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountInfoFile system, NamespaceBook book, Func<KernelEvent, Culprit> culpritOf)
+internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountInfoFile system, NamespaceBook book, string sbox, Func<KernelEvent, Culprit> culpritOf)
 {
     private const int CallsRemembered = 64;
     private const long RecentNanoseconds = 1_000_000_000;
@@ -112,8 +112,14 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         var here = new HashSet<string>(StringComparer.Ordinal);
         if (mounts is not null)
         {
-            var view = new NamespaceView(number, mounts, known.IsSbox);
-            IReadOnlyList<Finding> wrong = MountJudge.Violations(policy, facts, view);
+            IReadOnlyList<Finding> wrong = MountJudge.Violations(policy, facts, new NamespaceView(number, mounts, known.IsSbox));
+            // At the first look of all, nobody saw who made it.
+            if (wrong.Count > 0 && calls.Count == 0 && number != facts.Namespace && known is { IsLookedAt: false, IsSbox: false } && SboxAtWork.IsIn(number, facts.Process, sbox))
+            {
+                known.IsSbox = true;
+                wrong = MountJudge.Violations(policy, facts, new NamespaceView(number, mounts, IsSbox: true));
+            }
+
             Finding[] news = [.. wrong.Where(finding => (!known.Wrong.Contains(finding.Key) || IsDoneAgain(finding, calls)) && !(!known.IsLookedAt && book.IsWrongSomewhere(finding.Kind, finding.Path)))];
             known.Wrong = [.. wrong.Select(static finding => finding.Key)];
             known.IsLookedAt = true;

@@ -57,7 +57,7 @@ public sealed class Sentinel : IDisposable
         facts = SystemFacts.Of(policy, system.Read(), number, SystemFacts.DisksOf) with { Process = options.SystemProcess };
         (eyes, string? blind) = OpenEyes();
         metrics = new Metrics(options.Metrics) { Eyes = (eyes?.OpenCount ?? 0, eyes?.Closed.Count ?? 0) };
-        mounts = new MountLook(policy, facts, system, book, CulpritOf);
+        mounts = new MountLook(policy, facts, system, book, options.Sbox, CulpritOf);
         judge = new SystemJudge(policy, facts, Visible, number => book.Find(number) is { IsSbox: true }, name => KernelModules.IsOfSystem(name, $"/proc/{options.SystemProcess}/root"));
         reactor = new Reactor(policy, facts, options.Sbox, new History(options.History), metrics, complain);
         mark = Path.Combine(options.RuntimeDirectory, "running");

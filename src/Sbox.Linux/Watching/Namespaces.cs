@@ -35,6 +35,10 @@ public static unsafe class Namespaces
         return found;
     }
 
+    /// <summary>All processes in a mount namespace.</summary>
+    /// <param name="number">The namespace.</param>
+    public static IReadOnlyList<int> ProcessesIn(uint number) => [.. HeldProc.Processes().Where(process => MountNamespaceOf(process) == number)];
+
     /// <summary>A process in a mount namespace; null when none is.</summary>
     /// <param name="number">The namespace.</param>
     /// <param name="likely">Processes that may be in it; only when none of them is, all are looked through.</param>

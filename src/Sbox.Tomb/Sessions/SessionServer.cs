@@ -28,7 +28,8 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
         listener.Bind(new UnixDomainSocketEndPoint($"{options.Directory}/{SessionMessage.SocketName}"));
         // For the account that it is opened for, and root: whose the home's top is, a snapshot says, which may name anybody.
         directory.ChangeOwner(SessionMessage.SocketName, options.Owner ?? 0, 0);
-        directory.ChangeMode(SessionMessage.SocketName, 0x180 /* 0600 */);
+        // Root's group too: the sentinel, which closes tombs where its policy says so, is a root that may not open what is somebody else's.
+        directory.ChangeMode(SessionMessage.SocketName, 0x1B0 /* 0660 */);
         listener.Listen(8);
     }
 

@@ -76,7 +76,7 @@ public class UnifiedKernelImageTests
         Assert.Equal(Bytes(7), sections[".extra"]);
         Assert.Equal(3, Encoding.UTF8.GetString(sections[".sbat"]).Split('\n').Count(static line => line.StartsWith("uki", StringComparison.Ordinal) || line.StartsWith("systemd-stub,", StringComparison.Ordinal)));
 
-        using JsonDocument inspected = JsonDocument.Parse(Ukify.Run("inspect", path, "--all", "--json=short").Output);
+        using JsonDocument inspected = JsonDocument.Parse(Judge.Ukify.Run("inspect", path, "--all", "--json=short"));
         Assert.Equal(sections.Count, inspected.RootElement.EnumerateObject().Count());
         foreach (JsonProperty section in inspected.RootElement.EnumerateObject())
             Assert.Equal(Checksum.Of(sections[section.Name]).ToString(), section.Value.GetProperty("sha256").GetString());

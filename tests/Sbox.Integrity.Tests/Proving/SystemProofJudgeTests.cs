@@ -70,12 +70,22 @@ public sealed class SystemProofJudgeTests
     public void A_disk_that_another_programs_binding_opens_whatever_the_firmware_checks_is_wrong_and_one_that_cannot_be_looked_at_is_unchecked()
     {
         var state = new DiskState(new EncryptedDisk("vda2", "u"), new DiskKeys(2, [new TpmBinding(1, [0, 2], null, null)], []), "07", IsFirst: false);
-        Fact wrong = SystemProofJudge.Disk(isEncrypted: true, state, null);
+        Fact wrong = SystemProofJudge.Disk(isEncrypted: true, state, null, null);
         Assert.Equal(Verdict.Wrong, wrong.Verdict);
         Assert.Contains("opens whatever the firmware checks, by what another program bound", wrong.Says, StringComparison.Ordinal);
-        Assert.Equal(Verdict.Unchecked, SystemProofJudge.Disk(isEncrypted: true, state with { Keys = new DiskKeys(1, [], []) }, null).Verdict);
-        Assert.Equal(Verdict.Unchecked, SystemProofJudge.Disk(isEncrypted: true, null, "only root can see").Verdict);
-        Assert.Equal(Verdict.Ok, SystemProofJudge.Disk(isEncrypted: false, null, null).Verdict);
+        Assert.Equal(Verdict.Unchecked, SystemProofJudge.Disk(isEncrypted: true, state with { Keys = new DiskKeys(1, [], []) }, null, null).Verdict);
+        Assert.Equal(Verdict.Unchecked, SystemProofJudge.Disk(isEncrypted: true, null, "only root can see", null).Verdict);
+        Assert.Equal(Verdict.Ok, SystemProofJudge.Disk(isEncrypted: false, null, null, null).Verdict);
+    }
+
+    [Fact]
+    public void A_disk_of_a_boot_that_went_on_without_its_TPM_is_unchecked_and_what_is_wrong_stays_wrong()
+    {
+        const string away = "the TPM did not come";
+        Fact plain = SystemProofJudge.Disk(isEncrypted: false, null, null, away);
+        Assert.Equal((Verdict.Unchecked, true), (plain.Verdict, plain.Says.EndsWith($"; {away}", StringComparison.Ordinal)));
+        var loose = new DiskState(new EncryptedDisk("vda2", "u"), new DiskKeys(2, [new TpmBinding(1, [0, 2], null, null)], []), "07", IsFirst: false);
+        Assert.Equal(Verdict.Wrong, SystemProofJudge.Disk(isEncrypted: true, loose, null, away).Verdict);
     }
 
     [Fact]

@@ -25,6 +25,26 @@ public sealed class ErrandsTests
     }
 
     [Fact]
+    public void A_group_that_belongs_to_a_user_is_frozen_with_all_of_that_users_manager_and_never_more()
+    {
+        string root = Directory.CreateTempSubdirectory("sbox-groups-").FullName;
+        try
+        {
+            const string manager = "/user.slice/user-1000.slice/user@1000.service", app = $"{manager}/app.slice/app.scope", session = "/user.slice/user-1000.slice/session-1.scope";
+            // A directory in the file's place: nobody, root neither, writes to it.
+            foreach (string locked in (string[])[app, $"{manager}/app.slice", session])
+                Directory.CreateDirectory($"{root}{locked}/cgroup.freeze");
+            Assert.Equal(manager, Reactor.Freeze(app, root));
+            Assert.Equal("1", File.ReadAllText($"{root}{manager}/cgroup.freeze"));
+            Assert.Throws<UnauthorizedAccessException>(() => Reactor.Freeze(session, root));
+        }
+        finally
+        {
+            Directory.Delete(root, recursive: true);
+        }
+    }
+
+    [Fact]
     public void Slow_hooks_and_many_alarms_keep_no_tomb_open()
     {
         string directory = Directory.CreateTempSubdirectory("sbox-errands-").FullName;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Sbox.Judges;
+using Sbox.Tour;
 
 namespace Sbox.Integrity.Tests;
 
@@ -9,6 +10,7 @@ namespace Sbox.Integrity.Tests;
 public sealed class RedTeamTests(ITestOutputHelper output)
 {
     private const double MebibytesAtMost = 16;
+    private static readonly TimeSpan UpgradeLimit = TimeSpan.FromMinutes(15);
     private static readonly string[] Nothing = [];
 
     [Fact]
@@ -16,19 +18,20 @@ public sealed class RedTeamTests(ITestOutputHelper output)
     {
         IReadOnlyList<Way> ways = Way.ReadAll(WaysFile);
         Assert.True(ways.Count(static way => way.Expected.Count > 0) >= 40);
-        Assert.Subset(PolicyReader.FindingNames.Keys.ToHashSet(), ways.SelectMany(static way => way.Expected).ToHashSet());
+        Assert.Subset(PolicyReader.FindingNames.Keys.ToHashSet(), ways.SelectMany(static way => way.Expected.Concat(way.Besides)).ToHashSet());
     }
 
     [Fact, Trait("Category", "Slow")]
-    public void Whatever_root_tries_on_a_running_box_is_told_and_normal_life_is_not() => Live(whole: false);
+    public Task Whatever_root_tries_on_a_running_box_is_told_and_normal_life_is_not() => Live(whole: false);
 
     // Asked for by name (-explicit only) until all of it was seen in one run: docs/testing.md.
     [Fact(Explicit = true), Trait("Category", "Slow")]
-    public void More_that_root_tries_is_told_desktops_and_hooks_hear_of_it_and_a_day_of_normal_life_is_silent() => Live(whole: true);
+    public Task More_that_root_tries_is_told_desktops_and_hooks_hear_of_it_and_a_day_of_normal_life_is_silent() => Live(whole: true);
 
-    private void Live(bool whole)
+    private async Task Live(bool whole)
     {
         using var box = new WatchedBox();
+        await using FileServer server = await FileServer.Start(box.Builds, port: 0);
         output.WriteLine(box.Words("systemctl is-system-running --wait; systemctl --no-pager status sbox-watch; journalctl -b -u sbox-watch --no-pager | tail -n 30; cat /run/sbox/sentinel/metrics.prom; systemctl show -P CPUUsageNSec -P MemoryCurrent sbox-watch; cut -d' ' -f1 /proc/uptime"));
         var failed = new StringBuilder();
         Check("a boot", [], box.Since(0, Nothing), "");
@@ -45,22 +48,25 @@ public sealed class RedTeamTests(ITestOutputHelper output)
         void Day(WatchedBox day)
         {
             day.Run("mkdir -p /run/day /run/scripts /run/evil /run/evil/p; mount -t 9p -o trans=virtio,ro day /run/day; mount -t 9p -o trans=virtio,ro scripts /run/scripts; cd /");
-            foreach ((string name, Action live) in whole ? Life(day) : [])
-            {
-                int before = day.Count();
-                string words = "";
-                try
-                {
-                    live();
-                }
-                catch (Vm.VmException trouble)
-                {
-                    words = trouble.Message;
-                    failed.Append(CultureInfo.InvariantCulture, $"{name}: {words}\n");
-                }
+            foreach ((string name, Action<WatchedBox> live) in whole ? Life(server.Port) : [])
+                Lived(name, live);
+        }
 
-                Check(name, [], day.Since(before, Nothing), words);
+        void Lived(string name, Action<WatchedBox> live)
+        {
+            int before = box.Count();
+            string words = "";
+            try
+            {
+                live(box);
             }
+            catch (Vm.VmException trouble)
+            {
+                words = trouble.Message;
+                failed.Append(CultureInfo.InvariantCulture, $"{name}: {words}\n");
+            }
+
+            Check(name, [], box.Since(before, Nothing), words);
         }
 
         void Ways(WatchedBox attacked)
@@ -72,7 +78,7 @@ public sealed class RedTeamTests(ITestOutputHelper output)
                 string words = attacked.Words($"( {way.Attack}\n)");
                 List<JsonElement> alarms = attacked.Since(before, way.Expected);
                 attacked.Words($"{(way.Cleanup.Length > 0 ? $"( {way.Cleanup}\n); " : "")}systemctl is-active --quiet sbox-watch || systemctl start sbox-watch; sleep 0.5");
-                Check(way.Name, way.Expected, alarms, words);
+                Check(way.Name, way.Expected, alarms, words, way.Besides);
                 latencies.AddRange(alarms.Where(static alarm => alarm.TryGetProperty("latency-us", out _)).Select(static alarm => alarm.GetProperty("latency-us").GetInt64()));
             }
 
@@ -81,10 +87,10 @@ public sealed class RedTeamTests(ITestOutputHelper output)
                 output.WriteLine($"latency of {latencies.Count} alarms under emulation: median {latencies[latencies.Count / 2]} us, worst {latencies[^1]} us");
         }
 
-        void Check(string name, IReadOnlyList<string> expected, List<JsonElement> alarms, string words)
+        void Check(string name, IReadOnlyList<string> expected, List<JsonElement> alarms, string words, IReadOnlyList<string>? besides = null)
         {
             string[] found = [.. alarms.Select(static alarm => alarm.GetProperty("finding").GetString()!)];
-            bool right = expected.Count == 0 ? found.Length == 0 : found.Intersect(expected).Any();
+            bool right = expected.Count == 0 ? found.Length == 0 : found.Intersect(expected).Any() && !found.Except(expected).Except(besides ?? []).Any();
             output.WriteLine($"{DateTime.Now:HH:mm:ss} {(right ? "ok  " : "FAIL")} {name}: {(found.Length == 0 ? "nothing" : string.Join(' ', found))}{(words.Length > 0 ? $"   ({words.ReplaceLineEndings(" ")})" : "")}");
             foreach (JsonElement alarm in alarms)
                 output.WriteLine($"       {alarm}");
@@ -114,23 +120,49 @@ public sealed class RedTeamTests(ITestOutputHelper output)
         Assert.Contains("lets it be written", box.Run("sbox watch --why /var/lib"), StringComparison.Ordinal);
     }
 
-    // As far as a machine without a network and a screen has it, and without sleep: under emulation it does not wake. Upgrade, rollback and reboots: the tour, which ends with the sentinel's history.
-    private static IEnumerable<(string Name, Action Live)> Life(WatchedBox box)
+    // As far as a machine without a screen has it. The reboots that belong to an upgrade are the tour's, which ends with the sentinel's history.
+    private static IEnumerable<(string Name, Action<WatchedBox> Live)> Life(int port)
     {
-        yield return ("a user who stays logged in", () => box.Run("useradd --create-home --shell /bin/bash alice; loginctl enable-linger alice; for i in $(seq 60); do [ -S /run/user/$(id -u alice)/bus ] && break; sleep 1; done"));
-        yield return ("a container by podman", () => Assert.Contains("inside of podman", box.Run("bash /run/scripts/podman /run/day"), StringComparison.Ordinal));
-        yield return ("an application by flatpak", () =>
+        yield return ("a user who stays logged in", static box => box.Run("useradd --create-home --shell /bin/bash alice; loginctl enable-linger alice; for i in $(seq 60); do [ -S /run/user/$(id -u alice)/bus ] && break; sleep 1; done"));
+        yield return ("a container by podman", static box => Assert.Contains("inside of podman", box.Run("bash /run/scripts/podman /run/day"), StringComparison.Ordinal));
+        yield return ("an application by flatpak", static box =>
         {
             box.Run("mkdir -p /var/lib/flatpak; PATH=$PATH:/run/day/usr/bin flatpak --system remotes");
             Assert.Contains("inside of flatpak", box.Run("su - alice -c 'bash /run/scripts/flatpak /run/day'"), StringComparison.Ordinal);
         });
-        yield return ("a USB stick", () =>
+        yield return ("a USB stick", static box =>
         {
             box.PlugInStick();
             box.Run("for i in $(seq 60); do [ -b /dev/disk/by-label/STICK ] && break; sleep 1; done; mkdir -p /run/media/stick; mount -o nosuid,nodev /dev/disk/by-label/STICK /run/media/stick; echo x >/run/media/stick/x; umount /run/media/stick");
             box.PullOutStick();
             box.Run("for i in $(seq 60); do [ -b /dev/disk/by-label/STICK ] || break; sleep 1; done");
         });
+        yield return ("a package by apt, over the system's tree", static box => Assert.Contains("inside of a layer, configured", box.Run("bash /run/scripts/apt"), StringComparison.Ordinal));
+        yield return ("an upgrade, and staying with this version", box =>
+        {
+            box.Run($"sbox upgrade --url http://10.0.2.2:{port}", UpgradeLimit);
+            Assert.Contains("\"next\":{\"version\":\"2\"", box.Run("sbox status --json"), StringComparison.Ordinal);
+            box.Run("sbox rollback", UpgradeLimit);
+        });
+    }
+
+    // Asked for by name, like the one above.
+    [Fact(Explicit = true), Trait("Category", "Slow")]
+    public void A_suspend_raises_no_alarm_and_the_sentinel_is_awake_afterwards()
+    {
+        using var box = new WatchedBox();
+        int before = box.Count();
+        Suspend(box);
+        Assert.DoesNotContain(box.Since(before, Nothing), static alarm => alarm.GetProperty("finding").GetString() != "test");
+    }
+
+    // What an emulated machine can do of it: logind, systemd-sleep and the kernel go all the way down to its devices, and the kernel's own test (pm_test) turns
+    // round there. A file system of the host's would not come back.
+    private void Suspend(WatchedBox box)
+    {
+        box.Run("modprobe -r 9p 9pnet_virtio; echo devices >/sys/power/pm_test");
+        output.WriteLine(box.Run("systemctl suspend; for i in $(seq 60); do journalctl -b -k -o cat | grep -q 'PM: suspend exit' && break; sleep 1; done; journalctl -b -k -o cat | grep PM:; journalctl -b -k -o cat | grep -q 'PM: suspend exit'"));
+        Assert.Contains("awake", box.Run("sbox watch test"), StringComparison.Ordinal);
     }
 
     // Whoever is not in front of a terminal: a desktop's notification daemon (a stand-in), the hook, and what sends what it keeps.

@@ -20,6 +20,7 @@ internal sealed class WatchedBox : IDisposable
     public WatchedBox()
     {
         DemoImage image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache);
+        Builds = image.Builds;
         directory = Path.Combine(image.Directory, "red-team");
         if (Directory.Exists(directory))
             Directory.Delete(directory, recursive: true);
@@ -33,6 +34,9 @@ internal sealed class WatchedBox : IDisposable
         });
         vm.WaitForLogin(BootLimit);
     }
+
+    /// <summary>A repository of this version and the next, whose ref leads to the next.</summary>
+    public string Builds { get; }
 
     public void Dispose() => vm.Dispose();
 
@@ -62,7 +66,7 @@ internal sealed class WatchedBox : IDisposable
     {
         const string resident = "awk '/^VmRSS/ {print $2}' /proc/$(systemctl show -P MainPID sbox-watch)/status";
         string least = Run($"least=99999999; for i in $(seq 20); do now=$({resident}); [ $now -ge $least ] || least=$now; [ $least -gt 16384 ] || break; sleep 4; done; echo $least");
-        return double.Parse(least.Trim(), CultureInfo.InvariantCulture) / 1024;
+        return double.Parse(least.Trim().Split('\n')[^1], CultureInfo.InvariantCulture) / 1024; // what is said to all terminals stands before it
     }
 
     /// <summary>Plugs in a stick with a FAT file system called STICK.</summary>

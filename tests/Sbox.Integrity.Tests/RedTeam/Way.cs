@@ -7,6 +7,9 @@ namespace Sbox.Integrity.Tests;
 /// <param name="Cleanup">For bash, afterwards.</param>
 public sealed record Way(string Name, IReadOnlyList<string> Expected, string Attack, string Cleanup)
 {
+    /// <summary>Findings that may come besides, of another eye: mounting a device writable opens it for writing. No others may.</summary>
+    public IReadOnlyList<string> Besides { get; init; } = [];
+
     /// <summary>Reads the file.</summary>
     public static IReadOnlyList<Way> ReadAll(string file)
     {
@@ -18,9 +21,13 @@ public sealed record Way(string Name, IReadOnlyList<string> Expected, string Att
                 throw new FormatException($"{file}: '{lines[0]}' does not say what is expected");
             string[] rest = lines[2..];
             int cut = Array.IndexOf(rest, "--");
+            string[] found = lines[1][2..].Split(", ");
             ways.Add(new Way(
-                lines[0], lines[1] == "! nothing" ? [] : lines[1][2..].Split('|'),
-                string.Join('\n', cut < 0 ? rest : rest[..cut]).Trim(), string.Join('\n', cut < 0 ? [] : rest[(cut + 1)..]).Trim()));
+                lines[0], found is ["nothing"] ? [] : found[0].Split('|'),
+                string.Join('\n', cut < 0 ? rest : rest[..cut]).Trim(), string.Join('\n', cut < 0 ? [] : rest[(cut + 1)..]).Trim())
+            {
+                Besides = found[1..],
+            });
         }
 
         return ways;

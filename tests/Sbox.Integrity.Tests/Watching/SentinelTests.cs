@@ -75,6 +75,20 @@ public sealed class SentinelTests(ITestOutputHelper output)
         Assert.Contains("undone: unmounted", world.Next(FindingKind.Covered).Done);
     }
 
+    // A sentinel that was started anew in the middle of an upgrade would have ended that by undoing its mount.
+    [Theory]
+    [InlineData("cp /bin/sleep sbox; mount -o remount,bind,rw storage; echo ready; exec ./sbox 1000", true)]
+    [InlineData("cp /bin/sleep sbox; mount -o remount,bind,rw storage; echo ready; exec sleep 1000", false)]
+    [InlineData("cp /bin/sleep sbox; mount -o remount,bind,rw storage; ./sbox 1000 & sleep 1000 & sleep 0.5; echo ready; wait", false)] // somebody else is there too
+    public void Where_sbox_was_writing_when_the_sentinel_started_it_may_go_on_and_nobody_else(string before, bool isLeftAlone)
+    {
+        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"undo\"]", before);
+        if (isLeftAlone)
+            Assert.Empty(world.Rest());
+        else
+            Assert.Contains("undone: read-only again", world.Next(FindingKind.PhysicalWritable).Done);
+    }
+
     [Fact]
     public void Open_tombs_are_slammed_when_the_policy_says_so()
     {

@@ -12,12 +12,15 @@ namespace Sbox.Integrity.Tests;
 public sealed class WatchedWorld : IDisposable
 {
     private readonly Process system;
+    private readonly Process? earlier;
     private readonly Sentinel sentinel;
     private readonly CancellationTokenSource stop = new();
     private readonly Thread thread;
     private readonly BlockingCollection<Alarm> alarms = [];
 
-    public WatchedWorld(string morePolicy = "")
+    /// <param name="morePolicy">Behind the world's own policy.</param>
+    /// <param name="before">A script that runs in a namespace of its own before the sentinel is there; it says <c>ready</c> and stays.</param>
+    public WatchedWorld(string morePolicy = "", string? before = null)
     {
         Directory = System.IO.Directory.CreateTempSubdirectory("sbox-world-").FullName;
         // The process that stays is the system: all others enter its namespace, or copy it.
@@ -50,6 +53,12 @@ public sealed class WatchedWorld : IDisposable
 
             {morePolicy}
             """);
+        if (before is not null)
+        {
+            earlier = Start("nsenter", ["-t", $"{system.Id}", "-m", "unshare", "-m", "--propagation", "private", "sh", "-ec", $"cd {Directory}\n{before}"]);
+            Assert.Equal("ready", earlier.StandardOutput.ReadLine());
+        }
+
         sentinel = new Sentinel(
             new SentinelOptions
             {
@@ -109,6 +118,9 @@ public sealed class WatchedWorld : IDisposable
         stop.Cancel();
         thread.Join();
         sentinel.Dispose();
+        earlier?.Kill(entireProcessTree: true);
+        earlier?.WaitForExit();
+        earlier?.Dispose();
         system.Kill();
         system.WaitForExit();
         system.Dispose();

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Sbox.Judges;
 using Sbox.Linux;
 using Sbox.Tomb.Sessions;
 
@@ -60,6 +61,30 @@ public sealed class SessionServerTests
         await serving.WaitAsync(TimeSpan.FromMinutes(2), cancel);
         Assert.Null(MountTable.At(open.Path));
         Assert.Equal("mine\n", place.Restic("dump", "latest", $"{open.Path}/mine"));
+    }
+
+    // The policy's close-tombs: sbox-watch.service starts it, with what that unit leaves of root's rights.
+    [Fact]
+    public async Task The_sentinel_slams_a_users_tomb_with_the_few_rights_that_it_has()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        using var place = new Place();
+        place.Restic("init");
+        SessionOptions? used = null;
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SaveEvery = TimeSpan.Zero, Owner = 65534 });
+        using var server = new SessionServer(open.Session, used!);
+        server.Listen();
+        Task serving = server.Run(cancel);
+        const string key = "CapabilityBoundingSet=";
+        string rights = File.ReadLines(SourceTree.Of("packaging", "sentinel", "sbox-watch.service")).First(static line => line.StartsWith(key, StringComparison.Ordinal))[key.Length..];
+        string bounding = string.Join("", rights.Split(' ').Select(static right => $",+{right["CAP_".Length..].ToLowerInvariant()}"));
+        string[] command = [$"--bounding-set=-all{bounding}", "--inh-caps=-all", "dotnet", Path.Combine(AppContext.BaseDirectory, "sbox.dll"), "tomb", "slam", "--all", "--run-directory", place["run"]];
+        using Process slam = Process.Start(new ProcessStartInfo("setpriv", command) { RedirectStandardError = true })!;
+        string said = await slam.StandardError.ReadToEndAsync(cancel);
+        await slam.WaitForExitAsync(cancel);
+        Assert.True(slam.ExitCode == 0, said);
+        await serving.WaitAsync(TimeSpan.FromMinutes(2), cancel);
+        Assert.Null(MountTable.At(open.Path));
     }
 
     [Fact]
