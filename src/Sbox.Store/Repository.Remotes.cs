@@ -52,7 +52,7 @@ public sealed partial class Repository
     internal KeyFile? RemoteConfig(string name) => WithParents().Select(each => each.Definitions.Find(name)).FirstOrDefault(static found => found is not null);
 
     // Read when they are asked for: what is wrong with them hinders nothing that needs no remote.
-    private RemoteDefinitions Definitions => definitions ??= new RemoteDefinitions(this, remotesDirectory ?? RemotesOfMachine());
+    private RemoteDefinitions Definitions => definitions ??= new RemoteDefinitions(this, remotesDirectory is null ? RemotesOfMachine() : remotesDirectory.Length > 0 ? remotesDirectory : null);
 
     // As libostree: only of the machine's own repository, by whatever path it was opened.
     private string? RemotesOfMachine()

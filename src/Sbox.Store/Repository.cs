@@ -85,7 +85,7 @@ public sealed partial class Repository : IDisposable
     /// <param name="path">Its directory.</param>
     /// <param name="remotesDirectory">
     /// A directory whose files <c>*.conf</c> define remotes beside the config's; need not be there. Null: <c>/etc/ostree/remotes.d</c> for the
-    /// repository of this machine, none for others.
+    /// repository of this machine, none for others. Empty: none.
     /// </param>
     /// <exception cref="NotARepositoryException">There is none, or its config cannot be read.</exception>
     /// <exception cref="UnsupportedRepositoryException">It is of a mode or version that is not handled.</exception>

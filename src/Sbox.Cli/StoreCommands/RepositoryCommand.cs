@@ -65,9 +65,9 @@ internal static class RepositoryCommand
     public static string? Named(ParseResult parsed) =>
         SysrootOf(parsed) is { } root ? $"{root}/ostree/repo" : parsed.GetValue(Path)?.LastOrDefault();
 
-    // As libostree: a root that has its sysroot inside has remotes of its own in /etc; a physical one has no /etc.
+    // As libostree: a root that has its sysroot inside has remotes of its own in /etc; a physical one has no /etc, and its config has them all.
     private static string? RemotesOf(ParseResult parsed) =>
-        SysrootOf(parsed) is { } root && Directory.Exists($"{root}/sysroot") ? System.IO.Path.GetFullPath($"{root}/etc/ostree/remotes.d") : null;
+        SysrootOf(parsed) is not { } root ? null : Directory.Exists($"{root}/sysroot") ? System.IO.Path.GetFullPath($"{root}/etc/ostree/remotes.d") : "";
 
     private static string? SysrootOf(ParseResult parsed)
     {
