@@ -13,7 +13,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
 {
     private const int FileSystemMebibytes = 20, Mebibyte = 1 << 20; // more than what is moved out of the header's way, and not a multiple of it
     private const string Key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    private static readonly int Faults = Environment.GetEnvironmentVariable("SBOX_FAULTS") is { Length: > 0 } text ? text == "all" ? int.MaxValue : int.Parse(text, CultureInfo.InvariantCulture) : 16;
+    private static readonly int Faults = Environment.GetEnvironmentVariable("SBOX_FAULTS") is { Length: > 0 } text ? text == "all" ? int.MaxValue : int.Parse(text, CultureInfo.InvariantCulture) : 9;
 
     private readonly string directory = Directory.CreateTempSubdirectory("sbox-first-").FullName;
     private readonly string label = $"first-{Guid.NewGuid().ToString("N")[..8]}";
