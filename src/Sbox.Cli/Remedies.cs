@@ -123,7 +123,7 @@ internal static class Remedies
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",
         Fido2Exception { IsAnotherToken: true } => "Plug in the token that belongs to this file, or open the tomb with a password",
-        Fido2Exception { IsAboutPin: true } => "A token counts wrong PINs, and locks itself after a few: fido2-token -I DEVICE tells how many are left. A password opens the tomb too",
+        Fido2Exception { IsAboutPin: true } => "A token counts wrong PINs, and locks itself after a few: fido2-token -I DEVICE (of fido2-tools) tells how many are left. A password opens the tomb too",
         Fido2Exception => "Is it a FIDO2 token with hmac-secret, was it touched in time, and may this user open it? A password opens the tomb too",
         NotATombException => "Look at --tomb again; to make a new tomb there: sbox tomb --tomb URL create",
         TombExistsException => "Nothing was changed. Its snapshots: sbox tomb --tomb URL snapshots",

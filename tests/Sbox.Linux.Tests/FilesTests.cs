@@ -72,6 +72,7 @@ public sealed class FilesTests : IDisposable
         foreach (string name in new[] { "b.commit", "a.commit", "a.commitmeta", "commit", "é.commit", ".commit", "a.commi" })
             dir.CreateFile(name).Dispose();
         Assert.Equal([".commit", "a.commit", "b.commit", "é.commit"], dir.EntriesEnding(".commit").Select(static entry => entry.Name));
+        Assert.Equal(["é.commit"], dir.EntriesEnding("é.commit").Select(static entry => entry.Name));
         Assert.Empty(dir.EntriesEnding("."));
         Assert.Equal(7, dir.EntriesEnding("").Count);
     }

@@ -43,23 +43,6 @@ public sealed class LockTests
     }
 
     [Fact]
-    public async Task Whoever_reads_before_the_second_look_learns_of_a_lock_that_was_taken_at_the_same_moment()
-    {
-        using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
-        await using (TombLock held = await TombLock.TakeToRead(tomb, exclusive: false, TimeProvider.System, Cancel))
-        {
-            Assert.False(held.Sure.IsCompleted);
-            await Foreign(tomb, TimeSpan.Zero); // as from somebody who had looked before ours was there
-            await Assert.ThrowsAsync<TombLockedException>(() => held.Sure);
-        }
-
-        Assert.Single(await TombLock.RemoveStale(tomb, all: true, TimeProvider.System, Cancel)); // ours is gone
-        await using TombLock later = await TombLock.TakeToRead(tomb, exclusive: true, TimeProvider.System, Cancel);
-        await later.Sure;
-    }
-
-    [Fact]
     public async Task A_lock_that_a_killed_process_of_this_machine_left_is_in_nobodys_way()
     {
         using var place = new Place();

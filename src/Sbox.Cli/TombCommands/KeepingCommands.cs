@@ -26,10 +26,9 @@ internal static class KeepingCommands
             Examples = [new Example("Two weeks of days, a year of months", "sbox tomb forget --keep-daily 14 --keep-monthly 12 --prune")],
         }.With(ids, last, hourly, daily, weekly, monthly, yearly, within, tags, prune, dryRun).OnTomb(async (parsed, session, cancel) =>
         {
-            await using TombLock held = await TombLock.TakeToRead(session.Repository, exclusive: true, TimeProvider.System, cancel);
+            await using TombLock held = await TombLock.Take(session.Repository, exclusive: true, TimeProvider.System, cancel);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
             IReadOnlyList<Snapshot> snapshots = await session.Snapshots(stop.Token);
-            await held.Sure;
             var policy = new ForgetPolicy
             {
                 Last = parsed.GetValue(last), Hourly = parsed.GetValue(hourly), Daily = parsed.GetValue(daily), Weekly = parsed.GetValue(weekly), Monthly = parsed.GetValue(monthly),
@@ -45,7 +44,7 @@ internal static class KeepingCommands
                 return 0;
             await plan.Execute(session.Repository, stop.Token);
             TombSession.Memory.Remember(session.Repository, await session.Repository.Snapshots(stop.Token));
-            return parsed.GetValue(prune) ? await Prune(session, held, dryRun: false, stop.Token) : 0;
+            return parsed.GetValue(prune) ? await Prune(session, dryRun: false, stop.Token) : 0;
         });
     }
 
@@ -57,19 +56,18 @@ internal static class KeepingCommands
             Details = ["Stopped at any moment, the tomb is whole. Nothing is deleted while something that snapshots need is missing: sbox tomb check tells what."],
         }.With(dryRun).OnTomb(async (parsed, session, cancel) =>
         {
-            await using TombLock held = await TombLock.TakeToRead(session.Repository, exclusive: true, TimeProvider.System, cancel);
+            await using TombLock held = await TombLock.Take(session.Repository, exclusive: true, TimeProvider.System, cancel);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
-            return await Prune(session, held, parsed.GetValue(dryRun), stop.Token);
+            return await Prune(session, parsed.GetValue(dryRun), stop.Token);
         });
     }
 
-    private static async Task<int> Prune(TombSession session, TombLock held, bool dryRun, CancellationToken cancel)
+    private static async Task<int> Prune(TombSession session, bool dryRun, CancellationToken cancel)
     {
         await session.Snapshots(cancel);
         await session.Repository.LoadIndex(cancel);
         using var line = new ProgressLine(session.Speaker);
         PrunePlan plan = await PrunePlan.Make(session.Repository, new Reporter<int>(at => line.Update($"{at} snapshots walked")), cancel);
-        await held.Sure;
         if (!dryRun)
             await plan.Execute(session.Repository, TimeProvider.System, new Reporter<long>(at => line.Update($"{Amount.OfBytes(at)} of {Amount.OfBytes(plan.BytesRepacked)} written anew")), cancel);
         line.Dispose();
@@ -94,12 +92,11 @@ internal static class KeepingCommands
         }.With(readData, repair).OnTomb(async (parsed, session, cancel) =>
         {
             bool mend = parsed.GetValue(repair);
-            await using TombLock held = await TombLock.TakeToRead(session.Repository, exclusive: mend, TimeProvider.System, cancel);
+            await using TombLock held = await TombLock.Take(session.Repository, exclusive: mend, TimeProvider.System, cancel);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
             using var line = new ProgressLine(session.Speaker);
             var progress = new Reporter<CheckProgress>(at => line.Update(at.Total > 0 ? $"{at.Step}: {at.Done} of {at.Total}" : at.Step));
             CheckReport report = await TombCheck.Run(session.Repository, new CheckOptions { ReadData = parsed.GetValue(readData) || mend }, progress, stop.Token);
-            await held.Sure;
             line.Dispose();
             foreach (CheckProblem problem in report.Problems)
                 Console.Error.WriteLine($"sbox: {session.Backend.Location}: {problem.What}: {problem.Finding}");

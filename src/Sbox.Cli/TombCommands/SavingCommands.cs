@@ -82,11 +82,10 @@ internal static class SavingCommands
 
     private static async Task<int> Save(TombSession session, SaveOptions options, CancellationToken cancel)
     {
-        await using TombLock held = await TombLock.TakeToRead(session.Repository, exclusive: false, TimeProvider.System, cancel);
+        await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
         IReadOnlyList<Snapshot> snapshots = await session.Snapshots(stop.Token);
         await session.Repository.LoadIndex(stop.Token);
-        await held.Sure;
         using var line = new ProgressLine(session.Speaker);
         var progress = new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read  {at.Path}"));
         SaveReport report = await Saver.Save(session.Repository, Saver.ParentFor(snapshots, options), options, TimeProvider.System, progress, stop.Token);

@@ -31,12 +31,26 @@ internal sealed class TokenPassword(string? device, string? pinFile, Speaker spe
         byte[] credential = token.MakeCredential(TokenKey.Party, "tomb", pin);
         var key = new TokenKey(credential, RandomNumberGenerator.GetBytes(Fido2Token.SecretLength), pin is not null);
         SecretMemory password = Ask(token, key, pin);
-        byte[] bytes = key.ToBytes();
-        using SafeFileHandle file = parent.CreateFile(Path.GetFileName(full), 0x180 /* 0600 */);
-        Files.WriteAt(file, bytes, 0, full);
-        Durable.Sync(file, full);
-        Durable.Sync(parent);
+        try
+        {
+            Write(parent, Path.GetFileName(full), key.ToBytes());
+        }
+        catch
+        {
+            password.Dispose();
+            parent.TryUnlink(Path.GetFileName(full)); // the next try would take it for one that a token answers to
+            throw;
+        }
+
         return (password, full);
+    }
+
+    private static void Write(Dir parent, string name, byte[] bytes)
+    {
+        using SafeFileHandle file = parent.CreateFile(name, 0x180 /* 0600 */);
+        Files.WriteAt(file, bytes, 0, parent.Of(name));
+        Durable.Sync(file, parent.Of(name));
+        Durable.Sync(parent);
     }
 
     /// <summary>The password that the token makes of a file that <see cref="Enrol"/> wrote.</summary>
@@ -52,7 +66,7 @@ internal sealed class TokenPassword(string? device, string? pinFile, Speaker spe
     private Fido2Token Open()
     {
         if (!Fido2Token.IsThere)
-            throw new Finding("this machine has no libfido2.so.1, which speaks to FIDO2 tokens", "apt install libfido2-1");
+            throw new Finding("this machine has no libfido2.so.1, which speaks to FIDO2 tokens", "apt install libfido2-1; on a box, whose system never changes: libfido2-1 among its recipe's packages");
         if (device is not null)
             return Fido2Token.Open(device);
         IReadOnlyList<Fido2Device> there = Fido2Token.Devices();
@@ -66,6 +80,8 @@ internal sealed class TokenPassword(string? device, string? pinFile, Speaker spe
         if (pinFile is null && Console.IsInputRedirected)
             throw new Finding("there is no terminal to ask for the token's PIN", "Name a file with it: --fido2-pin-file FILE");
         using SecretMemory typed = pinFile is null ? SecretPrompt.Ask("PIN of the token: ", twice: false) : SecretFile.FirstLine(pinFile);
+        if (typed.Span.IsEmpty)
+            throw new Finding("the token's PIN is empty", "The token was not asked, and counted nothing: type the same command again");
         var ended = new SecretMemory(typed.Span.Length + 1);
         typed.Span.CopyTo(ended.Span);
         return ended;

@@ -53,7 +53,10 @@ public sealed record Culprit(
     }
 
     // A program that is told to load code of others acts for them, whatever file it was started from.
-    internal static bool LoadsOthers(int process) => TextOf($"/proc/{process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal));
+    private static bool LoadsOthers(int process) => TextOf($"/proc/{process}/environ").Split('\0').Any(static variable => variable.StartsWith("LD_", StringComparison.Ordinal));
+
+    /// <summary>Whether a process says that it runs sbox: good enough to leave it alone where it is told of, and for nothing more.</summary>
+    internal static bool SeemsSbox(int process, string sbox) => LinkOf($"/proc/{process}/exe") == sbox && !LoadsOthers(process);
 
     /// <summary>Gathers what can be known of a process of which only the number is known.</summary>
     public static Culprit Of(int process, SystemFacts facts)
@@ -87,7 +90,7 @@ public sealed record Culprit(
         }
     }
 
-    internal static string TextOf(string path)
+    private static string TextOf(string path)
     {
         try
         {

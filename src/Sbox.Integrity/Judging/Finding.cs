@@ -14,6 +14,11 @@ public sealed record Finding(FindingKind Kind, string Path, string Says)
     /// <summary>Whether it was over before the sentinel could look: known only by what was asked of the kernel.</summary>
     public bool IsOver { get; init; }
 
+    /// <summary>
+    /// Whether it is told and left as it is: sbox was at work there when the sentinel started, and what is undone under its hands would end an upgrade in the middle.
+    /// </summary>
+    public bool IsSpared { get; init; }
+
     /// <summary>What makes it the same finding at the next look.</summary>
     public (FindingKind, string, int) Key => (Kind, Path, Mount?.Id ?? 0);
 }

@@ -101,6 +101,8 @@ internal sealed class Reactor(SentinelPolicy policy, SystemFacts facts, string s
     {
         if (MountUndo.Of(alarm.Finding) is not { } undo)
             return null;
+        if (alarm.Finding.IsSpared)
+            return "not undone: sbox was at work there when the sentinel started";
         int[] likely = alarm.Namespace == facts.Namespace ? [facts.Process] : call is null ? [] : [call.Caller.Process, call.Caller.Parent];
         using MountNamespace? place = MountNamespace.Find(alarm.Namespace, likely);
         if (place is null)

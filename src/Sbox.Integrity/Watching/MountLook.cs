@@ -48,7 +48,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
             if (number == facts.Namespace)
                 continue;
             book.Add(number, process);
-            foreach (Seen each in LookAt(number, []))
+            foreach (Seen each in LookAt(number, [], isFirst: true))
                 yield return each;
         }
     }
@@ -97,7 +97,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         made.IsSbox = who.IsSbox;
     }
 
-    private IEnumerable<Seen> LookAt(uint number, IReadOnlyList<KernelEvent> calls)
+    private IEnumerable<Seen> LookAt(uint number, IReadOnlyList<KernelEvent> calls, bool isFirst = false)
     {
         KnownNamespace known = book.Add(number, calls.Count > 0 ? calls[^1].Caller.Thread : book.Find(number)?.Process ?? 0);
         IReadOnlyList<MountEntry>? mounts = Read(number, known, calls);
@@ -113,13 +113,9 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
         if (mounts is not null)
         {
             IReadOnlyList<Finding> wrong = MountJudge.Violations(policy, facts, new NamespaceView(number, mounts, known.IsSbox));
-            // At the first look of all, nobody saw who made it.
-            if (wrong.Count > 0 && calls.Count == 0 && number != facts.Namespace && known is { IsLookedAt: false, IsSbox: false } && SboxAtWork.IsIn(number, facts.Process, sbox))
-            {
-                known.IsSbox = true;
-                wrong = MountJudge.Violations(policy, facts, new NamespaceView(number, mounts, IsSbox: true));
-            }
-
+            // Nobody saw who made what was there before the sentinel.
+            if (isFirst && wrong.Count > 0)
+                known.IsSpared = Namespaces.ProcessesIn(number).Any(process => Culprit.SeemsSbox(process, sbox));
             Finding[] news = [.. wrong.Where(finding => (!known.Wrong.Contains(finding.Key) || IsDoneAgain(finding, calls)) && !(!known.IsLookedAt && book.IsWrongSomewhere(finding.Kind, finding.Path)))];
             known.Wrong = [.. wrong.Select(static finding => finding.Key)];
             known.IsLookedAt = true;
@@ -129,7 +125,7 @@ internal sealed class MountLook(SentinelPolicy policy, SystemFacts facts, MountI
                 KernelEvent? call = CallBehind(finding, number, calls);
                 if (MountJudge.IsAllowed(policy, facts, finding, number, call is null ? null : culpritOf(call).SystemProgram))
                     continue;
-                yield return new Seen(finding, number, call);
+                yield return new Seen(finding with { IsSpared = known.IsSpared && (call is null || culpritOf(call).IsSbox) }, number, call);
                 Told(finding, number, call);
             }
         }

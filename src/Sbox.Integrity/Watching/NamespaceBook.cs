@@ -14,6 +14,9 @@ internal sealed class KnownNamespace(int process)
     /// <summary>Whether sbox made it, to write in it.</summary>
     public bool IsSbox { get; set; }
 
+    /// <summary>Whether sbox was at work in it when the sentinel started, which did not see who made it.</summary>
+    public bool IsSpared { get; set; }
+
     /// <summary>What was wrong at the last look.</summary>
     public HashSet<(FindingKind Kind, string Path, int Mount)> Wrong { get; set; } = [];
 }

@@ -341,7 +341,7 @@ public sealed unsafe class Dir : IDisposable
     public IReadOnlyList<DirEntry> EntriesEnding(string ending)
     {
         var entries = new List<DirEntry>();
-        ReadOnlySpan<byte> last = CString.Of(ending).AsSpan(..^1);
+        ReadOnlySpan<byte> last = FileName.ToBytes(ending);
         using SafeFileHandle own = Opened(".", LibC.O_RDONLY | LibC.O_DIRECTORY, 0); // its own read position
         using var fd = new Borrowed(own);
         byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(32 * 1024);

@@ -21,7 +21,7 @@ public sealed class TombLock : IAsyncDisposable
     private readonly TimeProvider clock;
     private readonly CancellationTokenSource ended = new();
     private readonly CancellationTokenSource lost = new();
-    private Task refreshing = Task.CompletedTask, looking = Task.CompletedTask;
+    private Task refreshing = Task.CompletedTask;
     private Checksum id;
     private DateTimeOffset seen;
 
@@ -34,45 +34,24 @@ public sealed class TombLock : IAsyncDisposable
     /// <exception cref="TombLockedException">Someone else's is in the way; nothing was changed.</exception>
     public static async Task<TombLock> Take(TombRepository tomb, bool exclusive, TimeProvider clock, CancellationToken cancel)
     {
-        TombLock taken = await TakeToRead(tomb, exclusive, clock, cancel);
-        try
-        {
-            await taken.Sure;
-            return taken;
-        }
-        catch
-        {
-            await taken.DisposeAsync();
-            throw;
-        }
-    }
-
-    /// <summary>
-    /// Takes a lock, and returns while it is not sure yet that nobody took one at the same moment: whoever waits for that may read meanwhile. Nothing may be written, deleted or told before
-    /// <see cref="Sure"/>.
-    /// </summary>
-    /// <exception cref="TombLockedException">Someone else's is in the way; nothing was changed.</exception>
-    public static async Task<TombLock> TakeToRead(TombRepository tomb, bool exclusive, TimeProvider clock, CancellationToken cancel)
-    {
         var taken = new TombLock(tomb, exclusive, clock);
         await taken.RefuseIfLocked(own: null, cancel);
         taken.id = await taken.Write(cancel);
+        try
+        {
+            await Task.Delay(SecondLook, clock, cancel);
+            await taken.RefuseIfLocked(taken.id, cancel);
+        }
+        catch
+        {
+            await taken.Delete(taken.id);
+            throw;
+        }
+
         taken.seen = clock.GetUtcNow();
-        taken.looking = taken.LookAgain(cancel);
         taken.refreshing = taken.Refresh();
         tomb.Held = taken;
         return taken;
-    }
-
-    /// <summary>Completes when a second look found nobody else's lock.</summary>
-    /// <exception cref="TombLockedException">It found one: what was read meanwhile counts for nothing.</exception>
-    public Task Sure => looking;
-
-    private async Task LookAgain(CancellationToken cancel)
-    {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, ended.Token);
-        await Task.Delay(SecondLook, clock, either.Token);
-        await RefuseIfLocked(id, either.Token);
     }
 
     /// <summary>
@@ -161,7 +140,6 @@ public sealed class TombLock : IAsyncDisposable
     {
         await ended.CancelAsync();
         await refreshing;
-        await looking.ContinueWith(static look => look.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default); // whoever had to know has awaited it
         if (tomb.Held == this)
             tomb.Held = null;
         await Delete(id);

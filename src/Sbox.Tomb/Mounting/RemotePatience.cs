@@ -37,6 +37,7 @@ internal sealed class RemotePatience(TimeSpan limit, TimeProvider clock)
             {
                 await ask(timeout.Token).WaitAsync(timeout.Token);
                 Interlocked.Exchange(ref goneSince, 0);
+                Interlocked.Exchange(ref gaveUp, 0);
                 return;
             }
             catch (Exception failure) when (failure is BackendException { IsTransient: true } or OperationCanceledException or HttpRequestException)
