@@ -10,7 +10,7 @@ namespace Sbox.Tomb.Tests;
 /// <summary>A remote that stops in the middle: every request has an end, and what follows goes on.</summary>
 public sealed class HangingRemoteTests
 {
-    private static readonly RequestLimit Short = new(TimeSpan.FromSeconds(8), 4 << 20);
+    private static readonly RequestLimit Short = new(TimeSpan.FromSeconds(15), 4 << 20);
     private static readonly byte[] Pack = new byte[16 << 20];
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
