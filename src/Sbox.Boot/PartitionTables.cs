@@ -33,6 +33,24 @@ public static class PartitionTables
                 : device;
     }
 
+    /// <summary>The beginning of a disk, in which the first copy of its table lies.</summary>
+    /// <param name="disk">The disk.</param>
+    /// <param name="path">Its path, for errors.</param>
+    /// <returns><see cref="GuidPartitionTable.HeadBytes"/> bytes.</returns>
+    /// <exception cref="LinuxException">It cannot be read, or ends before (EIO).</exception>
+    public static byte[] ReadHead(SafeFileHandle disk, string path)
+    {
+        var head = new byte[GuidPartitionTable.HeadBytes];
+        for (int filled = 0, read; filled < head.Length; filled += read)
+        {
+            read = Files.ReadAt(disk, head.AsSpan(filled), filled, path);
+            if (read == 0)
+                throw new LinuxException(Errno.EIO, "pread", $"{path}: it ends after {filled} bytes");
+        }
+
+        return head;
+    }
+
     private static int? Number(string sys, string partition)
     {
         try
@@ -51,15 +69,7 @@ public static class PartitionTables
         {
             using Dir nodes = Dir.Open(dev);
             using SafeFileHandle handle = nodes.OpenFile(disk);
-            var head = new byte[GuidPartitionTable.HeadBytes];
-            for (int filled = 0, read; filled < head.Length; filled += read)
-            {
-                read = Files.ReadAt(handle, head.AsSpan(filled), filled, nodes.Of(disk));
-                if (read == 0)
-                    return null;
-            }
-
-            return GuidPartitionTable.Parse(head);
+            return GuidPartitionTable.Parse(ReadHead(handle, nodes.Of(disk)));
         }
         catch (Exception unread) when (unread is MalformedException or LinuxException)
         {

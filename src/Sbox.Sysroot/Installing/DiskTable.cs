@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Sbox.Boot;
 using Sbox.Codecs.Gpt;
 using Sbox.Linux;
 
@@ -12,7 +13,7 @@ internal static class DiskTable
     /// <summary>Reads the first copy.</summary>
     /// <exception cref="Codecs.MalformedException">There is none that is whole.</exception>
     /// <exception cref="LinuxException">The disk cannot be read.</exception>
-    public static GuidPartitionTable Read(SafeFileHandle disk, string path) => GuidPartitionTable.Parse(Head(disk, path));
+    public static GuidPartitionTable Read(SafeFileHandle disk, string path) => GuidPartitionTable.Parse(PartitionTables.ReadHead(disk, path));
 
     /// <summary>
     /// Writes both copies. The second one, which lies where nothing was, comes first. Of the first one, header and entries 1 to 24 are in the disk's first
@@ -25,25 +26,12 @@ internal static class DiskTable
         Files.WriteAt(disk, second, (table.DiskSectors * GuidPartitionTable.SectorSize) - second.Length, path);
         Durable.Sync(disk, path);
 
-        byte[] head = Head(disk, path);
+        byte[] head = PartitionTables.ReadHead(disk, path);
         table.ToProtectiveRecord(head.AsSpan(0, GuidPartitionTable.SectorSize)).CopyTo(head, 0);
         table.ToFirstCopy().CopyTo(head, GuidPartitionTable.SectorSize);
         Files.WriteAt(disk, head.AsSpan(Page), Page, path);
         Durable.Sync(disk, path);
         Files.WriteAt(disk, head.AsSpan(0, Page), 0, path);
         Durable.Sync(disk, path);
-    }
-
-    private static byte[] Head(SafeFileHandle disk, string path)
-    {
-        var head = new byte[GuidPartitionTable.HeadBytes];
-        for (int filled = 0, read; filled < head.Length; filled += read)
-        {
-            read = Files.ReadAt(disk, head.AsSpan(filled), filled, path);
-            if (read == 0)
-                throw new LinuxException(Errno.EIO, "pread", $"{path}: it ends after {filled} bytes");
-        }
-
-        return head;
     }
 }
