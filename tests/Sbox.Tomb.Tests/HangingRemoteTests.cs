@@ -94,7 +94,7 @@ public sealed class HangingRemoteTests
     }
 }
 
-/// <summary>A real sshd on the loopback, for root by a key.</summary>
+/// <summary>A real sshd on the loopback, for root by a key. It serves files itself: no shell of root's, whose start-up files may do anything, comes between.</summary>
 internal sealed class SshServer : IDisposable
 {
     private readonly Process sshd;
@@ -115,7 +115,7 @@ internal sealed class SshServer : IDisposable
             StrictModes no
             UsePAM no
             PermitRootLogin yes
-            Subsystem sftp /usr/lib/openssh/sftp-server
+            Subsystem sftp internal-sftp
             """);
         sshd = Server.Start("/usr/sbin/sshd", ["-D", "-e", "-f", place["sshd_config"]]);
         Words = ["ssh", "-p", $"{port}", "-i", place["key"], "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
