@@ -405,6 +405,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
             Judge.OnPath("mcopy").Run("-i", esp, addon, beside);
             using Sbox.Vm.Vm vm = box.StartWith("addon", disk);
             vm.WaitForLogin(SealedBox.BootLimit);
+            Assert.DoesNotContain("Enrolling", vm.Console.Text, StringComparison.Ordinal); // they are there already
             output.WriteLine(string.Join('\n', vm.Console.Text.Split('\n').Where(static line => line.Contains("addon", StringComparison.Ordinal))));
             Assert.Matches("evil.addon.efi.*(Access Denied|Security [Vv]iolation|ignoring)", vm.Console.Text.ReplaceLineEndings(" "));
             Assert.Equal(box.CommandLine, vm.Run("cat /proc/cmdline").OrThrow());
@@ -413,6 +414,21 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         {
             File.Delete(disk);
         }
+    }
+
+    // Somebody bought this machine with keys in it and switched the check off: the boot loader runs, and takes nothing over.
+    [Fact, Trait("Category", "Slow")]
+    public void A_firmware_that_has_keys_keeps_them()
+    {
+        byte[] platformKey = box.GiveOthersKeys("others");
+        using (Sbox.Vm.Vm vm = box.Start("others", enrolled: false))
+        {
+            vm.Console.WaitFor("sbox-root: ", SealedBox.BootLimit);
+            Assert.DoesNotContain("Enrolling", vm.Console.Text, StringComparison.Ordinal);
+        }
+
+        byte[] variables = box.Variables("others");
+        Assert.True(variables.AsSpan().IndexOf(platformKey) > 0, "the platform key is another one now");
     }
 
     // A broken TPM must not be the end of a machine whose disk needs none. Asked for by name until it was seen to reach the login: docs/testing.md.

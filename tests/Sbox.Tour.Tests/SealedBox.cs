@@ -1,4 +1,6 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Text;
 using Sbox.Codecs;
 using Sbox.Codecs.Cpio;
 using Sbox.Codecs.Uki;
@@ -169,6 +171,32 @@ public sealed class SealedBox : IDisposable
             File.Copy(EnrolledVariables(), Of($"{name}/vars.qcow2"));
         return Sbox.Vm.Vm.Start(new VmOptions(Of(name), disk ?? Disk) { SecureBoot = true, Patient = false, MoreArguments = more, Tpm = dataDisk is not null, DataDisk = dataDisk });
     }
+
+    /// <summary>Gives a machine that was not started yet firmware variables as they are sold: with others' keys, and here with the check switched off.</summary>
+    /// <returns>The platform key's whole record, header included.</returns>
+    public byte[] GiveOthersKeys(string name)
+    {
+        const int header = 60, sizeAt = 40; // AUTHENTICATED_VARIABLE_HEADER of EDK II: DataSize behind NameSize, then the vendor's GUID, the name, the data
+        byte[] variables = File.ReadAllBytes("/usr/share/OVMF/OVMF_VARS_4M.ms.fd"), enabled = Wide("SecureBootEnable\0"), platform = Wide("PK\0");
+        variables[variables.AsSpan().IndexOf(enabled) + enabled.Length] = 0;
+        Directory.CreateDirectory(Of(name));
+        File.WriteAllBytes(Of($"{name}/vars.fd"), variables);
+        Judge.OnPath("qemu-img").Run("convert", "-f", "raw", "-O", "qcow2", Of($"{name}/vars.fd"), Of($"{name}/vars.qcow2"));
+        int at = variables.AsSpan().IndexOf((byte[])[.. EfiGlobalVariable, .. platform]) + EfiGlobalVariable.Length - header;
+        int size = BinaryPrimitives.ReadInt32LittleEndian(variables.AsSpan(at + sizeAt));
+        return variables[at..(at + header + platform.Length + size)];
+    }
+
+    /// <summary>A machine's firmware variables as they lie in its flash.</summary>
+    public byte[] Variables(string name)
+    {
+        Judge.OnPath("qemu-img").Run("convert", "-f", "qcow2", "-O", "raw", Of($"{name}/vars.qcow2"), Of($"{name}/vars.after"));
+        return File.ReadAllBytes(Of($"{name}/vars.after"));
+    }
+
+    private static byte[] EfiGlobalVariable => Guid.Parse("8be4df61-93ca-11d2-aa0d-00e098032b8c").ToByteArray();
+
+    private static byte[] Wide(string text) => Encoding.Unicode.GetBytes(text);
 
     // Once for all tests: power-on in setup mode until the boot loader has enrolled and the firmware starts again.
     private string EnrolledVariables()
