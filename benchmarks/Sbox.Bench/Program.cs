@@ -12,6 +12,7 @@ string? page = args switch
         string version = Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim();
         return Table.Of(rows, tree, version, comparison.DeltaSizes);
     }),
+    ["pull", var ostree, var repository, var branch, _] => InScratch("pull-work", work => new PullComparison(ostree, Judge.Ostree.Command, repository, branch, work).Page()),
     ["store-scale", var ostree, var files, var bytes, _] => InMemory(memory => InScratch("scale", disk =>
         new ScaleMeasure(ostree, Judge.Ostree.Command, memory, disk, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page())),
     ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
@@ -47,6 +48,7 @@ if (page is null)
 {
     Console.Error.WriteLine("""
         Sbox.Bench store OUR-OSTREE TREE PAGE
+        Sbox.Bench pull OUR-OSTREE REPOSITORY REF PAGE       from nginx, near and far
         Sbox.Bench store-scale OUR-OSTREE FILES BYTES PAGE   many small files, and a large one
         Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made

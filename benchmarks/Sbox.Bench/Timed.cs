@@ -46,6 +46,15 @@ internal static class Timed
         }
     }
 
+    /// <summary>What a command prints.</summary>
+    public static string Output(params string[] command)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true })!;
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return output;
+    }
+
     /// <summary>What time(1) wrote, told to write <c>%e %U %S %M</c>.</summary>
     public static Cost Read(string figures)
     {

@@ -15,7 +15,7 @@ namespace Sbox.Store.Tests;
 /// </summary>
 public sealed class SequenceTests
 {
-    private const int Unasked = 60;
+    private const int Unasked = 30;
     private const ulong Seed = 20261126;
     private static readonly Gen<string> Branch = Gen.OneOf(Gen.Const("main"), Gen.Const("main"), Gen.Const("os/debian"), Gen.Const("z"), Gen.Const("nowhere")); // theirs takes a branch of hexadecimal digits for the beginning of a checksum
     private static readonly Gen<string> Revision = Gen.Select(Branch, Gen.OneOf("", "", "", "^", "^^"), static (branch, up) => branch + up);

@@ -56,7 +56,7 @@ internal sealed class PullHow
     private readonly Option<string?> agent = new("--append-user-agent") { Description = "More for the name that this program gives itself to servers", HelpName = "TEXT" };
     private readonly Option<int> retries = new("--network-retries") { Description = "How often each object is tried again where the network is to blame", HelpName = "N", DefaultValueFactory = static _ => 5 };
     private readonly Option<bool> noRetries = new("--disable-retry-on-network-errors") { Description = "As --network-retries=0" };
-    private readonly Option<int> parallel = new("--max-outstanding-fetcher-requests") { Description = "Requests at once", HelpName = "N", DefaultValueFactory = static _ => 8 };
+    private readonly Option<int> parallel = new("--max-outstanding-fetcher-requests") { Description = "Requests at once, at most; it begins with 8, and makes more where that brings more", HelpName = "N", DefaultValueFactory = static _ => 64 };
     private readonly Option<long> slowBytes = new("--low-speed-limit-bytes") { Description = "Bytes a second below which a server is given up", HelpName = "N", DefaultValueFactory = static _ => 1000 };
     private readonly Option<int> slowTime = new("--low-speed-time-seconds") { Description = "For how many seconds it may be slower", HelpName = "N", DefaultValueFactory = static _ => 30 };
     private readonly Option<int> frequency = new("--update-frequency") { Description = "Nothing to change: progress is drawn as often as a terminal shows it", HelpName = "MILLISECONDS" };

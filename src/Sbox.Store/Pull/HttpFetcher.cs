@@ -116,7 +116,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
 
                 if (attempt >= options.Retries)
                     throw new PullException(HttpTransport.Shown(url), "a whole file", failure.Finding, failure.Cause);
-                await Task.Delay(TimeSpan.FromMilliseconds(100 << Math.Clamp(attempt, 0, 6)), cancel).ConfigureAwait(false);
+                await Task.Delay(Pause(attempt), cancel).ConfigureAwait(false);
             }
         }
         finally
@@ -125,6 +125,9 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
                 begun?.Dispose();
         }
     }
+
+    // Longer each time, and never the same: a thousand boxes whose server went away must not all come back in the same moment.
+    private static TimeSpan Pause(int attempt) => TimeSpan.FromMilliseconds((100 << Math.Clamp(attempt, 0, 6)) * (0.5 + Random.Shared.NextDouble()));
 
     // What failed, where the network is to blame; an empty finding where nothing did.
     private async Task<(string Finding, Exception? Cause)> TryOnce(string url, long limit, Fetched into, Validators? known, CancellationToken cancel)

@@ -53,7 +53,7 @@ internal sealed class HttpPull : IDisposable
             return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
         long byDeltas = transaction.Stats.ContentBytes;
         var import = new ArchiveImport(transaction, options.PlainFilesOnly, options.BelieveServer);
-        using (var queue = new PullQueue(cancel))
+        using (var queue = new PullQueue(new RequestWindow(options.Parallel, options.SlowBytes, TimeProvider.System), () => fetcher.BytesTransferred, cancel))
         {
             foreach (Checksum commit in wanted.Values.Distinct())
             {
@@ -61,7 +61,7 @@ internal sealed class HttpPull : IDisposable
                 Enqueue(queue, new ObjectName(commit, ObjectType.Commit));
             }
 
-            await queue.Run(options.Parallel, (name, token) => Take(transaction, import, queue, name, token)).ConfigureAwait(false);
+            await queue.Run((name, token) => Take(transaction, import, queue, name, token)).ConfigureAwait(false);
         }
 
         Dictionary<string, Checksum> refs = targets.Set(transaction, fetcher.UrlOf("").TrimEnd('/'), wanted);

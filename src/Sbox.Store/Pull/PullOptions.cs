@@ -76,8 +76,8 @@ public sealed record PullOptions
     /// <summary>How long a slow server is borne.</summary>
     public TimeSpan SlowTime { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Requests at once.</summary>
-    public int Parallel { get; init; } = 8;
+    /// <summary>Requests at once, at most: a pull begins with eight, and makes more where that brings more, which it does the farther the server is.</summary>
+    public int Parallel { get; init; } = 64;
 
     /// <summary>How often each object is tried again before giving up, where the network is to blame.</summary>
     public int Retries { get; init; } = 5;

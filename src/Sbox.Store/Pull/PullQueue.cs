@@ -9,11 +9,23 @@ internal sealed class PullQueue : IDisposable
     private readonly ConcurrentStack<ObjectName> metadata = new();
     private readonly ConcurrentQueue<ObjectName> content = new();
     private readonly SemaphoreSlim ready = new(0);
+    private readonly SemaphoreSlim places; // as many as the window is wide
+    private readonly RequestWindow window;
+    private readonly Func<long> bytes;
     private readonly CancellationTokenSource stop;
     private ExceptionDispatchInfo? failure;
     private long outstanding;
+    private int taken; // places that a narrower window has less, and that are not free yet
 
-    public PullQueue(CancellationToken cancel) => stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+    /// <param name="window">How many are worked on at once.</param>
+    /// <param name="bytes">Tells how much has come so far.</param>
+    /// <param name="cancel">Ends it.</param>
+    public PullQueue(RequestWindow window, Func<long> bytes, CancellationToken cancel)
+    {
+        (this.window, this.bytes) = (window, bytes);
+        places = new SemaphoreSlim(window.Limit);
+        stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+    }
 
     public long Outstanding => Interlocked.Read(ref outstanding);
 
@@ -27,12 +39,12 @@ internal sealed class PullQueue : IDisposable
         ready.Release();
     }
 
-    /// <summary>Works on all with a few tasks; what one of them throws stops the others and is thrown here.</summary>
-    public async Task Run(int parallel, Func<ObjectName, CancellationToken, Task> work)
+    /// <summary>Works on all, several at once; what one of them throws stops the others and is thrown here.</summary>
+    public async Task Run(Func<ObjectName, CancellationToken, Task> work)
     {
         if (Outstanding == 0)
             return;
-        await Task.WhenAll(Enumerable.Range(0, parallel).Select(_ => Task.Run(() => Worker(work, parallel)))).ConfigureAwait(false);
+        await Task.WhenAll(Enumerable.Range(0, window.Most).Select(_ => Task.Run(() => Worker(work)))).ConfigureAwait(false);
         failure?.Throw();
     }
 
@@ -40,20 +52,28 @@ internal sealed class PullQueue : IDisposable
     {
         stop.Dispose();
         ready.Dispose();
+        places.Dispose();
     }
 
-    private async Task Worker(Func<ObjectName, CancellationToken, Task> work, int parallel)
+    private async Task Worker(Func<ObjectName, CancellationToken, Task> work)
     {
         try
         {
             while (true)
             {
+                await places.WaitAsync(stop.Token).ConfigureAwait(false);
                 await ready.WaitAsync(stop.Token).ConfigureAwait(false);
                 if (!metadata.TryPop(out ObjectName name) && !content.TryDequeue(out name))
                     return; // released without an item: all is done
                 await work(name, stop.Token).ConfigureAwait(false);
-                if (Interlocked.Decrement(ref outstanding) == 0)
-                    ready.Release(parallel);
+                long left = Interlocked.Decrement(ref outstanding);
+                if (left == 0)
+                {
+                    ready.Release(window.Most);
+                    places.Release(window.Most);
+                }
+
+                Leave(window.Answered(bytes(), left));
             }
         }
         catch (Exception caught)
@@ -61,5 +81,21 @@ internal sealed class PullQueue : IDisposable
             Interlocked.CompareExchange(ref failure, ExceptionDispatchInfo.Capture(caught), null);
             await stop.CancelAsync().ConfigureAwait(false);
         }
+    }
+
+    // Gives the place back, and the window its new width.
+    private void Leave(int wider)
+    {
+        if (wider < 0)
+            Interlocked.Add(ref taken, -wider);
+        int free = 1 + Math.Max(wider, 0);
+        for (int kept; free > 0 && (kept = Volatile.Read(ref taken)) > 0;)
+        {
+            if (Interlocked.CompareExchange(ref taken, kept - 1, kept) == kept)
+                free--;
+        }
+
+        if (free > 0)
+            places.Release(free);
     }
 }

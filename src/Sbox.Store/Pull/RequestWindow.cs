@@ -1,0 +1,71 @@
+namespace Sbox.Store;
+
+/// <summary>
+/// How many requests a pull has under way at once. A near server needs few and a far one many: it begins with a few, tries twice as many, stays with them and tries again
+/// where that brought more, and else goes back for a while. Never so many that a request's share of a thin line would look like a server that trickles.
+/// </summary>
+/// <param name="most">The most that it may be.</param>
+/// <param name="floor">Bytes a second below which a single request counts as too slow; 0 for none.</param>
+/// <param name="clock">What time it is.</param>
+internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
+{
+    private const int AtFirst = 8;
+    private const int SharesAboveFloor = 4;
+    private const long RequestWorth = 4096; // bytes: many small objects that come are progress too
+    private const double Better = 1.15;
+    private const int Rest = 10; // looks until it is tried again
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300); // some round trips to anywhere on this planet
+    private readonly Lock gate = new();
+    private readonly int least = Math.Min(AtFirst, most);
+    private long began = clock.GetTimestamp(), bytesBefore, requests;
+    private double rateBefore;
+    private bool widened;
+    private int rests;
+
+    /// <summary>The number now.</summary>
+    public int Limit { get; private set; } = Math.Min(AtFirst, most);
+
+    /// <summary>The most that it will ever be.</summary>
+    public int Most => most;
+
+    /// <summary>A request was answered.</summary>
+    /// <param name="bytes">All that has come so far, by all requests.</param>
+    /// <param name="waiting">How many objects are known and not there yet, those under way among them.</param>
+    /// <returns>By how much <see cref="Limit"/> has changed.</returns>
+    public int Answered(long bytes, long waiting)
+    {
+        lock (gate)
+        {
+            requests++;
+            double seconds = clock.GetElapsedTime(began).TotalSeconds;
+            if (seconds < Look.TotalSeconds)
+                return 0;
+            int before = Limit;
+            double byteRate = (bytes - bytesBefore) / seconds, rate = byteRate + (requests * RequestWorth / seconds);
+            if (waiting > Limit) // else it was the lack of work, and says nothing of the line
+                Limit = Math.Clamp(Next(rate, byteRate), least, most);
+            (began, bytesBefore, requests) = (clock.GetTimestamp(), bytes, 0);
+            return Limit - before;
+        }
+    }
+
+    private int Next(double rate, double byteRate)
+    {
+        double bearable = floor > 0 ? byteRate / (floor * SharesAboveFloor) : most;
+        return (int)Math.Min(Wanted(rate), bearable);
+    }
+
+    private int Wanted(double rate)
+    {
+        if (widened && rate < rateBefore * Better)
+        {
+            (widened, rests) = (false, Rest);
+            return Limit / 2;
+        }
+
+        if (rests-- > 0)
+            return Limit;
+        (widened, rateBefore) = (Limit < most, rate);
+        return Limit * 2;
+    }
+}
