@@ -44,7 +44,11 @@ public sealed class EncryptedRootTests : IDisposable
     }
 
     [Fact]
-    public void Without_a_TPM_there_is_nothing_to_close() => Close(static line => Assert.Fail(line));
+    public void Without_a_TPM_there_is_nothing_to_close()
+    {
+        Close(static line => Assert.Fail(line));
+        Assert.Equal("this machine has none", TpmRegister.Absence(directory));
+    }
 
     [Theory]
     [InlineData("firmware/acpi/tables/TPM2", "")]
@@ -61,6 +65,7 @@ public sealed class EncryptedRootTests : IDisposable
         string line = Assert.Single(said);
         Assert.Contains("it did not come, so register 15 was not extended; the boot goes on", line, StringComparison.Ordinal);
         Assert.Equal(line, TpmRegister.OpenSince(directory));
+        Assert.Contains("it did not come", TpmRegister.Absence(directory), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -136,7 +136,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
             // In a machine that has a TPM by its firmware's word, and none that comes.
             using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(box.WithAbsentTpm("another", disk));
             vm.Console.WaitFor("sbox-root: waiting for the TPM", SealedBox.BootLimit);
-            output.WriteLine(vm.Console.WaitFor("the TPM does not give the key of /dev/vda2 out: there is none.*", SealedBox.BootLimit).Value);
+            output.WriteLine(vm.Console.WaitFor(@"the TPM does not give the key of /dev/vda2 out \(the firmware tells of one, and it did not come\).*", SealedBox.BootLimit).Value);
             vm.Console.WaitFor("Type its recovery key", FirmwareLimit);
             vm.Console.SendLine((recovery[0] == 'b' ? 'c' : 'b') + recovery[1..]);
             vm.Console.WaitFor("that does not open /dev/vda2", FirmwareLimit);

@@ -66,7 +66,7 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
             return By("the key of the first boot");
         if (first is null && encryption.IsCutShortWithoutKey(device))
             throw new NoRootException($"{device} was being encrypted when that was cut short, and the firmware has forgotten the key since: write the image anew, nothing else was ever on it");
-        say($"the TPM does not give the key of {device} out{(why is null ? ": there is none" : $" ({why})")}: firmware settings, keys or the disk's place have changed, or this is not the machine");
+        say($"the TPM does not give the key of {device} out ({why ?? TpmRegister.Absence()}): firmware settings, keys or the disk's place have changed, or this is not the machine");
         while (true)
         {
             string typed = question.Ask($"sbox-root: {device} is encrypted. Type its recovery key, and Enter.");

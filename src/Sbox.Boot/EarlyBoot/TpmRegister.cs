@@ -51,6 +51,10 @@ public static class TpmRegister
         return true;
     }
 
+    /// <summary>What is said of a TPM that is not there.</summary>
+    /// <param name="sys">Where sysfs is.</param>
+    public static string Absence(string sys = "/sys") => IsTold(sys) ? "the firmware tells of one, and it did not come" : "this machine has none";
+
     // By the firmware's table, or by a driver that has found one and not yet made its node.
     private static bool IsTold(string sys) => File.Exists($"{sys}/firmware/acpi/tables/TPM2") || Version(sys) == "2";
 
