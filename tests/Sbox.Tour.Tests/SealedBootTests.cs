@@ -431,7 +431,7 @@ public sealed class SealedBootTests(SealedBox box, ITestOutputHelper output) : I
         Assert.True(variables.AsSpan().IndexOf(platformKey) > 0, "the platform key is another one now");
     }
 
-    // A broken TPM must not be the end of a machine whose disk needs none. Asked for by name until it was seen to reach the login: docs/testing.md.
+    // A broken TPM must not be the end of a machine whose disk needs none. Two minutes and more; asked for by name (-explicit only): docs/testing.md.
     [Fact(Explicit = true), Trait("Category", "Slow")]
     public void A_plain_disk_boots_where_the_TPM_that_the_firmware_tells_of_stays_away_and_the_owner_is_told()
     {

@@ -2,17 +2,26 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Sbox.Store;
 
-/// <summary>What came for one request: in memory, or in a file without a name, whose bytes are counted in the transaction for as long as it is there.</summary>
+/// <summary>
+/// What came for one request: in memory, or in a file without a name, whose bytes are counted in the transaction for as long as it is there. It grows from its
+/// beginning; of a file, pieces farther ahead may come by requests of their own.
+/// </summary>
 /// <param name="spill">Where such a file is made; null keeps all in memory.</param>
 internal sealed class Fetched(Transaction? spill) : IDisposable
 {
+    private readonly Lock gate = new();
+    private readonly SortedDictionary<long, long> ahead = []; // where a piece begins, and how far it came
     private long reserved;
 
     public MemoryStream? Memory { get; private set; } = new();
 
     public SafeFileHandle? File { get; private set; }
 
+    /// <summary>What is there from the beginning on, without a hole.</summary>
     public long Length { get; private set; }
+
+    /// <summary>How long the whole is, by the server's word; null where it said nothing.</summary>
+    public long? Total { get; set; }
 
     /// <summary>The server said that the file is as it was; nothing came.</summary>
     public bool IsUnchanged { get; set; }
@@ -20,22 +29,41 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
     /// <summary>The server has no such file.</summary>
     public bool IsMissing { get; set; }
 
+    /// <summary>The server has answered a request for a part in a way that shows that it is no use asking it for several.</summary>
+    public bool ComesInOne { get; set; }
+
     /// <summary>What the server said of it.</summary>
     public Validators? Validators { get; set; }
 
     /// <summary>Whether the rest of it can be asked for: some of it came, and the server said how to tell that it is still the same.</summary>
     public bool CanResume => Length > 0 && Validators is { ETag: { Length: > 0 } } or { LastModified: not null };
 
+    /// <summary>Where what is not there yet ends: before a piece that came ahead; null where nothing did.</summary>
+    public long? NextPiece
+    {
+        get
+        {
+            lock (gate)
+                return ahead.Count > 0 ? ahead.First().Key : null;
+        }
+    }
+
     /// <summary>Forgets what came.</summary>
     public void Clear()
     {
-        File?.Dispose();
-        File = null;
-        Memory = new MemoryStream();
-        spill?.Release(reserved);
-        (reserved, Length) = (0, 0);
+        lock (gate)
+        {
+            ahead.Clear();
+            File?.Dispose();
+            File = null;
+            Memory = new MemoryStream();
+            spill?.Release(reserved);
+            (reserved, Length, Total) = (0, 0, null);
+        }
     }
 
+    /// <summary>Adds bytes at the end of what is there.</summary>
+    /// <exception cref="NotEnoughSpaceException">There is no room for them.</exception>
     public void Append(ReadOnlySpan<byte> bytes, int inMemory)
     {
         if (Memory is not null && spill is not null && Length + bytes.Length > inMemory)
@@ -60,6 +88,32 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         Length += bytes.Length;
     }
 
+    /// <summary>Adds bytes to a piece that is ahead, of what is in a file.</summary>
+    /// <param name="begin">Where the piece begins.</param>
+    /// <param name="at">Where these go: behind what it has.</param>
+    /// <param name="bytes">The bytes.</param>
+    /// <exception cref="NotEnoughSpaceException">There is no room for them.</exception>
+    public void AppendAhead(long begin, long at, ReadOnlySpan<byte> bytes)
+    {
+        Reserve(bytes.Length);
+        RandomAccess.Write(File!, bytes, at);
+        lock (gate)
+            ahead[begin] = at + bytes.Length;
+    }
+
+    /// <summary>What came ahead counts as there from where all before it is.</summary>
+    public void Join()
+    {
+        lock (gate)
+        {
+            while (ahead.Count > 0 && ahead.First() is var (begin, end) && begin <= Length)
+            {
+                Length = Math.Max(Length, end);
+                ahead.Remove(begin);
+            }
+        }
+    }
+
     /// <summary>The file is an object now: its bytes stay counted when this is disposed.</summary>
     public void Keep() => reserved = 0;
 
@@ -81,6 +135,6 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
     private void Reserve(long bytes)
     {
         spill!.Reserve(bytes);
-        reserved += bytes;
+        Interlocked.Add(ref reserved, bytes);
     }
 }

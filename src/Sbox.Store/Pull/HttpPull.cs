@@ -46,7 +46,7 @@ internal sealed class HttpPull : IDisposable
         PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
-        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
+        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary, new SpareRequests(options.Parallel - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
         foreach (Checksum commit in wanted.Values.Distinct())
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
@@ -131,7 +131,7 @@ internal sealed class HttpPull : IDisposable
         switch (name.Type)
         {
             case ObjectType.File:
-                await TakeFile(transaction, import, name, cancel).ConfigureAwait(false);
+                await TakeFile(transaction, import, queue, name, cancel).ConfigureAwait(false);
                 break;
             case ObjectType.Commit:
                 await TakeCommit(transaction, queue, name, cancel).ConfigureAwait(false);
@@ -266,14 +266,14 @@ internal sealed class HttpPull : IDisposable
         }
     }
 
-    private async Task TakeFile(Transaction transaction, ArchiveImport import, ObjectName name, CancellationToken cancel)
+    private async Task TakeFile(Transaction transaction, ArchiveImport import, PullQueue queue, ObjectName name, CancellationToken cancel)
     {
         if (transaction.Has(name))
             return;
         if (caches.TryAdd(transaction, name))
             return;
         string path = PathOf(name);
-        using Fetched fetched = await content.TryFetchLarge(path, transaction, Add, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
+        using Fetched fetched = await content.TryFetchLarge(path, transaction, queue, Add, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
 
         void Add(Fetched came, string url)
         {

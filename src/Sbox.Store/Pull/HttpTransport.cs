@@ -56,15 +56,15 @@ internal sealed class HttpTransport : IDisposable
     /// <summary>Asks, and answers as soon as there are headers. Redirects are followed; a name and password, and the owner's headers, stay with their host.</summary>
     /// <param name="url">What for.</param>
     /// <param name="known">What the server said of the one that is here: it need not send that again.</param>
-    /// <param name="begun">What came of it already: only the rest is asked for, if it is still the same.</param>
+    /// <param name="part">Only this of it, if it is still the same; null for all.</param>
     /// <param name="cancel">Ends it.</param>
-    public async Task<HttpResponseMessage> Get(string url, Validators? known, Fetched? begun, CancellationToken cancel)
+    public async Task<HttpResponseMessage> Get(string url, Validators? known, ByteRange? part, CancellationToken cancel)
     {
         var address = new Uri(url);
         string? login = address.UserInfo is { Length: > 0 } user ? Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(user))) : null;
         for (int redirects = 0; ; redirects++)
         {
-            HttpResponseMessage response = await Send(WithoutUser(address), login, known, begun, cancel).ConfigureAwait(false);
+            HttpResponseMessage response = await Send(WithoutUser(address), login, known, part, cancel).ConfigureAwait(false);
             if (redirects == MaximumRedirects || Redirect(response, address) is not { } next)
                 return response;
             response.Dispose();
@@ -74,7 +74,7 @@ internal sealed class HttpTransport : IDisposable
         }
     }
 
-    private async Task<HttpResponseMessage> Send(Uri address, string? login, Validators? known, Fetched? begun, CancellationToken cancel)
+    private async Task<HttpResponseMessage> Send(Uri address, string? login, Validators? known, ByteRange? part, CancellationToken cancel)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, address) { Version = client.DefaultRequestVersion, VersionPolicy = client.DefaultVersionPolicy };
         foreach ((string name, string value) in named.Contains(PlaceOf(address)) ? options.Headers : [])
@@ -85,9 +85,9 @@ internal sealed class HttpTransport : IDisposable
             request.Headers.TryAddWithoutValidation("If-None-Match", tag);
         if (known?.LastModified is { } since)
             request.Headers.IfModifiedSince = since;
-        if (begun is { Validators: { } said })
+        if (part is { Said: var said })
         {
-            request.Headers.Range = new RangeHeaderValue(begun.Length, null);
+            request.Headers.Range = new RangeHeaderValue(part.From, part.To);
             // A weak tag promises no equal bytes; a server that is asked by one sends the whole of it.
             request.Headers.TryAddWithoutValidation("If-Range", said.ETag ?? said.LastModified!.Value.ToString("R", System.Globalization.CultureInfo.InvariantCulture));
         }
@@ -146,6 +146,7 @@ internal sealed class HttpTransport : IDisposable
             MaxConnectionsPerServer = options.Parallel,
             ConnectTimeout = options.Timeout,
             EnableMultipleHttp2Connections = true,
+            MaxResponseDrainSize = 16 * 1024, // of a request that others go on with, the rest is not waited for
             PooledConnectionLifetime = keepsConnections ? Timeout.InfiniteTimeSpan : TimeSpan.Zero,
             UseCookies = cookies is not null,
             AllowAutoRedirect = false, // the class library would take the owner's headers along to any host

@@ -24,7 +24,8 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
 /// <param name="fetcher">Fetches its files.</param>
 /// <param name="indexed">Whether its config says that every delta is in an index.</param>
 /// <param name="summary">Its summary; asked only where there are no indexes.</param>
-internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySource summary) : IDeltaSource
+/// <param name="spare">Requests by which a part may come in pieces.</param>
+internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySource summary, ISpareRequests spare) : IDeltaSource
 {
     public async Task<Dictionary<DeltaName, Checksum>?> List(Checksum to, CancellationToken cancel)
     {
@@ -46,7 +47,7 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySourc
 
     public async Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel)
     {
-        Fetched fetched = await fetcher.TryFetchLarge(path, transaction, cancel).ConfigureAwait(false) ??
+        Fetched fetched = await fetcher.TryFetchLarge(path, transaction, spare, cancel).ConfigureAwait(false) ??
             throw new PullException(fetcher.UrlOf(path), "a part of a static delta", "status 404 (there is none)");
         return new FetchedStream(fetched);
     }

@@ -4,7 +4,7 @@ using System.Runtime.ExceptionServices;
 namespace Sbox.Store;
 
 /// <summary>Objects to fetch, metadata first since it tells of more; ends when all are done and none told of another.</summary>
-internal sealed class PullQueue : IDisposable
+internal sealed class PullQueue : ISpareRequests, IDisposable
 {
     private readonly ConcurrentStack<ObjectName> metadata = new();
     private readonly ConcurrentQueue<ObjectName> content = new();
@@ -15,6 +15,7 @@ internal sealed class PullQueue : IDisposable
     private readonly CancellationTokenSource stop;
     private ExceptionDispatchInfo? failure;
     private long outstanding;
+    private int helping; // requests beside the window's: taken when there is less left to fetch than it is wide
     private int taken; // places that a narrower window has less, and that are not free yet
 
     /// <param name="window">How many are worked on at once.</param>
@@ -47,6 +48,20 @@ internal sealed class PullQueue : IDisposable
         await Task.WhenAll(Enumerable.Range(0, window.Most).Select(_ => Task.Run(() => Worker(work)))).ConfigureAwait(false);
         failure?.Throw();
     }
+
+    int ISpareRequests.Take(int most)
+    {
+        for (int seen = Volatile.Read(ref helping); ; seen = Volatile.Read(ref helping))
+        {
+            int spare = (int)Math.Min(most, window.Limit - Outstanding - seen);
+            if (spare <= 0)
+                return 0;
+            if (Interlocked.CompareExchange(ref helping, seen + spare, seen) == seen)
+                return spare;
+        }
+    }
+
+    void ISpareRequests.GiveBack() => Interlocked.Decrement(ref helping);
 
     public void Dispose()
     {

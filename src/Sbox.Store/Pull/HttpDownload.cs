@@ -1,0 +1,232 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Headers;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// One try to get a file, or what is missing of it. A file that takes long while others have nothing to do is cut into pieces that come side by side: where packets get
+/// lost, a connection carries little, and many carry more. All pieces are of one file by the server's word, which a request for one names (If-Range).
+/// </summary>
+/// <param name="transport">Connections; shared.</param>
+/// <param name="options">How slow.</param>
+/// <param name="url">What for.</param>
+/// <param name="limit">The most that it may be, bytes.</param>
+/// <param name="into">Where to, with what came of it already.</param>
+/// <param name="spare">Requests for pieces; null for none.</param>
+internal sealed class HttpDownload(HttpTransport transport, PullOptions options, string url, long limit, Fetched into, ISpareRequests? spare)
+{
+    private const int InMemory = 256 * 1024;
+    private const long LeastPiece = 256 * 1024;
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(250), WorthIt = TimeSpan.FromSeconds(1);
+    private readonly ConcurrentQueue<Task> helpers = new();
+    private CancellationToken ended;
+    private IOException? helperFailure;
+
+    /// <summary>Gets it, whole or up to where it broke.</summary>
+    /// <param name="known">What the server said of the one that is here; null asks for it in any case.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <exception cref="IOException">The network broke.</exception>
+    /// <exception cref="HttpRequestException">The network, or the server by a status that may pass.</exception>
+    /// <exception cref="OperationCanceledException">Nothing came for a time, or cancelled.</exception>
+    /// <exception cref="PullException">Another status, or too long.</exception>
+    public async Task Get(Validators? known, CancellationToken cancel)
+    {
+        ended = cancel;
+        using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        silence.CancelAfter(options.Timeout);
+        try
+        {
+            if (await Ask(known, silence).ConfigureAwait(false) is not { } response)
+                return;
+            using (response)
+            {
+                var piece = new Piece(into.Length, into.NextPiece ?? into.Total ?? long.MaxValue, IsDivisible(response));
+                using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
+                await Receive(body, piece, Append, silence).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            // What others bring ahead is kept also where this one broke.
+            while (helpers.TryDequeue(out Task? helper))
+                await helper.ConfigureAwait(false);
+            into.Join();
+        }
+
+        if (into.Length < into.Total)
+            throw helperFailure ?? new IOException("a part of it is missing yet");
+    }
+
+    // Null: there is none, or it is as it was.
+    private async Task<HttpResponseMessage?> Ask(Validators? known, CancellationTokenSource silence)
+    {
+        ByteRange? rest = into.CanResume ? new ByteRange(into.Length, into.NextPiece - 1, into.Validators!) : null;
+        HttpResponseMessage response = await transport.Get(url, known, rest, silence.Token).ConfigureAwait(false);
+        try
+        {
+            if (Take(response, known, rest))
+                return response;
+        }
+        catch
+        {
+            response.Dispose();
+            throw;
+        }
+
+        response.Dispose();
+        return null;
+    }
+
+    private bool Take(HttpResponseMessage response, Validators? known, ByteRange? rest)
+    {
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Gone)
+            return !(into.IsMissing = true);
+        if (known is not null && response.StatusCode == HttpStatusCode.NotModified)
+            return !(into.IsUnchanged = true);
+        if (HttpFetcher.IsTransient(response.StatusCode))
+            response.EnsureSuccessStatusCode();
+        if (response.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable && rest is not null)
+        {
+            into.Clear();
+            throw new IOException("status 416: the file is shorter than what came of it");
+        }
+
+        bool goesOn = rest is not null && IsPart(response, rest.From);
+        if (rest is not null && !goesOn && response.StatusCode == HttpStatusCode.PartialContent)
+        {
+            into.ComesInOne = true;
+            into.Clear();
+            throw new IOException("status 206, and another part than was asked for");
+        }
+
+        if (response.StatusCode != HttpStatusCode.OK && !goesOn)
+            throw new PullException(HttpTransport.Shown(url), "status 200", $"status {(int)response.StatusCode} {response.ReasonPhrase}");
+        if (!goesOn)
+            into.Clear(); // the whole of it comes, perhaps of another one
+        if (response.Content.Headers.ContentLength > limit - into.Length)
+            throw TooLong($"{response.Content.Headers.ContentLength}");
+        into.Total = goesOn ? response.Content.Headers.ContentRange!.Length : response.Content.Headers.ContentLength;
+        into.Validators = new Validators(response.Headers.ETag?.ToString(), response.Content.Headers.LastModified);
+        return true;
+    }
+
+    private bool IsPart(HttpResponseMessage response, long from) =>
+        response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange is { From: { } begin, Length: var whole } && begin == from && (into.Total is null || whole == into.Total);
+
+    // A weak tag promises no equal bytes.
+    private bool IsDivisible(HttpResponseMessage response) => spare is not null && !into.ComesInOne && into.Total is not null && into.Validators is { ETag: null or ['"', ..] } and not { ETag: null, LastModified: null }
+        && (response.StatusCode == HttpStatusCode.PartialContent || response.Headers.AcceptRanges.Contains("bytes"));
+
+    private void Append(Piece piece, ReadOnlySpan<byte> bytes)
+    {
+        if (into.Length + bytes.Length > limit)
+            throw TooLong("more");
+        into.Append(bytes, InMemory);
+    }
+
+    private async Task Receive(Stream body, Piece piece, Taker take, CancellationTokenSource silence)
+    {
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(64 * 1024);
+        var floor = new SpeedFloor(options.SlowBytes, options.SlowTime);
+        long began = Stopwatch.GetTimestamp(), looked = began, first = piece.At;
+        try
+        {
+            while (piece.At < piece.End)
+            {
+                silence.CancelAfter(options.Timeout);
+                floor.Wait();
+                int read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, piece.End - piece.At)), silence.Token).ConfigureAwait(false);
+                floor.Came(read);
+                if (read == 0)
+                    break; // the class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too
+                transport.Count(read);
+                take(piece, buffer.AsSpan(0, read));
+                piece.At += read;
+                if (piece.IsDivisible && Stopwatch.GetElapsedTime(looked) >= Look)
+                {
+                    looked = Stopwatch.GetTimestamp();
+                    Divide(piece, (piece.At - first) / Stopwatch.GetElapsedTime(began).TotalSeconds);
+                }
+            }
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    // The first of equal parts is what this request goes on with; the others are asked for.
+    private void Divide(Piece piece, double rate)
+    {
+        long left = piece.End - piece.At;
+        if (into.File is null || left < 2 * LeastPiece || left < rate * WorthIt.TotalSeconds)
+            return;
+        // Where the line is thin, each of them gets a share of it only, and must not look like a server that trickles.
+        double bearable = options.SlowBytes > 0 ? rate / (4 * options.SlowBytes) : int.MaxValue;
+        int wanted = (int)Math.Min(left / LeastPiece, bearable) - 1;
+        int more = wanted > 0 ? spare!.Take(wanted) : 0;
+        if (more == 0)
+            return;
+        long size = left / (more + 1), end = piece.End;
+        piece.End = piece.At + size;
+        for (int n = 1; n <= more; n++)
+        {
+            var part = new Piece(piece.At + (size * n), n == more ? end : piece.At + (size * (n + 1)), isDivisible: true);
+            helpers.Enqueue(Task.Run(() => Help(part), CancellationToken.None));
+        }
+    }
+
+    private async Task Help(Piece piece)
+    {
+        using var silence = CancellationTokenSource.CreateLinkedTokenSource(ended);
+        try
+        {
+            silence.CancelAfter(options.Timeout);
+            long begin = piece.At;
+            using HttpResponseMessage response = await transport.Get(url, known: null, new ByteRange(begin, piece.End - 1, into.Validators!), silence.Token).ConfigureAwait(false);
+            if (!IsPart(response, begin))
+            {
+                // Several servers behind one name may each have a tag of their own for the same file.
+                into.ComesInOne |= !HttpFetcher.IsTransient(response.StatusCode);
+                throw new IOException($"status {(int)response.StatusCode} to a request for a part");
+            }
+
+            using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
+            await Receive(body, piece, (part, bytes) => into.AppendAhead(begin, part.At, bytes), silence).ConfigureAwait(false);
+            if (piece.At < piece.End)
+                throw new IOException("a part ended early");
+        }
+        catch (Exception broken) when (broken is HttpRequestException or OperationCanceledException or IOException or NotEnoughSpaceException)
+        {
+            // The request that began it finds the hole, and asks for it.
+            helperFailure ??= new IOException(broken.Message, broken);
+        }
+        finally
+        {
+            spare!.GiveBack();
+        }
+    }
+
+    private PullException TooLong(string found) =>
+        new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
+
+    private delegate void Taker(Piece piece, ReadOnlySpan<byte> bytes);
+
+    /// <summary>What one request brings: from where it has come to, up to its end, which moves nearer when it is divided.</summary>
+    private sealed class Piece(long begin, long end, bool isDivisible)
+    {
+        public long At { get; set; } = begin;
+
+        public long End { get; set; } = end;
+
+        public bool IsDivisible => isDivisible;
+    }
+}
+
+/// <summary>A part of a file that is asked for, if it is still the same file.</summary>
+/// <param name="From">The first byte's place.</param>
+/// <param name="To">The last one's; null for the rest.</param>
+/// <param name="Said">What the server said of it.</param>
+internal sealed record ByteRange(long From, long? To, Validators Said);
