@@ -146,6 +146,11 @@ public sealed class NotEnoughSpaceException(string path, long needed, long avail
     public long Available { get; } = available;
 }
 
+/// <summary>The disk does not take what is written: it is full, or broken.</summary>
+/// <param name="path">The repository.</param>
+/// <param name="refusal">The system's own words.</param>
+internal sealed class CannotWriteException(string path, Exception refusal) : RepositoryException($"{path}: cannot be written to: {refusal.Message}", refusal);
+
 /// <summary>Another process holds the repository's lock.</summary>
 /// <param name="path">The lock's path.</param>
 /// <param name="waited">How long it was waited for.</param>

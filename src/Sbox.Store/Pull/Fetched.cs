@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -70,7 +71,7 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         {
             Reserve(Length);
             File = spill.Staging.Dir.CreateUnnamed();
-            RandomAccess.Write(File, Memory.GetBuffer().AsSpan(0, (int)Memory.Length), 0);
+            Write(Memory.GetBuffer().AsSpan(0, (int)Memory.Length), 0);
             Memory = null;
         }
 
@@ -82,7 +83,7 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         {
             // Before the bytes are written: nothing is known of them yet, and a server may send without end.
             Reserve(bytes.Length);
-            RandomAccess.Write(File!, bytes, Length);
+            Write(bytes, Length);
         }
 
         Length += bytes.Length;
@@ -96,7 +97,7 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
     public void AppendAhead(long begin, long at, ReadOnlySpan<byte> bytes)
     {
         Reserve(bytes.Length);
-        RandomAccess.Write(File!, bytes, at);
+        Write(bytes, at);
         lock (gate)
             ahead[begin] = at + bytes.Length;
     }
@@ -130,6 +131,19 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         File?.Dispose();
         spill?.Release(reserved);
         reserved = 0;
+    }
+
+    // A full disk is no broken network, though the class library has one exception for both.
+    private void Write(ReadOnlySpan<byte> bytes, long at)
+    {
+        try
+        {
+            RandomAccess.Write(File!, bytes, at);
+        }
+        catch (IOException failed) when (failed is not LinuxException)
+        {
+            throw new CannotWriteException(spill!.Repository.Path, failed);
+        }
     }
 
     private void Reserve(long bytes)

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Runtime.ExceptionServices;
 
 namespace Sbox.Store;
 
@@ -19,10 +20,11 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
 {
     private const int InMemory = 256 * 1024;
     private const long LeastPiece = 256 * 1024;
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(250), WorthIt = TimeSpan.FromSeconds(1);
+    private const int SharesAboveFloor = 4;
+    private static readonly TimeSpan Look = TimeSpan.FromSeconds(1), WorthIt = TimeSpan.FromSeconds(1);
     private readonly ConcurrentQueue<Task> helpers = new();
-    private CancellationToken ended;
-    private IOException? helperFailure;
+    private string? helperFailure;
+    private ExceptionDispatchInfo? helperEnd; // what no other try mends
 
     /// <summary>Gets it, whole or up to where it broke.</summary>
     /// <param name="known">What the server said of the one that is here; null asks for it in any case.</param>
@@ -33,7 +35,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     /// <exception cref="PullException">Another status, or too long.</exception>
     public async Task Get(Validators? known, CancellationToken cancel)
     {
-        ended = cancel;
+        using var helping = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         silence.CancelAfter(options.Timeout);
         try
@@ -44,8 +46,13 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
             {
                 var piece = new Piece(into.Length, into.NextPiece ?? into.Total ?? long.MaxValue, IsDivisible(response));
                 using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
-                await Receive(body, piece, Append, silence).ConfigureAwait(false);
+                await Receive(body, piece, Append, silence, helping.Token).ConfigureAwait(false);
             }
+        }
+        catch (Exception failed) when (!IsOfTheNetwork(failed))
+        {
+            await helping.CancelAsync().ConfigureAwait(false);
+            throw;
         }
         finally
         {
@@ -55,9 +62,20 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
             into.Join();
         }
 
+        cancel.ThrowIfCancellationRequested();
+        helperEnd?.Throw();
         if (into.Length < into.Total)
-            throw helperFailure ?? new IOException("a part of it is missing yet");
+            throw new IOException(helperFailure ?? "a part of it is missing yet");
     }
+
+    /// <summary>Whether another try may go better.</summary>
+    public static bool IsOfTheNetwork(Exception failed) => failed switch
+    {
+        HttpRequestException refused => HttpFetcher.IsTransient(refused.StatusCode),
+        OperationCanceledException => true,
+        IOException => failed is not Linux.LinuxException,
+        _ => false,
+    };
 
     // Null: there is none, or it is as it was.
     private async Task<HttpResponseMessage?> Ask(Validators? known, CancellationTokenSource silence)
@@ -107,16 +125,22 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
             into.Clear(); // the whole of it comes, perhaps of another one
         if (response.Content.Headers.ContentLength > limit - into.Length)
             throw TooLong($"{response.Content.Headers.ContentLength}");
-        into.Total = goesOn ? response.Content.Headers.ContentRange!.Length : response.Content.Headers.ContentLength;
+        if (goesOn)
+            return true; // of a part, the server need not say it all again
+        into.Total = response.Content.Headers.ContentLength;
         into.Validators = new Validators(response.Headers.ETag?.ToString(), response.Content.Headers.LastModified);
         return true;
     }
 
+    // Where it says nothing of the whole's length or its tag, it may leave them out.
     private bool IsPart(HttpResponseMessage response, long from) =>
-        response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange is { From: { } begin, Length: var whole } && begin == from && (into.Total is null || whole == into.Total);
+        response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange is { From: { } begin, Length: var whole } && begin == from
+        && (into.Total is null || whole is null || whole == into.Total)
+        && (response.Headers.ETag is null || response.Headers.ETag.ToString() == into.Validators?.ETag);
 
-    // A weak tag promises no equal bytes.
-    private bool IsDivisible(HttpResponseMessage response) => spare is not null && !into.ComesInOne && into.Total is not null && into.Validators is { ETag: null or ['"', ..] } and not { ETag: null, LastModified: null }
+    // A weak tag promises no equal bytes. Where requests share a connection, one carries no less than several.
+    private bool IsDivisible(HttpResponseMessage response) => spare is not null && into.Total is not null && response.Version.Major < 2
+        && into.Validators is { ETag: null or ['"', ..] } and not { ETag: null, LastModified: null }
         && (response.StatusCode == HttpStatusCode.PartialContent || response.Headers.AcceptRanges.Contains("bytes"));
 
     private void Append(Piece piece, ReadOnlySpan<byte> bytes)
@@ -126,28 +150,29 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         into.Append(bytes, InMemory);
     }
 
-    private async Task Receive(Stream body, Piece piece, Taker take, CancellationTokenSource silence)
+    private async Task Receive(Stream body, Piece piece, Taker take, CancellationTokenSource silence, CancellationToken helping)
     {
         byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(64 * 1024);
         var floor = new SpeedFloor(options.SlowBytes, options.SlowTime);
-        long began = Stopwatch.GetTimestamp(), looked = began, first = piece.At;
+        var look = new LastLook(piece.At, transport.BytesTransferred);
         try
         {
-            while (piece.At < piece.End)
+            // At the very end once more: a stream is done when it says so.
+            while (piece.At < piece.End || piece.At == into.Total)
             {
                 silence.CancelAfter(options.Timeout);
                 floor.Wait();
-                int read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, piece.End - piece.At)), silence.Token).ConfigureAwait(false);
+                int read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Clamp(piece.End - piece.At, 1, buffer.Length)), silence.Token).ConfigureAwait(false);
                 floor.Came(read);
                 if (read == 0)
                     break; // the class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too
                 transport.Count(read);
                 take(piece, buffer.AsSpan(0, read));
                 piece.At += read;
-                if (piece.IsDivisible && Stopwatch.GetElapsedTime(looked) >= Look)
+                if (piece.IsDivisible && Stopwatch.GetElapsedTime(look.Time) >= Look)
                 {
-                    looked = Stopwatch.GetTimestamp();
-                    Divide(piece, (piece.At - first) / Stopwatch.GetElapsedTime(began).TotalSeconds);
+                    Divide(piece, look, helping);
+                    look = new LastLook(piece.At, transport.BytesTransferred);
                 }
             }
         }
@@ -158,15 +183,15 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     }
 
     // The first of equal parts is what this request goes on with; the others are asked for.
-    private void Divide(Piece piece, double rate)
+    private void Divide(Piece piece, LastLook look, CancellationToken helping)
     {
         long left = piece.End - piece.At;
-        if (into.File is null || left < 2 * LeastPiece || left < rate * WorthIt.TotalSeconds)
+        double seconds = Stopwatch.GetElapsedTime(look.Time).TotalSeconds, rate = (piece.At - look.At) / seconds, lineRate = (transport.BytesTransferred - look.Line) / seconds;
+        if (into.File is null || into.ComesInOne || left < 2 * LeastPiece || left < rate * WorthIt.TotalSeconds)
             return;
-        // Where the line is thin, each of them gets a share of it only, and must not look like a server that trickles.
-        double bearable = options.SlowBytes > 0 ? rate / (4 * options.SlowBytes) : int.MaxValue;
-        int wanted = (int)Math.Min(left / LeastPiece, bearable) - 1;
-        int more = wanted > 0 ? spare!.Take(wanted) : 0;
+        // Each gets a share of the line only, and must not look like a server that trickles.
+        double bearable = options.SlowBytes > 0 ? lineRate / (SharesAboveFloor * options.SlowBytes) : int.MaxValue;
+        int wanted = (int)Math.Min((left / LeastPiece) - 1, bearable - spare!.UnderWay), more = wanted > 0 ? spare.Take(wanted) : 0;
         if (more == 0)
             return;
         long size = left / (more + 1), end = piece.End;
@@ -174,34 +199,35 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         for (int n = 1; n <= more; n++)
         {
             var part = new Piece(piece.At + (size * n), n == more ? end : piece.At + (size * (n + 1)), isDivisible: true);
-            helpers.Enqueue(Task.Run(() => Help(part), CancellationToken.None));
+            helpers.Enqueue(Task.Run(() => Help(part, helping), CancellationToken.None));
         }
     }
 
-    private async Task Help(Piece piece)
+    private async Task Help(Piece piece, CancellationToken cancel)
     {
-        using var silence = CancellationTokenSource.CreateLinkedTokenSource(ended);
         try
         {
+            using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             silence.CancelAfter(options.Timeout);
             long begin = piece.At;
             using HttpResponseMessage response = await transport.Get(url, known: null, new ByteRange(begin, piece.End - 1, into.Validators!), silence.Token).ConfigureAwait(false);
             if (!IsPart(response, begin))
             {
-                // Several servers behind one name may each have a tag of their own for the same file.
-                into.ComesInOne |= !HttpFetcher.IsTransient(response.StatusCode);
+                // Several servers behind one name may each have a tag of their own for the same file; others bear no more requests at once.
+                into.ComesInOne = true;
                 throw new IOException($"status {(int)response.StatusCode} to a request for a part");
             }
 
             using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
-            await Receive(body, piece, (part, bytes) => into.AppendAhead(begin, part.At, bytes), silence).ConfigureAwait(false);
-            if (piece.At < piece.End)
-                throw new IOException("a part ended early");
+            await Receive(body, piece, (part, bytes) => into.AppendAhead(begin, part.At, bytes), silence, cancel).ConfigureAwait(false);
         }
-        catch (Exception broken) when (broken is HttpRequestException or OperationCanceledException or IOException or NotEnoughSpaceException)
+        catch (Exception broken) when (IsOfTheNetwork(broken))
         {
-            // The request that began it finds the hole, and asks for it.
-            helperFailure ??= new IOException(broken.Message, broken);
+            helperFailure ??= broken.Message; // the request that began it finds the hole, and asks for it
+        }
+        catch (Exception end)
+        {
+            helperEnd ??= ExceptionDispatchInfo.Capture(end);
         }
         finally
         {
@@ -213,6 +239,14 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
 
     private delegate void Taker(Piece piece, ReadOnlySpan<byte> bytes);
+
+    /// <summary>When it was last looked how fast it is.</summary>
+    /// <param name="At">How far the piece was.</param>
+    /// <param name="Line">How much had come by all requests.</param>
+    private readonly record struct LastLook(long At, long Line)
+    {
+        public long Time { get; } = Stopwatch.GetTimestamp();
+    }
 
     /// <summary>What one request brings: from where it has come to, up to its end, which moves nearer when it is divided.</summary>
     private sealed class Piece(long begin, long end, bool isDivisible)

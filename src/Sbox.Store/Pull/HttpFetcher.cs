@@ -114,9 +114,9 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
         bool done = false;
         try
         {
+            long farthest = 0;
             for (int attempt = 0; ; attempt++)
             {
-                long before = begun.Length;
                 (string Finding, Exception? Cause) failure = await TryOnce(url, wish, begun, cancel).ConfigureAwait(false);
                 if (failure.Finding.Length == 0)
                 {
@@ -126,8 +126,8 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
 
                 if (!begun.CanResume)
                     begun.Clear();
-                else if (begun.Length - before >= Progress)
-                    attempt = -1; // slow, but it comes
+                if (begun.Length - farthest >= Progress)
+                    (attempt, farthest) = (-1, begun.Length); // slow, but it comes
 
                 if (attempt >= options.Retries)
                     throw new PullException(HttpTransport.Shown(url), "a whole file", failure.Finding, failure.Cause);

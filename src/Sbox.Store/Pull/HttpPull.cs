@@ -9,6 +9,7 @@ namespace Sbox.Store;
 internal sealed class HttpPull : IDisposable
 {
     private const int SmallFile = 256 * 1024;
+    private const int AtOnceForDeltas = 8;
 
     private readonly Repository target;
     private readonly PullOptions options;
@@ -46,14 +47,15 @@ internal sealed class HttpPull : IDisposable
         PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
-        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary, new SpareRequests(options.Parallel - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
+        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary, new SpareRequests(Math.Min(options.Parallel, AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
         foreach (Checksum commit in wanted.Values.Distinct())
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
             return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
         long byDeltas = transaction.Stats.ContentBytes;
         var import = new ArchiveImport(transaction, options.PlainFilesOnly, options.BelieveServer);
-        using (var queue = new PullQueue(new RequestWindow(options.Parallel, options.SlowBytes, TimeProvider.System), () => fetcher.BytesTransferred, cancel))
+        long before = fetcher.BytesTransferred;
+        using (var queue = new PullQueue(new RequestWindow(options.Parallel, options.SlowBytes, TimeProvider.System), () => fetcher.BytesTransferred - before, cancel))
         {
             foreach (Checksum commit in wanted.Values.Distinct())
             {

@@ -143,7 +143,7 @@ internal sealed class HttpTransport : IDisposable
     {
         var handler = new SocketsHttpHandler
         {
-            MaxConnectionsPerServer = options.Parallel,
+            MaxConnectionsPerServer = 2 * options.Parallel, // requests for parts may be there besides, and nobody is to wait for a connection as for a silent server
             ConnectTimeout = options.Timeout,
             EnableMultipleHttp2Connections = true,
             MaxResponseDrainSize = 16 * 1024, // of a request that others go on with, the rest is not waited for

@@ -49,6 +49,8 @@ internal sealed class PullQueue : ISpareRequests, IDisposable
         failure?.Throw();
     }
 
+    int ISpareRequests.UnderWay => (int)Math.Min(Outstanding, window.Limit) + Volatile.Read(ref helping);
+
     int ISpareRequests.Take(int most)
     {
         for (int seen = Volatile.Read(ref helping); ; seen = Volatile.Read(ref helping))

@@ -2,7 +2,7 @@ namespace Sbox.Store;
 
 /// <summary>
 /// How many requests a pull has under way at once. A near server needs few and a far one many: it begins with a few, tries twice as many, stays with them and tries again
-/// where that brought more, and else goes back for a while. Never so many that a request's share of a thin line would look like a server that trickles.
+/// where that brought more, and else goes back for a while, each time for longer. Never so many that a request's share of a thin line would look like a server that trickles.
 /// </summary>
 /// <param name="most">The most that it may be.</param>
 /// <param name="floor">Bytes a second below which a single request counts as too slow; 0 for none.</param>
@@ -13,14 +13,14 @@ internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
     private const int SharesAboveFloor = 4;
     private const long RequestWorth = 4096; // bytes: many small objects that come are progress too
     private const double Better = 1.15;
-    private const int Rest = 10; // looks until it is tried again
+    private const int FirstRest = 2, LongestRest = 32; // looks until it is tried again
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300); // some round trips to anywhere on this planet
     private readonly Lock gate = new();
     private readonly int least = Math.Min(AtFirst, most);
     private long began = clock.GetTimestamp(), bytesBefore, requests;
     private double rateBefore;
     private bool widened;
-    private int rests;
+    private int rests, rest = FirstRest;
 
     /// <summary>The number now.</summary>
     public int Limit { get; private set; } = Math.Min(AtFirst, most);
@@ -42,7 +42,7 @@ internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
                 return 0;
             int before = Limit;
             double byteRate = (bytes - bytesBefore) / seconds, rate = byteRate + (requests * RequestWorth / seconds);
-            if (waiting > Limit) // else it was the lack of work, and says nothing of the line
+            if (waiting > Limit && byteRate > 0) // else it was the lack of work, or all of it was found nearer, and says nothing of the line
                 Limit = Math.Clamp(Next(rate, byteRate), least, most);
             (began, bytesBefore, requests) = (clock.GetTimestamp(), bytes, 0);
             return Limit - before;
@@ -59,9 +59,12 @@ internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
     {
         if (widened && rate < rateBefore * Better)
         {
-            (widened, rests) = (false, Rest);
+            (widened, rests, rest) = (false, rest, Math.Min(2 * rest, LongestRest));
             return Limit / 2;
         }
+
+        if (widened)
+            rest = FirstRest;
 
         if (rests-- > 0)
             return Limit;
