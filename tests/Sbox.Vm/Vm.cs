@@ -127,9 +127,11 @@ public sealed class Vm : IDisposable
         Console.Run("systemctl is-system-running --wait >/dev/null; systemd-analyze time | head -n 1", timeout ?? TimeSpan.FromMinutes(10)).OrThrow();
 
     /// <summary>Reboots the guest from inside and waits for the shell of the next boot.</summary>
-    public void Reboot(TimeSpan timeout)
+    /// <param name="timeout">How long it may take.</param>
+    /// <param name="command">What makes it.</param>
+    public void Reboot(TimeSpan timeout, string command = "systemctl reboot")
     {
-        Console.SendLine("systemctl reboot");
+        Console.SendLine(command);
         // The kernel's last words, then the firmware or the next kernel; a prompt before that is not the next boot's.
         Console.WaitFor("Restarting system", timeout);
         Console.NewBoot();

@@ -149,12 +149,19 @@ public sealed class RedTeamTests(ITestOutputHelper output)
 
     // Asked for by name, like the one above.
     [Fact(Explicit = true), Trait("Category", "Slow")]
-    public void A_suspend_raises_no_alarm_and_the_sentinel_is_awake_afterwards()
+    public void A_suspend_raises_no_alarm_and_where_the_owner_wants_it_an_alarm_starts_the_machine_anew()
     {
         using var box = new WatchedBox();
         int before = box.Count();
         Suspend(box);
         Assert.DoesNotContain(box.Since(before, Nothing), static alarm => alarm.GetProperty("finding").GetString() != "test");
+        box.Run("""mkdir -p /etc/sbox/sentinel.d && printf '[reaction.critical]\ndo = ["journal", "metrics", "wall", "undo", "reboot"]\n' >/etc/sbox/sentinel.d/50-reboot.toml && systemctl restart sbox-watch""");
+        before = box.Count();
+        box.Reboots("mount -t tmpfs none /usr/share/doc");
+        JsonElement last = Assert.Single(box.Since(before, ["covered"]), static alarm => alarm.GetProperty("finding").GetString() == "covered");
+        output.WriteLine($"{last}");
+        Assert.Contains("the machine reboots", $"{last}", StringComparison.Ordinal);
+        box.Run("! findmnt /usr/share/doc");
     }
 
     // What an emulated machine can do of it: logind, systemd-sleep and the kernel go all the way down to its devices, and the kernel's own test (pm_test) turns

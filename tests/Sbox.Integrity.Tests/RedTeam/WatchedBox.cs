@@ -44,6 +44,9 @@ internal sealed class WatchedBox : IDisposable
 
     public string Words(string script) => vm.Run(script, Limit).Output;
 
+    /// <summary>Types a command that ends the boot, and waits for the shell of the next one.</summary>
+    public void Reboots(string command) => vm.Reboot(BootLimit, command);
+
     /// <summary>How many alarms there were so far.</summary>
     public int Count()
     {
