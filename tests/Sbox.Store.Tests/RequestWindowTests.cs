@@ -26,6 +26,14 @@ public sealed class RequestWindowTests
     }
 
     [Fact]
+    public void What_was_tried_in_vain_ends_where_it_began()
+    {
+        var window = new RequestWindow(20, Floor, clock);
+        // Sixteen bring all that there is: twenty, the most, are no better.
+        Assert.Equal([16, 20, 16, 16], Looks(window, 4, perSecond: width => Math.Min(width, 16) * 20 * Object));
+    }
+
+    [Fact]
     public void No_request_on_a_thin_line_gets_so_small_a_share_that_it_counts_as_a_trickle()
     {
         var window = new RequestWindow(64, Floor, clock);

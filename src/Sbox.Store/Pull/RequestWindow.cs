@@ -19,7 +19,7 @@ internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
     private readonly int least = Math.Min(AtFirst, most);
     private long began = clock.GetTimestamp(), bytesBefore, requests;
     private double rateBefore;
-    private bool widened;
+    private int narrower; // what it was before it was widened to try; 0 where it was not
     private int rests, rest = FirstRest;
 
     /// <summary>The number now.</summary>
@@ -57,18 +57,22 @@ internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
 
     private int Wanted(double rate)
     {
-        if (widened && rate < rateBefore * Better)
+        if (narrower > 0)
         {
-            (widened, rests, rest) = (false, rest, Math.Min(2 * rest, LongestRest));
-            return Limit / 2;
-        }
+            int back = narrower;
+            narrower = 0;
+            if (rate < rateBefore * Better)
+            {
+                (rests, rest) = (rest, Math.Min(2 * rest, LongestRest));
+                return back;
+            }
 
-        if (widened)
             rest = FirstRest;
+        }
 
         if (rests-- > 0)
             return Limit;
-        (widened, rateBefore) = (Limit < most, rate);
+        (narrower, rateBefore) = (Limit < most ? Limit : 0, rate);
         return Limit * 2;
     }
 }
