@@ -138,6 +138,7 @@ internal static class Remedies
         StoredFileMissingException => "What else is missing: sbox tomb check. What can be saved: sbox tomb check --repair",
         TombSettingsException => "docs/tomb.md tells what the settings file may hold",
         BackendException { IsTransient: true } => "The place does not answer as it should. What was uploaded is kept: the same command goes on from there",
+        PlaceFullException => "Nothing that was whole is lost. Make room there (sbox tomb forget --prune drops what is old), and run the same command again",
         BackendException => "Nothing that was whole is lost",
         LinuxException { Errno: Errno.EACCES or Errno.EPERM } => "This needs root: sudo sbox ...",
         LinuxException { Errno: Errno.ENOSPC } => "Nothing that was whole is lost. Free some space there and run the same command again.",

@@ -51,6 +51,12 @@ public class BackendException(string location, string finding, bool isTransient,
     public bool IsTransient { get; } = isTransient;
 }
 
+/// <summary>There is no room for more where the tomb is kept.</summary>
+/// <param name="location">The tomb, or the file in it.</param>
+/// <param name="finding">What it said.</param>
+/// <param name="cause">What it came from.</param>
+public sealed class PlaceFullException(string location, string finding, Exception? cause = null) : BackendException(location, finding, isTransient: false, cause);
+
 /// <summary>A file of the tomb is not there.</summary>
 /// <param name="location">The tomb.</param>
 /// <param name="file">The file.</param>

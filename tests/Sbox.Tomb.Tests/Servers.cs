@@ -17,7 +17,7 @@ internal sealed class Server : IDisposable
     public int ProcessId => process.Id;
 
     /// <summary>restic's own server on a directory.</summary>
-    public static async Task<Server> Rest(Place place, string? password = null, int port = 0)
+    public static async Task<Server> Rest(Place place, string? password = null, int port = 0, long? room = null)
     {
         port = port == 0 ? FreePort() : port;
         if (password is not null)
@@ -27,7 +27,7 @@ internal sealed class Server : IDisposable
         }
 
         string[] login = password is null ? ["--no-auth"] : ["--htpasswd-file", place["htpasswd"]];
-        Process process = Start(Judge.ResticRestServer, ["--listen", $"127.0.0.1:{port}", "--path", place["served"], .. login]);
+        Process process = Start(Judge.ResticRestServer, ["--listen", $"127.0.0.1:{port}", "--path", place["served"], .. login, .. room is { } most ? [$"--max-size={most}"] : Array.Empty<string>()]);
         return await Answering(new Server(process, port));
     }
 

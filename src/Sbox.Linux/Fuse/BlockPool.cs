@@ -7,6 +7,8 @@ namespace Sbox.Linux;
 /// <param name="keptAtMost">Bytes that wait here for their next use.</param>
 public sealed class BlockPool(long keptAtMost)
 {
+    private const int Large = 256 * 1024;
+
     private readonly Lock gate = new();
     private readonly List<NativeBlock> free = []; // the longest unused first
     private long kept;
@@ -52,7 +54,7 @@ public sealed class BlockPool(long keptAtMost)
     {
         lock (gate)
         {
-            if (!closed && block.Length <= keptAtMost / 2)
+            if (!closed && block.Length <= keptAtMost)
             {
                 free.Add(block);
                 kept += block.Length;
@@ -98,9 +100,12 @@ public sealed class BlockPool(long keptAtMost)
         block.Free();
     }
 
-    // Lengths differ by a little: rounded to an eighth, most blocks fit the next one who asks.
+    // Lengths differ by a little: rounded to an eighth, most blocks fit the next one who asks. Of a large one the pages behind what is asked for are never touched, and
+    // so are nobody's memory: rounded to a power of two, nearly every one fits.
     private static int Rounded(int length)
     {
+        if (length is >= Large and <= 1 << 30)
+            return (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)length);
         int step = Math.Max(4096, (int)(System.Numerics.BitOperations.RoundUpToPowerOf2((uint)length) / 8));
         return length < 4096 ? length : (int)Math.Min(((long)length + step - 1) / step * step, int.MaxValue);
     }

@@ -126,10 +126,17 @@ internal sealed unsafe class FuseDevice : IDisposable
         var header = new OutHeader { Length = (uint)(OutHeaderSize + length), Error = -(int)errno, Unique = unique };
         byte* bytes = block is null ? (byte*)&header : block.Pointer;
         *(OutHeader*)bytes = header;
+        var whole = new LibC.IoVec { Bytes = bytes, Length = OutHeaderSize + length };
+        Reply(device, &whole, 1);
+    }
+
+    /// <summary>Replies with a header and what follows it, wherever that is.</summary>
+    public static void Reply(SafeFileHandle device, LibC.IoVec* parts, int count)
+    {
         if (device.IsClosed)
             return;
         using var fd = new Borrowed(device);
-        while (Answer.Of(LibC.write(fd.Number, bytes, OutHeaderSize + length)) == Errno.EINTR)
+        while (Answer.Of(LibC.writev(fd.Number, parts, count)) == Errno.EINTR)
             continue;
     }
 

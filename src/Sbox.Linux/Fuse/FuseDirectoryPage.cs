@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using static Sbox.Linux.FuseProtocol;
 
@@ -39,9 +40,9 @@ public sealed class FuseDirectoryPage
     private bool TryAdd(ulong place, ReadOnlySpan<byte> name, in FuseAttributes attributes, EntryOut told)
     {
         Span<byte> free = page.Span[Used..];
-        int entry = Marshal.SizeOf<DirectoryEntry>() + name.Length;
+        int entry = Unsafe.SizeOf<DirectoryEntry>() + name.Length;
         int padded = (entry + 7) & ~7;
-        int before = WithAttributes ? Marshal.SizeOf<EntryOut>() : 0;
+        int before = WithAttributes ? Unsafe.SizeOf<EntryOut>() : 0;
         if (before + padded > free.Length)
             return false;
         if (WithAttributes)
@@ -51,7 +52,7 @@ public sealed class FuseDirectoryPage
         {
             Inode = attributes.Node, Offset = place + 1, NameLength = (uint)name.Length, Type = attributes.Mode >> 12 & 0xF,
         });
-        name.CopyTo(free[Marshal.SizeOf<DirectoryEntry>()..]);
+        name.CopyTo(free[Unsafe.SizeOf<DirectoryEntry>()..]);
         free[entry..padded].Clear();
         Used += before + padded;
         return true;

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using static Sbox.Linux.FuseProtocol;
 
@@ -26,12 +27,14 @@ internal sealed class FuseRequest
 
     public FuseDirectoryPage Page { get; } = new();
 
+    public FuseContent Content { get; } = new();
+
     public CancellationToken Cancelled => cancel.Token;
 
     public InHeader Header => MemoryMarshal.Read<InHeader>(buffer.GetSpan());
 
     /// <summary>What follows the header.</summary>
-    public ReadOnlyMemory<byte> Body => buffer.Memory[Marshal.SizeOf<InHeader>()..Length];
+    public ReadOnlyMemory<byte> Body => buffer.Memory[Unsafe.SizeOf<InHeader>()..Length];
 
     /// <summary>Room for a reply with its header, 64 KiB of it.</summary>
     public NativeBlock Small => small ??= new NativeBlock(SmallReply);

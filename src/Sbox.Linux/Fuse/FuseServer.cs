@@ -39,7 +39,9 @@ internal sealed class FuseServer(FuseDevice device, IFuseTree tree, Action<Excep
         try
         {
             Reply reply;
-            if (header.Operation is FuseOperation.Read or FuseOperation.ReadDirectory or FuseOperation.ReadDirectoryPlus)
+            if (header.Operation == FuseOperation.Read)
+                reply = await Read(handle, request, header);
+            else if (header.Operation is FuseOperation.ReadDirectory or FuseOperation.ReadDirectoryPlus)
                 reply = await Fill(request, header, large = device.TakeLarge());
             else
                 reply = await Answer(request, header);
@@ -63,18 +65,26 @@ internal sealed class FuseServer(FuseDevice device, IFuseTree tree, Action<Excep
         }
         finally
         {
+            request.Content.End();
             if (large is not null)
                 device.Return(large);
             device.Return(request);
         }
     }
 
+    private async ValueTask<Reply> Read(SafeFileHandle handle, FuseRequest request, InHeader header)
+    {
+        ReadIn read = request.Read<ReadIn>();
+        request.Content.Begin(device, (int)Math.Min(read.Size, FuseMount.MaxRead));
+        await tree.Read(header.Node, (long)read.Offset, request.Content, request.Cancelled);
+        request.Content.Reply(handle, header.Unique);
+        return Reply.None;
+    }
+
     private async ValueTask<Reply> Fill(FuseRequest request, InHeader header, NativeBlock block)
     {
         ReadIn read = request.Read<ReadIn>();
         Memory<byte> into = block.Memory.Slice(OutHeaderSize, (int)Math.Min(read.Size, FuseMount.MaxRead));
-        if (header.Operation == FuseOperation.Read)
-            return new Reply(await tree.Read(header.Node, (long)read.Offset, into, request.Cancelled));
         FuseDirectoryPage page = request.Page;
         page.Begin(into, header.Operation == FuseOperation.ReadDirectoryPlus);
         for (int own = (int)Math.Min(read.Offset, FuseDirectoryPage.OwnEntries); own < FuseDirectoryPage.OwnEntries; own++)
@@ -104,7 +114,7 @@ internal sealed class FuseServer(FuseDevice device, IFuseTree tree, Action<Excep
                 return request.Put(await tree.ReadLink(header.Node, request.Cancelled));
             case FuseOperation.GetXattr:
                 uint asked = request.Read<XattrIn>().Size;
-                return await tree.Xattr(header.Node, request.Name(Marshal.SizeOf<XattrIn>()), request.Cancelled) is { } value
+                return await tree.Xattr(header.Node, request.Name(Unsafe.SizeOf<XattrIn>()), request.Cancelled) is { } value
                     ? request.PutXattr(value, asked)
                     : Reply.Refused(Errno.ENODATA);
             case FuseOperation.ListXattr:
@@ -192,7 +202,7 @@ internal static class FuseReplies
     public static Reply Put<T>(this FuseRequest request, in T body) where T : struct
     {
         MemoryMarshal.Write(request.Small.GetSpan()[OutHeaderSize..], body);
-        return new Reply(Marshal.SizeOf<T>());
+        return new Reply(Unsafe.SizeOf<T>());
     }
 
     public static Reply Put(this FuseRequest request, ReadOnlySpan<byte> body)

@@ -66,9 +66,12 @@ public interface IFuseTree
     /// <param name="cancel">Cancelled when nobody waits any more.</param>
     ValueTask ReadDirectory(ulong directory, int from, FuseDirectoryPage page, CancellationToken cancel);
 
-    /// <summary>Reads a file: all the bytes asked for, save at its end.</summary>
-    /// <returns>Bytes read; fewer than asked for only at the file's end.</returns>
-    ValueTask<int> Read(ulong node, long offset, Memory<byte> into, CancellationToken cancel);
+    /// <summary>Reads a file: all the bytes that are wanted, save at its end.</summary>
+    /// <param name="node">Its number.</param>
+    /// <param name="offset">From which byte on.</param>
+    /// <param name="content">Takes them.</param>
+    /// <param name="cancel">Cancelled when nobody waits any more.</param>
+    ValueTask Read(ulong node, long offset, FuseContent content, CancellationToken cancel);
 
     /// <summary>Where a symbolic link points, at most 4095 bytes.</summary>
     ValueTask<byte[]> ReadLink(ulong node, CancellationToken cancel);

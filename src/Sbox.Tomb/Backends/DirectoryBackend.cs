@@ -12,6 +12,7 @@ public sealed class DirectoryBackend : IBackend
     private readonly string path;
     private readonly Lock opening = new();
     private Dir? opened;
+    private bool? isNear;
 
     /// <param name="path">The directory.</param>
     public DirectoryBackend(string path) => this.path = System.IO.Path.GetFullPath(path);
@@ -21,6 +22,9 @@ public sealed class DirectoryBackend : IBackend
 
     /// <inheritdoc/>
     public int Connections => 2;
+
+    /// <inheritdoc/>
+    public bool IsNear => isNear ??= !FileSystemSpace.Of(Top).MayBeFar;
 
     private Dir Top
     {

@@ -66,6 +66,9 @@ public interface IBackend : IAsyncDisposable
     /// <summary>How many requests are worth having under way at once.</summary>
     int Connections { get; }
 
+    /// <summary>Whether a request costs next to nothing beside the bytes that it brings: a disk of this machine. What nobody has asked for is not worth reading along then.</summary>
+    bool IsNear => false;
+
     /// <summary>Makes what a new tomb needs before its first file.</summary>
     Task Create(CancellationToken cancel);
 

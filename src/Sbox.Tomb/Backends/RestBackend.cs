@@ -11,6 +11,7 @@ namespace Sbox.Tomb;
 public sealed class RestBackend : IBackend
 {
     private const string ListingV2 = "application/vnd.x.restic.rest.v2";
+    private const int Large = 256 * 1024;
     private readonly HttpClient client;
     private readonly Uri top;
 
@@ -44,9 +45,9 @@ public sealed class RestBackend : IBackend
     /// <inheritdoc/>
     public async Task Create(CancellationToken cancel)
     {
-        using HttpResponseMessage response = await Send(new HttpRequestMessage(HttpMethod.Post, new Uri(top, "?create=true")), "the tomb", 0, cancel);
+        using HttpResponseMessage response = await Send(new HttpRequestMessage(HttpMethod.Post, new Uri(top, "?create=true")), "", 0, cancel);
         if (!response.IsSuccessStatusCode && response.StatusCode != HttpStatusCode.Forbidden) // forbidden: it is there, or may not be made; what follows says which
-            throw Refused("it cannot be made", response);
+            throw Refused("", response);
     }
 
     /// <inheritdoc/>
@@ -54,6 +55,9 @@ public sealed class RestBackend : IBackend
     {
         var request = new HttpRequestMessage(HttpMethod.Post, Address(file)) { Content = new ReadOnlyMemoryContent(bytes) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
+
+        // A server that has no room for it says so before it is sent, and closes the connection: who is writing then would only see that.
+        request.Headers.ExpectContinue = bytes.Length >= Large;
         using HttpResponseMessage response = await Send(request, file.Path, bytes.Length, cancel);
         if (response.IsSuccessStatusCode)
             return;
@@ -172,7 +176,14 @@ public sealed class RestBackend : IBackend
     private Task<T> Limited<T>(string what, long bytes, Func<CancellationToken, Task<T>> work, CancellationToken cancel) =>
         TimeLimit.Run($"{Location}{what}", Limit.For(bytes), work, cancel);
 
-    private BackendException Refused(string what, HttpResponseMessage response) => new(
-        $"{Location}{what}", $"the server answers {(int)response.StatusCode} {response.ReasonPhrase}",
-        isTransient: response.StatusCode is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError and not HttpStatusCode.InsufficientStorage);
+    private BackendException Refused(string what, HttpResponseMessage response)
+    {
+        string where = $"{Location}{what}", finding = $"the server answers {(int)response.StatusCode} {response.ReasonPhrase}";
+        return response.StatusCode switch
+        {
+            HttpStatusCode.RequestEntityTooLarge or HttpStatusCode.InsufficientStorage => new PlaceFullException(where, finding),
+            HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError => new BackendException(where, finding, isTransient: true),
+            _ => new BackendException(where, finding, isTransient: false),
+        };
+    }
 }

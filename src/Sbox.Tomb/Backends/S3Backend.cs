@@ -129,6 +129,10 @@ public sealed class S3Backend : IBackend
             {
                 throw new BackendException($"{Location}/{file.Path}", "it is shorter than what was asked for", isTransient: false, short_);
             }
+            catch (AmazonServiceException full) when (full.StatusCode is HttpStatusCode.InsufficientStorage || full.ErrorCode is "QuotaExceeded" or "XMinioStorageFull" or "EntityTooLarge")
+            {
+                throw new PlaceFullException($"{Location}/{file.Path}", $"the store answers {full.ErrorCode ?? full.StatusCode.ToString()}: {full.Message}", full);
+            }
             catch (AmazonServiceException refused)
             {
                 throw new BackendException(

@@ -50,12 +50,29 @@ public sealed class SftpBackend : IBackend
             handle = await sftp.OpenFile(temporary, write: true, stop);
         }
 
-        await Pieces(bytes.Length, (offset, length) => sftp.Write(handle, offset, bytes.Slice((int)offset, length), stop));
-        await sftp.Sync(handle, stop);
+        try
+        {
+            await Pieces(bytes.Length, (offset, length) => sftp.Write(handle, offset, bytes.Slice((int)offset, length), stop));
+            await sftp.Sync(handle, stop);
+        }
+        catch (SftpException failed)
+        {
+            throw await GivenUp(sftp, file, handle, temporary, bytes.Length, failed, stop);
+        }
+
         await sftp.Close(handle, stop);
         await sftp.Rename(temporary, path, stop);
         return true;
     }, cancel);
+
+    // Half a file would take the room that is missing. For a full disk version 3 has no code: how much is free tells.
+    private async Task<Exception> GivenUp(SftpConnection sftp, StoredFile file, byte[] handle, string temporary, long length, SftpException failed, CancellationToken stop)
+    {
+        long? free = failed.Code == SftpException.Failure ? await sftp.FreeBytes(top, stop) : null;
+        await sftp.Close(handle, stop);
+        await sftp.Remove(temporary, stop);
+        return free < length ? new PlaceFullException($"{Location}/{file.Path}", $"the server says: {failed.Message}; {free} bytes were free there for {length}", failed) : failed;
+    }
 
     /// <inheritdoc/>
     public async Task<byte[]> Load(StoredFile file, CancellationToken cancel)

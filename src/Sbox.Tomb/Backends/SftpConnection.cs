@@ -21,7 +21,7 @@ internal sealed class SftpConnection : IDisposable
 {
     public const int PieceSize = 32 * 1024; // what every server takes in one request
 
-    private const byte Init = 1, Version = 2, StatusReply = 101, HandleReply = 102, DataReply = 103, NameReply = 104, AttributesReply = 105, Extended = 200;
+    private const byte Init = 1, Version = 2, StatusReply = 101, HandleReply = 102, DataReply = 103, NameReply = 104, AttributesReply = 105, Extended = 200, ExtendedReply = 201;
     private const int PacketAtMost = 1 << 20;
     private readonly PipedChild child;
     private readonly SemaphoreSlim writing = new(1);
@@ -131,6 +131,18 @@ internal sealed class SftpConnection : IDisposable
     {
         if (extensions.Contains("fsync@openssh.com"))
             Check(await Ask(Make(Extended).Text("fsync@openssh.com").Bytes(handle), cancel));
+    }
+
+    /// <summary>Bytes that may still be written where a path is; null where the server does not say.</summary>
+    public async Task<long?> FreeBytes(string path, CancellationToken cancel)
+    {
+        if (!extensions.Contains("statvfs@openssh.com"))
+            return null;
+        byte[] answer = await Ask(Make(Extended).Text("statvfs@openssh.com").Text(path), cancel);
+        if (answer[0] != ExtendedReply || answer.Length < 5 + (5 * 8))
+            return null;
+        long unit = BinaryPrimitives.ReadInt64BigEndian(answer.AsSpan(5 + 8)), blocks = BinaryPrimitives.ReadInt64BigEndian(answer.AsSpan(5 + (4 * 8)));
+        return unit * blocks;
     }
 
     /// <summary>Gives the connection up, with all that is under way on it.</summary>

@@ -26,9 +26,14 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
     /// <param name="json">The blob; borrowed for the call.</param>
     /// <param name="onNode">Told each entry in turn; what it was told counts for nothing when this ends with an error.</param>
     /// <exception cref="MalformedException">As <see cref="Parse"/>.</exception>
-    internal static void ForEach(ReadOnlySpan<byte> json, Action<Node> onNode) => JsonFields.Read(json, Format, (ref Utf8JsonReader reader) =>
+    internal static void ForEach(ReadOnlySpan<byte> json, Action<Node> onNode) => ForEach(json, (in NodeDraft draft) => onNode(draft.ToNode()));
+
+    /// <inheritdoc cref="ForEach(ReadOnlySpan{byte}, Action{Node})"/>
+    /// <remarks>Without an object for each: a directory of a hundred thousand would make as many megabytes of them as its blob has.</remarks>
+    internal static void ForEach(ReadOnlySpan<byte> json, TakeDraft onEntry) => JsonFields.Read(json, Format, (ref Utf8JsonReader reader) =>
     {
         string? last = null;
+        var content = new List<Checksum>();
         JsonFields.Object(ref reader);
         while (JsonFields.Next(ref reader))
         {
@@ -42,16 +47,20 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
                 continue;
             while (JsonFields.NextElement(ref reader))
             {
-                Node node = NodeJson.Read(ref reader);
-                if (last is not null && Dir.CompareNames(last, node.Name) >= 0)
-                    throw new MalformedException(Format, "nodes", "names in order, each once", $"'{node.Name}' after '{last}'");
-                last = node.Name;
-                onNode(node);
+                content.Clear();
+                NodeDraft entry = NodeJson.Read(ref reader, content);
+                if (last is not null && Dir.CompareNames(last, entry.Name) >= 0)
+                    throw new MalformedException(Format, "nodes", "names in order, each once", $"'{entry.Name}' after '{last}'");
+                last = entry.Name;
+                onEntry(entry);
             }
         }
 
         return true;
     });
+
+    /// <summary>Takes an entry, which is borrowed for the call.</summary>
+    internal delegate void TakeDraft(in NodeDraft entry);
 
     /// <summary>The entry of that name; null when there is none.</summary>
     public Node? Find(string name)
@@ -92,7 +101,7 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
 /// <summary>A node's JSON, fields in restic's order.</summary>
 internal static class NodeJson
 {
-    private static readonly (NodeType Type, byte[] Name)[] Types =
+    public static readonly (NodeType Type, byte[] Name)[] Types =
     [
         (NodeType.File, "file"u8.ToArray()), (NodeType.Directory, "dir"u8.ToArray()), (NodeType.Symlink, "symlink"u8.ToArray()), (NodeType.BlockDevice, "dev"u8.ToArray()),
         (NodeType.CharacterDevice, "chardev"u8.ToArray()), (NodeType.Fifo, "fifo"u8.ToArray()), (NodeType.Socket, "socket"u8.ToArray()), (NodeType.Irregular, "irregular"u8.ToArray()),
@@ -170,9 +179,13 @@ internal static class NodeJson
         Text(json, ",\"error\":"u8, node.Error);
     }
 
-    public static Node Read(ref Utf8JsonReader reader)
+    /// <summary>Reads one.</summary>
+    /// <param name="reader">Stands at its object.</param>
+    /// <param name="content">Room for a file's blobs, empty.</param>
+    /// <exception cref="MalformedException">It could not be an entry of a directory.</exception>
+    public static NodeDraft Read(ref Utf8JsonReader reader, List<Checksum> content)
     {
-        var draft = new Draft();
+        var draft = new NodeDraft(content);
         JsonFields.Object(ref reader);
         while (JsonFields.Next(ref reader))
         {
@@ -180,7 +193,8 @@ internal static class NodeJson
                 JsonFields.Skip(ref reader);
         }
 
-        return draft.Finish();
+        draft.Check();
+        return draft;
     }
 
     private static void Number(GoJson json, ReadOnlySpan<byte> field, ulong value)
@@ -197,151 +211,5 @@ internal static class NodeJson
             return;
         json.Raw(field);
         json.Text(value);
-    }
-
-    private ref struct Draft
-    {
-        private string? name;
-        private NodeType type;
-        private uint mode, uid, gid;
-        private Moment modified, accessed, changed;
-        private string user = "", group = "", target = "", error = "";
-        private ulong inode, deviceId, size, links, device;
-        private byte[]? rawTarget, generic;
-        private List<Xattr>? xattrs;
-        private List<Checksum>? content;
-        private Checksum? subtree;
-
-        public Draft()
-        {
-        }
-
-        public bool Field(ref Utf8JsonReader reader)
-        {
-            if (reader.ValueTextEquals("name"u8))
-                name = GoQuote.Read(JsonFields.Text(ref reader));
-            else if (reader.ValueTextEquals("type"u8))
-                type = ReadType(ref reader);
-            else if (reader.ValueTextEquals("mode"u8))
-                mode = JsonFields.Small(ref reader);
-            else if (reader.ValueTextEquals("mtime"u8))
-                modified = JsonFields.Time(ref reader);
-            else if (reader.ValueTextEquals("atime"u8))
-                accessed = JsonFields.Time(ref reader);
-            else if (reader.ValueTextEquals("ctime"u8))
-                changed = JsonFields.Time(ref reader);
-            else if (reader.ValueTextEquals("uid"u8))
-                uid = JsonFields.Small(ref reader);
-            else if (reader.ValueTextEquals("gid"u8))
-                gid = JsonFields.Small(ref reader);
-            else if (reader.ValueTextEquals("inode"u8))
-                inode = JsonFields.Number(ref reader);
-            else if (reader.ValueTextEquals("device_id"u8))
-                deviceId = JsonFields.Number(ref reader);
-            else if (reader.ValueTextEquals("size"u8))
-                size = JsonFields.Number(ref reader);
-            else if (reader.ValueTextEquals("links"u8))
-                links = JsonFields.Number(ref reader);
-            else if (reader.ValueTextEquals("content"u8))
-                content = ReadContent(ref reader);
-            else
-                return Rarer(ref reader);
-            return true;
-        }
-
-        public readonly Node Finish()
-        {
-            // A hostile name could lead out of the directory that it is restored into.
-            if (name is null or "" or "." or ".." || name.Contains('/', StringComparison.Ordinal) || name.Contains('\0', StringComparison.Ordinal))
-                throw new MalformedException("restic tree", "name", "a name without '/'", $"'{name}'");
-            return type == NodeType.Directory && subtree is null
-                ? throw new MalformedException("restic tree", name, "a subtree", "a directory without one")
-                : new Node
-                {
-                    Name = name, Type = type, Mode = mode, Modified = modified, Accessed = accessed, Changed = changed, Uid = uid, Gid = gid, User = user, Group = group,
-                    Inode = inode, DeviceId = deviceId, Size = size, Links = links, LinkTarget = rawTarget is null ? target : FileName.FromBytes(rawTarget),
-                    Xattrs = xattrs is null ? [] : xattrs, GenericAttributes = generic, Device = device, Content = content, Subtree = subtree, Error = error,
-                };
-        }
-
-        private bool Rarer(ref Utf8JsonReader reader)
-        {
-            if (reader.ValueTextEquals("user"u8))
-                user = string.Intern(JsonFields.Text(ref reader));
-            else if (reader.ValueTextEquals("group"u8))
-                group = string.Intern(JsonFields.Text(ref reader));
-            else if (reader.ValueTextEquals("subtree"u8))
-                subtree = JsonFields.Id(ref reader);
-            else if (reader.ValueTextEquals("linktarget"u8))
-                target = JsonFields.Text(ref reader);
-            else if (reader.ValueTextEquals("linktarget_raw"u8))
-                rawTarget = JsonFields.Bytes(ref reader);
-            else if (reader.ValueTextEquals("extended_attributes"u8))
-                xattrs = ReadXattrs(ref reader);
-            else if (reader.ValueTextEquals("device"u8))
-                device = JsonFields.Number(ref reader);
-            else if (reader.ValueTextEquals("error"u8))
-                error = JsonFields.Text(ref reader);
-            else if (reader.ValueTextEquals("generic_attributes"u8))
-                generic = ReadRaw(ref reader);
-            else
-                return false;
-            return true;
-        }
-
-        private static NodeType ReadType(ref Utf8JsonReader reader)
-        {
-            reader.Read();
-            foreach ((NodeType known, byte[] text) in Types)
-            {
-                if (reader.ValueTextEquals(text))
-                    return known;
-            }
-
-            return NodeType.Irregular;
-        }
-
-        private static List<Checksum>? ReadContent(ref Utf8JsonReader reader)
-        {
-            if (!JsonFields.Array(ref reader))
-                return null;
-            var ids = new List<Checksum>();
-            while (JsonFields.NextElement(ref reader))
-                ids.Add(JsonFields.ThisId(ref reader));
-            return ids;
-        }
-
-        private static List<Xattr> ReadXattrs(ref Utf8JsonReader reader)
-        {
-            var list = new List<Xattr>();
-            if (!JsonFields.Array(ref reader))
-                return list;
-            while (JsonFields.NextElement(ref reader))
-            {
-                string attribute = "";
-                byte[] value = [];
-                JsonFields.Object(ref reader);
-                while (JsonFields.Next(ref reader))
-                {
-                    if (reader.ValueTextEquals("name"u8))
-                        attribute = JsonFields.Text(ref reader);
-                    else if (reader.ValueTextEquals("value"u8))
-                        value = JsonFields.Bytes(ref reader);
-                    else
-                        JsonFields.Skip(ref reader);
-                }
-
-                list.Add(new Xattr(attribute, value));
-            }
-
-            return list;
-        }
-
-        private static byte[] ReadRaw(ref Utf8JsonReader reader)
-        {
-            reader.Read();
-            using JsonDocument document = JsonDocument.ParseValue(ref reader);
-            return Encoding.UTF8.GetBytes(document.RootElement.GetRawText());
-        }
     }
 }

@@ -35,20 +35,27 @@ internal sealed class PlainDisk(LuksVolume volume) : IFuseTree
     }
 
     /// <inheritdoc/>
-    public ValueTask<int> Read(ulong node, long offset, Memory<byte> into, CancellationToken cancel)
+    public ValueTask Read(ulong node, long offset, FuseContent content, CancellationToken cancel)
     {
-        int length = (int)Math.Clamp(volume.Length - offset, 0, into.Length);
+        int length = (int)Math.Clamp(volume.Length - offset, 0, content.Wanted);
+        Decipher(offset, content.Room.Span[..length]);
+        content.Fill(length);
+        return default;
+    }
+
+    private void Decipher(long offset, Span<byte> into)
+    {
+        int length = into.Length;
         if (offset % SectorSize == 0 && length % SectorSize == 0)
         {
-            volume.Read(offset, into.Span[..length]);
-            return new(length);
+            volume.Read(offset, into);
+            return;
         }
 
         long first = offset / SectorSize * SectorSize, last = (offset + length + SectorSize - 1) / SectorSize * SectorSize;
         using var sectors = new SecretMemory((int)(last - first));
         volume.Read(first, sectors.Span);
-        sectors.Span.Slice((int)(offset - first), length).CopyTo(into.Span);
-        return new(length);
+        sectors.Span.Slice((int)(offset - first), length).CopyTo(into);
     }
 
     /// <inheritdoc/>

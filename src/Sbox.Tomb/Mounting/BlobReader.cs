@@ -41,7 +41,7 @@ public sealed class BlobReader : IDisposable
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
     private readonly ReaderWriterLockSlim use = new();
-    private readonly BlockPool blocks = new(keptAtMost: 6 << 20);
+    private readonly BlockPool blocks = new(keptAtMost: 8 << 20);
     private bool disposed;
     private long held, opened, parsedSince;
 
@@ -170,6 +170,20 @@ public sealed class BlobReader : IDisposable
         return blob;
     }
 
+    /// <summary>Notes that bytes of a blob were read. When all of them were, the kernel has them: it is the next one that goes.</summary>
+    internal void NoteRead(PlainBlob blob, int bytes)
+    {
+        if (Interlocked.Add(ref blob.Read, bytes) < blob.Length)
+            return;
+        lock (gate)
+        {
+            if (blob.Place is not { } place)
+                return;
+            recent.Remove(place);
+            recent.AddLast(place);
+        }
+    }
+
     internal void Release(PlainBlob blob)
     {
         lock (gate)
@@ -220,6 +234,8 @@ public sealed class BlobReader : IDisposable
         try
         {
             BlobLocation place = Find(BlobType.Data, id);
+            lock (gate)
+                MakeRoom(place.PlainLength); // whose memory is still in the processor's cache
             NativeBlock block = blocks.Rent(Math.Max(place.PlainLength, 1));
             var blob = new PlainBlob(this, id, block, place.PlainLength);
             try
@@ -318,6 +334,12 @@ public sealed class BlobReader : IDisposable
             Evict(last.Value);
     }
 
+    private void MakeRoom(int length)
+    {
+        while (held + length > capacity && recent.Last is { } last)
+            Evict(last.Value);
+    }
+
     private void Evict(PlainBlob blob)
     {
         recent.Remove(blob.Place!);
@@ -351,6 +373,9 @@ public sealed class PlainBlob : IDisposable
     internal Memory<byte> Memory => block.Memory[..Length];
 
     internal int Users { get; set; }
+
+    /// <summary>Bytes of it that were read so far.</summary>
+    internal long Read;
 
     internal bool IsFreed { get; private set; }
 

@@ -99,18 +99,18 @@ internal sealed class KnownNodes
     }
 
     /// <summary>The number of an entry, known already or not.</summary>
-    public ulong NumberOf(KnownDirectory parent, int at, Node node)
+    public ulong NumberOf(KnownDirectory parent, int at, in PackedEntry entry)
     {
         lock (gate)
-            return Free(parent, at, node);
+            return Free(parent, at, entry);
     }
 
     /// <summary>Tells the kernel of an entry.</summary>
-    public ulong Tell(KnownDirectory parent, int at, Node node)
+    public ulong Tell(KnownDirectory parent, int at, in PackedEntry entry)
     {
         lock (gate)
         {
-            ulong number = Free(parent, at, node);
+            ulong number = Free(parent, at, entry);
             ref NodeTable.Slot slot = ref nodes.Find(number);
             if (!Unsafe.IsNullRef(ref slot))
             {
@@ -121,7 +121,7 @@ internal sealed class KnownNodes
             if (closed)
                 return number;
             Add(number, parent, at);
-            if (node.Subtree is { } tree && node.Type == NodeType.Directory)
+            if (entry.Subtree is { } tree && entry.Type == NodeType.Directory)
                 Know(new KnownDirectory(number, parent, at, tree));
             return number;
         }
@@ -219,10 +219,10 @@ internal sealed class KnownNodes
     }
 
     // Two names may hash to one number: the one that comes later takes the next, for as long as both are known.
-    private ulong Free(KnownDirectory parent, int at, Node node)
+    private ulong Free(KnownDirectory parent, int at, in PackedEntry entry)
     {
-        ulong number = NodeNumbers.Of(parent.Number, node);
-        if (node.IsHardlinked)
+        ulong number = NodeNumbers.Of(parent.Number, entry);
+        if (entry.IsHardlinked)
             return number;
         while (true)
         {

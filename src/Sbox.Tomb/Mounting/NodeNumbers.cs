@@ -16,16 +16,16 @@ internal static class NodeNumbers
 
     /// <summary>The number of an entry.</summary>
     /// <param name="directory">The number of its directory.</param>
-    /// <param name="node">The entry.</param>
-    public static ulong Of(ulong directory, Node node) => node.IsHardlinked
-        ? Usable(Mix(Mix(Second, node.DeviceId), node.Inode))
-        : Usable(OfName(directory, node.Name));
+    /// <param name="entry">The entry.</param>
+    public static ulong Of(ulong directory, in PackedEntry entry) => entry.IsHardlinked
+        ? Usable(Mix(Mix(Second, entry.DeviceId), entry.Inode))
+        : Usable(OfName(directory, entry.Name));
 
-    private static ulong OfName(ulong directory, string name)
+    private static ulong OfName(ulong directory, ReadOnlySpan<byte> name)
     {
         ulong state = Mix(First, directory);
-        foreach (char c in name)
-            state = (state ^ c) * 0x100000001B3; // FNV-1a over UTF-16, mixed at the end
+        foreach (byte c in name)
+            state = (state ^ c) * 0x100000001B3; // FNV-1a, mixed at the end
         return Mix(state, (ulong)name.Length);
     }
 

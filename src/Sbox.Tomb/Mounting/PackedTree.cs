@@ -54,6 +54,29 @@ internal sealed class PackedTree : IDisposable
     /// <summary>An entry, made anew each time.</summary>
     public Node this[int at] => Read(new Cursor(Records, Starts[at]));
 
+    /// <summary>What the kernel is told of an entry, until the tree is disposed.</summary>
+    public PackedEntry EntryAt(int at)
+    {
+        var from = new Cursor(Records, Starts[at]);
+        ReadOnlySpan<byte> name = from.Bytes((int)from.Number());
+        var type = (NodeType)from.Number();
+        var has = (Has)from.Number();
+        uint mode = (uint)from.Number(), uid = (uint)from.Number(), gid = (uint)from.Number();
+        ulong size = from.Number(), links = from.Number(), inode = from.Number(), device = from.Number();
+        Moment modified = from.Time();
+        Moment accessed = (has & Has.OtherAccessed) != 0 ? from.Time() : modified, changed = (has & Has.OtherChanged) != 0 ? from.Time() : modified;
+        if ((has & Has.Content) != 0)
+            from.Bytes((int)from.Number() * Checksum.Size);
+        Checksum? subtree = (has & Has.Subtree) != 0 ? Checksum.FromBytes(from.Bytes(Checksum.Size)) : null;
+        int link = (has & Has.Link) != 0 ? from.Bytes((int)from.Number()).Length : 0;
+        return new PackedEntry
+        {
+            Name = name, Type = type, Mode = mode, Uid = uid, Gid = gid, Size = size, Links = links, Inode = inode, DeviceId = device,
+            Modified = modified, Accessed = accessed, Changed = changed, Subtree = subtree, LinkLength = link,
+            Device = (has & Has.Device) != 0 ? from.DeviceBehindXattrs((has & Has.Xattrs) != 0) : 0,
+        };
+    }
+
     /// <summary>Lends it once more: of whoever has it, to another.</summary>
     public void Share()
     {
@@ -100,7 +123,7 @@ internal sealed class PackedTree : IDisposable
         // Room for more than it can need: of a large block only what is filled is ever touched.
         using var writer = new Writer(json.Length);
         using var starts = new Writer(json.Length / 8);
-        Tree.ForEach(json, node =>
+        Tree.ForEach(json, (in NodeDraft node) =>
         {
             starts.Place(writer.Length);
             Write(writer, node);
@@ -108,7 +131,7 @@ internal sealed class PackedTree : IDisposable
         return new PackedTree(writer.Bytes, starts.Bytes);
     }
 
-    private static void Write(Writer to, Node node)
+    private static void Write(Writer to, in NodeDraft node)
     {
         Has has = (node.Accessed == node.Modified ? Has.Nothing : Has.OtherAccessed) | (node.Changed == node.Modified ? Has.Nothing : Has.OtherChanged)
             | (node.Content is null ? Has.Nothing : Has.Content) | (node.Subtree is null ? Has.Nothing : Has.Subtree)
@@ -259,6 +282,17 @@ internal sealed class PackedTree : IDisposable
             ReadOnlySpan<byte> taken = rest[..count];
             rest = rest[count..];
             return taken;
+        }
+
+        public ulong DeviceBehindXattrs(bool has)
+        {
+            for (ulong left = has ? Number() : 0; left > 0; left--)
+            {
+                Bytes((int)Number());
+                Bytes((int)Number());
+            }
+
+            return Number();
         }
 
         public string Text() => FileName.FromBytes(Bytes((int)Number()));

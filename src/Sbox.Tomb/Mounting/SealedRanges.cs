@@ -13,10 +13,14 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="capacity">Bytes that are kept; the range that was wanted last is, whatever its size.</param>
 internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience, BlockPool blocks, long capacity) : IDisposable
 {
-    private const int FirstWindow = 1024 * 1024, LargestWindow = 4 * 1024 * 1024;
+    private const int LargestWindow = 4 * 1024 * 1024;
 
     // A directory is written behind those in it: the way down to a home is read backwards.
     private const int TreesBefore = 128 * 1024;
+
+    // What is read of a disk of this machine goes through the processor's cache, and not through all of its memory.
+    private const int NearWindow = 128 * 1024;
+    private const long NearKept = 1024 * 1024;
 
     /// <summary>Room for two of the largest ranges of trees, so that a walk between two packs does not fetch each of them again and again.</summary>
     public const long RoomForTwo = 2L * (LargestWindow + TreesBefore);
@@ -24,6 +28,9 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
     // Blobs below this are whole small files, read one after the other as programs start; larger ones are parts of files that may be read anywhere.
     private const int Small = 128 * 1024;
 
+    private readonly int firstWindow = tomb.Backend.IsNear ? NearWindow : 1024 * 1024, largestWindow = tomb.Backend.IsNear ? NearWindow : LargestWindow;
+    private readonly long kept = tomb.Backend.IsNear ? Math.Min(NearKept, capacity) : capacity;
+    private readonly bool near = tomb.Backend.IsNear;
     private readonly Lock gate = new();
     private readonly Dictionary<Checksum, PackRanges> packs = [];
     private readonly LinkedList<SealedRange> recent = new();
@@ -41,11 +48,13 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
     /// <summary>The range that holds a blob, fetched or on its way. Disposing the answer lets go of it.</summary>
     public RangeLease Take(BlobLocation place)
     {
+        SealedRange? begun = null;
+        SealedRange range;
         lock (gate)
         {
             if (!packs.TryGetValue(place.Pack, out PackRanges? pack))
                 packs[place.Pack] = pack = new PackRanges();
-            SealedRange range = pack.Find(place) ?? Begin(pack, place);
+            range = pack.Find(place) ?? (begun = Begin(pack, place));
             range.Users++;
             range.Used += range.Opened.Add(place.Offset) ? place.Length : 0;
             if (range.Place is { } at)
@@ -53,9 +62,11 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
                 recent.Remove(at);
                 recent.AddFirst(at);
             }
-
-            return new RangeLease(this, range);
         }
+
+        if (begun is not null)
+            _ = Fetch(begun); // by this thread as far as it goes, and never under the gate
+        return new RangeLease(this, range);
     }
 
     /// <inheritdoc/>
@@ -83,7 +94,7 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
                 return;
             }
 
-            for (LinkedListNode<SealedRange>? at = recent.Last; at is not null && at != recent.First && held > capacity;)
+            for (LinkedListNode<SealedRange>? at = recent.Last; at is not null && at != recent.First && held > kept;)
             {
                 LinkedListNode<SealedRange>? before = at.Previous;
                 if (at.Value.Users == 0 && at.Value.Ready.IsCompleted)
@@ -95,14 +106,13 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
 
     private SealedRange Begin(PackRanges pack, BlobLocation place)
     {
-        pack.Adapt(FirstWindow, LargestWindow, grow: place.Length < Small);
+        pack.Adapt(firstWindow, largestWindow, grow: place.Length < Small);
         uint begin = place.Type == BlobType.Tree ? WindowBegin(pack, place) : place.Offset;
         int length = (int)(WindowEnd(pack, place) - begin);
         var range = new SealedRange(place.Pack, begin, length, blocks.Rent(length));
         pack.Ranges.Add(range);
         range.Place = recent.AddFirst(range);
         held += range.Length;
-        range.Ready = Fetch(range);
         return range;
     }
 
@@ -110,6 +120,8 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
     private long WindowEnd(PackRanges pack, BlobLocation place)
     {
         long end = place.End, limit = place.Offset + (long)pack.Window;
+        if (near && place.Length >= Small)
+            return end;
         foreach (SealedRange other in pack.Ranges)
         {
             if (other.Offset >= place.End)
@@ -154,9 +166,19 @@ internal sealed class SealedRanges(TombRepository tomb, RemotePatience? patience
 
     private async Task Fetch(SealedRange range)
     {
-        await Task.Yield(); // never under the gate of whoever began it
-        await (patience is null ? Ask(range, CancellationToken.None) : patience.Try(cancel => Ask(range, cancel)));
-        Interlocked.Add(ref fetched, range.Length);
+        if (!near)
+            await Task.Yield(); // a request may wait for its turn before it is even sent
+        try
+        {
+            await (patience is null ? Ask(range, CancellationToken.None) : patience.Try(cancel => Ask(range, cancel)));
+            Interlocked.Add(ref fetched, range.Length);
+            range.Told.SetResult();
+        }
+        catch (Exception failure)
+        {
+            range.Told.SetException(failure); // to all who wait
+            _ = range.Ready.Exception;
+        }
     }
 
     private Task Ask(SealedRange range, CancellationToken cancel)
@@ -220,7 +242,10 @@ internal sealed class SealedRange(Checksum pack, uint offset, int length, Native
     public NativeBlock Bytes => bytes;
 
     /// <summary>Completes when the bytes are there.</summary>
-    public Task Ready { get; set; } = Task.CompletedTask;
+    public Task Ready => Told.Task;
+
+    /// <summary>For whoever fetches them.</summary>
+    public TaskCompletionSource Told { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The last request, which may go on when <see cref="Ready"/> has failed.</summary>
     public Task Asked { get; set; } = Task.CompletedTask;

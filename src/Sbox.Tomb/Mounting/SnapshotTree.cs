@@ -68,11 +68,21 @@ public sealed class SnapshotTree : IFuseTree
         KnownDirectory parent = Directory(directory);
         using PackedTree tree = await TreeOf(parent, cancel);
         int at = tree.PlaceOf(name.Span);
-        return at >= 0 && tree[at] is var node ? AttributesOf(node, known.Tell(parent, at, node)) : null;
+        if (at < 0)
+            return null;
+        PackedEntry entry = tree.EntryAt(at);
+        return AttributesOf(entry, known.Tell(parent, at, entry));
     }
 
     /// <inheritdoc/>
-    public async ValueTask<FuseAttributes> Attributes(ulong node, CancellationToken cancel) => AttributesOf(await NodeOf(Find(node), cancel), node);
+    public async ValueTask<FuseAttributes> Attributes(ulong node, CancellationToken cancel)
+    {
+        KnownNode wanted = Find(node);
+        if (wanted.Parent is not { } parent)
+            return RootAttributes();
+        using PackedTree tree = await TreeOf(parent, cancel);
+        return AttributesOf(tree.EntryAt(wanted.At), node);
+    }
 
     /// <inheritdoc/>
     public async ValueTask ReadDirectory(ulong directory, int from, FuseDirectoryPage page, CancellationToken cancel)
@@ -81,38 +91,37 @@ public sealed class SnapshotTree : IFuseTree
         using PackedTree tree = await TreeOf(parent, cancel);
         for (int at = from; at < tree.Count; at++)
         {
-            Node node = tree[at];
-            if (!page.TryAdd(at, tree.NameOf(at), AttributesOf(node, known.NumberOf(parent, at, node))))
+            PackedEntry entry = tree.EntryAt(at);
+            if (!page.TryAdd(at, entry.Name, AttributesOf(entry, known.NumberOf(parent, at, entry))))
                 return;
             if (page.WithAttributes)
-                known.Tell(parent, at, node);
+                known.Tell(parent, at, entry);
         }
     }
 
     /// <inheritdoc/>
-    public async ValueTask<int> Read(ulong node, long offset, Memory<byte> into, CancellationToken cancel)
+    public async ValueTask Read(ulong node, long offset, FuseContent content, CancellationToken cancel)
     {
         FileLayout layout = await LayoutOf(node, cancel);
-        int filled = 0;
-        for (int blob = layout.BlobAt(offset); filled < into.Length && blob < layout.Blobs.Count; blob++)
+        int asked = content.Wanted;
+        for (int blob = layout.BlobAt(offset); content.Wanted > 0 && blob < layout.Blobs.Count; blob++)
         {
-            bool readsOn = layout.ReadsOn(blob, into.Length);
+            bool readsOn = layout.ReadsOn(blob, asked);
             if (readsOn)
             {
                 for (int ahead = blob + 1; ahead <= blob + BlobsAhead && ahead < layout.Blobs.Count && layout.Begin(ahead) - layout.Begin(blob) <= BytesAhead; ahead++)
                     blobs.Prepare(layout.Blobs[ahead]);
             }
 
-            using PlainBlob plain = await blobs.Data(layout.Blobs[blob], cancel);
-            ReadOnlySpan<byte> rest = plain.Span[(int)(offset + filled - layout.Begin(blob))..];
-            int taken = Math.Min(rest.Length, into.Length - filled);
-            rest[..taken].CopyTo(into.Span[filled..]);
-            filled += taken;
-            if (!readsOn && taken < plain.Length / 2)
+            PlainBlob plain = await blobs.Data(layout.Blobs[blob], cancel);
+            ReadOnlyMemory<byte> rest = plain.Memory[(int)(offset + asked - content.Wanted - layout.Begin(blob))..];
+            if (rest.Length > content.Wanted)
+                rest = rest[..content.Wanted];
+            blobs.NoteRead(plain, rest.Length);
+            if (!readsOn && rest.Length < plain.Length / 2)
                 offers?.Offer(node, layout.Begin(blob), plain);
+            content.Lend(rest, plain);
         }
-
-        return filled;
     }
 
     /// <inheritdoc/>
@@ -176,17 +185,20 @@ public sealed class SnapshotTree : IFuseTree
         return at;
     }
 
-    private static FuseAttributes AttributesOf(Node node, ulong number) => new(
+    private FuseAttributes RootAttributes() => new(
+        NodeNumbers.Root, (uint)FileKind.Directory | root.Permissions, 1, root.Uid, root.Gid, 0, TimeOf(root.Modified), TimeOf(root.Accessed), TimeOf(root.Changed), 0);
+
+    private static FuseAttributes AttributesOf(in PackedEntry entry, ulong number) => new(
         number,
-        (uint)GoMode.Kind(node.Type) | node.Permissions,
-        node.Type == NodeType.Directory ? 1 : (uint)Math.Clamp(node.Links, 1, uint.MaxValue), // 1: nobody counted the subdirectories
-        node.Uid,
-        node.Gid,
-        node.Type switch { NodeType.File => (long)node.Size, NodeType.Symlink => FileName.ToBytes(node.LinkTarget).Length, _ => 0 },
-        TimeOf(node.Modified),
-        TimeOf(node.Accessed),
-        TimeOf(node.Changed),
-        node.Device);
+        (uint)GoMode.Kind(entry.Type) | GoMode.Permissions(entry.Mode),
+        entry.Type == NodeType.Directory ? 1 : (uint)Math.Clamp(entry.Links, 1, uint.MaxValue), // 1: nobody counted the subdirectories
+        entry.Uid,
+        entry.Gid,
+        entry.Type switch { NodeType.File => (long)entry.Size, NodeType.Symlink => entry.LinkLength, _ => 0 },
+        TimeOf(entry.Modified),
+        TimeOf(entry.Accessed),
+        TimeOf(entry.Changed),
+        entry.Device);
 
     private static FuseTime TimeOf(Moment moment) => new(moment.Seconds, moment.Nanoseconds);
 

@@ -5,6 +5,21 @@ namespace Sbox.Linux.Tests.Fuse;
 
 public sealed class FuseMountTests
 {
+    [Theory]
+    [InlineData(1 << 20)]
+    [InlineData(70_000)]
+    [InlineData(1_000)]
+    public void However_small_the_pieces_are_that_a_file_comes_in_it_is_read_whole_and_each_is_let_go_of(int piece)
+    {
+        var tree = new MemoryTree { Piece = piece };
+        var content = new byte[3_333_333];
+        new Random(7).NextBytes(content);
+        tree.AddFile(1, "file", content);
+        using var mounted = new MountedTree(tree);
+        Assert.Equal([Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content))], mounted.Sh("sha256sum < file | cut -d' ' -f1"));
+        Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref tree.Lent) == 0, TimeSpan.FromSeconds(60)));
+    }
+
     [Fact]
     public void What_the_tree_holds_is_what_programs_see()
     {

@@ -30,6 +30,12 @@ internal sealed class MemoryTree : IFuseTree
 
     public int Lookups, Reads;
 
+    /// <summary>Into how large pieces contents are cut on their way.</summary>
+    public int Piece { get; init; } = int.MaxValue;
+
+    /// <summary>Pieces that were lent and are not let go of yet.</summary>
+    public int Lent;
+
     /// <summary>The kernel's cache of it, once it is mounted.</summary>
     public FusePages? Pages { get; private set; }
 
@@ -92,15 +98,20 @@ internal sealed class MemoryTree : IFuseTree
         return default;
     }
 
-    public async ValueTask<int> Read(ulong node, long offset, Memory<byte> into, CancellationToken cancel)
+    public async ValueTask Read(ulong node, long offset, FuseContent into, CancellationToken cancel)
     {
         Interlocked.Increment(ref Reads);
         if (BeforeRead is { } wait)
             await wait(node, cancel);
         byte[] content = Find(node).Content;
-        int length = (int)Math.Clamp(content.Length - offset, 0, into.Length);
-        content.AsSpan((int)Math.Min(offset, content.Length), length).CopyTo(into.Span);
-        return length;
+        int length = (int)Math.Clamp(content.Length - offset, 0, into.Wanted);
+        for (int at = 0; at < length;)
+        {
+            int piece = Math.Min(Piece, length - at);
+            Interlocked.Increment(ref Lent);
+            into.Lend(content.AsMemory((int)offset + at, piece), new Loan(this));
+            at += piece;
+        }
     }
 
     public ValueTask<byte[]> ReadLink(ulong node, CancellationToken cancel) => new(Find(node).Content);
@@ -114,4 +125,9 @@ internal sealed class MemoryTree : IFuseTree
     public void Forget(ulong node, ulong times) => Known.AddOrUpdate(node, static (_, less) => -(long)less, static (_, count, less) => count - (long)less, times);
 
     private Node Find(ulong node) => nodes.TryGetValue(node, out Node? found) ? found : throw new LinuxException(Errno.ESTALE, "fuse", $"node {node}");
+
+    private sealed class Loan(MemoryTree owner) : IDisposable
+    {
+        public void Dispose() => Interlocked.Decrement(ref owner.Lent);
+    }
 }

@@ -40,10 +40,10 @@ public sealed class KnownNodesTests
     {
         var nodes = new KnownNodes(Checksum.Of("top"u8));
         KnownDirectory top = nodes.FindDirectory(1)!;
-        ulong outer = nodes.Tell(top, 0, Entry("outer", isDirectory: true));
-        ulong inner = nodes.Tell(nodes.FindDirectory(outer)!, 3, Entry("inner", isDirectory: true));
-        ulong file = nodes.Tell(nodes.FindDirectory(inner)!, 5, Entry("file", isDirectory: false));
-        nodes.Tell(nodes.FindDirectory(inner)!, 5, Entry("file", isDirectory: false));
+        ulong outer = nodes.Tell(top, 0, Told("outer", isDirectory: true));
+        ulong inner = nodes.Tell(nodes.FindDirectory(outer)!, 3, Told("inner", isDirectory: true));
+        ulong file = nodes.Tell(nodes.FindDirectory(inner)!, 5, Told("file", isDirectory: false));
+        nodes.Tell(nodes.FindDirectory(inner)!, 5, Told("file", isDirectory: false));
         nodes.Forget(outer, 1);
         nodes.Forget(inner, 1);
         Assert.Equal(2, nodes.Count);
@@ -54,17 +54,17 @@ public sealed class KnownNodesTests
         nodes.Forget(file, 1);
         Assert.Null(nodes.Find(file));
         Assert.Equal(1, nodes.Count);
-        Assert.Equal(outer, nodes.Tell(top, 0, Entry("outer", isDirectory: true)));
+        Assert.Equal(outer, nodes.Tell(top, 0, Told("outer", isDirectory: true)));
     }
 
     [Fact]
     public void A_directory_that_was_given_up_under_a_request_is_known_again()
     {
         var nodes = new KnownNodes(Checksum.Of("top"u8));
-        ulong outer = nodes.Tell(nodes.FindDirectory(1)!, 0, Entry("outer", isDirectory: true));
+        ulong outer = nodes.Tell(nodes.FindDirectory(1)!, 0, Told("outer", isDirectory: true));
         KnownDirectory held = nodes.FindDirectory(outer)!;
         nodes.Forget(outer, 1);
-        ulong file = nodes.Tell(held, 2, Entry("file", isDirectory: false));
+        ulong file = nodes.Tell(held, 2, Told("file", isDirectory: false));
         Assert.Equal(outer, nodes.Find(file)!.Value.Parent!.Number);
         nodes.TellAgain(held);
         Assert.Equal(held, nodes.FindDirectory(outer));
@@ -89,13 +89,21 @@ public sealed class KnownNodesTests
             Entry("b\udcff", isDirectory: true) with { Accessed = new Moment(-5, 7), Changed = new Moment(1L << 40, 999_999_999) },
             Entry("c", isDirectory: false) with { Type = NodeType.Symlink, LinkTarget = "../ü", Content = null },
             Entry("d", isDirectory: false) with { Links = 2, Inode = 77, DeviceId = 99, Xattrs = [new Xattr("user.x", [0, 1, 255]), new Xattr("user.y", [])] },
-            Entry("e", isDirectory: false) with { Type = NodeType.BlockDevice, Device = 0x803, Content = null },
+            Entry("e", isDirectory: false) with { Type = NodeType.BlockDevice, Device = 0x803, Content = null, Xattrs = [new Xattr("user.z", [7])] },
         };
         using PackedTree packed = PackedTree.Parse(new Tree(nodes).ToBytes());
         Assert.Equal(nodes.Count, packed.Count);
         for (int at = 0; at < nodes.Count; at++)
         {
-            Assert.Equal(Json(nodes[at]), Json(packed[at]));
+            Node node = packed[at];
+            Assert.Equal(Json(nodes[at]), Json(node));
+            PackedEntry entry = packed.EntryAt(at);
+            Assert.Equal(node.Name, FileName.FromBytes(entry.Name));
+            Assert.Equal(
+                (node.Type, node.Mode, node.Uid, node.Gid, node.Size, node.Links, node.Inode, node.DeviceId, node.Device),
+                (entry.Type, entry.Mode, entry.Uid, entry.Gid, entry.Size, entry.Links, entry.Inode, entry.DeviceId, entry.Device));
+            Assert.Equal((node.Modified, node.Accessed, node.Changed, node.Subtree), (entry.Modified, entry.Accessed, entry.Changed, entry.Subtree));
+            Assert.Equal(FileName.ToBytes(node.LinkTarget).Length, entry.LinkLength);
             Assert.Equal(at, packed.PlaceOf(packed.NameOf(at)));
         }
 
@@ -103,6 +111,11 @@ public sealed class KnownNodesTests
     }
 
     private static string Json(Node node) => Encoding.UTF8.GetString(new Tree([node]).ToBytes());
+
+    private static PackedEntry Told(string name, bool isDirectory) => new()
+    {
+        Name = Encoding.UTF8.GetBytes(name), Type = isDirectory ? NodeType.Directory : NodeType.File, Links = 1, Subtree = isDirectory ? Checksum.Of(Encoding.UTF8.GetBytes(name)) : null,
+    };
 
     private static Node Entry(string name, bool isDirectory) => new()
     {
