@@ -21,6 +21,9 @@ public sealed record TombSettings
     /// <summary>A file out of which a FIDO2 token makes the password, where no file has it.</summary>
     public string? TokenFile { get; init; }
 
+    /// <summary>A path without which an open tomb is slammed, or <c>fido2</c>.</summary>
+    public string? SlamWithout { get; init; }
+
     /// <summary>What is saved when no path is named.</summary>
     public IReadOnlyList<string> Paths { get; init; } = [];
 
@@ -62,6 +65,7 @@ public sealed record TombSettings
             "tomb" => this with { Tomb = Text(path, pair) },
             "password-file" => this with { PasswordFile = Expand(Text(path, pair)) },
             "fido2-file" => this with { TokenFile = Expand(Text(path, pair)) },
+            "slam-without" => this with { SlamWithout = Expand(Text(path, pair)) },
             "paths" => this with { Paths = [.. Texts(path, pair).Select(Expand)] },
             "exclude" => this with { Excludes = Texts(path, pair) },
             "rest-password-file" => this with { Backend = Backend with { RestPasswordFile = Expand(Text(path, pair)) } },

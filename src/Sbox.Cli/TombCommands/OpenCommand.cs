@@ -25,6 +25,7 @@ internal static class OpenCommand
     private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };
     private static readonly Option<string?> HooksAs = new("--hooks-as") { Description = "Follow the hooks inside the tomb as this user, who owns its top; without --user they are followed only so", HelpName = "USER" };
     private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb, although --user is given" };
+    private static readonly Option<string?> SlamWithout = new("--slam-without") { Description = "Slam the tomb as soon as this is gone: the device of a stick or a token (/dev/disk/by-id/…), or fido2 for the token that is plugged in", HelpName = "PATH" };
     private static readonly Option<bool> Foreground = new("--foreground") { Description = "Serve the tomb from this process, as a systemd service does" };
     private static readonly Option<bool> Unit = new("--unit") { Description = "Serve the tomb from this process; its password comes from the login that waits for it, else from the service's credential tomb-NAME. sbox-tomb@.service does this" };
     private static readonly Option<bool> Serve = new("--serve") { Hidden = true };
@@ -44,9 +45,10 @@ internal static class OpenCommand
             Examples =
             [
                 new Example("A home", "sbox tomb --tomb sftp:me@host:/srv/tomb open --user me"),
+                new Example("Only while the token is plugged in", "sbox tomb --tomb @me open --user me --fido2 ~/.config/sbox/token --slam-without fido2"),
                 new Example("Beside the home", "sbox tomb --tomb /media/stick/tomb open --at /home/me/tomb"),
             ],
-        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, Foreground, Unit, Serve, Run);
+        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, SlamWithout, Foreground, Unit, Serve, Run);
         command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) || parsed.GetValue(Unit) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
         return command;
     }
@@ -71,6 +73,14 @@ internal static class OpenCommand
             MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is null or { Uid: 0 } ? null : hooks with { Home = Real(parsed, name, hooks.Home) },
             ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid, OwnerGroup = user?.Gid ?? 0,
         };
+    }
+
+    private static string? Watched(ParseResult parsed, TombSession opened)
+    {
+        string? path = parsed.GetValue(SlamWithout) ?? opened.Settings.SlamWithout;
+        if (path == "fido2")
+            path = TokenPassword.Of(parsed, opened.Speaker).Device();
+        return path is null || Path.Exists(path) ? path : throw new Finding($"{path}: it is not there, and without it the tomb is not to be open", "Plug it in; or name another with --slam-without");
     }
 
     // Under an automount that is being set off, whoever so much as looks at the place itself waits for what is opened here.
@@ -101,7 +111,7 @@ internal static class OpenCommand
         TombSession opened = parsed.GetValue(Unit) ? await TombSession.Open(parsed, TombService.Password(options.Name), cancel) : await TombSession.Open(parsed, cancel);
         await opened.Snapshots(cancel); // says when the remote was rolled back
         TombRepository repository = opened.Repository;
-        options = options with { OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };
+        options = options with { SlamWithout = Watched(parsed, opened), OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         using PosixSignalRegistration terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
@@ -118,6 +128,8 @@ internal static class OpenCommand
         ServiceManager.Notify("READY=1");
         ResidentMemory.GiveBack(); // opening needed much that serving does not: from here on it lives for days
         await server.Run(stop.Token);
+        if (server.WasPulled)
+            Console.Error.WriteLine($"{options.SlamWithout} is gone: {options.Name} was slammed");
         return 0;
     }
 
@@ -163,6 +175,7 @@ internal static class OpenCommand
     {
         Options(parsed);
         await using TombSession place = TombSession.At(parsed);
+        Watched(parsed, place); // before anything is asked
         using SecretMemory password = place.Password(parsed, "Password of the tomb: ", twice: false);
         return await Leave([.. parsed.Tokens.Select(static token => token.Value)], password, cancel);
     }

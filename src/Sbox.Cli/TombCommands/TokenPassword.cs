@@ -63,14 +63,18 @@ internal sealed class TokenPassword(string? device, string? pinFile, Speaker spe
         return Ask(token, key, pin);
     }
 
-    private Fido2Token Open()
+    private Fido2Token Open() => Fido2Token.Open(Device());
+
+    /// <summary>The token's device: the one that is named, or the only one.</summary>
+    /// <exception cref="Finding">There is none, or several.</exception>
+    public string Device()
     {
         if (!Fido2Token.IsThere)
             throw new Finding("this machine has no libfido2.so.1, which speaks to FIDO2 tokens", "apt install libfido2-1; on a box, whose system never changes: libfido2-1 among its recipe's packages");
         if (device is not null)
-            return Fido2Token.Open(device);
+            return device;
         IReadOnlyList<Fido2Device> there = Fido2Token.Devices();
-        return there.Count == 1 ? Fido2Token.Open(there[0].Path) : throw new Finding(
+        return there.Count == 1 ? there[0].Path : throw new Finding(
             there.Count == 0 ? "no FIDO2 token is plugged in, or this user may not open it" : $"{there.Count} FIDO2 tokens are plugged in: {string.Join(", ", there.Select(static each => $"{each.Path} ({each.Name})"))}",
             there.Count == 0 ? "Plug it in; or name its device with --fido2-device /dev/hidrawN" : "Name one with --fido2-device");
     }

@@ -54,6 +54,9 @@ public sealed record SessionOptions
     /// <summary>That user's first group.</summary>
     public uint OwnerGroup { get; init; }
 
+    /// <summary>A path without which the tomb is slammed: the device of a token or of a stick, which goes when it is pulled out. Null for none.</summary>
+    public string? SlamWithout { get; init; }
+
     /// <summary>Told each snapshot that is saved, before anything else happens; null when nobody wants to know.</summary>
     public Action<Snapshot>? OnSaved { get; init; }
 

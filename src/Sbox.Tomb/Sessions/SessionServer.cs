@@ -15,6 +15,8 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
 
     private readonly CancellationTokenSource over = new();
     private readonly SemaphoreSlim closing = new(1);
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(250);
+
     private volatile bool leaving;
     private Socket? listener;
 
@@ -40,11 +42,12 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     {
         try
         {
-            Task saving = SaveNowAndThen(), closed = CloseWhenFree();
+            Task saving = SaveNowAndThen(), closed = CloseWhenFree(), slammed = SlamWhenPulled();
             using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
                 await Task.WhenAll(await Accept());
             await saving;
             await closed;
+            await slammed;
         }
         finally
         {
@@ -59,6 +62,29 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
         listener?.Dispose();
         over.Dispose();
         closing.Dispose();
+    }
+
+    /// <summary>Whether it ended because what it was not to be open without was pulled out.</summary>
+    public bool WasPulled { get; private set; }
+
+    // By looking, and not by being told: a directory of names that udev makes can go as a whole, and a look costs two microseconds.
+    private async Task SlamWhenPulled()
+    {
+        if (options.SlamWithout is not { } path)
+            return;
+        try
+        {
+            while (Path.Exists(path))
+                await Task.Delay(BetweenLooks, over.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return;
+        }
+
+        WasPulled = true;
+        await session.Slam();
+        await over.CancelAsync();
     }
 
     private async Task<List<Task>> Accept()

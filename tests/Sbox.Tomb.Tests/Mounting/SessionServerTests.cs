@@ -33,6 +33,33 @@ public sealed class SessionServerTests
     }
 
     [Fact]
+    public async Task Pulled_out_the_token_takes_the_tomb_with_it_and_whoever_uses_it_within_two_seconds()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        using var place = new Place();
+        place.Restic("init");
+        string token = place["hidraw0"];
+        File.WriteAllText(token, "");
+        SessionOptions? used = null;
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SlamWithout = token });
+        using var server = new SessionServer(open.Session, used!);
+        server.Listen();
+        Task serving = server.Run(cancel);
+        open.Sh("echo mine > mine");
+        using Process user = Process.Start(new ProcessStartInfo("sh", ["-c", "trap '' TERM HUP; while :; do sleep 1; done"]) { WorkingDirectory = open.Path })!;
+        await Task.Delay(1000, cancel);
+        Assert.Equal(["mine"], open.Sh("cat mine")); // it is plugged in
+        long pulled = Stopwatch.GetTimestamp();
+        File.Delete(token);
+        await serving.WaitAsync(TimeSpan.FromSeconds(30), cancel);
+        TestContext.Current.TestOutputHelper?.WriteLine($"slammed {Stopwatch.GetElapsedTime(pulled).TotalMilliseconds:0} ms after it was pulled");
+        Assert.True(server.WasPulled);
+        Assert.True(user.HasExited);
+        Assert.Empty(Directory.GetFileSystemEntries(open.Path));
+        Assert.InRange(Stopwatch.GetElapsedTime(pulled).TotalSeconds, 0, 2.5);
+    }
+
+    [Fact]
     public async Task Left_it_is_saved_and_closed_when_the_last_user_has_ended_and_not_while_somebody_came_back()
     {
         CancellationToken cancel = TestContext.Current.CancellationToken;
