@@ -103,7 +103,7 @@ public sealed class PrivateMounts : IDisposable
         if (glances)
             return (unattached ??= ToLook("vfat", esp.Path, FatOptions)).PathForOthers;
         using (Dir root = Dir.Open("/"))
-            root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */);
+            root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */, parents: 0x1ED); // in /run/sbox are users' sockets too
         using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, FatOptions);
         mount.AttachAt(EspMountPoint);
         espMounted = true;

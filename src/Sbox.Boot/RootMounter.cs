@@ -182,6 +182,6 @@ public static class RootMounter
     internal static void MakeMountPoint(string path)
     {
         using Dir root = Dir.Open("/");
-        root.MakeDirs(path.TrimStart('/'), 0x1C0 /* 0700 */);
+        root.MakeDirs(path.TrimStart('/'), 0x1C0 /* 0700 */, parents: 0x1ED);
     }
 }

@@ -30,13 +30,14 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         using Process server = Process.Start(new ProcessStartInfo(Judge.ResticRestServer, ["--listen", $"127.0.0.1:{port}", "--path", Path.Combine(directory, "served"), "--no-auth"]) { RedirectStandardOutput = true })!;
         try
         {
-            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(Machine(image, directory));
+            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(TombMachine.Options(tools, image, directory) with { Tpm = true });
             vm.WaitForLogin(BootLimit);
             output.WriteLine($"first boot: {vm.Timings}");
             vm.Save("fresh");
 
             Know(vm, port, isNew: true);
             Login(vm, "systemctl is-active sbox-tomb@alice; findmnt -no FSTYPE,SOURCE -T .", "^active", "overlay +tomb-alice");
+            Login(vm, $"{UnitOfTheHome} && systemctl --user is-system-running --wait", "running");
             Login(vm, "mkdir -p letters && echo 'dear box' > letters/first && chmod 600 letters/first && ln -s letters/first newest && sync", []);
             Gone(vm);
             output.WriteLine("saved and closed on the first box");
@@ -45,6 +46,8 @@ public sealed class TombStoryTests(ITestOutputHelper output)
             Know(vm, port, isNew: false);
             Assert.Equal("", vm.Run("ls -A /home/alice | grep letters || true", Limit).OrThrow());
             Login(vm, "cat newest; stat -c '%a %U' letters/first", "dear box", "600 alice");
+            Login(vm, "systemctl --user is-active greeting.service || systemctl --user status --no-pager greeting.service sbox-tomb-ready.target; cat greeted", "^active", "it is open");
+            Login(vm, "sbox tomb save && sbox tomb status", "saved alice", "all is offsite");
             Login(vm, "rm newest; echo 'from the second box' >> letters/first", []);
             Gone(vm);
             output.WriteLine("there on the second box");
@@ -62,6 +65,11 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         Assert.Equal("dear box\nfrom the second box\n", Judge.Restic.Run([.. tomb, "dump", "latest", "/home/alice/letters/first"]));
     }
 
+    // A unit of the user's own systemd, which is in the home: it starts when the tomb is open, on whatever box.
+    private const string UnitOfTheHome = "mkdir -p .config/systemd/user/default.target.wants && printf '[Unit]\\nRequisite=sbox-tomb-ready.target\\nAfter=sbox-tomb-ready.target\\n"
+        + "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sh -c \"echo it is open > %%h/greeted\"\\n' > .config/systemd/user/greeting.service"
+        + " && ln -s ../greeting.service .config/systemd/user/default.target.wants/";
+
     // What an owner types on a box of theirs, once; the tomb itself is made on the first.
     private static void Know(Sbox.Vm.Vm vm, int port, bool isNew)
     {
@@ -71,10 +79,10 @@ public sealed class TombStoryTests(ITestOutputHelper output)
             vm.Run($"echo '{Password}' > /run/password && sbox tomb --tomb @alice --config /etc/sbox/tomb.toml --password-file /run/password create && rm /run/password", Limit).OrThrow();
     }
 
-    // By login(1), on a terminal of its own: the serial line's belongs to root's shell.
+    // By login(1), on a terminal of its own and in no session of root's, or there would be none of alice's with her own systemd.
     private static void Login(Sbox.Vm.Vm vm, string command, params string[] expected)
     {
-        vm.Console.SendLine("script -qec 'login alice' /dev/null; printf '%s-%s\\n' login over");
+        vm.Console.SendLine("systemd-run --pty --quiet login alice; printf '%s-%s\\n' login over");
         vm.Console.WaitFor("Password: ", Limit);
         vm.Console.SendLine(Password);
         vm.Console.WaitFor(@"alice@\S+:\S*\$ ", Limit);
@@ -93,30 +101,16 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         Assert.Equal("", vm.Run("findmnt -no SOURCE /var/home/alice; ls /run/sbox/tombs", Limit).Output);
     }
 
-    // A key of its own, sealed to the machine (which has no TPM: to its disk), and a line of fstab: whoever looks into the home first has it opened.
+    // A key of its own, sealed to the machine's TPM, and a line of fstab: whoever looks into the home first has it opened.
     private static void FirstAccessOpensIt(Sbox.Vm.Vm vm)
     {
         vm.Run($"echo '{Password}' > /run/password && sbox tomb --tomb @alice --config /etc/sbox/tomb.toml --password-file /run/password key add --seal alice && rm /run/password", Limit).OrThrow();
+        // The first bytes of a credential say what sealed it: CRED_AES256_GCM_BY_HOST_AND_TPM2_HMAC or …_BY_TPM2_HMAC of systemd's src/shared/creds-util.h.
+        Assert.Contains(vm.Run("head -c 24 /etc/credstore.encrypted/tomb-alice | base64 -d | head -c 4 | od -An -tx1 | tr -d ' '", Limit).OrThrow().Trim(), new[] { "93a89409", "0c7cc07b" });
         vm.Run("echo 'alice /var/home/alice sbox-tomb noauto,_netdev,x-systemd.automount 0 0' >> /etc/fstab", Limit).OrThrow();
         vm.Run("systemctl daemon-reload && systemctl start var-home-alice.automount", Limit).OrThrow();
         Assert.Equal("dear box\nfrom the second box", vm.Run("cat /home/alice/letters/first || { journalctl -b -u sbox-tomb@alice -u var-home-alice.mount -o cat; false; }", Limit).OrThrow());
         vm.Run("systemctl stop var-home-alice.automount sbox-tomb@alice.service", Limit).OrThrow();
-    }
-
-    private VmOptions Machine(DemoImage image, string directory)
-    {
-        string modules = tools.Ostree($"--repo={image.Served}", "ls", image.First, "/usr/lib/modules").Split('/')[^1];
-        string Taken(string name)
-        {
-            tools.Ostree($"--repo={image.Served}", "checkout", "-U", $"--subpath=/usr/lib/modules/{modules}/{name}", image.First, Path.Combine(directory, $"{name}.d"));
-            return Path.Combine(directory, $"{name}.d", name);
-        }
-
-        return new VmOptions(Path.Combine(directory, "machine"), image.Disk)
-        {
-            Kernel = Taken("vmlinuz"), Initrd = Taken("initramfs.img"), MemoryMiB = 1024,
-            CommandLine = $"root=LABEL=sbox-root sbox.deployment=debian/{image.First}.0 console=ttyS0,115200 quiet",
-        };
     }
 
     private static int FreePort()

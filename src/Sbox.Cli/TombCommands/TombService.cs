@@ -28,7 +28,7 @@ internal static partial class TombService
     {
         string unit = $"sbox-tomb@{user}.service", attach = $"{SessionOptions.DefaultRunDirectory}/{user}/{SessionOptions.HomeToAttach}";
         using (Dir root = Dir.Open("/"))
-            root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */);
+            root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */, parents: 0x1ED);
         File.WriteAllText(Attacher(user), "");
         try
         {
@@ -110,7 +110,7 @@ internal static partial class TombService
     private static async Task<T> Handing<T>(string user, SecretMemory password, Func<T> work)
     {
         using (Dir root = Dir.Open("/"))
-            root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */);
+            root.MakeDirs(Login.TrimStart('/'), 0x1C0 /* 0700 */, parents: 0x1ED);
         using Dir login = Dir.Open(Login);
         using FileLock alone = await Alone(login, user); // of two logins at once, the second would take the first one's pipe away
         login.TryUnlink(user);

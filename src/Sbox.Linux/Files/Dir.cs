@@ -223,12 +223,15 @@ public sealed unsafe class Dir : IDisposable
     public bool TryMakeDir(string name, uint mode = DirMode) => Answer.Of(MakeDirAt(name, mode)) == Errno.None;
 
     /// <summary>Makes a directory and its missing parents.</summary>
-    public void MakeDirs(string path, uint mode = DirMode)
+    /// <param name="path">Below this one.</param>
+    /// <param name="mode">Its permissions.</param>
+    /// <param name="parents">Those of the parents that are missing; null for the same.</param>
+    public void MakeDirs(string path, uint mode = DirMode, uint? parents = null)
     {
         for (int slash = path.IndexOf('/', 1); ; slash = path.IndexOf('/', slash + 1))
         {
             string part = slash < 0 ? path : path[..slash];
-            Errno errno = Answer.Of(MakeDirAt(part, mode));
+            Errno errno = Answer.Of(MakeDirAt(part, slash < 0 ? mode : parents ?? mode));
             if (errno is not (Errno.None or Errno.EEXIST))
                 throw new LinuxException(errno, "mkdirat", Of(part));
             if (slash < 0)

@@ -39,7 +39,7 @@ public sealed class MountedLuks : IDisposable
         Clear(place);
         using (Dir root = Dir.Open("/"))
         {
-            root.MakeDirs(place.TrimStart('/'), 0x1C0 /* 0700 */);
+            root.MakeDirs(place.TrimStart('/'), 0x1C0 /* 0700 */, parents: 0x1ED);
             root.MakeDirs(DiskOf(place).TrimStart('/'), 0x1C0);
         }
 
