@@ -86,7 +86,7 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
         vm.Console.SendLine($"bash /tmp/work {rounds}");
         while (moments[^1].What != "WORK")
         {
-            Match said = vm.Console.WaitFor(@"^(SAVED|SYNCED|FORGET|WORK) (\S+)\r?$", Limit);
+            Match said = vm.Console.WaitFor(@"^(SAVED|SYNCED|FORGET|WORK) (\S+)\r?\n", Limit);
             moments.Add(new Moment(said.Groups[1].Value, said.Groups[2].Value, disk.Length));
         }
 

@@ -104,7 +104,7 @@ public sealed class TombStoryTests(ITestOutputHelper output)
     // A key of its own, sealed to the machine's TPM, and a line of fstab: whoever looks into the home first has it opened.
     private static void FirstAccessOpensIt(Sbox.Vm.Vm vm)
     {
-        vm.Run($"echo '{Password}' > /run/password && sbox tomb --tomb @alice --config /etc/sbox/tomb.toml --password-file /run/password key add --seal alice && rm /run/password", Limit).OrThrow();
+        vm.Run($"echo '{Password}' > /run/password && sbox tomb --tomb @alice --config /etc/sbox/tomb.toml --password-file /run/password key add --seal alice --with-key tpm2 && rm /run/password", Limit).OrThrow();
         // The first bytes of a credential say what sealed it: CRED_AES256_GCM_BY_HOST_AND_TPM2_HMAC or …_BY_TPM2_HMAC of systemd's src/shared/creds-util.h.
         Assert.Contains(vm.Run("head -c 24 /etc/credstore.encrypted/tomb-alice | base64 -d | head -c 4 | od -An -tx1 | tr -d ' '", Limit).OrThrow().Trim(), new[] { "93a89409", "0c7cc07b" });
         vm.Run("echo 'alice /var/home/alice sbox-tomb noauto,_netdev,x-systemd.automount 0 0' >> /etc/fstab", Limit).OrThrow();
