@@ -186,6 +186,9 @@ public sealed partial class TombRepository : IAsyncDisposable
         using RangeLease range = trees.Take(place);
         try
         {
+            // Whoever walks down a snapshot goes on from here, however deep it is: on a stack of its own now and then.
+            if (!System.Runtime.CompilerServices.RuntimeHelpers.TryEnsureSufficientExecutionStack())
+                await Task.Yield();
             await range.Ready.WaitAsync(cancel);
             NativeBlock plain = treeBytes.Rent(Math.Max(place.PlainLength, 1));
             try

@@ -34,6 +34,7 @@ public sealed class TombUnitsTests
             Assert.False(tree.Exists("etc/pam.d/sshd"));
             Assert.Contains("open --user %i --name %i --unit", tree.ReadText("usr/lib/systemd/system/sbox-tomb@.service"), StringComparison.Ordinal);
             Assert.Equal("../bin/sbox", tree.Dir.ReadLink("usr/sbin/mount.sbox-tomb"));
+            Assert.Equal("../sbox-tomb-sleep.service", tree.Dir.ReadLink("usr/lib/systemd/system/sleep.target.wants/sbox-tomb-sleep.service"));
             Assert.True(tree.Exists("usr/lib/systemd/user/default.target.wants/sbox-tomb-ready.target"));
             Assert.Equal(TombUnits.Files(Judges.SourceTree.Of("packaging", "tomb")), TombUnits.Files(Path.Combine(directory, TombUnits.InTree)));
         }

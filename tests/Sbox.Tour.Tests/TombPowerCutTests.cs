@@ -22,16 +22,18 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
     // What the guest does, round after round. Its writer lists the digests of all files before each save; what it has synced by hand counts without one.
     private const string Work = """
         #!/bin/bash
-        cd /mnt/home
+        tomb='sbox tomb --tomb /mnt/tomb --password-file /root/password'
+        open="$tomb open --at /mnt/home --scratch /mnt/scratch --save-every 0"
+        $open && cd /mnt/home || exit
         for ((n = 1; n <= $1; n++)); do
           for ((i = 0; i < 6; i++)); do head -c $((RANDOM * 6)) /dev/urandom > f$((RANDOM % 30)); done
           head -c $((RANDOM * 120)) /dev/urandom > large
           mkdir -p d$((n % 5)); mv f$((RANDOM % 30)) d$((n % 5))/ 2> /dev/null
           find . -type f ! -name manifest -print0 | sort -z | xargs -0 sha256sum > /tmp/manifest; cp /tmp/manifest manifest
-          [ $((n % 4)) = 0 ] && printf '\nFORGET begins\n' && sbox tomb --tomb /mnt/tomb --password-file /root/password forget --keep-last 3 --prune > /dev/null
+          [ $((n % 4)) = 0 ] && { cd /; sbox tomb close > /dev/null; printf '\nFORGET begins\n'; $tomb forget --keep-last 3 --prune > /dev/null && printf '\nPRUNED %s\n' "$n"; $open > /dev/null; cd /mnt/home; }
           sbox tomb save --json | sed -n 's/.*"snapshot":"\([0-9a-f]*\)".*/\nSAVED \1/p'
           printf '%s' "$n" > synced && sync synced && printf '\nSYNCED %s\n' "$n"
-          [ $((n % 3)) = 0 ] && sbox tomb fold > /dev/null
+          [ $((n % 3)) = 0 ] && { cd /; sbox tomb fold > /dev/null && printf '\nFOLDED %s\n' "$n"; cd /mnt/home; }
         done
         printf '\nWORK over\n'
         """;
@@ -59,15 +61,17 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
         IReadOnlyList<DiskRequest> log;
         using (var recorded = new RecordedDisk(disk))
         {
-            moments = Record(TombMachine.Options(tools, image, directory) with { MoreArguments = ["-drive", recorded.Drive] }, recorded, rounds: Math.Clamp(cuts / 4, 6, 40));
+            moments = Record(TombMachine.Options(tools, image, directory) with { MoreArguments = ["-drive", recorded.Drive] }, recorded, rounds: Math.Clamp(cuts / 4, 8, 24));
             log = recorded.Log;
         }
 
-        output.WriteLine($"{log.Count} requests, {log.Count(static each => each.IsFlush)} of them flushes; {moments.Count(static each => each.What == "SAVED")} saves");
+        output.WriteLine($"{log.Count} requests, {log.Count(static each => each.IsFlush)} of them flushes; {moments.Count(static each => each.What == "SAVED")} saves, {moments.Count(static each => each.What == "FOLDED")} folds");
+        Assert.Contains(moments, static each => each.What == "FOLDED");
+        Assert.Contains(moments, static each => each.What == "PRUNED");
         var random = new Random(seed);
         int first = moments[0].At; // the tomb is there
         for (int cut = 0; cut < cuts; cut++)
-            Cut(directory, empty, log, moments, random.Next(first, log.Count), random);
+            Cut(directory, cut, log, moments, random.Next(first, log.Count), random);
     }
 
     // What the guest said, and how much it had asked of its disk by then.
@@ -80,23 +84,23 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
         vm.WaitForLogin(BootLimit);
         vm.Run($"mount /dev/vdb /mnt && mkdir -p /mnt/home /mnt/scratch && echo '{Password}' > /root/password", Limit).OrThrow();
         vm.Run("sbox tomb --tomb /mnt/tomb --password-file /root/password create", Limit).OrThrow();
-        vm.Run("sbox tomb --tomb /mnt/tomb --password-file /root/password open --at /mnt/home --scratch /mnt/scratch --save-every 0", Limit).OrThrow();
         vm.Run($"cat > /tmp/work <<'END'\n{Work}\nEND", Limit).OrThrow();
         moments.Add(new Moment("OPEN", "", disk.Length));
         vm.Console.SendLine($"bash /tmp/work {rounds}");
         while (moments[^1].What != "WORK")
         {
-            Match said = vm.Console.WaitFor(@"^(SAVED|SYNCED|FORGET|WORK) (\S+)\r?\n", Limit);
+            Match said = vm.Console.WaitFor(@"^(SAVED|SYNCED|FORGET|PRUNED|FOLDED|WORK) (\S+)\r?\n", Limit);
             moments.Add(new Moment(said.Groups[1].Value, said.Groups[2].Value, disk.Length));
         }
 
         return moments;
     }
 
-    private void Cut(string directory, string empty, IReadOnlyList<DiskRequest> log, List<Moment> moments, int at, Random random)
+    private void Cut(string directory, int number, IReadOnlyList<DiskRequest> log, List<Moment> moments, int at, Random random)
     {
-        string image = Path.Combine(directory, "cut.img"), mounted = Path.Combine(directory, "mounted");
-        ChildProcess.Run(new ChildCommand("cp", ["--sparse=always", empty, image]));
+        // A file of its own each time: what was mounted of the one before may live on for a moment, and write.
+        string image = Path.Combine(directory, $"cut{number}.img"), mounted = Path.Combine(directory, $"mounted{number}");
+        ChildProcess.Run(new ChildCommand("cp", ["--sparse=always", Path.Combine(directory, "empty.img"), image]));
         double kept = random.NextDouble();
         using (FileStream stream = File.Open(image, FileMode.Open))
             RecordedDisk.Replay(stream, [.. log.Take(at)], () => random.NextDouble() < kept);
@@ -109,7 +113,7 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
             string[] tomb = ["-r", $"{mounted}/tomb", "--password-file", Path.Combine(directory, "password"), "--no-cache", "--no-lock"];
             Judge.Restic.Run([.. tomb, "check", "--read-data"]);
             string[] there = [.. JsonDocument.Parse(Judge.Restic.Run([.. tomb, "snapshots", "--json"])).RootElement.EnumerateArray().Select(static each => each.GetProperty("id").GetString()!)];
-            Assert.Empty(saved.Except(there));
+            Assert.True(!saved.Except(there).Any(), $"cut {number} at {at} of {log.Count}: {string.Join(' ', saved.Except(there))} must be there; there are {string.Join(' ', there)}");
             foreach (string id in saved.TakeLast(1))
                 HasAllThatWasWritten(tomb, id, Path.Combine(directory, "restored"));
             int found = Reopened(directory, mounted);
@@ -119,6 +123,7 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
         finally
         {
             Mounts.Detach(mounted);
+            File.Delete(image);
         }
     }
 

@@ -110,6 +110,8 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         vm.Run("echo 'alice /var/home/alice sbox-tomb noauto,_netdev,x-systemd.automount 0 0' >> /etc/fstab", Limit).OrThrow();
         vm.Run("systemctl daemon-reload && systemctl start var-home-alice.automount", Limit).OrThrow();
         Assert.Equal("dear box\nfrom the second box", vm.Run("cat /home/alice/letters/first || { journalctl -b -u sbox-tomb@alice -u var-home-alice.mount -o cat; false; }", Limit).OrThrow());
+        vm.Run("echo late > /home/alice/late && systemctl start sbox-tomb-sleep.service", Limit).OrThrow(); // as before the machine sleeps
+        Assert.Contains("all is offsite", vm.Run("sbox tomb status alice", Limit).OrThrow(), StringComparison.Ordinal);
         vm.Run("systemctl stop var-home-alice.automount sbox-tomb@alice.service", Limit).OrThrow();
     }
 

@@ -111,7 +111,8 @@ internal static class OpenCommand
         TombSession opened = parsed.GetValue(Unit) ? await TombSession.Open(parsed, TombService.Password(options.Name), cancel) : await TombSession.Open(parsed, cancel);
         await opened.Snapshots(cancel); // says when the remote was rolled back
         TombRepository repository = opened.Repository;
-        options = options with { SlamWithout = Watched(parsed, opened), OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };
+        using TokenWatch? token = Watched(parsed, opened) is { } device ? new TokenWatch(device) : null;
+        options = options with { OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         using PosixSignalRegistration terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
@@ -120,7 +121,7 @@ internal static class OpenCommand
             stop.Cancel();
         });
         await using Sbox.Tomb.Sessions.TombSession session = await Sbox.Tomb.Sessions.TombSession.Open(repository, options, stop.Token);
-        using var server = new SessionServer(session, options);
+        using var server = new SessionServer(session, options) { Token = token };
         server.Listen();
         Say(session, options, opened.Speaker);
         if (parsed.GetValue(Serve))
@@ -129,7 +130,7 @@ internal static class OpenCommand
         ResidentMemory.GiveBack(); // opening needed much that serving does not: from here on it lives for days
         await server.Run(stop.Token);
         if (server.WasPulled)
-            Console.Error.WriteLine($"{options.SlamWithout} is gone: {options.Name} was slammed");
+            Console.Error.WriteLine($"what {options.Name} was not to be open without is gone: it was slammed");
         return 0;
     }
 

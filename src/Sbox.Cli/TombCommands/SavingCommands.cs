@@ -43,6 +43,7 @@ internal static class SavingCommands
         var skip = new Option<bool>("--skip-if-unchanged") { Description = "Write no snapshot when nothing changed" };
         var dryRun = new Option<bool>("--dry-run", "-n") { Description = "Write nothing; say what would be saved" };
         var open = new Option<string?>("--open") { Description = "Save this open tomb; without PATH and --tomb, the one that is open", HelpName = "NAME" };
+        var all = new Option<bool>("--all") { Description = "Save every open tomb; done before the machine sleeps" };
         Option<string> run = SessionCommands.RunDirectory();
         Command command = new DocumentedCommand("save", "Save files into the tomb, or what changed in an open one")
         {
@@ -53,7 +54,7 @@ internal static class SavingCommands
                 "Patterns are restic's: * and ? within a name, ** over directories; one that begins with / is about the whole path.",
             ],
             Examples = [new Example("A home without its caches", "sbox tomb save /home/me -e .cache -e '*.iso'")],
-        }.With(paths, exclude, excludeFile, caches, oneFileSystem, tags, host, force, skip, dryRun, open, run).OnTomb(async (parsed, session, cancel) =>
+        }.With(paths, exclude, excludeFile, caches, oneFileSystem, tags, host, force, skip, dryRun, open, all, run).OnTomb(async (parsed, session, cancel) =>
         {
             string[] named = parsed.GetValue(paths) is { Length: > 0 } given ? given : [.. session.Settings.Paths];
             if (named.Length == 0)
@@ -72,6 +73,8 @@ internal static class SavingCommands
         command.SetAction((parsed, cancel) =>
         {
             var client = new Sbox.Tomb.Sessions.SessionClient(parsed.GetValue(run)!);
+            if (parsed.GetValue(all))
+                return SessionCommands.SaveAll(client, parsed.GetValue(TombSession.Json), cancel);
             bool session = parsed.GetValue(open) is not null || (parsed.GetValue(paths) is not { Length: > 0 } && parsed.GetValue(TombSession.Tomb) is null && client.Names.Count > 0);
             return session
                 ? SessionCommands.Save(client, SessionCommands.Which(client, parsed.GetValue(open)), new Speaker(parsed.GetValue(TombSession.Json)), cancel)

@@ -215,6 +215,27 @@ internal static class SessionCommands
         return 0;
     }
 
+    /// <summary>Saves every open tomb, side by side.</summary>
+    /// <returns>1 when one of them could not be saved.</returns>
+    public static async Task<int> SaveAll(SessionClient client, bool json, CancellationToken cancel)
+    {
+        var speaker = new Speaker(json);
+        int failed = 0;
+        await Task.WhenAll(client.Names.Select(async each =>
+        {
+            try
+            {
+                await Save(client, each, speaker, cancel);
+            }
+            catch (IOException refused)
+            {
+                failed = 1;
+                Remedies.Say(refused, ostree: false, json);
+            }
+        }));
+        return failed;
+    }
+
     /// <summary>The tomb that is meant: the one that is named, or the only one that is open.</summary>
     public static string Which(SessionClient client, string? named) => named ?? client.Names switch
     {

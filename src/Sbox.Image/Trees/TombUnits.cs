@@ -8,6 +8,7 @@ internal static class TombUnits
 
     private const string Include = "@include common-auth", PamFile = "pam.example";
     private static readonly string[] Logins = ["login", "sshd", "gdm-password", "lightdm", "sddm"];
+    private static readonly string[] OfSystem = ["sbox-tomb@.service", "sbox-tomb-sleep.service"];
     private static readonly string[] OfUsers = ["sbox-tomb-ready.target", "sbox-tomb-save.service", "sbox-tomb-save.timer"];
 
     /// <summary>The files that it is made of, in order.</summary>
@@ -18,7 +19,9 @@ internal static class TombUnits
     {
         foreach (string file in Files(directory))
             tree.Write($"{InTree}/{file}", File.ReadAllBytes($"{directory}/{file}"));
-        tree.Write("usr/lib/systemd/system/sbox-tomb@.service", File.ReadAllBytes($"{directory}/sbox-tomb@.service"));
+        foreach (string unit in OfSystem)
+            tree.Write($"usr/lib/systemd/system/{unit}", File.ReadAllBytes($"{directory}/{unit}"));
+        tree.Link("usr/lib/systemd/system/sleep.target.wants/sbox-tomb-sleep.service", "../sbox-tomb-sleep.service");
         foreach (string unit in OfUsers)
             tree.Write($"usr/lib/systemd/user/{unit}", File.ReadAllBytes($"{directory}/{unit}"));
         tree.Link("usr/lib/systemd/user/default.target.wants/sbox-tomb-ready.target", "../sbox-tomb-ready.target");

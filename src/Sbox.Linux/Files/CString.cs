@@ -5,6 +5,19 @@ namespace Sbox.Linux;
 /// <summary>A name as the kernel takes it: its bytes and a NUL. Names that are no UTF-8 travel as <see cref="FileName"/> escapes.</summary>
 internal static class CString
 {
+    /// <summary>What <see cref="Of(string, Span{byte})"/> is given on the stack.</summary>
+    public const int Short = 256;
+
+    /// <summary>The same in memory of the caller's, where it has room for it: names are made for every call, and no object need be.</summary>
+    public static ReadOnlySpan<byte> Of(string text, Span<byte> room)
+    {
+        if (text.Length >= room.Length || !Ascii.IsValid(text) || text.Contains('\0', StringComparison.Ordinal))
+            return Of(text);
+        Ascii.FromUtf16(text, room, out int used);
+        room[used] = 0;
+        return room[..(used + 1)];
+    }
+
     /// <summary>The bytes of <paramref name="text"/> followed by a NUL.</summary>
     /// <exception cref="ArgumentException">The text holds a NUL, which would cut the name short.</exception>
     public static byte[] Of(string text)

@@ -243,7 +243,7 @@ public sealed unsafe class Dir : IDisposable
     public void MakeNode(string name, uint mode, ulong device)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             Answer.Check(LibC.mknodat(dir.Number, path, mode, device), "mknodat", Of(name));
     }
 
@@ -307,7 +307,7 @@ public sealed unsafe class Dir : IDisposable
     public void ChangeMode(string name, uint mode)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             Answer.Check(LibC.fchmodat(dir.Number, path, mode, 0), "fchmodat", Of(name));
     }
 
@@ -315,7 +315,7 @@ public sealed unsafe class Dir : IDisposable
     public void ChangeOwnMode(string name, uint mode)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             Answer.Check(LibC.fchmodat(dir.Number, path, mode, LibC.AT_SYMLINK_NOFOLLOW), "fchmodat", Of(name));
     }
 
@@ -323,7 +323,7 @@ public sealed unsafe class Dir : IDisposable
     public void ChangeOwner(string name, uint uid, uint gid)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             Answer.Check(LibC.fchownat(dir.Number, path, uid, gid, LibC.AT_SYMLINK_NOFOLLOW), "fchownat", Of(name));
     }
 
@@ -333,7 +333,7 @@ public sealed unsafe class Dir : IDisposable
         using var dir = new Borrowed(Handle);
         LibC.Timespec* times = stackalloc LibC.Timespec[2];
         times[0] = times[1] = new LibC.Timespec { Seconds = seconds, Nanoseconds = nanoseconds };
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             Answer.Check(LibC.utimensat(dir.Number, path, times, LibC.AT_SYMLINK_NOFOLLOW), "utimensat", Of(name));
     }
 
@@ -438,21 +438,21 @@ public sealed unsafe class Dir : IDisposable
     private int UnlinkAt(string name, int flags)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             return LibC.unlinkat(dir.Number, path, flags);
     }
 
     private int MakeDirAt(string name, uint mode)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             return LibC.mkdirat(dir.Number, path, mode);
     }
 
     private Errno StatAt(string name, out FileStat stat)
     {
         using var dir = new Borrowed(Handle);
-        fixed (byte* path = CString.Of(name))
+        fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             return Files.Statx(dir.Number, path, LibC.AT_SYMLINK_NOFOLLOW, out stat);
     }
 
@@ -472,7 +472,7 @@ public sealed unsafe class Dir : IDisposable
                 number = (int)dir.DangerousGetHandle();
             }
 
-            fixed (byte* path = CString.Of(name))
+            fixed (byte* path = CString.Of(name, stackalloc byte[CString.Short]))
             {
                 int fd;
                 do

@@ -263,6 +263,17 @@ public static unsafe class Files
             throw new LinuxException((Errno)refused, "posix_fadvise", path);
     }
 
+    /// <summary>What stat(2) says of a path; links are followed.</summary>
+    /// <exception cref="LinuxException">Refused.</exception>
+    public static FileStat StatFollowed(string path)
+    {
+        fixed (byte* name = CString.Of(path, stackalloc byte[CString.Short]))
+        {
+            Errno errno = Statx(LibC.AT_FDCWD, name, 0, out FileStat stat);
+            return errno == Errno.None ? stat : throw new LinuxException(errno, "statx", path);
+        }
+    }
+
     internal static Errno Statx(int dir, byte* path, int flags, out FileStat stat)
     {
         LibC.Statx raw = default;

@@ -15,12 +15,7 @@ public static unsafe class Xattrs
     public static IReadOnlyList<Xattr> Read(SafeFileHandle file, string path)
     {
         using var fd = new Borrowed(file);
-        int number = fd.Number;
-        if (LibC.flistxattr(number, null, 0) == 0)
-            return []; // most files have none, and this is asked of each
-        return ReadAll(
-            (list, size) => LibC.flistxattr(number, (byte*)list, size),
-            (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path);
+        return LibC.flistxattr(fd.Number, null, 0) == 0 ? [] : ReadAll(fd.Number, path); // most files have none, and this is asked of each
     }
 
     /// <summary>One attribute of an open file; null where it has none by that name.</summary>
@@ -96,6 +91,10 @@ public static unsafe class Xattrs
     private delegate nint List(nint list, nint size);
 
     private delegate nint Get(nint name, nint value, nint size);
+
+    private static IReadOnlyList<Xattr> ReadAll(int number, string path) => ReadAll(
+        (list, size) => LibC.flistxattr(number, (byte*)list, size),
+        (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path);
 
     private static IReadOnlyList<Xattr> ReadAll(List list, Get get, string path)
     {

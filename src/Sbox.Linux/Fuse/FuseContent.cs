@@ -62,6 +62,22 @@ public sealed class FuseContent
         }
     }
 
+    /// <summary>Takes a copy of what was lent so far: for who has to wait for the rest, and would hold others' memory meanwhile.</summary>
+    public unsafe void Keep()
+    {
+        if (copied > 0 || parts.Count == 0)
+            return;
+        room ??= device!.TakeLarge();
+        foreach (Part part in parts)
+        {
+            new ReadOnlySpan<byte>(part.Bytes.Pointer, part.Length).CopyTo(room.GetSpan()[copied..]);
+            copied += part.Length;
+        }
+
+        LetGo();
+        parts.Add(new Part(room.Memory[..copied].Pin(), copied, null));
+    }
+
     internal void Begin(FuseDevice from, int wanted)
     {
         device = from;
@@ -82,6 +98,14 @@ public sealed class FuseContent
     /// <summary>Lets go of all of it.</summary>
     internal void End()
     {
+        LetGo();
+        if (room is not null)
+            device!.Return(room);
+        (room, copied, Length, Wanted) = (null, 0, 0, 0);
+    }
+
+    private void LetGo()
+    {
         foreach (Part part in parts)
         {
             part.Bytes.Dispose();
@@ -89,9 +113,6 @@ public sealed class FuseContent
         }
 
         parts.Clear();
-        if (room is not null)
-            device!.Return(room);
-        (room, copied, Length, Wanted) = (null, 0, 0, 0);
     }
 
     private void Note(int length)

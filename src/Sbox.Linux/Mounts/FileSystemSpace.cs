@@ -14,8 +14,8 @@ public readonly record struct FileSystemSpace(uint Type, long TotalBytes, long A
     /// <summary>overlayfs's magic number.</summary>
     public const uint Overlay = 0x794c7630;
 
-    // NFS, SMB, CIFS, Ceph, AFS, Coda, 9p, and FUSE, behind which sshfs and others are.
-    private static readonly uint[] Network = [0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x00c36400, 0x5346414f, 0x73757245, 0x01021997, 0x65735546];
+    // NFS, SMB, CIFS, Ceph, both AFS, Coda, 9p, and FUSE, behind which sshfs and others are; of an overlay nobody knows what lies below.
+    private static readonly uint[] Network = [0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x00c36400, 0x5346414f, 0x6b414653, 0x73757245, 0x01021997, 0x65735546, Overlay];
 
     /// <summary>Whether its files lie on another machine, or may.</summary>
     public bool MayBeFar => Network.Contains(Type);

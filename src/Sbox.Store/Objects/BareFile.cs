@@ -19,7 +19,7 @@ internal static class BareFile
     /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link, or what lies beside it are no xattrs.</exception>
     /// <exception cref="LinuxException">Nothing lies beside it.</exception>
     public static FileObject LoadSplit(Dir objects, Checksum checksum, SafeFileHandle? file, string path) =>
-        Load(objects, checksum, file, path, static (objects, _, path) =>
+        Load(objects, checksum, file, path, static (objects, _, path, _) =>
         {
             string beside = path + "-xattrs-link";
             using SafeFileHandle xattrs = objects.OpenFile(beside);
@@ -28,28 +28,35 @@ internal static class BareFile
             return XattrList.From(GVariant.Parse("a(ayay)", bytes), "file-xattrs");
         });
 
-    private static XattrList XattrsOf(Dir objects, SafeFileHandle? file, string path) =>
-        XattrList.From(file is null ? Xattrs.Read(objects, path) : Xattrs.Read(file, objects.Of(path)));
+    private static XattrList XattrsOf(Dir objects, SafeFileHandle? file, string path, string onDisk) =>
+        XattrList.From(file is null ? Xattrs.Read(objects, path) : Xattrs.Read(file, onDisk));
 
-    private static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle? file, string path, Func<Dir, SafeFileHandle?, string, XattrList> xattrsOf)
+    private static FileObject Load(Dir objects, Checksum checksum, SafeFileHandle? file, string path, XattrReader xattrsOf)
     {
-        string onDisk = objects.Of(path);
+        (FileHeader header, long size) = Look(objects, file, path, objects.Of(path), xattrsOf);
+        return new FileObject(checksum, header, size, path, () => Open(objects, path));
+    }
+
+    private delegate XattrList XattrReader(Dir objects, SafeFileHandle? file, string path, string onDisk);
+
+    private static (FileHeader Header, long Size) Look(Dir objects, SafeFileHandle? file, string path, string onDisk, XattrReader xattrsOf)
+    {
         FileStat stat = file is null ? objects.Stat(path) : Linux.Files.Stat(file, onDisk);
         var mode = new Mode(stat.Mode);
         if (!mode.IsRegular && !mode.IsSymlink)
             throw new MalformedException("file object", "mode", "a regular file or symbolic link", $"{mode}");
         string? target = mode.IsSymlink ? objects.ReadLink(path) : null;
-        XattrList xattrs = xattrsOf(objects, file, path);
-        var header = new FileHeader(stat.Uid, stat.Gid, mode, target, xattrs);
-        return new FileObject(checksum, header, mode.IsSymlink ? 0 : stat.Size, path, () => Open(objects, path));
+        XattrList xattrs = xattrsOf(objects, file, path, onDisk);
+        return (new FileHeader(stat.Uid, stat.Gid, mode, target, xattrs), mode.IsSymlink ? 0 : stat.Size);
     }
 
     /// <summary>The header and the hash of an object, all from one open file.</summary>
     /// <exception cref="MalformedException">It is neither a regular file nor a symbolic link.</exception>
     public static Checksum Hash(Dir objects, SafeFileHandle? file, string path, FileHasher hasher)
     {
-        FileObject loaded = Load(objects, default, file, path);
-        return file is null ? hasher.Hash(loaded.Header, Stream.Null).Checksum : hasher.Hash(loaded.Header, file, loaded.Size, objects.Of(path));
+        string onDisk = objects.Of(path);
+        (FileHeader header, long size) = Look(objects, file, path, onDisk, XattrsOf);
+        return file is null ? hasher.Hash(header, Stream.Null).Checksum : hasher.Hash(header, file, size, onDisk);
     }
 
     internal static FileStream Open(Dir objects, string path)

@@ -48,10 +48,11 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
 
     public byte[] ReadMetadata(ObjectName name)
     {
-        using SafeFileHandle? file = Dir.TryOpenFile(name.LoosePath(Mode));
+        string path = name.LoosePath(Mode);
+        using SafeFileHandle? file = Dir.TryOpenFile(path);
         if (file is null)
             return parent?.ReadMetadata(name) ?? throw new ObjectMissingException(Dir.Path, name);
-        return Linux.Files.ReadAtMost(file, PathOf(name), MaximumMetadataSize)
+        return Linux.Files.ReadAtMost(file, Dir.Of(path), MaximumMetadataSize)
             ?? throw new ObjectCorruptException(PathOf(name), name, null, $"larger than {MaximumMetadataSize} bytes");
     }
 
@@ -89,7 +90,11 @@ internal sealed class ObjectStore(Dir dir, RepositoryMode mode, ObjectStore? par
     }, onlyItsHeader: Mode is RepositoryMode.Bare or RepositoryMode.BareSplitXattrs);
 
     /// <summary>What a bare object's bytes hash to, whatever its name says.</summary>
-    public Checksum HashBare(ObjectName name, FileHasher hasher) => OnFile(name, Dir, name.LoosePath(Mode), file => BareFile.Hash(Dir, file, name.LoosePath(Mode), hasher));
+    public Checksum HashBare(ObjectName name, FileHasher hasher)
+    {
+        string path = name.LoosePath(Mode);
+        return OnFile(name, Dir, path, file => BareFile.Hash(Dir, file, path, hasher));
+    }
 
     // A header in mode bare is what stat says and the xattrs: whoever may not read the file may list it all the same.
     private T OnFile<T>(ObjectName name, Dir dir, string path, Func<SafeFileHandle?, T> use, bool onlyItsHeader = false)

@@ -53,18 +53,37 @@ public sealed class RestBackend : IBackend
     /// <inheritdoc/>
     public async Task Save(StoredFile file, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
     {
-        var request = new HttpRequestMessage(HttpMethod.Post, Address(file)) { Content = new ReadOnlyMemoryContent(bytes) };
-        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
-
         // A server that has no room for it says so before it is sent, and closes the connection: who is writing then would only see that.
-        request.Headers.ExpectContinue = bytes.Length >= Large;
-        using HttpResponseMessage response = await Send(request, file.Path, bytes.Length, cancel);
+        HttpResponseMessage answer = await Post(file, bytes, asksFirst: bytes.Length >= Large, cancel);
+        if (answer.StatusCode == HttpStatusCode.ExpectationFailed)
+        {
+            answer.Dispose();
+            answer = await Post(file, bytes, asksFirst: false, cancel);
+        }
+
+        using HttpResponseMessage response = answer;
         if (response.IsSuccessStatusCode)
             return;
         // The server keeps what is there: it is this very file when an answer was lost on its way.
         if (response.StatusCode == HttpStatusCode.Forbidden && await Size(file, cancel) == bytes.Length)
             return;
         throw Refused(file.Path, response);
+    }
+
+    private async Task<HttpResponseMessage> Post(StoredFile file, ReadOnlyMemory<byte> bytes, bool asksFirst, CancellationToken cancel)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Post, Address(file)) { Content = new ReadOnlyMemoryContent(bytes) };
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
+        request.Headers.ExpectContinue = asksFirst;
+        try
+        {
+            return await Send(request, file.Path, bytes.Length, cancel);
+        }
+        catch (BackendException broken) when (broken.IsTransient && bytes.Length >= Large && broken.InnerException is HttpRequestException { InnerException: IOException })
+        {
+            // What it answered cannot be read any more.
+            throw new BackendException($"{Location}{file.Path}", $"{broken.Finding}; a server whose disk is full breaks off so", isTransient: true, broken);
+        }
     }
 
     /// <inheritdoc/>
@@ -181,7 +200,8 @@ public sealed class RestBackend : IBackend
         string where = $"{Location}{what}", finding = $"the server answers {(int)response.StatusCode} {response.ReasonPhrase}";
         return response.StatusCode switch
         {
-            HttpStatusCode.RequestEntityTooLarge or HttpStatusCode.InsufficientStorage => new PlaceFullException(where, finding),
+            HttpStatusCode.InsufficientStorage => new PlaceFullException(where, finding),
+            HttpStatusCode.RequestEntityTooLarge => new BackendException(where, $"{finding}: it, or a proxy before it, takes no request of that size", isTransient: false),
             HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError => new BackendException(where, finding, isTransient: true),
             _ => new BackendException(where, finding, isTransient: false),
         };

@@ -129,7 +129,7 @@ public sealed class S3Backend : IBackend
             {
                 throw new BackendException($"{Location}/{file.Path}", "it is shorter than what was asked for", isTransient: false, short_);
             }
-            catch (AmazonServiceException full) when (full.StatusCode is HttpStatusCode.InsufficientStorage || full.ErrorCode is "QuotaExceeded" or "XMinioStorageFull" or "EntityTooLarge")
+            catch (AmazonServiceException full) when (full.StatusCode is HttpStatusCode.InsufficientStorage || full.ErrorCode is "QuotaExceeded" or "XMinioStorageFull" or "XMinioAdminBucketQuotaExceeded")
             {
                 throw new PlaceFullException($"{Location}/{file.Path}", $"the store answers {full.ErrorCode ?? full.StatusCode.ToString()}: {full.Message}", full);
             }

@@ -54,23 +54,37 @@ public sealed class SftpBackend : IBackend
         {
             await Pieces(bytes.Length, (offset, length) => sftp.Write(handle, offset, bytes.Slice((int)offset, length), stop));
             await sftp.Sync(handle, stop);
+            await sftp.Close(handle, stop); // on a network file system of the server's, it is here that a full one is told
         }
         catch (SftpException failed)
         {
             throw await GivenUp(sftp, file, handle, temporary, bytes.Length, failed, stop);
         }
 
-        await sftp.Close(handle, stop);
         await sftp.Rename(temporary, path, stop);
         return true;
     }, cancel);
+
+    private static async Task<SftpException?> Refusal(Func<Task> ask)
+    {
+        try
+        {
+            await ask();
+            return null;
+        }
+        catch (SftpException refused)
+        {
+            return refused;
+        }
+    }
 
     // Half a file would take the room that is missing. For a full disk version 3 has no code: how much is free tells.
     private async Task<Exception> GivenUp(SftpConnection sftp, StoredFile file, byte[] handle, string temporary, long length, SftpException failed, CancellationToken stop)
     {
         long? free = failed.Code == SftpException.Failure ? await sftp.FreeBytes(top, stop) : null;
-        await sftp.Close(handle, stop);
-        await sftp.Remove(temporary, stop);
+        await Refusal(() => sftp.Close(handle, stop)); // if it was that which failed, it is closed
+        if (await Refusal(() => sftp.Remove(temporary, stop)) is { } left)
+            return new BackendException($"{Location}/{file.Path}", $"the server says: {failed.Message}; and of {temporary}, which stays there: {left.Message}", isTransient: false, failed);
         return free < length ? new PlaceFullException($"{Location}/{file.Path}", $"the server says: {failed.Message}; {free} bytes were free there for {length}", failed) : failed;
     }
 

@@ -39,7 +39,10 @@ public sealed class MountedLuks : IDisposable
         Clear(place);
         using (Dir root = Dir.Open("/"))
         {
-            root.MakeDirs(place.TrimStart('/'), 0x1C0 /* 0700 */, parents: 0x1ED);
+            string all = Path.GetDirectoryName(place)!.TrimStart('/');
+            root.MakeDirs(all, 0x1C0 /* 0700: what is mounted below it has its own owner's modes */, parents: 0x1ED);
+            root.ChangeMode(all, 0x1C0);
+            root.MakeDirs(place.TrimStart('/'), 0x1C0);
             root.MakeDirs(DiskOf(place).TrimStart('/'), 0x1C0);
         }
 

@@ -135,11 +135,17 @@ public sealed class TombLock : IAsyncDisposable
 
     private static bool IsOld(LockRecord record, TimeProvider clock) => clock.GetUtcNow() - record.Time.ToDateTimeOffset() > LockRecord.StaleAfter;
 
-    /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    /// <summary>Renews it no more: from here on it needs no key.</summary>
+    internal async Task StopRefreshing()
     {
         await ended.CancelAsync();
         await refreshing;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await StopRefreshing();
         if (tomb.Held == this)
             tomb.Held = null;
         await Delete(id);
@@ -185,7 +191,7 @@ public sealed class TombLock : IAsyncDisposable
                 Checksum old = id;
                 id = await Write(ended.Token);
                 last = clock.GetUtcNow();
-                await Delete(old);
+                await Delete(old).WaitAsync(ended.Token);
             }
             catch (OperationCanceledException) when (ended.IsCancellationRequested)
             {

@@ -113,7 +113,10 @@ public sealed class SnapshotTree : IFuseTree
                     blobs.Prepare(layout.Blobs[ahead]);
             }
 
-            PlainBlob plain = await blobs.Data(layout.Blobs[blob], cancel);
+            ValueTask<PlainBlob> next = blobs.Data(layout.Blobs[blob], cancel);
+            if (!next.IsCompleted)
+                content.Keep();
+            PlainBlob plain = await next;
             ReadOnlyMemory<byte> rest = plain.Memory[(int)(offset + asked - content.Wanted - layout.Begin(blob))..];
             if (rest.Length > content.Wanted)
                 rest = rest[..content.Wanted];

@@ -5,7 +5,7 @@ using Sbox.Linux;
 namespace Sbox.Tomb.Sessions;
 
 /// <summary>
-/// The mounts of an open tomb: the snapshot, read-only, at <c>lower.N</c>; what is written since in <c>scratch/N/upper</c>, on a tmpfs that is
+/// The mounts of an open tomb: the snapshot, read-only, at <c>below/lower.N</c>, where nobody but root comes; what is written since in <c>scratch/N/upper</c>, on a tmpfs that is
 /// never swapped or in a directory of the owner's choice; and both together, by overlayfs, at the mount point. N grows by one whenever what is saved
 /// is folded into the lower layer.
 /// </summary>
@@ -30,7 +30,7 @@ internal sealed class HomeOverlay
     }
 
     /// <summary>Where the snapshot is mounted.</summary>
-    public string Lower => $"{options.Directory}/lower.{number}";
+    public string Lower => $"{Below(options)}/lower.{number}";
 
     /// <summary>The directory of the upper layer and what belongs to it.</summary>
     public string Layer => $"{Scratch}/{number}";
@@ -52,6 +52,9 @@ internal sealed class HomeOverlay
         {
             root.MakeDirs(options.RunDirectory.TrimStart('/'), 0x1ED /* 0755: the sockets are their owners' */);
             root.MakeDirs(options.Directory.TrimStart('/'), 0x1ED);
+
+            // Modes of the snapshot are those of when it was saved: what its owner has closed since must not be open there.
+            root.MakeDirs(Below(options).TrimStart('/'), Private);
             root.MakeDirs(where.TrimStart('/'), Private);
         }
 
@@ -117,7 +120,7 @@ internal sealed class HomeOverlay
         using Dir scratch = Dir.Open(Scratch);
         scratch.TryUnlink(FoldingFile);
         scratch.RemoveAll(Name(number));
-        using Dir own = Dir.Open(options.Directory);
+        using Dir own = Dir.Open(Below(options));
         if (MountTable.At(Lower) is null)
             own.RemoveAll(Path.GetFileName(Lower));
     }
@@ -149,6 +152,8 @@ internal sealed class HomeOverlay
         for (int layers = 0; layers < 8 && MountTable.At(options.MountPoint) is { Type: "overlay" } dead && dead.Source == $"tomb-{options.Name}"; layers++)
             Mounts.Detach(options.MountPoint);
     }
+
+    private static string Below(SessionOptions options) => $"{options.Directory}/below";
 
     private static string ScratchOf(SessionOptions options) => options.Scratch ?? $"{options.Directory}/scratch";
 
@@ -188,7 +193,7 @@ internal sealed class HomeOverlay
         layer.RemoveAll("work");
         layer.MakeDirs("upper", Private);
         layer.MakeDirs("work", Private);
-        using Dir own = Dir.Open(options.Directory);
+        using Dir own = Dir.Open(Below(options));
         own.MakeDirs(Path.GetFileName(Lower), Private);
     }
 
@@ -226,7 +231,7 @@ internal sealed class HomeOverlay
     private static void ClearDead(SessionOptions options)
     {
         ClearBeneath(options);
-        foreach (MountEntry dead in MountTable.Read().Where(mount => mount.MountPoint.StartsWith($"{options.Directory}/lower.", StringComparison.Ordinal)).Reverse())
+        foreach (MountEntry dead in MountTable.Read().Where(mount => mount.MountPoint.StartsWith($"{Below(options)}/lower.", StringComparison.Ordinal)).Reverse())
             Mounts.DetachByForce(dead.MountPoint);
     }
 

@@ -33,6 +33,9 @@ public sealed record SessionOptions
     /// <summary>How often to save by itself; zero for never.</summary>
     public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>How long nothing is written before what was written is saved, without waiting for <see cref="SaveEvery"/>; zero for never.</summary>
+    public TimeSpan SaveWhenQuietFor { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>
     /// A file that is there while somebody else is to attach the overlay at <see cref="MountPoint"/>: under an automount that is being set off only the helper
     /// of mount(8) may touch the place. The session then names what to attach in its directory, in <see cref="HomeToAttach"/>. Null for nobody.
@@ -53,9 +56,6 @@ public sealed record SessionOptions
 
     /// <summary>That user's first group.</summary>
     public uint OwnerGroup { get; init; }
-
-    /// <summary>A path without which the tomb is slammed: the device of a token or of a stick, which goes when it is pulled out. Null for none.</summary>
-    public string? SlamWithout { get; init; }
 
     /// <summary>Told each snapshot that is saved, before anything else happens; null when nobody wants to know.</summary>
     public Action<Snapshot>? OnSaved { get; init; }

@@ -15,8 +15,7 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
 
     private readonly CancellationTokenSource over = new();
     private readonly SemaphoreSlim closing = new(1);
-    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(250);
-
+    private readonly TaskCompletionSource closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool leaving;
     private Socket? listener;
 
@@ -40,19 +39,22 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     /// <exception cref="Exception">The machine goes down, and the tomb could not be saved: what the save ended with.</exception>
     public async Task Run(CancellationToken cancel)
     {
+        Task slammed = SlamWhenPulled();
         try
         {
-            Task saving = SaveNowAndThen(), closed = CloseWhenFree(), slammed = SlamWhenPulled();
+            Task saving = SaveNowAndThen(), quiet = SaveWhenQuiet(), free = CloseWhenFree();
             using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
                 await Task.WhenAll(await Accept());
             await saving;
-            await closed;
-            await slammed;
+            await quiet;
+            await free;
         }
         finally
         {
-            if (cancel.IsCancellationRequested)
+            if (cancel.IsCancellationRequested && !WasPulled)
                 await session.CloseForShutdown();
+            closed.TrySetResult();
+            await slammed;
         }
     }
 
@@ -64,27 +66,29 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
         closing.Dispose();
     }
 
+    /// <summary>The token that it is slammed without; watched before anything was opened. Null for none.</summary>
+    public TokenWatch? Token { get; init; }
+
     /// <summary>Whether it ended because what it was not to be open without was pulled out.</summary>
     public bool WasPulled { get; private set; }
 
-    // By looking, and not by being told: a directory of names that udev makes can go as a whole, and a look costs two microseconds.
+    // Also while the machine goes down and saves. What cannot be unmounted is tried again; the keys are gone after the first time.
     private async Task SlamWhenPulled()
     {
-        if (options.SlamWithout is not { } path)
+        if (Token is not { } token)
             return;
+        await Task.WhenAny(token.Gone, closed.Task);
+        if (!token.Gone.IsCompleted || closed.Task.IsCompleted)
+            return;
+        WasPulled = true;
         try
         {
-            while (Path.Exists(path))
-                await Task.Delay(BetweenLooks, over.Token);
+            await session.Slam();
         }
-        catch (OperationCanceledException)
+        finally
         {
-            return;
+            await over.CancelAsync();
         }
-
-        WasPulled = true;
-        await session.Slam();
-        await over.CancelAsync();
     }
 
     private async Task<List<Task>> Accept()
@@ -134,6 +138,36 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
             catch (Exception)
             {
                 continue;
+            }
+        }
+    }
+
+    // What was written is offsite soon after whoever wrote it has stopped. A look costs as much as there is in the upper layer: a large one is looked at more rarely.
+    private async Task SaveWhenQuiet()
+    {
+        TimeSpan wait = options.SaveWhenQuietFor;
+        Codecs.Checksum? before = null, tried = null;
+        while (options.SaveEvery > TimeSpan.Zero && wait > TimeSpan.Zero && !over.IsCancellationRequested)
+        {
+            try
+            {
+                await Task.Delay(wait, options.Clock, over.Token);
+                long begun = options.Clock.GetTimestamp();
+                Codecs.Checksum? now = session.Unsaved(over.Token);
+                wait = options.SaveWhenQuietFor + (options.Clock.GetElapsedTime(begun) * 1000);
+                (bool quiet, before) = (now is not null && now == before && now != tried, now);
+                if (!quiet)
+                    continue;
+                tried = now; // where it cannot be saved, the other one tries again
+                await session.Save(over.Token);
+            }
+            catch (Exception) when (over.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception)
+            {
+                continue; // status says what it was
             }
         }
     }

@@ -48,10 +48,7 @@ public sealed partial class TombSession
         try
         {
             hooks?.Close(byForce: true);
-            if (mounted)
-                Mounts.Detach(options.MountPoint);
-            HomeOverlay.ClearBeneath(options);
-            mounted = false;
+            DetachHome();
             FuseMount? taken = lower;
             lower = null;
             if (gone || options.Scratch is not null)
@@ -191,27 +188,53 @@ public sealed partial class TombSession
         if (gone)
             return;
         gone = true;
-        if (mounted)
+        try
         {
-            hooks?.Close(byForce: true);
-            Mounts.Detach(options.MountPoint);
-            HomeOverlay.ClearBeneath(options);
+            if (mounted)
+                hooks?.Close(byForce: true);
+            DetachHome();
+            lower?.Dispose();
+            lower = null;
+            foreach (FuseMount unused in beneath)
+                unused.Dispose();
         }
+        finally
+        {
+            await WipeKeys();
+        }
+    }
 
-        mounted = false;
-        lower?.Dispose();
-        lower = null;
-        foreach (FuseMount unused in beneath)
-            unused.Dispose();
+    // Whatever could not be unmounted. The lock is given up after the keys: a place that does not answer may take its time, and to delete a file no key is needed.
+    private async Task WipeKeys()
+    {
         blobs.Dispose();
+        if (tombLock is { } own)
+            await own.StopRefreshing();
+        await tomb.DisposeAsync();
         if (tombLock is { } held)
         {
             tombLock = null;
             await held.DisposeAsync();
         }
 
-        await tomb.DisposeAsync();
         await tomb.Backend.DisposeAsync();
+    }
+
+    // Somebody else may have taken it away already (systemd does, where it mounted it by itself).
+    private void DetachHome()
+    {
+        try
+        {
+            if (mounted)
+                Mounts.Detach(options.MountPoint);
+        }
+        catch (LinuxException elsewhere) when (elsewhere.Errno is Errno.EINVAL or Errno.ENOENT)
+        {
+            mounted = false;
+        }
+
+        mounted = false;
+        HomeOverlay.ClearBeneath(options);
     }
 
     private async Task<IReadOnlyList<MountUser>> EndUsers(TimeSpan patience)

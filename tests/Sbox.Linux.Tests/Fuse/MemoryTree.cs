@@ -108,6 +108,8 @@ internal sealed class MemoryTree : IFuseTree
         for (int at = 0; at < length;)
         {
             int piece = Math.Min(Piece, length - at);
+            if (at > 0 && at % 3 == 0)
+                into.Keep(); // as if the next piece had to be waited for
             Interlocked.Increment(ref Lent);
             into.Lend(content.AsMemory((int)offset + at, piece), new Loan(this));
             at += piece;
