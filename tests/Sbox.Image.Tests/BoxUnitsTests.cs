@@ -35,6 +35,7 @@ public sealed class BoxUnitsTests
     [InlineData("box/sbox-etc", 5.4)]
     [InlineData("box/sbox-grow", 5.6)]
     [InlineData("box/sbox-next-root", 6.4)]
+    [InlineData("tomb/sbox-tomb-sleep", 1.4)]
     public void A_unit_may_do_no_more_than_it_needs_by_systemds_own_count(string unit, double atMost)
     {
         string last = Judge.OnPath("systemd-analyze").Run("security", "--offline=true", "--no-pager", SourceTree.Of("packaging", $"{unit}.service")).TrimEnd().Split('\n')[^1];
