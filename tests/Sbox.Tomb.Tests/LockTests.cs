@@ -8,6 +8,28 @@ public sealed class LockTests
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
+    public async Task A_lock_without_its_bytes_as_a_power_cut_leaves_it_keeps_nobody_out_on_this_machine_and_elsewhere_until_it_is_told_to_go()
+    {
+        using var place = new Place();
+        place.Restic("init");
+        string damaged = place[$"tomb/locks/{new string('a', 64)}"];
+        File.WriteAllText(damaged, "");
+        await using (TombRepository far = await TombRepository.Open(new CountingBackend(place.Backend(), TimeSpan.Zero), Place.Secret(), TestContext.Current.CancellationToken))
+        {
+            await Assert.ThrowsAsync<TombLockedException>(() => TombLock.Take(far, exclusive: false, TimeProvider.System, TestContext.Current.CancellationToken));
+            Assert.True(File.Exists(damaged));
+            Assert.Single(await TombLock.RemoveStale(far, all: true, TimeProvider.System, TestContext.Current.CancellationToken));
+            await (await TombLock.Take(far, exclusive: true, TimeProvider.System, TestContext.Current.CancellationToken)).DisposeAsync();
+        }
+
+        File.WriteAllText(damaged, "");
+        await using TombRepository near = await place.Open();
+        await (await TombLock.Take(near, exclusive: true, TimeProvider.System, TestContext.Current.CancellationToken)).DisposeAsync();
+        Assert.False(File.Exists(damaged));
+        place.Restic("check");
+    }
+
+    [Fact]
     public async Task Another_box_of_the_same_name_is_not_taken_for_a_dead_process_of_this_one()
     {
         using var place = new Place();

@@ -217,9 +217,7 @@ public sealed class DirectoryBackend : IBackend
         {
             try
             {
-                // A power cut ends whoever holds a lock: it need not survive one.
-                if (file.Type != StoredFileType.Lock)
-                    Durable.Sync(handle, dir.Of(temporary));
+                Durable.Sync(handle, dir.Of(temporary)); // a name without its bytes is what a power cut leaves else, and what restic stumbles over
                 dir.Rename(temporary, dir, name);
             }
             catch
@@ -231,6 +229,7 @@ public sealed class DirectoryBackend : IBackend
             using (dir)
             using (handle)
             {
+                // A power cut ends whoever holds a lock: its name need not survive one.
                 if (file.Type != StoredFileType.Lock)
                     Durable.Sync(dir);
             }

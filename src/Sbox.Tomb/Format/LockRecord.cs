@@ -30,6 +30,12 @@ public sealed record LockRecord
     /// <summary>Their group.</summary>
     public uint Gid { get; init; }
 
+    /// <summary>A lock whose file is not what was written: somebody's, at work in whatever way, until it has not been renewed for long.</summary>
+    public static LockRecord Unreadable { get; } = new() { Time = default, Exclusive = true, Hostname = "?", Username = "?", Pid = 0, IsUnreadable = true };
+
+    /// <summary>Whether nobody knows whose it is.</summary>
+    public bool IsUnreadable { get; private init; }
+
     /// <summary>Reads the JSON.</summary>
     /// <exception cref="MalformedException">It is none.</exception>
     public static LockRecord Parse(ReadOnlySpan<byte> json) => JsonFields.Read(json, "restic lock", static (ref Utf8JsonReader reader) =>

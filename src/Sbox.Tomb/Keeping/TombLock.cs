@@ -96,6 +96,10 @@ public sealed class TombLock : IAsyncDisposable
                 // Given back since the listing.
                 continue;
             }
+            catch (Exception damaged) when (damaged is TombDamagedException or MalformedException)
+            {
+                locks.Add((id, LockRecord.Unreadable));
+            }
         }
 
         return locks;
@@ -113,7 +117,7 @@ public sealed class TombLock : IAsyncDisposable
         foreach ((Checksum id, LockRecord record) in await All(tomb, cancel))
         {
             bool old = LockMemory.IsAlive(id) is null && IsOld(record, clock);
-            if (!all && !old && !IsStale(id, record, clock))
+            if (!all && !old && !IsStale(tomb, id, record, clock))
                 continue;
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, id.ToString()), cancel);
             LockMemory.Forget(id);
@@ -125,10 +129,12 @@ public sealed class TombLock : IAsyncDisposable
 
     // Nobody's: made by a process of this very machine that is gone, or seen here unchanged for longer than its holder would leave it.
     // Neither its host name nor its age proves that: boxes of one image share a name, and a clock may be wrong.
-    private static bool IsStale(Checksum id, LockRecord record, TimeProvider clock)
+    private static bool IsStale(TombRepository tomb, Checksum id, LockRecord record, TimeProvider clock)
     {
         if (LockMemory.IsAlive(id) is { } alive)
             return !alive;
+        if (record.IsUnreadable && tomb.Backend.IsNear)
+            return true; // on a disk of this machine only a power cut leaves it so, and that ended whoever held it
         TimeSpan unchanged = LockMemory.Unchanged(id, clock);
         return unchanged > LockRecord.StaleAfter || (unchanged > RefreshedWithin && IsOld(record, clock));
     }
@@ -159,7 +165,7 @@ public sealed class TombLock : IAsyncDisposable
         {
             if (other == own || !(exclusive || record.Exclusive))
                 continue;
-            if (!IsStale(other, record, clock))
+            if (!IsStale(tomb, other, record, clock))
                 throw new TombLockedException(tomb.Backend.Location, record);
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Lock, other.ToString()), cancel);
             LockMemory.Forget(other);

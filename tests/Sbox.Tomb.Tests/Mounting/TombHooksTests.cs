@@ -165,7 +165,7 @@ public sealed class TombHooksTests
         using Process victim = Process.Start(new ProcessStartInfo("dotnet", [program, place.TombPath, Place.Password, place["mounted"], place["run"], "silent"]) { RedirectStandardOutput = true })!;
         try
         {
-            Assert.True(SpinWait.SpinUntil(() => MountTable.At(place["mounted"]) is not null && Listing.Sh("/", $"cat /proc/{victim.Id}/task/*/wchan").Any(static where => where.Contains("request_wait_answer", StringComparison.Ordinal)), TimeSpan.FromSeconds(60)));
+            Assert.True(SpinWait.SpinUntil(() => MountTable.At(place["mounted"]) is not null && Listing.Sh("/", $"cat /proc/{victim.Id}/task/*/wchan").Any(static where => where.Contains("request_wait_answer", StringComparison.Ordinal) || where.Contains("folio_wait", StringComparison.Ordinal)), TimeSpan.FromSeconds(60)));
             victim.Kill();
             await victim.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
             Assert.Contains("not connected", string.Join('\n', Listing.Sh(place.Path, "timeout -s KILL 20 ls mounted/a 2>&1")), StringComparison.Ordinal);
