@@ -34,7 +34,7 @@ public sealed record SessionOptions
     public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
 
     /// <summary>How long nothing is written before what was written is saved, without waiting for <see cref="SaveEvery"/>; zero for never.</summary>
-    public TimeSpan SaveWhenQuietFor { get; init; } = TimeSpan.FromMinutes(1);
+    public TimeSpan SaveWhenQuietFor { get; init; }
 
     /// <summary>
     /// A file that is there while somebody else is to attach the overlay at <see cref="MountPoint"/>: under an automount that is being set off only the helper
