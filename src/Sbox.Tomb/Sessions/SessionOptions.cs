@@ -33,9 +33,6 @@ public sealed record SessionOptions
     /// <summary>How often to save by itself; zero for never.</summary>
     public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
 
-    /// <summary>How long nothing is written before what was written is saved, without waiting for <see cref="SaveEvery"/>; zero for never.</summary>
-    public TimeSpan SaveWhenQuietFor { get; init; }
-
     /// <summary>
     /// A file that is there while somebody else is to attach the overlay at <see cref="MountPoint"/>: under an automount that is being set off only the helper
     /// of mount(8) may touch the place. The session then names what to attach in its directory, in <see cref="HomeToAttach"/>. Null for nobody.

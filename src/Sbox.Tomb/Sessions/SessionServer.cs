@@ -42,11 +42,10 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
         Task slammed = SlamWhenPulled();
         try
         {
-            Task saving = SaveNowAndThen(), quiet = SaveWhenQuiet(), free = CloseWhenFree();
+            Task saving = SaveNowAndThen(), free = CloseWhenFree();
             using (CancellationTokenRegistration stop = cancel.Register(over.Cancel))
                 await Task.WhenAll(await Accept());
             await saving;
-            await quiet;
             await free;
         }
         finally
@@ -138,36 +137,6 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
             catch (Exception)
             {
                 continue;
-            }
-        }
-    }
-
-    // What was written is offsite soon after whoever wrote it has stopped. A look costs as much as there is in the upper layer: a large one is looked at more rarely.
-    private async Task SaveWhenQuiet()
-    {
-        TimeSpan wait = options.SaveWhenQuietFor;
-        Codecs.Checksum? before = null, tried = null;
-        while (options.SaveEvery > TimeSpan.Zero && wait > TimeSpan.Zero && !over.IsCancellationRequested)
-        {
-            try
-            {
-                await Task.Delay(wait, options.Clock, over.Token);
-                long begun = options.Clock.GetTimestamp();
-                Codecs.Checksum? now = session.Unsaved(over.Token);
-                wait = options.SaveWhenQuietFor + (options.Clock.GetElapsedTime(begun) * 1000);
-                (bool quiet, before) = (now is not null && now == before && now != tried, now);
-                if (!quiet)
-                    continue;
-                tried = now; // where it cannot be saved, the other one tries again
-                await session.Save(over.Token);
-            }
-            catch (Exception) when (over.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (Exception)
-            {
-                continue; // status says what it was
             }
         }
     }
