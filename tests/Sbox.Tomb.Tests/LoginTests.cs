@@ -18,7 +18,9 @@ public sealed class LoginTests
         echo "person:x:54321:54321::$PWD/person:/bin/sh" >> /etc/passwd; echo 'person:x:54321:' >> /etc/group
         echo "person:$(openssl passwd -6 "$(cat password)"):19000::::::" >> /etc/shadow
         mkdir -p /etc/sbox; printf '[person]\ntomb = "%s"\n' "$PWD/tomb" > /etc/sbox/tomb.toml
-        for service in sshd login; do
+        # before
+        for service in sshd login gdm-password; do
+          [ -e /etc/pam.d/$service ] || continue
           sed -i "/^@include common-auth/r "<(grep ^auth "$lines") /etc/pam.d/$service; grep ^session "$lines" >> /etc/pam.d/$service
         done
         closed() { for n in $(seq 600); do grep -q " $PWD/person " /proc/self/mounts || { echo closed; return; }; sleep 0.1; done; }
@@ -69,6 +71,24 @@ public sealed class LoginTests
         Assert.Equal("Dear\n", place.Restic("dump", "latest", place["person/copied"]));
     }
 
+    // gdm's own lines, as Debian packages them: its greeter hands PAM the password, and its session worker opens and closes the session.
+    [Fact]
+    public void Logged_in_through_the_lines_of_gdm_it_is_the_same()
+    {
+        using var place = Saved();
+        IReadOnlyList<string> said = Apart(place, """
+            gdm() { pamtester gdm-password person "$@" < password > gdm.log 2>&1 || cat gdm.log; }
+            gdm authenticate acct_mgmt open_session
+            cat person/letter; id -un; echo by gdm > person/written
+            gdm close_session
+            closed
+            """, before: """
+            (cd "$PWD" && apt-get download -qq gdm3 2> /dev/null && dpkg-deb --fsys-tarfile gdm3_*.deb | tar xO ./etc/pam.d/gdm-password > /etc/pam.d/gdm-password)
+            """);
+        Assert.Equal(["Dear", "root", "closed"], said);
+        Assert.Equal("by gdm\n", place.Restic("dump", "latest", place["person/written"]));
+    }
+
     // A tomb with a person's home in it, and on this machine an empty one.
     private static Place Saved()
     {
@@ -82,9 +102,9 @@ public sealed class LoginTests
         return place;
     }
 
-    private static List<string> Apart(Place place, string script)
+    private static List<string> Apart(Place place, string script, string before = "")
     {
-        File.WriteAllText(place["script"], Surroundings + "\n" + script);
+        File.WriteAllText(place["script"], Surroundings.Replace("# before", before, StringComparison.Ordinal) + "\n" + script);
         string sbox = $"{Environment.ProcessPath} {Path.Combine(AppContext.BaseDirectory, "sbox.dll")}", lines = Judges.SourceTree.Of("packaging", "tomb", "pam.example");
         var said = new List<string>();
         ChildResult result = ChildProcess.Run(ChildProcess.InOwnNamespaces(new ChildCommand("bash", [place["script"], place.Path, sbox, lines])), said.Add, TestContext.Current.CancellationToken);

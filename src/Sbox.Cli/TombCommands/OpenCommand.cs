@@ -23,6 +23,7 @@ internal static class OpenCommand
     private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
     private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
     private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };
+    private static readonly Option<int> SaveWhenQuiet = new("--save-when-quiet") { Description = "Save as soon as nothing was written for so many seconds; 0 for never, as with --save-every 0", HelpName = "SECONDS", DefaultValueFactory = static _ => 60 };
     private static readonly Option<string?> HooksAs = new("--hooks-as") { Description = "Follow the hooks inside the tomb as this user, who owns its top; without --user they are followed only so", HelpName = "USER" };
     private static readonly Option<bool> NoHooks = new("--no-hooks") { Description = "Do not follow the hooks inside the tomb, although --user is given" };
     private static readonly Option<string?> SlamWithout = new("--slam-without") { Description = "Slam the tomb as soon as this is gone: the device of a stick or a token (/dev/disk/by-id/…), or fido2 for the token that is plugged in", HelpName = "PATH" };
@@ -38,7 +39,7 @@ internal static class OpenCommand
             Details =
             [
                 "The tomb is seen at once, however large it is: names come from its snapshot, and contents are fetched, decrypted and verified when they are read. "
-                + "What is written stays in memory (or in --scratch) until it is saved: every ten minutes, by sbox tomb save, and when it is closed. "
+                + "What is written stays in memory (or in --scratch) until it is saved: when nobody wrote for a minute, every ten minutes, by sbox tomb save, before the machine sleeps, and when it is closed. "
                 + "A power cut takes what was not saved, unless --scratch names a directory on a disk; fsync promises no more than that.",
                 "This needs root, for mounting. A tomb whose session was killed is opened by the same command again, and what was not saved is found.",
             ],
@@ -48,7 +49,7 @@ internal static class OpenCommand
                 new Example("Only while the token is plugged in", "sbox tomb --tomb @me open --user me --fido2 ~/.config/sbox/token --slam-without fido2"),
                 new Example("Beside the home", "sbox tomb --tomb /media/stick/tomb open --at /home/me/tomb"),
             ],
-        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, HooksAs, NoHooks, SlamWithout, Foreground, Unit, Serve, Run);
+        }.With(At, Name, User, Wanted, Scratch, Memory, SaveEvery, SaveWhenQuiet, HooksAs, NoHooks, SlamWithout, Foreground, Unit, Serve, Run);
         command.SetAction((parsed, cancel) => parsed.GetValue(Serve) || parsed.GetValue(Foreground) || parsed.GetValue(Unit) ? ServeHere(parsed, cancel) : Leave(parsed, cancel));
         return command;
     }
@@ -70,7 +71,8 @@ internal static class OpenCommand
         return new SessionOptions
         {
             Name = name, MountPoint = Real(parsed, name, at), Place = at, RunDirectory = parsed.GetValue(Run)!, Scratch = parsed.GetValue(Scratch) is { } scratch ? Path.GetFullPath(scratch) : null,
-            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)), Hooks = hooks is null or { Uid: 0 } ? null : hooks with { Home = Real(parsed, name, hooks.Home) },
+            MemoryLimit = parsed.GetValue(Memory)!, Snapshot = parsed.GetValue(Wanted), SaveEvery = TimeSpan.FromMinutes(parsed.GetValue(SaveEvery)),
+            SaveWhenQuietFor = TimeSpan.FromSeconds(parsed.GetValue(SaveEvery) == 0 ? 0 : parsed.GetValue(SaveWhenQuiet)), Hooks = hooks is null or { Uid: 0 } ? null : hooks with { Home = Real(parsed, name, hooks.Home) },
             ProgramVersion = $"sbox {ProgramVersion.Text}", Owner = user?.Uid, OwnerGroup = user?.Gid ?? 0,
         };
     }

@@ -18,6 +18,9 @@ public sealed class FuseDirectoryPage
     /// <summary>Bytes in use.</summary>
     internal int Used { get; private set; }
 
+    /// <summary>Whether an entry of that name has its place here still.</summary>
+    public bool HasRoomFor(ReadOnlySpan<byte> name) => SizeOf(name) <= page.Length - Used;
+
     /// <summary>Adds the entry at a place in the directory.</summary>
     /// <param name="at">Its place, 0 for the first.</param>
     /// <param name="name">Its name's bytes.</param>
@@ -39,22 +42,24 @@ public sealed class FuseDirectoryPage
 
     private bool TryAdd(ulong place, ReadOnlySpan<byte> name, in FuseAttributes attributes, EntryOut told)
     {
-        Span<byte> free = page.Span[Used..];
-        int entry = Unsafe.SizeOf<DirectoryEntry>() + name.Length;
-        int padded = (entry + 7) & ~7;
-        int before = WithAttributes ? Unsafe.SizeOf<EntryOut>() : 0;
-        if (before + padded > free.Length)
+        if (!HasRoomFor(name))
             return false;
+        Span<byte> free = page.Span.Slice(Used, SizeOf(name));
+        Used += free.Length;
         if (WithAttributes)
+        {
             MemoryMarshal.Write(free, told);
-        free = free[before..];
+            free = free[Unsafe.SizeOf<EntryOut>()..];
+        }
+
         MemoryMarshal.Write(free, new DirectoryEntry
         {
             Inode = attributes.Node, Offset = place + 1, NameLength = (uint)name.Length, Type = attributes.Mode >> 12 & 0xF,
         });
         name.CopyTo(free[Unsafe.SizeOf<DirectoryEntry>()..]);
-        free[entry..padded].Clear();
-        Used += before + padded;
+        free[(Unsafe.SizeOf<DirectoryEntry>() + name.Length)..].Clear();
         return true;
     }
+
+    private int SizeOf(ReadOnlySpan<byte> name) => ((Unsafe.SizeOf<DirectoryEntry>() + name.Length + 7) & ~7) + (WithAttributes ? Unsafe.SizeOf<EntryOut>() : 0);
 }

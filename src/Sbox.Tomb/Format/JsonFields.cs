@@ -61,8 +61,11 @@ internal static class JsonFields
     public static string Text(ref Utf8JsonReader reader)
     {
         reader.Read();
-        return reader.TokenType == JsonTokenType.Null ? "" : reader.GetString()!;
+        return ThisText(ref reader);
     }
+
+    /// <summary>The text that the reader stands on.</summary>
+    public static string ThisText(ref Utf8JsonReader reader) => reader.TokenType == JsonTokenType.Null ? "" : reader.GetString()!;
 
     public static ulong Number(ref Utf8JsonReader reader)
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -13,10 +14,14 @@ internal ref struct NodeDraft(List<Checksum> room)
 
     private byte[]? rawTarget, generic;
     private List<Xattr>? xattrs;
-    private string? name;
+    private ReadOnlySpan<byte> plainName;
+    private string? quotedName;
     private string user = "", group = "", target = "", error = "";
 
-    public readonly string Name => name!;
+    public readonly string Name => quotedName ?? FileName.FromBytes(plainName);
+
+    /// <summary>The name as the kernel has it: of most entries the very bytes that were read.</summary>
+    public readonly ReadOnlySpan<byte> NameBytes => quotedName is null ? plainName : FileName.ToBytes(quotedName);
 
     public NodeType Type { get; private set; }
 
@@ -56,7 +61,7 @@ internal ref struct NodeDraft(List<Checksum> room)
     public bool Field(ref Utf8JsonReader reader)
     {
         if (reader.ValueTextEquals("name"u8))
-            name = GoQuote.Read(JsonFields.Text(ref reader));
+            ReadName(ref reader);
         else if (reader.ValueTextEquals("type"u8))
             Type = ReadType(ref reader);
         else if (reader.ValueTextEquals("mode"u8))
@@ -91,10 +96,11 @@ internal ref struct NodeDraft(List<Checksum> room)
     public readonly void Check()
     {
         // A hostile name could lead out of the directory that it is restored into.
-        if (name is null or "" or "." or ".." || name.Contains('/', StringComparison.Ordinal) || name.Contains('\0', StringComparison.Ordinal))
-            throw new MalformedException("restic tree", "name", "a name without '/'", $"'{name}'");
+        ReadOnlySpan<byte> name = NameBytes;
+        if (name.IsEmpty || name.SequenceEqual("."u8) || name.SequenceEqual(".."u8) || name.ContainsAny((byte)'/', (byte)0))
+            throw new MalformedException("restic tree", "name", "a name without '/'", $"'{Name}'");
         if (Type == NodeType.Directory && Subtree is null)
-            throw new MalformedException("restic tree", name, "a subtree", "a directory without one");
+            throw new MalformedException("restic tree", Name, "a subtree", "a directory without one");
     }
 
     /// <summary>The same as an object, with a list of its own.</summary>
@@ -104,6 +110,14 @@ internal ref struct NodeDraft(List<Checksum> room)
         Inode = Inode, DeviceId = DeviceId, Size = Size, Links = Links, LinkTarget = LinkTarget, Xattrs = Xattrs, GenericAttributes = generic, Device = Device,
         Content = Content is null ? null : [.. Content], Subtree = Subtree, Error = error,
     };
+
+    private void ReadName(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        bool isPlain = reader.TokenType == JsonTokenType.String && !reader.ValueIsEscaped && Utf8.IsValid(reader.ValueSpan);
+        plainName = isPlain ? reader.ValueSpan : default;
+        quotedName = isPlain ? null : GoQuote.Read(JsonFields.ThisText(ref reader));
+    }
 
     private bool Rarer(ref Utf8JsonReader reader)
     {

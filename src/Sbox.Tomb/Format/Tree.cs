@@ -32,7 +32,7 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
     /// <remarks>Without an object for each: a directory of a hundred thousand would make as many megabytes of them as its blob has.</remarks>
     internal static void ForEach(ReadOnlySpan<byte> json, TakeDraft onEntry) => JsonFields.Read(json, Format, (ref Utf8JsonReader reader) =>
     {
-        string? last = null;
+        ReadOnlySpan<byte> last = default;
         var content = new List<Checksum>();
         JsonFields.Object(ref reader);
         while (JsonFields.Next(ref reader))
@@ -49,9 +49,9 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
             {
                 content.Clear();
                 NodeDraft entry = NodeJson.Read(ref reader, content);
-                if (last is not null && Dir.CompareNames(last, entry.Name) >= 0)
-                    throw new MalformedException(Format, "nodes", "names in order, each once", $"'{entry.Name}' after '{last}'");
-                last = entry.Name;
+                if (last.SequenceCompareTo(entry.NameBytes) >= 0) // no name is empty
+                    throw new MalformedException(Format, "nodes", "names in order, each once", $"'{entry.Name}' after '{FileName.FromBytes(last)}'");
+                last = entry.NameBytes;
                 onEntry(entry);
             }
         }
@@ -82,9 +82,12 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
     }
 
     /// <summary>The bytes that restic would write; the blob's id is their checksum.</summary>
-    public byte[] ToBytes()
+    public byte[] ToBytes() => Write(new GoJson()).ToArray();
+
+    /// <summary>The same in memory that is used again: until that is written to the next time.</summary>
+    internal ReadOnlySpan<byte> Write(GoJson json)
     {
-        var json = new GoJson();
+        json.Clear();
         json.Raw("{\"nodes\":["u8);
         for (int at = 0; at < Nodes.Count; at++)
         {
@@ -94,7 +97,7 @@ public sealed record Tree(IReadOnlyList<Node> Nodes)
         }
 
         json.Raw("]}\n"u8);
-        return json.Written.ToArray();
+        return json.Written.Span;
     }
 }
 
@@ -183,7 +186,7 @@ internal static class NodeJson
     /// <param name="reader">Stands at its object.</param>
     /// <param name="content">Room for a file's blobs, empty.</param>
     /// <exception cref="MalformedException">It could not be an entry of a directory.</exception>
-    public static NodeDraft Read(ref Utf8JsonReader reader, List<Checksum> content)
+    public static NodeDraft Read(scoped ref Utf8JsonReader reader, List<Checksum> content)
     {
         var draft = new NodeDraft(content);
         JsonFields.Object(ref reader);

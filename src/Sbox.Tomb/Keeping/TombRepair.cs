@@ -221,9 +221,6 @@ public static class TombRepair
 
         if (nodes.SequenceEqual(tree.Nodes, ReferenceEqualityComparer.Instance))
             return known[id] = id;
-        byte[] json = new Tree(nodes).ToBytes();
-        var mine = Checksum.Of(json);
-        writer.Add(BlobType.Tree, mine, json);
-        return known[id] = mine;
+        return known[id] = writer.AddTree(new Tree(nodes));
     }
 }

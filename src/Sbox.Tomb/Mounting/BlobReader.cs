@@ -9,8 +9,11 @@ public sealed record BlobReaderOptions
     /// <summary>Bytes of packs that are kept sealed in memory.</summary>
     public long SealedBytes { get; init; } = SealedRanges.RoomForTwo;
 
-    /// <summary>Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too.</summary>
-    public long PlainBytes { get; init; } = 16L << 20;
+    /// <summary>
+    /// Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too. Of blobs so large that it would be fewer than are read ahead,
+    /// twice as much.
+    /// </summary>
+    public long PlainBytes { get; init; } = 8L << 20;
 
     /// <summary>How long a reader waits for a remote that does not answer before it gets EIO.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
@@ -31,6 +34,7 @@ public sealed record BlobStatistics(long Requests, long BytesFetched, long Bytes
 public sealed class BlobReader : IDisposable
 {
     private const long ParsedBetween = 24 << 20;
+    private const int KeptWhateverTheirSize = SnapshotTree.BlobsAhead + 1;
 
     private readonly TombRepository tomb;
     private readonly SealedRanges ranges;
@@ -41,7 +45,7 @@ public sealed class BlobReader : IDisposable
     private readonly LinkedList<PlainBlob> recent = new();
     private readonly Dictionary<Checksum, Task<PlainBlob>> opening = [];
     private readonly ReaderWriterLockSlim use = new();
-    private readonly BlockPool blocks = new(keptAtMost: 8 << 20);
+    private readonly BlockPool blocks = new(keptAtMost: 16 << 20);
     private bool disposed;
     private long held, opened, parsedSince;
 
@@ -330,15 +334,17 @@ public sealed class BlobReader : IDisposable
         kept[blob.Id] = blob;
         blob.Place = recent.AddFirst(blob);
         held += blob.Length;
-        while (held > capacity && recent.Last is { } last && last.Value != blob)
+        while (IsCrowded(0) && recent.Last is { } last && last.Value != blob)
             Evict(last.Value);
     }
 
     private void MakeRoom(int length)
     {
-        while (held + length > capacity && recent.Last is { } last)
+        while (IsCrowded(length) && recent.Last is { } last)
             Evict(last.Value);
     }
+
+    private bool IsCrowded(int more) => held + more > capacity && (recent.Count > KeptWhateverTheirSize || held + more > capacity * 2);
 
     private void Evict(PlainBlob blob)
     {

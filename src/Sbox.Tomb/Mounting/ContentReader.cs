@@ -52,10 +52,9 @@ internal sealed class ContentReader(TombRepository tomb, PackWriter packs, Cance
         return (content, offset);
     }
 
-    /// <summary>Gives its buffer back, wiped.</summary>
+    /// <summary>Gives its buffer back to the kernel, which wipes it before anybody has it.</summary>
     public void Free()
     {
-        window?.GetSpan().Clear();
         window?.Free();
         window = null;
     }

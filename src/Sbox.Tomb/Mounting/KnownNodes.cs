@@ -23,6 +23,9 @@ internal sealed class KnownDirectory(ulong number, KnownDirectory? parent, int a
     /// <summary>The tree of its entries.</summary>
     public Codecs.Checksum Tree { get; } = tree;
 
+    /// <summary>The place of the directory in it that was listed last; -1 for none.</summary>
+    public int LastListed { get; set; } = -1;
+
     /// <summary>Its place among the directories; -1 while nothing known is in it and it is not known itself.</summary>
     internal int Index { get; set; } = -1;
 
@@ -102,7 +105,10 @@ internal sealed class KnownNodes
     public ulong NumberOf(KnownDirectory parent, int at, in PackedEntry entry)
     {
         lock (gate)
-            return Free(parent, at, entry);
+        {
+            Place(parent, at, entry, out ulong number);
+            return number;
+        }
     }
 
     /// <summary>Tells the kernel of an entry.</summary>
@@ -110,8 +116,7 @@ internal sealed class KnownNodes
     {
         lock (gate)
         {
-            ulong number = Free(parent, at, entry);
-            ref NodeTable.Slot slot = ref nodes.Find(number);
+            ref NodeTable.Slot slot = ref Place(parent, at, entry, out ulong number);
             if (!Unsafe.IsNullRef(ref slot))
             {
                 slot.Told++;
@@ -218,17 +223,15 @@ internal sealed class KnownNodes
         }
     }
 
-    // Two names may hash to one number: the one that comes later takes the next, for as long as both are known.
-    private ulong Free(KnownDirectory parent, int at, in PackedEntry entry)
+    // Where an entry is when it is known. Two names may hash to one number: the one that comes later takes the next, for as long as both are known.
+    private ref NodeTable.Slot Place(KnownDirectory parent, int at, in PackedEntry entry, out ulong number)
     {
-        ulong number = NodeNumbers.Of(parent.Number, entry);
-        if (entry.IsHardlinked)
-            return number;
+        number = NodeNumbers.Of(parent.Number, entry);
         while (true)
         {
             ref NodeTable.Slot slot = ref nodes.Find(number);
-            if (Unsafe.IsNullRef(ref slot) || (slot.At == at && slot.Parent >= 0 && directories[slot.Parent]!.Number == parent.Number))
-                return number;
+            if (Unsafe.IsNullRef(ref slot) || entry.IsHardlinked || (slot.At == at && slot.Parent >= 0 && directories[slot.Parent]!.Number == parent.Number))
+                return ref slot;
             number++;
         }
     }

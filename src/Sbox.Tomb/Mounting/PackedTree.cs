@@ -100,6 +100,16 @@ internal sealed class PackedTree : IDisposable
         return cursor.Bytes((int)cursor.Number());
     }
 
+    /// <summary>The trees of the directories among the dozen entries from a place on.</summary>
+    public IEnumerable<Checksum> Directories(int from)
+    {
+        for (int at = from; at < Math.Min(Count, from + 12); at++)
+        {
+            if (EntryAt(at).Subtree is { } next)
+                yield return next;
+        }
+    }
+
     /// <summary>Where a name is; -1 when there is no such entry.</summary>
     public int PlaceOf(ReadOnlySpan<byte> name)
     {
@@ -136,7 +146,7 @@ internal sealed class PackedTree : IDisposable
         Has has = (node.Accessed == node.Modified ? Has.Nothing : Has.OtherAccessed) | (node.Changed == node.Modified ? Has.Nothing : Has.OtherChanged)
             | (node.Content is null ? Has.Nothing : Has.Content) | (node.Subtree is null ? Has.Nothing : Has.Subtree)
             | (node.LinkTarget.Length == 0 ? Has.Nothing : Has.Link) | (node.Xattrs.Count == 0 ? Has.Nothing : Has.Xattrs) | (node.Device == 0 ? Has.Nothing : Has.Device);
-        to.Text(node.Name);
+        to.Name(node.NameBytes);
         to.Number((ulong)node.Type);
         to.Number((ulong)has);
         to.Number(node.Mode);
@@ -224,9 +234,10 @@ internal sealed class PackedTree : IDisposable
             Length += used;
         }
 
-        public void Text(string text)
+        public void Text(string text) => Name(FileName.ToBytes(text));
+
+        public void Name(ReadOnlySpan<byte> name)
         {
-            byte[] name = FileName.ToBytes(text);
             Number((ulong)name.Length);
             Raw(name);
         }

@@ -25,6 +25,13 @@ internal sealed class RecentItems<TKey, TItem>(long capacity, Func<TItem, long> 
         }
     }
 
+    /// <summary>Whether it is there; it does not count as a use.</summary>
+    public bool Has(TKey key)
+    {
+        lock (gate)
+            return places.ContainsKey(key);
+    }
+
     public bool TryGet(TKey key, [MaybeNullWhen(false)] out TItem item)
     {
         lock (gate)

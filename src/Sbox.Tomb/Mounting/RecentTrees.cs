@@ -30,6 +30,13 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
     /// <param name="cancel">Ends the waiting, not the reading.</param>
     public ValueTask<PackedTree> Get(Checksum id, CancellationToken cancel) => TryGet(id) is { } there ? new(there) : Wait(id, cancel);
 
+    /// <summary>Whether a directory is here, or on its way.</summary>
+    public bool Has(Checksum id)
+    {
+        lock (gate)
+            return reading.ContainsKey(id) || small.Has(id) || large.Has(id);
+    }
+
     /// <summary>Lets go of all that is kept; what is read from here on belongs to whoever asked for it.</summary>
     public void Close()
     {

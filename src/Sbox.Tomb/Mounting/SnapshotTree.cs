@@ -10,13 +10,18 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 public sealed class SnapshotTree : IFuseTree
 {
-    private const int BlobsAhead = 3, BytesAhead = 6 << 20; // with the last of those blobs, less than what is kept of opened ones
+    /// <summary>How many blobs of a file are opened before they are asked for.</summary>
+    internal const int BlobsAhead = 3;
+
+    private const int DirectoriesAhead = 2;
+    private const int BytesAhead = 6 << 20; // with the last of those blobs, less than what is kept of opened ones
     private const long BlobNamesKept = 100_000;
 
     private readonly BlobReader blobs;
     private readonly Node root;
     private readonly KnownNodes known;
     private readonly RecentTrees trees;
+    private readonly TreesAhead upcoming;
     private readonly RecentItems<ulong, FileLayout> layouts = new(BlobNamesKept, static layout => layout.Blobs.Count + 1);
 
     private PageOffers? offers;
@@ -31,6 +36,7 @@ public sealed class SnapshotTree : IFuseTree
         this.root = root;
         Space = space;
         trees = new RecentTrees(blobs.Packed);
+        upcoming = new TreesAhead(trees);
         known = new KnownNodes(root.Subtree ?? throw new ArgumentException("no directory", nameof(root)));
     }
 
@@ -50,6 +56,7 @@ public sealed class SnapshotTree : IFuseTree
     public void Unmounted()
     {
         // By the collector alone it would lie there for long: it sees next to nothing of what this is.
+        upcoming.Close();
         known.Close();
         trees.Close();
     }
@@ -89,13 +96,14 @@ public sealed class SnapshotTree : IFuseTree
     {
         KnownDirectory parent = Directory(directory);
         using PackedTree tree = await TreeOf(parent, cancel);
+        if (from == 0)
+            await PrepareNext(parent, tree, cancel);
         for (int at = from; at < tree.Count; at++)
         {
             PackedEntry entry = tree.EntryAt(at);
-            if (!page.TryAdd(at, entry.Name, AttributesOf(entry, known.NumberOf(parent, at, entry))))
+            if (!page.HasRoomFor(entry.Name))
                 return;
-            if (page.WithAttributes)
-                known.Tell(parent, at, entry);
+            page.TryAdd(at, entry.Name, AttributesOf(entry, page.WithAttributes ? known.Tell(parent, at, entry) : known.NumberOf(parent, at, entry)));
         }
     }
 
@@ -218,6 +226,25 @@ public sealed class SnapshotTree : IFuseTree
     }
 
     private ValueTask<PackedTree> TreeOf(KnownDirectory directory, CancellationToken cancel) => trees.Get(directory.Tree, cancel);
+
+    // Whoever lists one directory after the other finds the next ones read: the first below this one, then those after it.
+    private async ValueTask PrepareNext(KnownDirectory listed, PackedTree tree, CancellationToken cancel)
+    {
+        if (listed.Parent is not { } above)
+            return;
+        bool isWalk = above.LastListed >= 0 && above.LastListed < listed.At;
+        above.LastListed = listed.At;
+        if (!isWalk)
+            return;
+        List<Checksum> below = [.. tree.Directories(0).Take(DirectoriesAhead)];
+        foreach (Checksum next in below)
+            upcoming.Prepare(next);
+        if (below.Count == DirectoriesAhead)
+            return;
+        using PackedTree beside = await TreeOf(above, cancel);
+        foreach (Checksum next in beside.Directories(listed.At + 1).Take(DirectoriesAhead - below.Count))
+            upcoming.Prepare(next);
+    }
 
     private async ValueTask<FileLayout> LayoutOf(ulong number, CancellationToken cancel)
     {

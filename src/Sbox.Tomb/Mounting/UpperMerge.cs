@@ -107,15 +107,7 @@ internal sealed class UpperMerge
 
         for (; lower is not null && below < lower.Nodes.Count; below++)
             nodes.Add(lower.Nodes[below]);
-        return Keep(new Tree(nodes));
-    }
-
-    private Checksum Keep(Tree tree)
-    {
-        byte[] json = tree.ToBytes();
-        Checksum id = Checksum.Of(json);
-        packs.Add(BlobType.Tree, id, json);
-        return id;
+        return packs.AddTree(new Tree(nodes));
     }
 
     private Node? Entry(Dir upper, UpperEntry entry, Node? before, Tree? lower)

@@ -20,6 +20,8 @@ internal sealed class PackWriter : IAsyncDisposable
 
     // Packs that are written, and not known to be on the disk: no memory of ours, and up to so many may be lost at once with the machine.
     private const int SettlingAtMost = 8;
+    // Memory for a tree of more bytes than this is not kept for the next one.
+    private const int UsedAgain = 1024 * 1024;
     private static readonly TimeSpan IndexEvery = TimeSpan.FromSeconds(30);
 
     private readonly TombRepository tomb;
@@ -31,6 +33,7 @@ internal sealed class PackWriter : IAsyncDisposable
     private readonly HashSet<(BlobType, Checksum)> claimed = [];
     private readonly OpenPack[] open;
     private readonly ConcurrentBag<Scratch> scratches = [];
+    private readonly ConcurrentBag<GoJson> writings = [];
     private readonly ConcurrentBag<byte[]> dataBuffers = [], treeBuffers = [];
     private readonly List<Task> uploads = [];
     private readonly SemaphoreSlim indexing = new(1);
@@ -82,6 +85,21 @@ internal sealed class PackWriter : IAsyncDisposable
             return false;
         AddAgain(type, id, plain);
         return true;
+    }
+
+    /// <summary>Adds a directory's tree unless the tomb has it.</summary>
+    /// <returns>Its id.</returns>
+    /// <exception cref="TombException">As <see cref="Add"/>.</exception>
+    public Checksum AddTree(Tree tree)
+    {
+        if (!writings.TryTake(out GoJson? json))
+            json = new GoJson();
+        ReadOnlySpan<byte> bytes = tree.Write(json);
+        var id = Checksum.Of(bytes);
+        Add(BlobType.Tree, id, bytes);
+        if (bytes.Length <= UsedAgain)
+            writings.Add(json);
+        return id;
     }
 
     /// <summary>Adds a blob whether or not the tomb has it: for one that moves to another pack.</summary>

@@ -305,10 +305,7 @@ public sealed partial class Saver
         }
         else
         {
-            byte[] json = directory.ToTree().ToBytes();
-            tree = Checksum.Of(json);
-            if (!options.DryRun)
-                packs.Add(BlobType.Tree, tree, json);
+            tree = options.DryRun ? Checksum.Of(directory.ToTree().ToBytes()) : packs.AddTree(directory.ToTree());
         }
 
         if (directory.Parent is not null && options.Paths.Contains(directory.Path))

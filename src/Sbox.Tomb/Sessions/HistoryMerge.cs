@@ -66,10 +66,7 @@ public sealed class HistoryMerge
         var nodes = new SortedList<string, Node>(Comparer<string>.Create(Dir.CompareNames));
         foreach (string name in left.Nodes.Concat(right.Nodes).Select(static node => node.Name).Distinct(StringComparer.Ordinal))
             await Entry(old.Find(name), left.Find(name), right.Find(name), $"{path}/{name}", nodes, taken => left.Find(taken) is not null || right.Find(taken) is not null);
-        byte[] json = new Tree([.. nodes.Values]).ToBytes();
-        Checksum id = Checksum.Of(json);
-        packs.Add(BlobType.Tree, id, json);
-        return id;
+        return packs.AddTree(new Tree([.. nodes.Values]));
     }
 
     private async Task Entry(Node? old, Node? left, Node? right, string path, SortedList<string, Node> into, Func<string, bool> isTaken)

@@ -33,6 +33,9 @@ public sealed record SessionOptions
     /// <summary>How often to save by itself; zero for never.</summary>
     public TimeSpan SaveEvery { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>How long nothing may have been written for it to be saved without waiting for its time; zero for never.</summary>
+    public TimeSpan SaveWhenQuietFor { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>
     /// A file that is there while somebody else is to attach the overlay at <see cref="MountPoint"/>: under an automount that is being set off only the helper
     /// of mount(8) may touch the place. The session then names what to attach in its directory, in <see cref="HomeToAttach"/>. Null for nobody.

@@ -199,9 +199,7 @@ public sealed partial class TombSession
             string name = names[depth];
             Node node = depth == names.Count - 1 ? top : parents[depth].Find(name)!;
             var tree = new Tree([.. parents[depth].Nodes.Select(each => each.Name == name ? node with { Subtree = below } : each)]);
-            byte[] json = tree.ToBytes();
-            below = Checksum.Of(json);
-            packs.Add(BlobType.Tree, below, json);
+            below = packs.AddTree(tree);
         }
 
         return below;

@@ -86,6 +86,9 @@ public sealed partial class TombSession : IAsyncDisposable
         };
     }
 
+    /// <summary>A mark of what was written and is not saved, which changes with it; null when nothing is. What is written through mappings shows in no mark.</summary>
+    internal Checksum? Unsaved(CancellationToken cancel) => Look(cancel).Look.Fingerprint is var now && now != savedFingerprint ? now : null;
+
     // Nobody is kept waiting for a fold: a layer that goes while it is looked at was saved, and the next one is looked at instead.
     private (UpperLook Look, MappedFiles Maps) Look(CancellationToken cancel)
     {
