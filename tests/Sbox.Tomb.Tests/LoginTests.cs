@@ -83,7 +83,7 @@ public sealed class LoginTests
             gdm close_session
             closed
             """, before: """
-            (cd "$PWD" && apt-get download -qq gdm3 2> /dev/null && dpkg-deb --fsys-tarfile gdm3_*.deb | tar xO ./etc/pam.d/gdm-password > /etc/pam.d/gdm-password)
+            (cd "$PWD" && apt-get download -qq gdm3 2> /dev/null && dpkg-deb --fsys-tarfile gdm3_*.deb | tar xO ./etc/pam.d/gdm-password > /etc/pam.d/gdm-password) || { echo "gdm3 could not be downloaded, to judge by its lines"; exit 1; }
             """);
         Assert.Equal(["Dear", "root", "closed"], said);
         Assert.Equal("by gdm\n", place.Restic("dump", "latest", place["person/written"]));

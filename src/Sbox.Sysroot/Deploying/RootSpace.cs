@@ -21,21 +21,20 @@ internal sealed class RootSpace(OstreeSysroot sysroot)
     public long Needed(DeployRequest request)
     {
         (long directories, long names, long etc, long var) = (0, 0, 0, 0);
-        Walk("/", inEtc: false, inVar: false);
+        Walk(sysroot.Repository.Find(request.Commit, "/"), inEtc: false, inVar: false);
         using Dir? there = sysroot.Root.TryOpenDir($"{Layout.Stateroot(request.Os)}/var");
         bool fillsVar = there is null || there.Entries().Count == 0;
         return ((directories * 2) + 1) * Block + (names * ImageBytesPerName) + etc + (fillsVar ? var : 0) + Slack;
 
-        void Walk(string path, bool inEtc, bool inVar)
+        void Walk(TreeEntry directory, bool inEtc, bool inVar)
         {
-            if (sysroot.Repository.TryFind(request.Commit, path) is not { IsDirectory: true } entry)
-                return;
+            sysroot.Repository.RequireNameable(directory);
             directories++;
-            foreach (TreeEntry child in sysroot.Repository.Children(entry))
+            foreach (TreeEntry child in sysroot.Repository.Children(directory))
             {
                 names++;
                 if (child.IsDirectory)
-                    Walk(child.Path, inEtc || child.Path is "/usr/etc" or "/etc", inVar || child.Path == "/var");
+                    Walk(child, inEtc || child.Path is "/usr/etc" or "/etc", inVar || child.Path == "/var");
                 else if ((inEtc || inVar) && child.Content is { } content)
                 {
                     long size = (sysroot.Repository.LoadFile(content).Size + Block - 1) / Block * Block;

@@ -10,8 +10,8 @@ public sealed record BlobReaderOptions
     public long SealedBytes { get; init; } = SealedRanges.RoomForTwo;
 
     /// <summary>
-    /// Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too. Of blobs so large that it would be fewer than are read ahead,
-    /// twice as much.
+    /// Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too. Twice as much, while what would have to go was opened ahead and
+    /// is still to be read.
     /// </summary>
     public long PlainBytes { get; init; } = 8L << 20;
 
@@ -34,7 +34,6 @@ public sealed record BlobStatistics(long Requests, long BytesFetched, long Bytes
 public sealed class BlobReader : IDisposable
 {
     private const long ParsedBetween = 24 << 20;
-    private const int KeptWhateverTheirSize = SnapshotTree.BlobsAhead + 1;
 
     private readonly TombRepository tomb;
     private readonly SealedRanges ranges;
@@ -63,6 +62,9 @@ public sealed class BlobReader : IDisposable
 
     /// <summary>What was fetched so far.</summary>
     public BlobStatistics Statistics => new(ranges.Requests, ranges.Fetched, ranges.Held + Interlocked.Read(ref held), Interlocked.Read(ref opened), patience.GoneSince);
+
+    /// <summary>Whether the remote does not answer at the moment.</summary>
+    internal bool IsGone => patience.GoneSince is not null;
 
     /// <summary>Plain bytes of a data blob. Dispose the answer to let go of it.</summary>
     /// <exception cref="LinuxException">EIO: the remote does not answer, or the bytes are not what was written.</exception>
@@ -334,17 +336,17 @@ public sealed class BlobReader : IDisposable
         kept[blob.Id] = blob;
         blob.Place = recent.AddFirst(blob);
         held += blob.Length;
-        while (IsCrowded(0) && recent.Last is { } last && last.Value != blob)
+        while (recent.Last is { } last && last.Value != blob && MustGo(last.Value, 0))
             Evict(last.Value);
     }
 
     private void MakeRoom(int length)
     {
-        while (IsCrowded(length) && recent.Last is { } last)
+        while (recent.Last is { } last && MustGo(last.Value, length))
             Evict(last.Value);
     }
 
-    private bool IsCrowded(int more) => held + more > capacity && (recent.Count > KeptWhateverTheirSize || held + more > capacity * 2);
+    private bool MustGo(PlainBlob oldest, int more) => held + more > (Interlocked.Read(ref oldest.Read) > 0 ? capacity : capacity * 2);
 
     private void Evict(PlainBlob blob)
     {

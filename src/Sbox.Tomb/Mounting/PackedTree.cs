@@ -100,13 +100,13 @@ internal sealed class PackedTree : IDisposable
         return cursor.Bytes((int)cursor.Number());
     }
 
-    /// <summary>The trees of the directories among the dozen entries from a place on.</summary>
-    public IEnumerable<Checksum> Directories(int from)
+    /// <summary>The directories among the dozen entries from a place on: their places, and their trees.</summary>
+    public IEnumerable<(int At, Checksum Tree)> Directories(int from)
     {
         for (int at = from; at < Math.Min(Count, from + 12); at++)
         {
             if (EntryAt(at).Subtree is { } next)
-                yield return next;
+                yield return (at, next);
         }
     }
 

@@ -46,7 +46,8 @@ internal sealed class RecentTrees(Func<Checksum, Task<PackedTree>> read)
 
     private static RecentItems<Checksum, PackedTree> Kept(long bytes) => new(bytes, static tree => tree.Size, lent: static tree => tree.Share(), dropped: static tree => tree.Dispose());
 
-    private PackedTree? TryGet(Checksum id) => small.TryGet(id, out PackedTree? there) || large.TryGet(id, out there) ? there : null;
+    /// <summary>A directory's entries when they are here; null when they would have to be read. Dispose the answer to let go of it.</summary>
+    public PackedTree? TryGet(Checksum id) => small.TryGet(id, out PackedTree? there) || large.TryGet(id, out there) ? there : null;
 
     private async ValueTask<PackedTree> Wait(Checksum id, CancellationToken cancel)
     {

@@ -97,7 +97,7 @@ public sealed class SnapshotTree : IFuseTree
         KnownDirectory parent = Directory(directory);
         using PackedTree tree = await TreeOf(parent, cancel);
         if (from == 0)
-            await PrepareNext(parent, tree, cancel);
+            PrepareNext(parent, tree);
         for (int at = from; at < tree.Count; at++)
         {
             PackedEntry entry = tree.EntryAt(at);
@@ -227,22 +227,17 @@ public sealed class SnapshotTree : IFuseTree
 
     private ValueTask<PackedTree> TreeOf(KnownDirectory directory, CancellationToken cancel) => trees.Get(directory.Tree, cancel);
 
-    // Whoever lists one directory after the other finds the next ones read: the first below this one, then those after it.
-    private async ValueTask PrepareNext(KnownDirectory listed, PackedTree tree, CancellationToken cancel)
+    // Whoever lists one directory after the other finds the next ones read: the first below this one, then those after it. Nobody waits for it.
+    private void PrepareNext(KnownDirectory listed, PackedTree tree)
     {
-        if (listed.Parent is not { } above)
+        if (listed.Parent is not { } above || blobs.IsGone)
             return;
-        bool isWalk = above.LastListed >= 0 && above.LastListed < listed.At;
+        int last = above.LastListed;
         above.LastListed = listed.At;
-        if (!isWalk)
+        using PackedTree? beside = trees.TryGet(above.Tree);
+        if (last < 0 || beside is null || beside.Directories(last + 1).FirstOrDefault().At != listed.At)
             return;
-        List<Checksum> below = [.. tree.Directories(0).Take(DirectoriesAhead)];
-        foreach (Checksum next in below)
-            upcoming.Prepare(next);
-        if (below.Count == DirectoriesAhead)
-            return;
-        using PackedTree beside = await TreeOf(above, cancel);
-        foreach (Checksum next in beside.Directories(listed.At + 1).Take(DirectoriesAhead - below.Count))
+        foreach ((_, Checksum next) in tree.Directories(0).Concat(beside.Directories(listed.At + 1)).Take(DirectoriesAhead))
             upcoming.Prepare(next);
     }
 

@@ -9,12 +9,13 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="trees">Where they are kept.</param>
 internal sealed class TreesAhead(RecentTrees trees)
 {
-    private const int WaitingAtMost = 4;
+    private const int AtMost = 4; // waiting and on their way
 
     private readonly Lock starting = new();
     private readonly object gate = new(); // waited on
     private readonly Queue<Checksum> waiting = new();
     private Thread? thread;
+    private int reading;
     private bool closed;
 
     /// <summary>Has a directory read, unless it is here or too many are waited for; whoever wants it learns of failures.</summary>
@@ -24,7 +25,7 @@ internal sealed class TreesAhead(RecentTrees trees)
             return;
         lock (gate)
         {
-            if (closed || waiting.Count >= WaitingAtMost || waiting.Contains(id))
+            if (closed || waiting.Count + reading >= AtMost || waiting.Contains(id))
                 return;
             waiting.Enqueue(id);
             Monitor.Pulse(gate);
@@ -61,7 +62,10 @@ internal sealed class TreesAhead(RecentTrees trees)
         {
             while (!closed && waiting.Count == 0)
                 Monitor.Wait(gate);
-            return closed ? null : waiting.Dequeue();
+            if (closed)
+                return null;
+            reading++;
+            return waiting.Dequeue();
         }
     }
 
@@ -74,6 +78,11 @@ internal sealed class TreesAhead(RecentTrees trees)
         catch (IOException)
         {
             return; // nobody has asked for it yet
+        }
+        finally
+        {
+            lock (gate)
+                reading--;
         }
     }
 }

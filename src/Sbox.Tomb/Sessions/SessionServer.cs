@@ -12,7 +12,7 @@ namespace Sbox.Tomb.Sessions;
 /// <param name="options">As it was opened.</param>
 public sealed class SessionServer(TombSession session, SessionOptions options) : IDisposable
 {
-    private static readonly TimeSpan WhileUsed = TimeSpan.FromSeconds(1), WhileNotSaved = TimeSpan.FromSeconds(30), AfterFailure = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan WhileUsed = TimeSpan.FromSeconds(1), WhileNotSaved = TimeSpan.FromSeconds(30), AfterFailure = TimeSpan.FromMinutes(1), LongestWait = TimeSpan.FromDays(1);
 
     private readonly CancellationTokenSource over = new();
     private readonly SemaphoreSlim closing = new(1);
@@ -120,58 +120,69 @@ public sealed class SessionServer(TombSession session, SessionOptions options) :
     // Whatever a save ends with, the next round tries again: nobody would notice that saving has ended. Status says what it was.
     private async Task SaveNowAndThen()
     {
-        TimeSpan wait = options.SaveEvery;
-        while (options.SaveEvery > TimeSpan.Zero && !over.IsCancellationRequested)
+        for (TimeSpan wait = options.SaveEvery; options.SaveEvery > TimeSpan.Zero && await Passed(wait);)
         {
-            bool done = await Try(async () =>
-            {
-                await Task.Delay(wait, options.Clock, over.Token);
-                await SaveAndFold();
-            });
+            bool done = await Try(() => session.Save(over.Token));
             wait = done || options.SaveEvery < AfterFailure ? options.SaveEvery : AfterFailure;
+            if (done)
+                await FoldWhenLarge();
         }
     }
 
-    // What was written is offsite soon after whoever wrote it has stopped. A look costs as much as there is in the upper layer, and takes a
-    // two-hundredth of the time at most. What could not be saved waits for the other one, which says so and tries again.
+    // What was written is offsite soon after whoever wrote it has stopped. Each state is tried once: one that cannot be saved waits for the other one, which tries
+    // again. A look costs as much as there is in the upper layer, and takes a two-hundredth of the time at most; a place that is far away is left alone for longer.
     private async Task SaveWhenQuiet()
     {
-        TimeSpan wait = options.SaveWhenQuietFor;
-        Checksum? before = null, failed = null;
-        while (options.SaveWhenQuietFor > TimeSpan.Zero && !over.IsCancellationRequested)
+        Checksum? before = null, tried = null;
+        for (TimeSpan wait = options.SaveWhenQuietFor; options.SaveEvery > TimeSpan.Zero && wait > TimeSpan.Zero && await Passed(wait);)
         {
-            bool done = await Try(async () =>
-            {
-                await Task.Delay(wait, options.Clock, over.Token);
-                long begun = options.Clock.GetTimestamp();
-                Checksum? now = session.Unsaved(over.Token);
-                wait = options.SaveWhenQuietFor + (options.Clock.GetElapsedTime(begun) * 200);
-                bool quiet = now is not null && now == before && now != failed;
-                before = now;
-                if (quiet)
-                    await SaveAndFold();
-            });
-            failed = done ? null : before;
+            long begun = options.Clock.GetTimestamp();
+            Checksum? now = null;
+            await Try(() => Task.Run(() => now = session.Unsaved(over.Token)));
+            wait = options.SaveWhenQuietFor + (options.Clock.GetElapsedTime(begun) * 200);
+            (bool quiet, before) = (now is not null && now == before && now != tried, now);
+            if (!quiet)
+                continue;
+            tried = now;
+            if (!await Try(() => session.Save(over.Token)))
+                continue;
+            await FoldWhenLarge();
+            if (!session.IsNear)
+                wait *= 5;
         }
     }
 
-    private async Task SaveAndFold()
+    // Refused while somebody uses it: the next round asks again.
+    private async Task FoldWhenLarge()
     {
-        await session.Save(over.Token);
-        if (options.FoldAbove > 0 && session.UpperBytes(over.Token) > options.FoldAbove)
-            await session.Fold(over.Token); // refused while somebody uses it: the next round asks again
+        if (options.FoldAbove > 0)
+            await Try(() => session.UpperBytes(over.Token) > options.FoldAbove ? session.Fold(over.Token) : Task.CompletedTask);
     }
 
-    private static async Task<bool> Try(Func<Task> round)
+    // False when all is over.
+    private async Task<bool> Passed(TimeSpan wait)
     {
         try
         {
-            await round();
+            await Task.Delay(wait < LongestWait ? wait : LongestWait, options.Clock, over.Token);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    private static async Task<bool> Try(Func<Task> work)
+    {
+        try
+        {
+            await work();
             return true;
         }
         catch (Exception)
         {
-            return false; // also when all is over, which whoever calls this sees
+            return false; // status says why; when all is over whoever calls this sees it by itself
         }
     }
 

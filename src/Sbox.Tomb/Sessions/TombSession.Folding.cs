@@ -23,6 +23,7 @@ public sealed partial class TombSession
         await Enter(both.Token);
         try
         {
+            RefuseWhileBound();
             RefuseWhileUsed();
             await SaveHeld(both.Token, isLast: true); // of this layer: what was written through a mapping and left no trace goes with it
             for (int tries = 0; savedFingerprint is null && tries < 20; tries++)
@@ -32,7 +33,8 @@ public sealed partial class TombSession
             }
 
             RefuseWhileUsed();
-            return hooks?.Bound.Count > 0 ? throw new TombInUseException(options.MountPoint, []) : await FoldHeld(both.Token);
+            RefuseWhileBound();
+            return await FoldHeld(both.Token);
         }
         finally
         {
@@ -40,8 +42,14 @@ public sealed partial class TombSession
         }
     }
 
+    private void RefuseWhileBound()
+    {
+        if (hooks?.Bound.Count > 0)
+            throw new TombInUseException(options.MountPoint, []);
+    }
+
     /// <summary>Bytes that the upper layer holds.</summary>
-    public long UpperBytes(CancellationToken cancel) => Look(cancel).Look.Bytes;
+    public long UpperBytes(CancellationToken cancel) => LookAtNames(cancel).Bytes;
 
     private async Task<long> FoldHeld(CancellationToken cancel)
     {

@@ -87,10 +87,30 @@ public sealed partial class TombSession : IAsyncDisposable
     }
 
     /// <summary>A mark of what was written and is not saved, which changes with it; null when nothing is. What is written through mappings shows in no mark.</summary>
-    internal Checksum? Unsaved(CancellationToken cancel) => Look(cancel).Look.Fingerprint is var now && now != savedFingerprint ? now : null;
+    internal Checksum? Unsaved(CancellationToken cancel) => LookAtNames(cancel).Fingerprint is var now && now != savedFingerprint ? now : null;
+
+    /// <summary>Whether the tomb lies on a disk of this machine.</summary>
+    internal bool IsNear => tomb.Backend.IsNear;
+
+    // Without asking who maps its files, for which all processes are looked at.
+    private UpperLook LookAtNames(CancellationToken cancel) => Look(static _ => new HashSet<ulong>(), cancel);
 
     // Nobody is kept waiting for a fold: a layer that goes while it is looked at was saved, and the next one is looked at instead.
     private (UpperLook Look, MappedFiles Maps) Look(CancellationToken cancel)
+    {
+        MappedFiles? maps = null;
+        UpperLook look = Look(
+            at =>
+            {
+                maps = new MappedFiles(at.Upper, options.MountPoint);
+                maps.Look();
+                return maps.Suspects;
+            },
+            cancel);
+        return (look, maps!);
+    }
+
+    private UpperLook Look(Func<HomeOverlay, IReadOnlySet<ulong>> suspectsOf, CancellationToken cancel)
     {
         while (true)
         {
@@ -98,9 +118,7 @@ public sealed partial class TombSession : IAsyncDisposable
             try
             {
                 using Dir upper = Dir.Open(at.Upper);
-                var maps = new MappedFiles(at.Upper, options.MountPoint);
-                maps.Look();
-                return (UpperLook.At(upper, saved, maps.Suspects, cancel), maps);
+                return UpperLook.At(upper, saved, suspectsOf(at), cancel);
             }
             catch (LinuxException gone) when (gone.Errno == Errno.ENOENT && at != overlay)
             {

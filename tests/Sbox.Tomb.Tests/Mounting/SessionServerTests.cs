@@ -61,6 +61,38 @@ public sealed class SessionServerTests
         await serving;
     }
 
+    // Whoever is logged in keeps what was written from being folded: no reason to save more often.
+    [Fact]
+    public async Task A_fold_that_is_refused_makes_no_save_come_sooner()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        using var place = new Place();
+        place.Restic("init");
+        SessionOptions? used = null;
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with
+        {
+            SaveEvery = TimeSpan.FromMinutes(10), SaveWhenQuietFor = TimeSpan.Zero, FoldAbove = 1, Clock = new HastyClock(),
+        });
+        using var stop = new CancellationTokenSource();
+        using var server = new SessionServer(open.Session, used!);
+        server.Listen();
+        Task serving = server.Run(stop.Token);
+        using Process user = Process.Start(new ProcessStartInfo("sh", ["-c", "while :; do date >> busy; sleep 0.2; done"]) { WorkingDirectory = open.Path })!;
+        await Task.Delay(TimeSpan.FromSeconds(25), cancel); // 25 minutes
+        user.Kill();
+        await user.WaitForExitAsync(cancel);
+        await stop.CancelAsync();
+        await serving;
+        Assert.InRange((await place.Backend().List(StoredFileType.Snapshot, cancel)).Count, 1, 3);
+    }
+
+    // A minute of waiting is over in a second.
+    private sealed class HastyClock : TimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            System.CreateTimer(callback, state, dueTime > TimeSpan.Zero ? dueTime / 60 : dueTime, period > TimeSpan.Zero ? period / 60 : period);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -74,6 +74,26 @@ public sealed class SnapshotTreeTests
     }
 
     [Fact]
+    public async Task Two_files_that_are_read_beside_each_other_are_each_opened_once()
+    {
+        using var place = new Place();
+        Directory.CreateDirectory(place["home"]);
+        foreach (string name in (string[])["one", "two"])
+        {
+            var bytes = new byte[30_000_000];
+            new Random(name.Length + name[0]).NextBytes(bytes);
+            File.WriteAllBytes(place[$"home/{name}"], bytes);
+        }
+
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using MountedSnapshot mounted = await MountedSnapshot.Of(place);
+        Listing.Sh(mounted.Path, "python3 -c 'a = open(\"one\", \"rb\", 0); b = open(\"two\", \"rb\", 0)\nwhile a.read(131072) and b.read(131072): pass'");
+        long blobs = place.Restic("list", "blobs").Split('\n').Count(static line => line.StartsWith("data ", StringComparison.Ordinal));
+        Assert.InRange(mounted.Blobs.Statistics.BlobsOpened, blobs, blobs + 10); // the rest are directories
+    }
+
+    [Fact]
     public async Task A_file_that_is_read_here_and_there_is_opened_once_and_not_for_every_read()
     {
         using var place = new Place();
