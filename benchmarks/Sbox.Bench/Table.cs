@@ -20,7 +20,7 @@ internal static class Table
     }
 
     // What else the machine did tells how much the wall times are worth.
-    private static string Conditions()
+    public static string Conditions()
     {
         string group = File.Exists("/proc/self/autogroup") ? File.ReadAllText("/proc/self/autogroup").Trim() : "none";
         return $"{Environment.ProcessorCount} processors; load at the end {File.ReadAllText("/proc/loadavg").Split(' ')[0]}; scheduling group {group}.";

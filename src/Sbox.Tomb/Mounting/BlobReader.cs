@@ -10,8 +10,8 @@ public sealed record BlobReaderOptions
     public long SealedBytes { get; init; } = SealedRanges.RoomForTwo;
 
     /// <summary>
-    /// Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too. Twice as much, while what would have to go was opened ahead and
-    /// is still to be read.
+    /// Bytes of opened blobs that are kept in memory; what was read of them the kernel keeps too. Twice as much, while what would have to go is still to be read by
+    /// who reads a file from beginning to end.
     /// </summary>
     public long PlainBytes { get; init; } = 8L << 20;
 
@@ -346,7 +346,7 @@ public sealed class BlobReader : IDisposable
             Evict(last.Value);
     }
 
-    private bool MustGo(PlainBlob oldest, int more) => held + more > (Interlocked.Read(ref oldest.Read) > 0 ? capacity : capacity * 2);
+    private bool MustGo(PlainBlob oldest, int more) => held + more > (oldest.IsWanted ? capacity * 2 : capacity);
 
     private void Evict(PlainBlob blob)
     {
@@ -386,6 +386,12 @@ public sealed class PlainBlob : IDisposable
     internal long Read;
 
     internal bool IsFreed { get; private set; }
+
+    /// <summary>Whether the file that it belongs to is read from beginning to end.</summary>
+    internal bool IsReadOn { get; set; }
+
+    /// <summary>Whether more of it will be read, as far as can be told: it was opened ahead, or who reads on has not come to its end.</summary>
+    internal bool IsWanted => Interlocked.Read(ref Read) is var read && (read == 0 || (IsReadOn && read < Length));
 
     /// <summary>Whether the kernel was given all of it.</summary>
     internal bool IsOffered { get; set; }

@@ -128,6 +128,7 @@ public sealed class SnapshotTree : IFuseTree
             ReadOnlyMemory<byte> rest = plain.Memory[(int)(offset + asked - content.Wanted - layout.Begin(blob))..];
             if (rest.Length > content.Wanted)
                 rest = rest[..content.Wanted];
+            plain.IsReadOn = readsOn;
             blobs.NoteRead(plain, rest.Length);
             if (!readsOn && rest.Length < plain.Length / 2)
                 offers?.Offer(node, layout.Begin(blob), plain);
