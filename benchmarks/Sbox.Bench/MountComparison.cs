@@ -92,7 +92,7 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
             {
                 // Ten times: once is over in a tenth of a second, and a clock of hundredths would say little.
                 string[] tenTimes = ["sh", "-c", $"for n in 0 1 2 3 4 5 6 7 8 9; do mkdir $0/$n; tar xf '{archive}' -C $0/$n; done"];
-                Measure(mine: true, "mkdir new", $"/usr/bin/time -f '%e %U %S %M' -o '{figures}' sh -c \"{tenTimes[2].Replace("$", "\\$", StringComparison.Ordinal)}\" new");
+                Measure(mine: true, $"mkdir new{round}", $"/usr/bin/time -f '%e %U %S %M' -o '{figures}' sh -c \"{tenTimes[2].Replace("$", "\\$", StringComparison.Ordinal)}\" new{round}; rm -rf new{round}");
                 ourCosts.Add(Timed.Read(figures));
                 memory.Add(Timed.Run([.. tenTimes, $"{bare}/plain"]));
                 overlay.Add(Timed.Run([.. tenTimes, $"{bare}/over"]));

@@ -35,28 +35,50 @@ public readonly record struct VerityProgress(long Done, long Total);
 
 public sealed partial class Repository
 {
-    /// <summary>Counts the sealed files, by what stat says of each: nothing is opened but one.</summary>
+    /// <summary>Counts the sealed files, by what stat says of each: nothing is opened but one. Where nothing can be sealed, by their names alone.</summary>
     public VerityCoverage CountVerity(CancellationToken cancel = default)
     {
         long total = 0, done = 0;
-        string? any = null;
+        bool canSeal = AnyFile() is { } any && CanSeal(any);
         Parallel.ForEach(Objects.Dir.Entries(), new ParallelOptions { CancellationToken = cancel }, directory =>
         {
             using Dir? inner = directory.Name.Length == 2 ? Objects.Dir.TryOpenDir(directory.Name) : null;
             foreach (DirEntry entry in inner?.Entries() ?? [])
             {
-                if (!ObjectName.TryParse(directory.Name, entry.Name, Mode, out ObjectName name) || name.Type != ObjectType.File || Verity.IsEnabled(inner!, entry.Name) is not { } isSealed)
+                if (!IsFile(directory, entry))
                     continue;
-                Interlocked.Increment(ref total);
-                Interlocked.Add(ref done, isSealed ? 1 : 0);
-                any = $"{directory.Name}/{entry.Name}";
+                bool? isSealed = !canSeal && entry.Kind is (FileKind.Regular or FileKind.Symlink) ? (entry.Kind == FileKind.Regular ? false : null) : Verity.IsEnabled(inner!, entry.Name);
+                Interlocked.Add(ref total, isSealed is null ? 0 : 1);
+                Interlocked.Add(ref done, isSealed == true ? 1 : 0);
             }
         });
+        return new VerityCoverage(done, total, canSeal);
+    }
 
-        if (done > 0 || any is null)
-            return new VerityCoverage(done, total, Supported: any is not null);
-        using SafeFileHandle? file = Objects.Dir.TryOpenFile(any, out _); // one of them tells for all: they share a file system
-        return new VerityCoverage(done, total, Supported: file is not null && Verity.IsKnown(file));
+    private bool IsFile(DirEntry directory, DirEntry entry) => ObjectName.TryParse(directory.Name, entry.Name, Mode, out ObjectName name) && name.Type == ObjectType.File;
+
+    // One of them tells for all: they share a file system.
+    private string? AnyFile()
+    {
+        foreach (DirEntry directory in Objects.Dir.Entries().Where(static entry => entry.Name.Length == 2))
+        {
+            using Dir? inner = Objects.Dir.TryOpenDir(directory.Name);
+            foreach (DirEntry entry in inner?.Entries() ?? [])
+            {
+                if (IsFile(directory, entry) && Verity.IsEnabled(inner!, entry.Name) is not null)
+                    return $"{directory.Name}/{entry.Name}";
+            }
+        }
+
+        return null;
+    }
+
+    private bool CanSeal(string path)
+    {
+        if (Verity.IsEnabled(Objects.Dir, path) == true)
+            return true;
+        using SafeFileHandle? file = Objects.Dir.TryOpenFile(path, out _);
+        return file is not null && Verity.IsKnown(file);
     }
 
     /// <summary>Enables fs-verity on every file that lacks it, on all processors. May be cut short at any time and run again: what is sealed stays so.</summary>
