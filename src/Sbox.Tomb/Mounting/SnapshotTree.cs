@@ -10,11 +10,8 @@ namespace Sbox.Tomb.Mounting;
 /// </summary>
 public sealed class SnapshotTree : IFuseTree
 {
-    /// <summary>How many blobs of a file are opened before they are asked for.</summary>
-    internal const int BlobsAhead = 3;
-
+    private const int BlobsAhead = 3, BytesAhead = 6 << 20; // with the last of those blobs, less than what is kept of those that are still to be read
     private const int DirectoriesAhead = 2;
-    private const int BytesAhead = 6 << 20; // with the last of those blobs, less than what is kept of opened ones
     private const long BlobNamesKept = 100_000;
 
     private readonly BlobReader blobs;
