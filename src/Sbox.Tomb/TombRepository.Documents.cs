@@ -15,9 +15,10 @@ public sealed partial class TombRepository
     /// <summary>Memory for documents on their way, and leave to open one: it is several times as large opened as it was sealed.</summary>
     private readonly record struct Lending(BlockPool Blocks, SemaphoreSlim Opening);
 
-    private async Task ForEachFile(StoredFileType type, Reading read, CancellationToken cancel)
+    private async Task ForEachFile(StoredFileType type, Reading read, CancellationToken cancel) => await ForEachFile(type, await Backend.List(type, cancel), read, cancel);
+
+    private async Task ForEachFile(StoredFileType type, IReadOnlyList<ListedFile> files, Reading read, CancellationToken cancel)
     {
-        IReadOnlyList<ListedFile> files = await Backend.List(type, cancel);
         var blocks = new BlockPool(keptAtMost: 24 << 20);
         using var opening = new SemaphoreSlim(Math.Min(Environment.ProcessorCount, 2));
         try

@@ -25,6 +25,7 @@ public sealed partial class TombRepository : IAsyncDisposable
 {
     private const byte CompressedDocument = 2;
     private const int ManyBlobs = 200_000;
+    private const int StoredEntry = 40; // bytes of a compressed index for each blob: its id cannot be made smaller, the rest nearly vanishes
 
     // Packs that were stored, and are in Index, while no index file lists them yet.
     private IReadOnlyList<IndexedPack> unlisted = [];
@@ -77,17 +78,21 @@ public sealed partial class TombRepository : IAsyncDisposable
     /// <exception cref="WrongPasswordException">No key opens with this password.</exception>
     public static async Task<TombRepository> Open(IBackend backend, SecretMemory password, CancellationToken cancel)
     {
+        Task<IReadOnlyList<ListedFile>> listing = backend.List(StoredFileType.Key, cancel); // one wait for both answers
         byte[] sealedConfig;
         try
         {
             sealedConfig = await backend.Load(StoredFile.Config, cancel);
         }
-        catch (StoredFileMissingException)
+        catch (Exception failed)
         {
-            throw new NotATombException(backend.Location, "it has no file 'config'");
+            await ((Task)listing).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (failed is StoredFileMissingException)
+                throw new NotATombException(backend.Location, "it has no file 'config'");
+            throw;
         }
 
-        IReadOnlyList<ListedFile> keys = await backend.List(StoredFileType.Key, cancel);
+        IReadOnlyList<ListedFile> keys = await listing;
         int tried = 0;
         foreach (ListedFile file in keys)
         {
@@ -141,7 +146,9 @@ public sealed partial class TombRepository : IAsyncDisposable
         var index = new BlobIndex();
         var files = new List<Checksum>();
         var lists = new ConcurrentBag<List<PackEntry>>();
-        await ForEachFile(StoredFileType.Index, (id, json) =>
+        IReadOnlyList<ListedFile> listed = await Backend.List(StoredFileType.Index, cancel);
+        index.Expect(listed.Sum(static file => Math.Clamp(file.Size, 0, int.MaxValue)) / StoredEntry);
+        await ForEachFile(StoredFileType.Index, listed, (id, json) =>
         {
             List<PackEntry> list = lists.TryTake(out List<PackEntry>? before) ? before : [];
             IndexFile.Parse(json, list, (pack, blobs) => index.Add(pack, blobs));
@@ -152,6 +159,19 @@ public sealed partial class TombRepository : IAsyncDisposable
         Adopt(index, files);
         if (index.Count >= ManyBlobs)
             Garbage.LetGo();
+    }
+
+    /// <summary>Whether the tomb's index files are still those that <see cref="LoadIndex"/> read: under a lock they then say what is there.</summary>
+    internal async Task<bool> IsIndexCurrent(CancellationToken cancel)
+    {
+        var now = new HashSet<Checksum>();
+        foreach (ListedFile file in await Backend.List(StoredFileType.Index, cancel))
+        {
+            if (Checksum.TryParse(file.Name, out Checksum id))
+                now.Add(id);
+        }
+
+        return now.SetEquals(IndexFiles);
     }
 
     /// <summary>Takes an index that was read file by file. Packs that no file lists are no longer counted on: whoever deletes such may have been there.</summary>

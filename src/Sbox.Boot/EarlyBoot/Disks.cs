@@ -21,20 +21,27 @@ internal sealed record ProbedDisk(BlockDevice Device, Superblock Superblock);
 /// <param name="torn">What an encryption that was cut short left of a disk's beginning: put back before that disk is looked at.</param>
 /// <param name="say">One line for the console, where that is done.</param>
 /// <param name="loader">The partition that the boot loader came from, lower case; null where the firmware does not say.</param>
-internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev", HeadCopy? torn = null, Action<string>? say = null, string? loader = null)
+internal sealed class Disks(string root, string sys = "/sys", string dev = "/dev", HeadCopy? torn = null, Action<string>? say = null, string? loader = null) : IDisposable
 {
     /// <summary>How long a disk of that label waits for the boot loader's own, which may be a slow stick.</summary>
     internal static readonly TimeSpan LoaderLimit = TimeSpan.FromSeconds(10);
 
     private const string RootPartition = "sbox-root";
 
-    // Each lives as long as something holds it: until the root is mounted, that is here.
+    // Each lives as long as something holds it: until the root is mounted, that is this.
     private readonly List<SafeFileHandle> partitionsOnCds = [];
     private long? first;
 
     private HeadCopy? torn = torn;
     private readonly HashSet<string> looked = new(StringComparer.Ordinal);
     private readonly List<ProbedDisk> found = [];
+
+    /// <summary>Lets go of partitions on CDs: those that are not mounted vanish.</summary>
+    public void Dispose()
+    {
+        foreach (SafeFileHandle partition in partitionsOnCds)
+            partition.Dispose();
+    }
 
     /// <summary>The file systems seen so far.</summary>
     public IEnumerable<BlockDevice> Present => found.Select(static disk => disk.Device);

@@ -74,7 +74,8 @@ public static class FirstProgram
         drivers.Load("efivarfs");
         drivers.Load("loop"); // a root on a CD
         HeadCopy? torn = encrypted.Torn();
-        ProbedDisk disk = WaitFor(new Disks(root, torn: torn, say: say, loader: LoaderPartition(say)), root, drivers, say);
+        using var disks = new Disks(root, torn: torn, say: say, loader: LoaderPartition(say)); // until the root is mounted
+        ProbedDisk disk = WaitFor(disks, root, drivers, say);
         if (disk.Superblock.HasErrors)
             say($"{disk.Device} was marked as damaged by the kernel: boot another system and run e2fsck {disk.Device.Path}");
         if (!config.Ghost && BlockDevices.IsReadOnly(disk.Device.Name))

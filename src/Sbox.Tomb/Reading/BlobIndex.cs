@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Sbox.Codecs;
@@ -11,9 +12,11 @@ namespace Sbox.Tomb;
 /// </summary>
 public sealed class BlobIndex
 {
-    private const int SegmentSize = 1 << 14;
+    // The first slab's worth of entries comes in segments, so that a small tomb takes little; a slab is three pages of 2 MiB exactly.
+    private const int SegmentSize = 1 << 14, SlabSize = 1 << 17;
+    private const int HugeFrom = 2 << 20, ExpectedAtMost = 1 << 23; // a listing's word alone takes no more than 32 MiB
     private readonly ReaderWriterLockSlim sync = new();
-    private readonly List<NativeBlock> segments = [];
+    private readonly List<NativeBlock> segments = [], slabs = [];
     private readonly List<Checksum> packs = [];
     private readonly Dictionary<Checksum, int> packNumbers = [];
     private NativeBlock table = Table(1 << 12); // entry's number plus one; 0 is free
@@ -23,8 +26,8 @@ public sealed class BlobIndex
     ~BlobIndex()
     {
         table?.Free();
-        foreach (NativeBlock segment in segments)
-            segment.Free();
+        foreach (NativeBlock block in (IEnumerable<NativeBlock>)[.. segments, .. slabs])
+            block.Free();
     }
 
     private struct Entry
@@ -87,6 +90,23 @@ public sealed class BlobIndex
         finally
         {
             sync.ExitReadLock();
+        }
+    }
+
+    /// <summary>Makes room for finding so many entries, before they come: what grows under way enters all it has again.</summary>
+    /// <param name="entries">How many there will be, about.</param>
+    internal void Expect(long entries)
+    {
+        int places = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(entries / 3 * 4, 1, ExpectedAtMost));
+        sync.EnterWriteLock();
+        try
+        {
+            if (places > Places.Length)
+                Grow(places);
+        }
+        finally
+        {
+            sync.ExitWriteLock();
         }
     }
 
@@ -168,15 +188,17 @@ public sealed class BlobIndex
 
     private void Add(PackEntry blob, int pack)
     {
-        if (count / SegmentSize == segments.Count)
+        if (count < SlabSize && count / SegmentSize == segments.Count)
             segments.Add(new NativeBlock(SegmentSize * Unsafe.SizeOf<Entry>()));
+        else if (count / SlabSize > slabs.Count)
+            slabs.Add(NativeBlock.OfHugePages(SlabSize * Unsafe.SizeOf<Entry>()));
         EntryAt(count) = new Entry
         {
             Id = blob.Id, PackAndType = (pack << 1) | (int)blob.Type, Offset = blob.Offset, Length = blob.Length, UncompressedLength = blob.UncompressedLength,
         };
         count++;
         if (count > Places.Length / 4 * 3)
-            Grow();
+            Grow(Places.Length * 2);
         else
             Enter(count - 1, blob.Id);
     }
@@ -191,10 +213,10 @@ public sealed class BlobIndex
         places[at] = number + 1;
     }
 
-    private void Grow()
+    private void Grow(int places)
     {
         NativeBlock before = table;
-        table = Table(Places.Length * 2);
+        table = Table(places);
         before.Free();
         for (int number = 0; number < count; number++)
             Enter(number, EntryAt(number).Id);
@@ -204,10 +226,15 @@ public sealed class BlobIndex
 
     private static NativeBlock Table(int places)
     {
-        var block = new NativeBlock(places * sizeof(int));
+        int length = places * sizeof(int);
+        if (length >= HugeFrom)
+            return NativeBlock.OfHugePages(length);
+        var block = new NativeBlock(length);
         block.GetSpan().Clear();
         return block;
     }
 
-    private ref Entry EntryAt(int number) => ref MemoryMarshal.Cast<byte, Entry>(segments[number / SegmentSize].GetSpan())[number % SegmentSize];
+    private ref Entry EntryAt(int number) => ref number < SlabSize
+        ? ref MemoryMarshal.Cast<byte, Entry>(segments[number / SegmentSize].GetSpan())[number % SegmentSize]
+        : ref MemoryMarshal.Cast<byte, Entry>(slabs[(number / SlabSize) - 1].GetSpan())[number % SlabSize];
 }

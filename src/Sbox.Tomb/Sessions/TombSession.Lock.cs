@@ -2,6 +2,29 @@ namespace Sbox.Tomb.Sessions;
 
 public sealed partial class TombSession
 {
+    // Taking a lock is waiting, for answers and for a second look. The index is read meanwhile, and counts where the same files are there under the lock.
+    private async Task LockAndLoad(CancellationToken cancel)
+    {
+        using var early = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task loading = tomb.LoadIndex(early.Token);
+        try
+        {
+            tombLock = await TakeLock(cancel);
+        }
+        catch
+        {
+            await early.CancelAsync();
+            await loading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
+        }
+
+        if (tombLock is null)
+            await early.CancelAsync(); // the remote is away: what is pinned says what is there
+        await loading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (tombLock is null || !loading.IsCompletedSuccessfully || !await tomb.IsIndexCurrent(cancel))
+            await tomb.LoadIndex(cancel);
+    }
+
     // Where the remote is away and what is pinned is here, the tomb opens without a lock; the first save takes one, and looks then what others have done.
     private async Task<TombLock?> TakeLock(CancellationToken cancel)
     {

@@ -129,10 +129,8 @@ public sealed partial class TombSession : IAsyncDisposable
 
     private async Task Start(CancellationToken cancel)
     {
-        tombLock = await TakeLock(cancel);
-        Task loading = tomb.LoadIndex(cancel);
+        await LockAndLoad(cancel);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
-        await loading;
         Opened = Choose(snapshots);
         Latest = LastSaved(snapshots) ?? Opened;
         known.UnionWith(snapshots.Select(static each => each.Id));

@@ -125,6 +125,39 @@ public sealed class TombSessionTests
         Assert.Empty(await place.Backend().List(StoredFileType.Snapshot, TestContext.Current.CancellationToken));
     }
 
+    [Fact]
+    public async Task A_prune_between_the_reading_of_the_index_and_the_lock_is_seen()
+    {
+        using var place = new Place();
+        Directory.CreateDirectory(place["home"]);
+        Listing.Sh(place["home"], "head -c 300000 /dev/urandom > goes; head -c 300000 /dev/urandom > stays");
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        File.Delete(place["home/goes"]);
+        place.Restic("backup", place["home"]);
+        int pruned = 0;
+        var backend = new UnsteadyBackend(place.Backend())
+        {
+            // Not locked yet, and the index is long read: restic packs what stays anew and deletes the pack that it was in.
+            Refuses = file =>
+            {
+                if (file.Type == StoredFileType.Lock && Interlocked.Exchange(ref pruned, 1) == 0)
+                {
+                    Thread.Sleep(500);
+                    place.Restic("forget", "--keep-last", "1", "--prune", "--max-unused", "0");
+                }
+
+                return false;
+            },
+        };
+        await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
+        Assert.Equal(1, pruned);
+        Assert.Empty(open.Sh($"cmp stays '{place["home/stays"]}' && echo new > new"));
+        Assert.NotNull((await open.Save()).Snapshot);
+        place.Restic("check", "--read-data", "--no-lock");
+        Assert.Equal(Listing.Of(open.Path), OpenTomb.Restored(place, place["home"]));
+    }
+
     private sealed class SleepingClock : TimeProvider
     {
         public TimeSpan Slept { get; set; }
