@@ -42,6 +42,8 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
             }
 
             yield return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));
+            if (warm.Length > 0)
+                yield return new Row("the same (theirs: the files themselves, in a tmpfs)", Cost.MedianOf(ourCosts), InMemory(script));
         }
 
         yield return FindAmongMany();
@@ -50,6 +52,29 @@ internal sealed class MountComparison(string[] ours, string work, int rounds)
         foreach (Row row in Untar())
             yield return row;
         yield return FarFiles();
+    }
+
+    // What the kernel and the reader cost by themselves: no server can need less.
+    private Cost InMemory(string script)
+    {
+        string bare = Directory.CreateDirectory(Path.Combine(work, "in-memory")).FullName;
+        Shell($"mount -t tmpfs bench '{bare}' && cp -a '{home}/.' '{bare}'", "/");
+        try
+        {
+            var costs = new List<Cost>();
+            for (int round = 0; round < rounds; round++)
+            {
+                long begun = Stopwatch.GetTimestamp();
+                Shell(script, bare);
+                costs.Add(new Cost(Stopwatch.GetElapsedTime(begun).TotalSeconds, 0, 0));
+            }
+
+            return Cost.MedianOf(costs);
+        }
+        finally
+        {
+            Shell($"umount '{bare}'", "/");
+        }
     }
 
     // As many names as a home of some years has: what it costs to begin counts for less.

@@ -13,7 +13,7 @@ public sealed class StickTests(ITestOutputHelper output) : IDisposable
     private readonly string directory = Directory.CreateDirectory(Path.Combine(Judge.Cache, "stick")).FullName;
     private readonly Tools tools = new(SourceTree.Root);
 
-    public void Dispose() => _ = directory;
+    public void Dispose() => Directory.Delete(directory, recursive: true);
 
     // Four boots and a CD's; asked for by name (-explicit only).
     [Fact(Explicit = true), Trait("Category", "Slow")]
@@ -28,8 +28,9 @@ public sealed class StickTests(ITestOutputHelper output) : IDisposable
             vm.Run("systemctl start sbox-verity.service", ChangeLimit).OrThrow();
             vm.Run("useradd -m ann && echo letter >/home/ann/letter && sync").OrThrow();
             IsRefused(vm);
-            output.WriteLine(vm.Run("sbox install --to /dev/vdb --yes", ChangeLimit).OrThrow());
-            output.WriteLine(vm.Run("mkdir -p /run/o; mount -o ro /dev/vdb2 /run/o; cd /sysroot; find . -xdev -printf '%y %T@ %p\\n' | sort > /run/a; cd /run/o;  find . -xdev -printf '%y %T@ %p\\n' | sort > /run/b; diff /run/a /run/b | cut -c1-5 | sort | uniq -c; diff /run/a /run/b | head -n 20; diff /run/a /run/b | tail -n 10; cd /; umount /run/o; true", ChangeLimit).Output);
+            string installed = vm.Run("sbox install --to /dev/vdb --yes", ChangeLimit).OrThrow();
+            output.WriteLine(installed);
+            Assert.DoesNotMatch("[0-9]{3,} files of /etc and /var were written to", installed); // a journal and the like, and not every file that was sealed
             Assert.Contains("boots this box now", vm.Run("sbox install --to /dev/vdb --yes", ChangeLimit).OrThrow(), StringComparison.Ordinal); // again, over itself
             output.WriteLine(vm.Run("e2fsck -fn /dev/vdb2; lsblk -o NAME,SIZE,LABEL,PARTUUID,UUID").OrThrow());
             Assert.DoesNotContain("opened for writing", vm.Run("journalctl -b -t sbox-watch -o cat --no-pager").Output, StringComparison.Ordinal);

@@ -127,7 +127,7 @@ internal static class GhostCommand
     private static bool Show(IReadOnlyList<GhostLayer> layers, TimeSpan limit, CancellationToken cancel)
     {
         IReadOnlyList<KeepRule> kept = KeepList.Read(GhostSession.Absolute);
-        LedgerEntry[] lost = [.. GhostSession.Read(layers, cancel).Where(entry => !LedgerGroup.Of(entry.Path).Group.IsNoise && kept.For(entry.Path) is null)];
+        LedgerEntry[] lost = [.. GhostSession.Read(layers, cancel).Where(entry => !LedgerGroup.Of(entry).IsNoise && kept.For(entry.Path) is null)];
         if (lost.Length == 0)
             return false;
         string[] lines = LedgerCommand.Text(lost, all: false).Split('\n');

@@ -51,7 +51,7 @@ internal static class GhostSession
                 throw new Finding($"{each}: no group by that name, and no file here", $"Groups: {string.Join(", ", LedgerGroup.All.Select(static group => group.Id))}; a path has a slash in it");
         }
 
-        return [.. entries.Where(entry => wanted.Any(means => means(entry, LedgerGroup.Of(entry.Path).Group)))];
+        return [.. entries.Where(entry => wanted.Any(means => means(entry, LedgerGroup.Of(entry))))];
     }
 
     /// <summary>The path that a person means, in the words of the ledger: /home is /var/home.</summary>

@@ -167,7 +167,7 @@ internal static class LedgerCommand
     {
         if (entries.Count == 0)
             return "Nothing would be lost.";
-        var groups = entries.GroupBy(static entry => LedgerGroup.Of(entry.Path).Group).ToDictionary(static group => group.Key, static group => group.ToArray());
+        var groups = entries.GroupBy(static entry => LedgerGroup.Of(entry)).ToDictionary(static group => group.Key, static group => group.ToArray());
         var text = new StringBuilder();
         foreach (LedgerGroup group in LedgerGroup.All.Where(group => !group.IsNoise && groups.ContainsKey(group)))
             Append(text, group, groups[group], all);
@@ -183,7 +183,7 @@ internal static class LedgerCommand
             text.Append(CultureInfo.InvariantCulture, $"and {Sum(folded)} that nobody misses: {string.Join("; ", noise.Select(static group => group.Title))}\n");
         }
 
-        LedgerEntry[] missed = [.. entries.Where(static entry => !LedgerGroup.Of(entry.Path).Group.IsNoise)];
+        LedgerEntry[] missed = [.. entries.Where(static entry => !LedgerGroup.Of(entry).IsNoise)];
         text.Append(missed.Length == 0 ? "Nothing else is lost at power-off."
             : $"{Sum(missed)} are lost at power-off. sbox keep PATH|GROUP writes to the disk; sbox forget PATH|GROUP takes back.");
         return text.ToString();
@@ -222,7 +222,7 @@ internal static class LedgerCommand
 
     private static void Write(Utf8JsonWriter writer, LedgerEntry entry, IReadOnlyList<KeepRule>? rules = null)
     {
-        LedgerGroup group = LedgerGroup.Of(entry.Path).Group;
+        LedgerGroup group = LedgerGroup.Of(entry);
         writer.WriteString("path", entry.Path);
         writer.WriteString("change", Word(entry.Change));
         writer.WriteString("kind", entry.Kind.ToString().ToLowerInvariant());
@@ -243,6 +243,7 @@ internal static class LedgerCommand
             : !layers.Any(layer => layer.Holds(path)) ? "it is neither in /etc nor in /var: the ledger has nothing to say of it (/usr never changes; /tmp and /run are memory on every boot; a tomb keeps itself)"
             : below.Length == 0 ? "the disk has it just so: nothing of it is lost"
             : KeepList.Read(GhostSession.Absolute).For(path) is { } rule ? $"{Sum(below)} in this session at or below it; at power-off that is kept, as {rule.File} says by {rule.What}"
+            : below.All(static entry => entry.IsMadeAtBoot) ? "this version makes it at every boot, and it is as that makes it: nothing of it is lost"
             : below is [{ } one] && one.Path == path ? $"{Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
             : $"{Sum(below)} in this session at or below it; at power-off it is as the disk has it";
         speaker.Answer($"{path}: {fate}\n  group {group.Id} ({group.Title}{(group.IsNoise ? "; noise" : "")}), by {pattern}", writer =>

@@ -20,25 +20,47 @@ public static unsafe class Verity
     private const uint Sha256 = 1;
     private const int DigestSize = 32;
 
-    /// <summary>Seals a file: SHA-256, blocks of 4096 bytes, no salt. Its bytes are hashed now and are on the disk afterwards.</summary>
+    /// <summary>
+    /// Seals a file: SHA-256, blocks of 4096 bytes, no salt. Its bytes are hashed now and are on the disk afterwards. It keeps its time of modification, which ext4
+    /// sets to that of the sealing, except where it is another user's.
+    /// </summary>
     /// <param name="file">Open for reading on a writable mount; nobody may have it open for writing (ETXTBSY).</param>
     /// <param name="path">For the error.</param>
     /// <exception cref="LinuxException">Refused for another reason than that it cannot be.</exception>
     public static VerityState TryEnable(SafeFileHandle file, string path)
     {
         var argument = new LibC.VerityEnable { Version = 1, Algorithm = Sha256, BlockSize = 4096 };
+        FileStat before = Files.Stat(file, path);
         using var fd = new Borrowed(file);
         Errno errno;
         do
             errno = Answer.Of(LibC.ioctl(fd.Number, LibC.FS_IOC_ENABLE_VERITY, &argument));
         while (errno == Errno.EINTR);
+        if (errno == Errno.None)
+        {
+            KeepTime(file, before, path);
+            return VerityState.Enabled;
+        }
+
         return errno switch
         {
-            Errno.None => VerityState.Enabled,
             Errno.EEXIST => VerityState.AlreadyEnabled,
             Errno.ENOTTY or Errno.EOPNOTSUPP => VerityState.Unsupported,
             _ => throw new LinuxException(errno, "ioctl(FS_IOC_ENABLE_VERITY)", path),
         };
+    }
+
+    private static void KeepTime(SafeFileHandle file, FileStat before, string path)
+    {
+        try
+        {
+            Files.SetModified(file, before.ModifiedSeconds, before.ModifiedNanoseconds, path);
+        }
+        catch (LinuxException refused) when (refused.Errno == Errno.EPERM)
+        {
+            // Whoever may write it may seal it; times are its owner's.
+            return;
+        }
     }
 
     /// <summary>Whether a name in a directory is a sealed file, without opening it; null where it is no regular file, or nothing is there.</summary>

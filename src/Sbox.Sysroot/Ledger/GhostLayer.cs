@@ -9,6 +9,9 @@ namespace Sbox.Sysroot;
 /// <param name="Staging">A directory on the same disk where what is kept is written before it gets its name; need not be there.</param>
 public sealed record GhostLayer(string At, string Upper, string Lower, string Staging)
 {
+    /// <summary>The tree of the version that runs, which makes some of it by itself at every boot; null for none.</summary>
+    public string? Tree { get; init; }
+
     /// <summary>The two directories of which a ghost forgets its changes.</summary>
     /// <param name="booted">The deployment that runs.</param>
     /// <param name="sysroot">The physical root.</param>
@@ -16,7 +19,7 @@ public sealed record GhostLayer(string At, string Upper, string Lower, string St
     public static IReadOnlyList<GhostLayer> Of(DeploymentName booted, string sysroot = "/sysroot", string run = "/run") =>
     [
         new("/etc", $"{run}/{RootPlan.GhostMemory}/etc/upper", $"{sysroot}/{booted.Directory}/etc", $"{sysroot}/ostree/deploy/{booted.Os}/.sbox-keep"),
-        new("/var", $"{run}/{RootPlan.GhostMemory}/var/upper", $"{sysroot}/{booted.VarDirectory}", $"{sysroot}/ostree/deploy/{booted.Os}/.sbox-keep"),
+        new("/var", $"{run}/{RootPlan.GhostMemory}/var/upper", $"{sysroot}/{booted.VarDirectory}", $"{sysroot}/ostree/deploy/{booted.Os}/.sbox-keep") { Tree = "/" },
     ];
 
     /// <summary>Whether a path is this directory or below it.</summary>

@@ -30,6 +30,9 @@ public sealed record LedgerEntry(string Path, LedgerChange Change, FileKind Kind
     /// </summary>
     public bool IsInUse { get; init; }
 
+    /// <summary>Whether it is as the version that runs makes it at every boot where it is missing: then nobody loses it.</summary>
+    public bool IsMadeAtBoot { get; init; }
+
     /// <summary>Why a disk cannot keep it now; null where it can.</summary>
     public string? Obstacle =>
         IsInUse ? "the session reads from there what it renamed; in a boot that is no ghost it can be deleted"

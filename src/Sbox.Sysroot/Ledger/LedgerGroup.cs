@@ -7,6 +7,8 @@ namespace Sbox.Sysroot;
 /// <param name="Patterns">From the root; <c>*</c> stands for one name or a part of one, and everything below belongs too.</param>
 public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnlyList<string> Patterns)
 {
+    private static LedgerGroup Made { get; } = new("made", "what this version makes at every boot", IsNoise: true, []);
+
     /// <summary>All groups. A path belongs to the first that has a pattern for it; the last has one for everything.</summary>
     public static IReadOnlyList<LedgerGroup> All { get; } =
     [
@@ -22,6 +24,7 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
 
         new("identity", "what a ghost makes up for itself: machine-id and host name", IsNoise: true, ["/etc/machine-id", "/etc/hostname"]),
 
+        Made,
         new("network", "networks", IsNoise: false,
             ["/etc/NetworkManager", "/etc/systemd/network", "/etc/systemd/networkd.conf*", "/etc/systemd/resolved.conf*", "/var/lib/iwd", "/etc/iwd", "/etc/wpa_supplicant", "/etc/network", "/etc/netplan",
                 "/etc/wireguard", "/etc/openvpn", "/etc/hosts", "/var/lib/connman"]),
@@ -40,6 +43,9 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
         new("etc", "other settings", IsNoise: false, ["/etc"]),
         new("var", "data of services", IsNoise: false, ["/"]),
     ];
+
+    /// <summary>The group of an entry.</summary>
+    public static LedgerGroup Of(LedgerEntry entry) => Of(entry.Path) is { Group: { IsNoise: false } } && entry.IsMadeAtBoot ? Made : Of(entry.Path).Group;
 
     /// <summary>The group of a path, and the pattern that says so.</summary>
     public static (LedgerGroup Group, string Pattern) Of(string path)

@@ -36,7 +36,22 @@ public sealed class LedgerScan
         using Dir lower = Dir.Open(layer.Lower);
         var scan = new LedgerScan(layer, lower, cancel);
         scan.Walk(upper, lower, layer.At, layer.At, depth: 0);
+        scan.MarkMade(upper);
         return scan.WithUse();
+    }
+
+    private void MarkMade(Dir upper)
+    {
+        if (layer.Tree is not { } path || !found.Any(static entry => entry.Change == LedgerChange.New))
+            return;
+        using Dir tree = Dir.Open(path);
+        var made = MadeAtBoot.Of(tree);
+        for (int at = 0; at < found.Count; at++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            if (made.Is(found[at], upper, layer.Relative(found[at].Path)))
+                found[at] = found[at] with { IsMadeAtBoot = true };
+        }
     }
 
     private IReadOnlyList<LedgerEntry> WithUse()

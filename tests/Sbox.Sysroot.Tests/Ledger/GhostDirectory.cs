@@ -12,13 +12,16 @@ internal sealed class GhostDirectory : IDisposable
     {
         foreach (string each in (string[])["upper", "work", "disk", "merged", "beside"])
             Directory.CreateDirectory(temp.Of(each));
-        Layer = new GhostLayer(temp.Of("merged"), temp.Of("upper"), temp.Of("disk"), temp.Of("beside/.sbox-keep"));
+        Layer = new GhostLayer(temp.Of("merged"), temp.Of("upper"), temp.Of("disk"), temp.Of("beside/.sbox-keep")) { Tree = Directory.CreateDirectory(temp.Of("tree")).FullName };
     }
 
     public GhostLayer Layer { get; }
 
     /// <summary>Puts a file onto the disk, before the session begins.</summary>
     public void Disk(string path, string text) => Put($"disk/{path}", text);
+
+    /// <summary>Puts a file into the tree of the version that runs.</summary>
+    public void Version(string path, string text) => Put($"tree/{path}", text);
 
     /// <summary>Begins the session, as sbox-root does.</summary>
     public void Begin()

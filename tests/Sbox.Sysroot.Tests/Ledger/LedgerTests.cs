@@ -39,6 +39,37 @@ public sealed class LedgerTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void What_the_version_makes_at_every_boot_is_noise_until_somebody_changes_it()
+    {
+        string at = ghost.Layer.At, factory = $"usr/share/factory{at}";
+        ghost.Version("usr/lib/tmpfiles.d/a.conf", $"# d {at}/comment 0755 root root\nd {at}/made 0755 root root - -\nL {at}/link - - - - ../there\nf {at}/stamp 0644\nz {at}/watched\n");
+        ghost.Version("usr/lib/tmpfiles.d/b.conf", $"C {at}/profile 0644 root root - /{factory}/profile\nC+ {at}/whole\n");
+        ghost.Version($"{factory}/profile", "as it comes");
+        ghost.Version($"{factory}/whole/deep/file", "as it comes");
+        ghost.Version($"{factory}/whole/deep/other", "as it comes");
+        ghost.Version($"{factory}/stray", "no line copies it");
+        ghost.Begin();
+        foreach (string each in (string[])["comment", "made", "watched"])
+            Directory.CreateDirectory(ghost.Of(each));
+        File.CreateSymbolicLink(ghost.Of("link"), "../there");
+        ghost.Session("stamp", "");
+        ghost.Session("stray", "no line copies it");
+        foreach (string each in (string[])["profile", "whole/deep/file", "whole/deep/other"])
+            ghost.Session(each, "as it comes");
+        Assert.Equal(["comment", "stray", "watched"], Missed());
+
+        ghost.Session("profile", "by me");
+        ghost.Session("whole/deep/other", "as it came"); // as long
+        ghost.Session("stamp", "written");
+        File.Delete(ghost.Of("link"));
+        File.CreateSymbolicLink(ghost.Of("link"), "elsewhere");
+        ghost.Session("made/in", "it");
+        Assert.Equal(["comment", "link", "made/in", "profile", "stamp", "stray", "watched", "whole/deep/other"], Missed());
+
+        string[] Missed() => [.. LedgerScan.Of(ghost.Layer).Where(static entry => LedgerGroup.Of(entry).Id != "made").Select(entry => ghost.Layer.Relative(entry.Path))];
+    }
+
+    [Fact]
     public void A_directory_that_was_made_again_lists_what_the_old_one_held()
     {
         ghost.Disk("d/old", "old");

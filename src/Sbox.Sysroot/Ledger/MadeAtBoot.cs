@@ -1,0 +1,104 @@
+using System.Text;
+using Sbox.Linux;
+
+namespace Sbox.Sysroot;
+
+/// <summary>
+/// What a version makes in /var by itself wherever it is missing: the paths that its lines of tmpfiles.d(5) make, with the files below
+/// /usr/share/factory. The next boot makes the same again, so nobody loses it.
+/// </summary>
+internal sealed class MadeAtBoot
+{
+    private const string Factory = "usr/share/factory";
+    private const string Makes = "dDqQvfFLCp"; // other types look after what is there
+    private const long ComparedBytes = 1 << 20;
+    private const string Lines = "usr/lib/tmpfiles.d"; // not /etc's: the session may have written those
+
+    private readonly Dir tree;
+    private readonly Dictionary<string, string?> arguments = new(StringComparer.Ordinal);
+    private readonly HashSet<string> copied = new(StringComparer.Ordinal); // whole directories, from below the factory
+
+    private MadeAtBoot(Dir tree) => this.tree = tree;
+
+    /// <summary>Reads the lines of a version's tree, which is borrowed.</summary>
+    public static MadeAtBoot Of(Dir tree)
+    {
+        var made = new MadeAtBoot(tree);
+        using Dir? parent = tree.TryOpenParent(Lines, out string name), directory = parent?.TryOpenDir(name);
+        foreach (DirEntry entry in directory?.Entries() ?? [])
+        {
+            if (entry.Name.EndsWith(".conf", StringComparison.Ordinal) && directory!.TryStat(entry.Name) is { IsRegular: true, Size: <= ComparedBytes })
+                made.Add(Encoding.UTF8.GetString(directory.ReadAll(entry.Name)));
+        }
+
+        return made;
+    }
+
+    /// <summary>Whether a new name is as the version makes it.</summary>
+    /// <param name="entry">What is new.</param>
+    /// <param name="upper">The layer that has it.</param>
+    /// <param name="relative">Its path there.</param>
+    public bool Is(LedgerEntry entry, Dir upper, string relative) => entry is { Change: LedgerChange.New, From: null, IsTooDeep: false } && entry.Kind switch
+    {
+        FileKind.Directory => arguments.ContainsKey(entry.Path) || (IsCopied(entry.Path) && IsAlsoDirectory($"{Factory}{entry.Path}")), // empty: else what is in it stands for it
+        FileKind.Symlink => arguments.TryGetValue(entry.Path, out string? target) && Leads(upper, relative, target ?? $"/{Factory}{entry.Path}"),
+        FileKind.Regular => (arguments.ContainsKey(entry.Path) || IsCopied(entry.Path)) && Equals(upper, relative, entry),
+        _ => false,
+    };
+
+    private void Add(string text)
+    {
+        foreach (string line in text.Split('\n'))
+        {
+            string[] fields = line.Split((char[]?)null, 7, StringSplitOptions.RemoveEmptyEntries);
+            if (fields.Length < 2 || !Makes.Contains(fields[0][0], StringComparison.Ordinal))
+                continue;
+            string path = fields[1].TrimEnd('/');
+            arguments[path] = fields.Length > 6 && fields[6] != "-" ? fields[6].TrimEnd() : null;
+            if (fields[0][0] == 'C')
+                copied.Add(path);
+        }
+    }
+
+    private bool IsCopied(string path)
+    {
+        for (int slash; (slash = path.LastIndexOf('/')) > 0;)
+        {
+            path = path[..slash];
+            if (copied.Contains(path))
+                return true;
+        }
+
+        return false;
+    }
+
+    private bool IsAlsoDirectory(string path) => tree.TryOpenParent(path, out string name) is { } parent && Owned(parent, dir => dir.TryStat(name) is { IsDirectory: true });
+
+    private static bool Leads(Dir upper, string relative, string target) =>
+        upper.TryOpenParent(relative, out string name) is { } parent && Owned(parent, dir => dir.TryStat(name) is { IsSymlink: true } && dir.ReadLink(name) == target);
+
+    // An empty file that a line makes, or one with the bytes of its pattern.
+    private bool Equals(Dir upper, string relative, LedgerEntry entry)
+    {
+        bool isMade = arguments.TryGetValue(entry.Path, out string? argument);
+        if (isMade && entry.Bytes == 0 && argument is null)
+            return true;
+        string pattern = isMade && argument is { } named && named.StartsWith('/') ? named[1..] : $"{Factory}{entry.Path}";
+        return entry.Bytes <= ComparedBytes && Read(tree, pattern) is { } factory && factory.LongLength == entry.Bytes
+            && Read(upper, relative) is { } here && here.AsSpan().SequenceEqual(factory);
+    }
+
+    private static byte[]? Read(Dir root, string path)
+    {
+        byte[]? bytes = null;
+        if (root.TryOpenParent(path, out string name) is { } parent)
+            Owned(parent, dir => dir.TryStat(name) is { IsRegular: true, Size: <= ComparedBytes } && (bytes = dir.ReadAll(name)) is not null);
+        return bytes;
+    }
+
+    private static bool Owned(Dir parent, Func<Dir, bool> asks)
+    {
+        using (parent)
+            return asks(parent);
+    }
+}
