@@ -3,11 +3,10 @@ using Sbox.Judges;
 
 namespace Sbox.Store.Tests;
 
-/// <summary>A program that writes is killed, or refused by the kernel, at its Nth call of each kind; strace does it.</summary>
+/// <summary>The published program is killed, or refused by the kernel, at its Nth call of each kind; strace does it.</summary>
 public sealed class CrashTests
 {
     private static readonly Judge Strace = Judge.OnPath("strace");
-    private static readonly string Victim = Path.Combine(AppContext.BaseDirectory, "Sbox.Store.Victim");
 
     // Staging, the sync, moving into place, the refs, clearing up.
     private static readonly string[] Calls = ["linkat", "syncfs", "renameat2", "fsync", "unlinkat"];
@@ -20,7 +19,7 @@ public sealed class CrashTests
         { RepositoryMode.Bare, "pull" },
     };
 
-    [Theory, MemberData(nameof(Deeds))]
+    [Theory, Trait("Category", "Slow"), MemberData(nameof(Deeds))]
     public void Killed_at_any_step_the_branch_is_the_old_or_the_new_and_ostree_finds_it_whole(RepositoryMode mode, string deed)
     {
         using var scene = new Scene(mode, deed);
@@ -32,7 +31,7 @@ public sealed class CrashTests
             {
                 planned++;
                 scene.Reset();
-                Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={call}:signal=KILL:when={when}", Victim, .. scene.Arguments]);
+                Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={call}:signal=KILL:when={when}", Published.Ostree, .. scene.Arguments]);
                 killed += verdict.ExitCode == 0 ? 0 : 1;
                 scene.MustBeOldOrNew($"{call} {when}");
                 scene.MustSucceedNow();
@@ -43,14 +42,14 @@ public sealed class CrashTests
         Assert.True(killed > planned / 2, $"only {killed} of {planned} kills hit a call");
     }
 
-    [Theory, MemberData(nameof(Deeds))]
+    [Theory, Trait("Category", "Slow"), MemberData(nameof(Deeds))]
     public void Refused_by_the_kernel_at_any_step_it_says_so_and_the_branch_stays(RepositoryMode mode, string deed)
     {
         using var scene = new Scene(mode, deed);
         foreach (string fault in new[] { "linkat:error=ENOSPC:when=3+", "syncfs:error=EIO", "fsync:error=EIO:when=2", "renameat2:error=EROFS:when=4" })
         {
             scene.Reset();
-            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={fault}", Victim, .. scene.Arguments]);
+            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject={fault}", Published.Ostree, .. scene.Arguments]);
             Assert.True(verdict.ExitCode == 1, fault);
             Assert.Contains(fault[..fault.IndexOf(':', StringComparison.Ordinal)], verdict.Error);
             Assert.Equal(scene.Old, scene.Branch());
@@ -59,12 +58,12 @@ public sealed class CrashTests
         }
     }
 
-    [Theory, MemberData(nameof(Deeds))]
+    [Theory, Trait("Category", "Slow"), MemberData(nameof(Deeds))]
     public void What_a_failed_sync_may_not_have_put_on_the_disk_is_nobodys_to_take_over(RepositoryMode mode, string deed)
     {
         using var scene = new Scene(mode, deed);
         scene.Reset();
-        Assert.Equal(1, Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", "inject=syncfs:error=EIO", Victim, .. scene.Arguments]).ExitCode);
+        Assert.Equal(1, Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", "inject=syncfs:error=EIO", Published.Ostree, .. scene.Arguments]).ExitCode);
         Assert.DoesNotContain(
             System.IO.Directory.EnumerateFiles($"{scene.Path}/tmp", "*", SearchOption.AllDirectories), static file => !file.EndsWith("-lock", StringComparison.Ordinal));
         scene.MustSucceedNow();
@@ -92,7 +91,7 @@ public sealed class CrashTests
         Assert.DoesNotContain(System.IO.Directory.EnumerateDirectories(scratch["tmp"]), static left => left.Contains("distrusted", StringComparison.Ordinal));
     }
 
-    [Fact]
+    [Fact, Trait("Category", "Slow")]
     public void A_prune_cut_short_leaves_whole_commits()
     {
         using var scene = new Scene(RepositoryMode.Bare, "prune");
@@ -102,7 +101,7 @@ public sealed class CrashTests
             scene.Reset();
             using (Repository repository = Repository.Open(scene.Path))
                 repository.SetRef("main", repository.CommitDirectory(scene.NewTree, new CommitOptions { Subject = "other" }));
-            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject=unlinkat:signal=KILL:when={when}", Victim, .. scene.Arguments]);
+            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", "/dev/null", "-e", $"inject=unlinkat:signal=KILL:when={when}", Published.Ostree, .. scene.Arguments]);
             killed += verdict.ExitCode == 0 ? 0 : 1;
             Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={scene.Path}"));
         }
@@ -134,6 +133,7 @@ public sealed class CrashTests
             using Repository served = Repository.Create(scratch["served"], RepositoryMode.Archive);
             served.CommitDirectory(NewTree, new CommitOptions { Branches = ["main"] });
             server = new StaticServer(served.Path);
+            System.IO.File.AppendAllText($"{pristine.Path}/config", $"\n[remote \"origin\"]\nurl={server.Url}\ngpg-verify=false\n");
         }
 
         public Checksum Old { get; }
@@ -144,10 +144,10 @@ public sealed class CrashTests
 
         public string[] Arguments => deed switch
         {
-            "commit" => [deed, Path, NewTree],
-            "pull-local" => [deed, Path, scratch["served"]],
-            "pull" => [deed, Path, server.Url],
-            _ => [deed, Path],
+            "commit" => [deed, $"--repo={Path}", "--branch=main", "--timestamp=@0", $"--tree=dir={NewTree}"],
+            "pull-local" => [deed, $"--repo={Path}", scratch["served"], "main"],
+            "pull" => [deed, $"--repo={Path}", "--mirror", "origin", "main"],
+            _ => [deed, $"--repo={Path}", "--refs-only", "--depth=0"],
         };
 
         public void Reset()
@@ -161,7 +161,7 @@ public sealed class CrashTests
         public IEnumerable<(string Call, int Count)> CountCalls(string[] calls)
         {
             Reset();
-            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", scratch["trace"], "-e", $"trace={string.Join(',', calls)}", Victim, .. Arguments]);
+            Verdict verdict = Strace.Ask(["-f", "-qq", "-o", scratch["trace"], "-e", $"trace={string.Join(',', calls)}", Published.Ostree, .. Arguments]);
             Assert.True(verdict.ExitCode == 0, verdict.Error);
             string[] lines = System.IO.File.ReadAllLines(scratch["trace"]);
             foreach (string call in calls)
@@ -191,7 +191,7 @@ public sealed class CrashTests
 
         public void MustSucceedNow()
         {
-            Judge.OnPath(Victim).Run(Arguments);
+            Judge.OnPath(Published.Ostree).Run(Arguments);
             Assert.NotEqual(Old, Branch());
             using Repository repository = Repository.Open(Path);
             Assert.True(repository.Fsck().IsWhole);

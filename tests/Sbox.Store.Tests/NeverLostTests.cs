@@ -44,20 +44,11 @@ public sealed class NeverLostTests(ITestOutputHelper output)
         using var place = new Place("commit");
         string repository = place.Reset();
         File.AppendAllText($"{repository}/config", "min-free-space-size=4000000GB\n");
-        Verdict verdict = Judge.OnPath(Program).Ask("store", "commit", $"--repo={repository}", "--branch=main", $"--tree=dir={place.NewTree}");
+        Verdict verdict = Judge.OnPath(Published.Sbox).Ask("store", "commit", $"--repo={repository}", "--branch=main", $"--tree=dir={place.NewTree}");
         Assert.Equal(1, verdict.ExitCode);
         Assert.Matches(@"\d+ bytes are needed, 0 are left above the reserve of min-free-space", verdict.Error);
         Assert.Equal(place.Old, Place.Branch(repository));
         Judge.Ostree.Run("fsck", $"--repo={repository}");
-    }
-
-    private static string Program
-    {
-        get
-        {
-            string program = SourceTree.Of("out", "sbox");
-            return File.Exists(program) ? program : throw new InvalidOperationException($"{program} is not built; ./build makes it");
-        }
     }
 
     /// <summary>A repository to begin with, what is done to it, and what must be true whenever that ends.</summary>
@@ -72,7 +63,7 @@ public sealed class NeverLostTests(ITestOutputHelper output)
         {
             this.deed = deed;
             program = scratch["ostree"]; // the name makes it the drop-in
-            File.CreateSymbolicLink(program, Program);
+            File.CreateSymbolicLink(program, Published.Sbox);
             string mode = deed is "commit-archive" or "summary" ? "archive" : "bare";
             Tree("old", "old");
             Tree("new", "new");
