@@ -162,6 +162,12 @@ public sealed class Vm : IDisposable
         qemu.WaitForExit();
     }
 
+    /// <summary>Writes the guest's memory to a file, as it is. A machine that was switched off still has it where QEMU was started with <c>-no-shutdown</c>.</summary>
+    /// <param name="path">A new file, as large as the memory.</param>
+    /// <param name="mebibytes">The machine's memory (<see cref="VmOptions.MemoryMiB"/>), 2048 at most: above that it does not lie in one piece.</param>
+    public void WriteMemory(string path, int mebibytes) =>
+        Command("pmemsave", new Dictionary<string, object> { ["val"] = 0, ["size"] = (long)mebibytes << 20, ["filename"] = path });
+
     /// <summary>Saves memory, disk and firmware variables under a name, inside of the machine's disk.</summary>
     public void Save(string name) => HumanMonitor($"savevm {name}");
 

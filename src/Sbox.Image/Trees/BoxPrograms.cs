@@ -13,6 +13,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     private const string PolicyInTree = "usr/lib/sbox/sentinel.d";
     private const string ExamplesInTree = "usr/lib/sbox/examples";
     private const string Units = "usr/lib/systemd/system";
+    private const string AtShutdown = ".shutdown";
     private const string UnitInTree = $"{Units}/sbox-watch.service";
     private const string VerityService = "sbox-verity.service", DiskService = "sbox-disk.service";
 
@@ -76,6 +77,12 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             {
                 tree.Write($"usr/lib/sbox/{name}", File.ReadAllText($"{BoxUnits}/{name}"));
                 tree.Link($"usr/lib/sbox/box/{name}", $"../{name}");
+            }
+            else if (name.EndsWith(AtShutdown, StringComparison.Ordinal)) // what systemd-shutdown runs last of all
+            {
+                string hook = $"{Units[..Units.LastIndexOf('/')]}/system-shutdown/{name[..^AtShutdown.Length]}";
+                tree.Write(hook, File.ReadAllBytes($"{BoxUnits}/{name}"), Permission.Program);
+                tree.Link($"usr/lib/sbox/box/{name}", $"../../systemd/system-shutdown/{name[..^AtShutdown.Length]}");
             }
             else
                 InstallUnit(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));

@@ -17,8 +17,8 @@ public static class BootProfiles
     public static IReadOnlyList<SealProfile> Standard { get; } =
     [
         new("main", "normal", ""),
-        // What programs hold in memory would go to a swap partition, which is a disk.
-        new("ghost", "ghost: keeps nothing", $"{RootConfig.GhostArgument} systemd.swap=0"),
+        // What programs hold in memory would go to a swap partition, which is a disk; and what they leave in memory is zeroed when it is freed, not when it is used again.
+        new("ghost", "ghost: keeps nothing", $"{RootConfig.GhostArgument} systemd.swap=0 init_on_free=1"),
         new("factory-reset", "factory reset: deletes /var, undoes /etc", RootConfig.ResetArgument),
         new("rescue", "rescue", "systemd.unit=rescue.target"),
     ];

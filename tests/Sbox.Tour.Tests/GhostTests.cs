@@ -1,0 +1,102 @@
+using System.Globalization;
+using Sbox.Judges;
+using Sbox.Vm;
+
+namespace Sbox.Tour.Tests;
+
+/// <summary>After a busy session the disk is, block by block, what it was, and the memory of the machine that was switched off has nothing of it.</summary>
+[Collection("machine")]
+public sealed class GhostTests(ITestOutputHelper output) : IDisposable
+{
+    private const int MemoryMiB = 1024;
+    private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12);
+    private readonly string directory = Directory.CreateDirectory(Path.Combine(Judge.Cache, "ghost")).FullName;
+    private readonly Tools tools = new(SourceTree.Root);
+
+    // Names, bytes, arguments, a program's memory, the journal, a login that fails, a crash: each leaves one of these where it goes.
+    private static readonly string[] Traces = ["name", "bytes", "typed", "memory", "journal", "login", "crash", "deleted", "tmp", "etc"];
+    private readonly string secret = $"xq{Random.Shared.Next(100_000, 999_999)}";
+
+    public void Dispose() => Directory.Delete(directory, recursive: true);
+
+    [Fact, Trait("Category", "Slow")]
+    public void A_busy_session_leaves_nothing_on_the_disk_and_nothing_in_the_memory()
+    {
+        string image = Image();
+        var options = new VmOptions(Of("machine"), image) { MemoryMiB = MemoryMiB, MoreArguments = ["-no-shutdown"] };
+        using (Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options))
+        {
+            ChooseGhost(vm);
+            BeBusy(vm);
+            vm.WriteMemory(Of("alive"), MemoryMiB);
+            vm.Console.SendLine("systemctl poweroff");
+            vm.Console.WaitFor("reboot: Power down", BootLimit);
+            vm.WriteMemory(Of("off"), MemoryMiB);
+            vm.Kill();
+        }
+
+        Assert.Equal(Traces.Order(), Found(Of("alive")).Order()); // else this judges nothing
+        Assert.Empty(Found(Of("off")));
+        string compared = Judge.OnPath("qemu-img").Run("compare", "-f", "raw", "-F", "qcow2", image, Path.Combine(options.Directory, "disk.qcow2"));
+        output.WriteLine(compared);
+        Assert.Contains("Images are identical", compared, StringComparison.Ordinal);
+    }
+
+    private string Image()
+    {
+        string builds = Of("builds"), image = Of("disk.img");
+        tools.Ostree($"--repo={builds}", "init", "--mode=archive");
+        tools.Sbox("build", "images/debian-minimal.toml", "--repo", builds);
+        tools.Sbox("image", "--repo", builds, tools.Ostree($"--repo={builds}", "refs"), "--free-mib", "256", "--output", image);
+        return image;
+    }
+
+    private static void ChooseGhost(Sbox.Vm.Vm vm)
+    {
+        vm.Console.WaitFor("Boot in", BootLimit);
+        vm.Console.Send("\u001b[B"); // down
+        Thread.Sleep(TimeSpan.FromSeconds(2));
+        vm.Console.Send("\r");
+        vm.WaitForLogin(BootLimit);
+        Assert.Contains("Ghost: this boot keeps nothing", vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
+    }
+
+    private void BeBusy(Sbox.Vm.Vm vm)
+    {
+        vm.Run($"useradd -m ann; touch /home/ann/{Trace("name")}; for n in $(seq 500); do echo {Trace("bytes")} $n; done >/home/ann/letter").OrThrow();
+        vm.Run($"echo {Trace("typed")} >/dev/null; (exec -a {Trace("memory")} sleep 1000) & disown; logger {Trace("journal")}").OrThrow();
+        vm.Run($"su {Trace("login")} -c true; (exec -a {Trace("crash")} sh -c 'kill -SEGV $$'); true").OrThrow();
+        vm.Run($"echo {Trace("deleted")} >/var/gone; rm /var/gone; echo {Trace("tmp")} >/tmp/file; echo {Trace("etc")} >>/etc/hosts; find / -xdev -name hosts >/dev/null; sync").OrThrow();
+        vm.Run("printf 'farewell-seconds = 2\\n' >/etc/sbox/ghost.toml").OrThrow(); // its words go to the console and the kernel's log
+    }
+
+    private string Trace(string kind) => $"{secret}-{kind}-{secret}";
+
+    // Which of the traces lie in a memory, as bytes.
+    private IReadOnlyCollection<string> Found(string path)
+    {
+        var found = new HashSet<string>();
+        byte[] buffer = new byte[(16 << 20) + 64];
+        using FileStream file = File.OpenRead(path);
+        for (int kept = 0, read; (read = file.ReadAtLeast(buffer.AsSpan(kept, 16 << 20), 16 << 20, throwOnEndOfStream: false)) > 0;)
+        {
+            ReadOnlySpan<byte> window = buffer.AsSpan(0, kept + read);
+            foreach (string trace in Traces)
+            {
+                int at = window.IndexOf(System.Text.Encoding.ASCII.GetBytes(Trace(trace)));
+                if (at < 0 || !found.Add(trace))
+                    continue;
+                int from = Math.Max(0, at - 80);
+                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(path)}: {trace} at {file.Position - read - kept + at:x}: "
+                    + $"{string.Concat(System.Text.Encoding.Latin1.GetString(window[from..Math.Min(window.Length, at + 100)]).Select(static c => c is >= ' ' and <= '~' ? c : '.'))}"));
+            }
+
+            kept = Math.Min(64, window.Length);
+            window[^kept..].CopyTo(buffer);
+        }
+
+        return found;
+    }
+
+    private string Of(string name) => Path.Combine(directory, name);
+}
