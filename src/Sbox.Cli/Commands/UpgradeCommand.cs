@@ -2,6 +2,7 @@ using System.CommandLine;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
+using Sbox.Codecs;
 using Sbox.Delivery;
 using Sbox.Linux;
 using Sbox.Store;
@@ -30,6 +31,7 @@ internal static class UpgradeCommand
         Option<bool> force = Force();
         var url = new Option<string?>("--url") { Description = "Fetch from this address once, in place of the remote's", HelpName = "URL" };
         var from = new Option<string?>("--from") { Description = "Take it from a stick, or from any repository on a disk: the directory, or that of the repository in it", HelpName = "PATH" };
+        var rate = new Option<string?>("--limit-rate") { Description = "Fetch no more than so many bytes a second: 500K, 2.5M; 0 for no limit, whatever the remote's sbox-rate-limit says", HelpName = "RATE" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand(
             branch is null ? "upgrade" : "switch",
@@ -41,6 +43,7 @@ internal static class UpgradeCommand
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
                 "Where the running tree has an approval policy (sbox-approval.toml(5)), a new version needs enough signatures of those whom it names; the commit and its signatures are fetched "
                 + "first, and nothing else where they are too few.",
+                "--limit-rate leaves the rest of the line to others, for once; a line sbox-rate-limit=2M among the remote's settings does so for every pull, automatic ones too.",
                 "With --from, nothing is asked of the network: sbox publish --to usb:PATH fills a stick. What is there must be signed as what comes from the remote must be, and every byte is hashed; where the stick is pulled out, the same command goes on.",
                 "On a box whose disk is encrypted, a version that would not open it is refused: one whose initrd cannot, or that the pcr key did not sign to which the disk is bound (sbox-disk(1)). --force takes it all the same.",
                 "What is changed in /etc after this command and before the reboot is merged too, at shutdown (sbox-etc(1)); sbox etc plan shows what becomes of it.",
@@ -53,7 +56,7 @@ internal static class UpgradeCommand
             Examples = branch is null
                 ? [new Example("Upgrade and run the new version", "sbox upgrade --reboot"), new Example("The same, without the machine itself where that can be", "sbox upgrade --soft-reboot || sbox upgrade --reboot"), new Example("Fetch now, deploy when there is time", "sbox upgrade --download-only; sbox upgrade --offline")]
                 : [new Example("Try the next release, and go back if it is not good", "sbox switch debian/forky && reboot")],
-        }.With(path, esp, check, download, offline, reboot, soft, retry, older, unsealed, unapproved, force, url, from, json);
+        }.With(path, esp, check, download, offline, reboot, soft, retry, older, unsealed, unapproved, force, url, from, rate, json);
         if (branch is not null)
             command.Arguments.Add(branch);
         command.SetAction(async (parsed, cancel) =>
@@ -69,7 +72,7 @@ internal static class UpgradeCommand
                 new UpgradeOptions
                 {
                     SwitchTo = branch is null ? null : Branch(parsed.GetValue(branch)!, box.Sysroot), Offline = parsed.GetValue(offline), Retry = parsed.GetValue(retry),
-                    AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = stick ?? parsed.GetValue(url) },
+                    AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = stick ?? parsed.GetValue(url), BytesPerSecond = Rate(parsed.GetValue(rate)) },
                 },
                 new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
             offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed), AllowUnopened = parsed.GetValue(force) } };
@@ -137,6 +140,18 @@ internal static class UpgradeCommand
 
     /// <summary>Take what does not open the disk.</summary>
     public static Option<bool> Force() => new("--force") { Description = "Take a version that does not open this box's encrypted disk by itself" };
+
+    private static long? Rate(string? text)
+    {
+        try
+        {
+            return text is null ? null : RateLimit.Parse(text);
+        }
+        catch (MalformedException wrong)
+        {
+            throw new Finding($"--limit-rate: {wrong.Message}", "sbox upgrade --limit-rate 2.5M");
+        }
+    }
 
     // The remote's settings say what its commits must be signed with, wherever they come from: without a remote nothing says so.
     private static string AddressOf(string place, Refspec? asked, OstreeSysroot sysroot)

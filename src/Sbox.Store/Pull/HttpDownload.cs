@@ -139,7 +139,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         && (response.Headers.ETag is null || response.Headers.ETag.ToString() == into.Validators?.ETag);
 
     // A weak tag promises no equal bytes. Where requests share a connection, one carries no less than several.
-    private bool IsDivisible(HttpResponseMessage response) => spare is not null && into.Total is not null && response.Version.Major < 2
+    private bool IsDivisible(HttpResponseMessage response) => spare is not null && into.Total is not null && response.Version.Major < 2 && !transport.IsLimited
         && into.Validators is { ETag: null or ['"', ..] } and not { ETag: null, LastModified: null }
         && (response.StatusCode == HttpStatusCode.PartialContent || response.Headers.AcceptRanges.Contains("bytes"));
 
@@ -166,9 +166,10 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
                 floor.Came(read);
                 if (read == 0)
                     break; // the class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too
-                transport.Count(read);
                 take(piece, buffer.AsSpan(0, read));
                 piece.At += read;
+                silence.CancelAfter(Timeout.Infinite); // who waits here is not the server
+                await transport.Count(read, silence.Token).ConfigureAwait(false);
                 if (piece.IsDivisible && Stopwatch.GetElapsedTime(look.Time) >= Look)
                 {
                     Divide(piece, look, helping);

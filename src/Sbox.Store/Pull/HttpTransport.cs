@@ -17,6 +17,7 @@ internal sealed class HttpTransport : IDisposable
     private readonly RemoteSettings? remote;
     private readonly CookieContainer? cookies;
     private readonly HashSet<string> named; // where the owner's own headers go: what the owner named, and no place that a server names
+    private readonly RateLimit rate;
     private long bytes;
     private volatile HttpClient client;
     private HttpClient? retired;
@@ -30,13 +31,22 @@ internal sealed class HttpTransport : IDisposable
         named = [.. new[] { options.Url ?? remote?.Url, remote?.ContentUrl }
             .Select(static url => Uri.TryCreate(Mirrors.AddressIn(url ?? ""), UriKind.Absolute, out Uri? address) ? PlaceOf(address) : null)
             .OfType<string>()];
+        rate = new RateLimit(options.BytesPerSecond ?? remote?.BytesPerSecond ?? 0, TimeProvider.System);
         client = NewClient(keepsConnections: true);
     }
+
+    /// <summary>Whether more requests at once bring more.</summary>
+    public bool IsLimited => rate.IsSet;
 
     /// <summary>Bytes that came so far.</summary>
     public long BytesTransferred => Interlocked.Read(ref bytes);
 
-    public void Count(int read) => Interlocked.Add(ref bytes, read);
+    /// <summary>Counts what came, and waits where it came faster than is wanted.</summary>
+    public ValueTask Count(int read, CancellationToken cancel)
+    {
+        Interlocked.Add(ref bytes, read);
+        return rate.Take(read, cancel);
+    }
 
     /// <summary>An address as it may be shown: without a name and password in it.</summary>
     public static string Shown(string url)

@@ -76,6 +76,9 @@ public sealed record PullOptions
     /// <summary>How long a slow server is borne.</summary>
     public TimeSpan SlowTime { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>Bytes a second that are fetched at most; 0 for no limit, null for what the remote's <c>sbox-rate-limit</c> says.</summary>
+    public long? BytesPerSecond { get; init; }
+
     /// <summary>Requests at once, at most: a pull begins with eight, and makes more where that brings more, which it does the farther the server is.</summary>
     public int Parallel { get; init; } = 64;
 

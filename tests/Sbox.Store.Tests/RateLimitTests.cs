@@ -1,0 +1,55 @@
+using System.Diagnostics;
+using Sbox.Codecs;
+
+namespace Sbox.Store.Tests;
+
+/// <summary>A pull that leaves the rest of the line to others.</summary>
+public sealed class RateLimitTests
+{
+    [Theory]
+    [InlineData("0", 0)]
+    [InlineData("10000", 10_000)]
+    [InlineData("500K", 500_000)]
+    [InlineData(" 2.5M ", 2_500_000)]
+    [InlineData("1g", 1_000_000_000)]
+    public void A_rate_is_bytes_a_second_with_a_letter_for_thousands(string text, long rate) => Assert.Equal(rate, RateLimit.Parse(text));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("K")]
+    [InlineData("-5M")]
+    [InlineData("9999")]
+    [InlineData("2,5M")]
+    [InlineData("1e9")]
+    [InlineData("fast")]
+    [InlineData("99999999999G")]
+    public void What_is_no_rate_is_said_to_be_none(string text) => Assert.Throws<MalformedException>(() => RateLimit.Parse(text));
+
+    [Fact]
+    public async Task All_requests_together_stay_below_it_and_nobody_takes_the_waiting_for_a_silent_server()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Archive);
+        string tree = Directory.CreateDirectory(scratch["tree"]).FullName;
+        for (int file = 0; file < 12; file++)
+            File.WriteAllBytes($"{tree}/{file}", System.Security.Cryptography.RandomNumberGenerator.GetBytes(50_000));
+        source.CommitDirectory(tree, new CommitOptions { Branches = ["main"] });
+        using var server = new StaticServer(source.Path);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Archive);
+        File.AppendAllText($"{ours.Path}/config", $"\n[remote \"origin\"]\nurl={server.Url}\ngpg-verify=false\nsbox-rate-limit=200K\n");
+        using Repository again = Repository.Open(ours.Path);
+        long begun = Stopwatch.GetTimestamp();
+        // Each request waits for seconds between two reads, and a server may be silent for half of one.
+        PullResult slow = await again.Pull(new PullOptions { Remote = "origin", Refs = ["main"], Timeout = TimeSpan.FromSeconds(0.5), Retries = 0, SlowBytes = 100_000, SlowTime = TimeSpan.FromSeconds(1) });
+        Assert.InRange(Stopwatch.GetElapsedTime(begun).TotalSeconds, ((slow.BytesTransferred - 50_000) / 200_000.0) - 0.3, 60);
+        Assert.True(slow.BytesTransferred > 600_000);
+
+        // And an option stands over the remote's setting.
+        using Repository other = Repository.Create(scratch["other"], RepositoryMode.Archive);
+        File.Copy($"{ours.Path}/config", $"{other.Path}/config", overwrite: true);
+        using Repository fast = Repository.Open(other.Path);
+        begun = Stopwatch.GetTimestamp();
+        await fast.Pull(new PullOptions { Remote = "origin", Refs = ["main"], BytesPerSecond = 0 });
+        Assert.True(Stopwatch.GetElapsedTime(begun).TotalSeconds < slow.BytesTransferred / 200_000.0, "as slow as with the limit");
+    }
+}
