@@ -47,7 +47,7 @@ internal sealed class RunningBox : IDisposable
     }
 
     /// <summary>Where the program is, with all that it is made of.</summary>
-    public static string Program { get; } = Path.GetDirectoryName(typeof(Invocation).Assembly.Location)!;
+    public static string Program { get; } = TestedProgram.Directory;
 
     public void Dispose()
     {

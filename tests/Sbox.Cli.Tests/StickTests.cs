@@ -93,7 +93,7 @@ public sealed class StickTests : IDisposable
     public void Where_links_and_permissions_cannot_be_made_a_stick_is_filled_all_the_same()
     {
         Checksum two = box.Publish(2);
-        string[] program = ["dotnet", $"{RunningBox.Program}/sbox.dll", "publish", "--repo", box.Source, "--to", $"usb:{temp.Of("stick")}", "--unsigned", "--deltas", "0", "--no-delta-from-nothing"];
+        string[] program = [TestedProgram.Sbox, "publish", "--repo", box.Source, "--to", $"usb:{temp.Of("stick")}", "--unsigned", "--deltas", "0", "--no-delta-from-nothing"];
         Verdict said = Judge.OnPath("strace").Ask(
             ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fchmod,fchmodat,linkat,symlinkat", "-e", "inject=fchmod,fchmodat,linkat,symlinkat:error=EPERM", .. program]);
         Assert.True(said.ExitCode == 0, said.Error);

@@ -55,7 +55,7 @@ public sealed class TokenTests : IDisposable
     }
 
     private Verdict Ask(params string[] arguments) => Judge.OnPath("env").Ask(
-        [$"SOFTHSM2_CONF={directory}/softhsm2.conf", "dotnet", Path.Combine(AppContext.BaseDirectory, "sbox.dll"), .. arguments]);
+        [$"SOFTHSM2_CONF={directory}/softhsm2.conf", TestedProgram.Sbox, .. arguments]);
 
     private void With(params string[] command) => Judge.OnPath("env").Run([$"SOFTHSM2_CONF={directory}/softhsm2.conf", .. command]);
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Sbox.Codecs;
+using Sbox.Judges;
 using Sbox.Store;
 
 namespace Sbox.Delivery.Tests;
@@ -95,7 +96,7 @@ public sealed class NeverHalfSeenTests(ITestOutputHelper output)
 
     private static Process Publish(Workshop shop)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "sbox.dll"), "publish", "--repo", shop["repo"], "--to", shop["www"], "--sign-from-file", shop["secret"]])
+        var start = new ProcessStartInfo(TestedProgram.Sbox, ["publish", "--repo", shop["repo"], "--to", shop["www"], "--sign-from-file", shop["secret"]])
         {
             RedirectStandardError = true, RedirectStandardOutput = true,
         };

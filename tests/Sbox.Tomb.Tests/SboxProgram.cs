@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Sbox.Judges;
 
 namespace Sbox.Tomb.Tests;
 
@@ -23,8 +24,7 @@ internal static class SboxProgram
 
     public static Process Start(Place place, params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
-        start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "sbox.dll"));
+        var start = new ProcessStartInfo(TestedProgram.Sbox) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
         start.Environment["XDG_STATE_HOME"] = place["state"];
