@@ -78,7 +78,8 @@ public sealed partial class TombRepository : IAsyncDisposable
     /// <exception cref="WrongPasswordException">No key opens with this password.</exception>
     public static async Task<TombRepository> Open(IBackend backend, SecretMemory password, CancellationToken cancel)
     {
-        Task<IReadOnlyList<ListedFile>> listing = backend.List(StoredFileType.Key, cancel); // one wait for both answers
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<IReadOnlyList<ListedFile>> listing = backend.List(StoredFileType.Key, both.Token); // one wait for both answers
         byte[] sealedConfig;
         try
         {
@@ -86,6 +87,7 @@ public sealed partial class TombRepository : IAsyncDisposable
         }
         catch (Exception failed)
         {
+            await both.CancelAsync();
             await ((Task)listing).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (failed is StoredFileMissingException)
                 throw new NotATombException(backend.Location, "it has no file 'config'");

@@ -14,7 +14,7 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
     private readonly Tools tools = new(SourceTree.Root);
 
     // Names, bytes, arguments, a program's memory, the journal, a login that fails, a crash: each leaves one of these where it goes.
-    private static readonly string[] Traces = ["name", "bytes", "typed", "memory", "journal", "login", "crash", "deleted", "tmp", "etc"];
+    private static readonly string[] Traces = ["name", "bytes", "typed", "memory", "journal", "login", "crash", "deleted", "tmp", "etc", "directory", "run"];
     private readonly string secret = $"xq{Random.Shared.Next(100_000, 999_999)}";
 
     public void Dispose() => Directory.Delete(directory, recursive: true);
@@ -67,6 +67,7 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
         vm.Run($"echo {Trace("typed")} >/dev/null; (exec -a {Trace("memory")} sleep 1000) & disown; logger {Trace("journal")}").OrThrow();
         vm.Run($"su {Trace("login")} -c true; (exec -a {Trace("crash")} sh -c 'kill -SEGV $$'); true").OrThrow();
         vm.Run($"echo {Trace("deleted")} >/var/gone; rm /var/gone; echo {Trace("tmp")} >/tmp/file; echo {Trace("etc")} >>/etc/hosts; find / -xdev -name hosts >/dev/null; sync").OrThrow();
+        vm.Run($"mkdir /home/ann/{Trace("directory")} /run/{Trace("run")}").OrThrow();
         vm.Run("printf 'farewell-seconds = 2\\n' >/etc/sbox/ghost.toml").OrThrow(); // its words go to the console and the kernel's log
     }
 

@@ -61,7 +61,6 @@ public sealed class StickTests(ITestOutputHelper output) : IDisposable
         vm.Console.Send("\u001b[B");
         Thread.Sleep(TimeSpan.FromSeconds(2));
         vm.Console.Send("\r");
-        if (vm.Console.WaitFor("emergency mode|login:", BootLimit).Value == "emergency mode") { Thread.Sleep(4000); vm.Console.SendLine("dmesg -l err,warn,crit; dmesg | grep -e loop -e sr0 -e EXT4; cat /sys/block/loop0/size /sys/block/loop0/queue/logical_block_size /sys/block/sr0/size /proc/cmdline; ls /dev"); Thread.Sleep(9000); output.WriteLine(vm.Console.Text); }
         vm.WaitForLogin(BootLimit);
         Assert.Contains("Ghost: this boot keeps nothing", vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
         output.WriteLine(vm.Run("findmnt -n /sysroot; losetup --list; systemctl --failed --no-legend; touch /var/file && sbox ledger | tail -n 3").OrThrow());

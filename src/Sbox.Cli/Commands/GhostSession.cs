@@ -45,7 +45,7 @@ internal static class GhostSession
             {
                 string path = Absolute(each);
                 bool noiseToo = includeNoise || LedgerGroup.Of(path).Group.IsNoise;
-                wanted.Add((entry, group) => GhostLayer.IsAtOrBelow(entry.Path, path) && (noiseToo || !group.IsNoise));
+                wanted.Add((entry, group) => GhostLayer.IsAtOrBelow(entry.Path, path) && (noiseToo || entry.Path == path || !group.IsNoise));
             }
             else
                 throw new Finding($"{each}: no group by that name, and no file here", $"Groups: {string.Join(", ", LedgerGroup.All.Select(static group => group.Id))}; a path has a slash in it");

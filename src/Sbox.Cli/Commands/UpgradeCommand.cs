@@ -145,11 +145,11 @@ internal static class UpgradeCommand
     {
         try
         {
-            return text is null ? null : RateLimit.Parse(text);
+            return text is null ? null : RateLimit.Parse(text, "--limit-rate");
         }
         catch (MalformedException wrong)
         {
-            throw new Finding($"--limit-rate: {wrong.Message}", "sbox upgrade --limit-rate 2.5M");
+            throw new Finding(wrong.Message, "sbox upgrade --limit-rate 2.5M");
         }
     }
 

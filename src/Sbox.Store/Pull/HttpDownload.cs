@@ -139,7 +139,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         && (response.Headers.ETag is null || response.Headers.ETag.ToString() == into.Validators?.ETag);
 
     // A weak tag promises no equal bytes. Where requests share a connection, one carries no less than several.
-    private bool IsDivisible(HttpResponseMessage response) => spare is not null && into.Total is not null && response.Version.Major < 2 && !transport.IsLimited
+    private bool IsDivisible(HttpResponseMessage response) => spare is not null && into.Total is not null && response.Version.Major < 2 && !transport.Rate.IsSet
         && into.Validators is { ETag: null or ['"', ..] } and not { ETag: null, LastModified: null }
         && (response.StatusCode == HttpStatusCode.PartialContent || response.Headers.AcceptRanges.Contains("bytes"));
 
@@ -153,6 +153,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     private async Task Receive(Stream body, Piece piece, Taker take, CancellationTokenSource silence, CancellationToken helping)
     {
         byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(64 * 1024);
+        int most = transport.Rate.Piece(buffer.Length);
         var floor = new SpeedFloor(options.SlowBytes, options.SlowTime);
         var look = new LastLook(piece.At, transport.BytesTransferred);
         try
@@ -162,7 +163,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
             {
                 silence.CancelAfter(options.Timeout);
                 floor.Wait();
-                int read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Clamp(piece.End - piece.At, 1, buffer.Length)), silence.Token).ConfigureAwait(false);
+                int read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Clamp(piece.End - piece.At, 1, most)), silence.Token).ConfigureAwait(false);
                 floor.Came(read);
                 if (read == 0)
                     break; // the class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too

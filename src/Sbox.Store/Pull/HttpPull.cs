@@ -47,7 +47,7 @@ internal sealed class HttpPull : IDisposable
         PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
-        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary, new SpareRequests(Math.Min(options.Parallel, AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
+        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary, new SpareRequests(Math.Min(transport.Rate.Requests(options.Parallel), AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
         foreach (Checksum commit in wanted.Values.Distinct())
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
@@ -55,7 +55,7 @@ internal sealed class HttpPull : IDisposable
         long byDeltas = transaction.Stats.ContentBytes;
         var import = new ArchiveImport(transaction, options.PlainFilesOnly, options.BelieveServer);
         long before = fetcher.BytesTransferred;
-        using (var queue = new PullQueue(new RequestWindow(options.Parallel, options.SlowBytes, TimeProvider.System), () => fetcher.BytesTransferred - before, cancel))
+        using (var queue = new PullQueue(new RequestWindow(transport.Rate.Requests(options.Parallel), options.SlowBytes, TimeProvider.System), () => fetcher.BytesTransferred - before, cancel))
         {
             foreach (Checksum commit in wanted.Values.Distinct())
             {

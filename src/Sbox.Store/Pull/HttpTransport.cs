@@ -31,12 +31,12 @@ internal sealed class HttpTransport : IDisposable
         named = [.. new[] { options.Url ?? remote?.Url, remote?.ContentUrl }
             .Select(static url => Uri.TryCreate(Mirrors.AddressIn(url ?? ""), UriKind.Absolute, out Uri? address) ? PlaceOf(address) : null)
             .OfType<string>()];
-        rate = new RateLimit(options.BytesPerSecond ?? remote?.BytesPerSecond ?? 0, TimeProvider.System);
+        rate = new RateLimit(options.BytesPerSecond ?? (remote?.RateLimit is { } text ? RateLimit.Parse(text, $"[{RemoteSettings.Group(remote.Name)}] sbox-rate-limit") : 0), TimeProvider.System);
         client = NewClient(keepsConnections: true);
     }
 
-    /// <summary>Whether more requests at once bring more.</summary>
-    public bool IsLimited => rate.IsSet;
+    /// <summary>How fast it may be.</summary>
+    public RateLimit Rate => rate;
 
     /// <summary>Bytes that came so far.</summary>
     public long BytesTransferred => Interlocked.Read(ref bytes);

@@ -11,9 +11,10 @@ namespace Sbox.Store;
 /// <param name="clock">Tells the time.</param>
 public sealed class RateLimit(long bytesPerSecond, TimeProvider clock)
 {
-    /// <summary>Fewer than this a second, and a server that waits for its reader would be taken for one that is gone.</summary>
+    /// <summary>The least that a limit may be, bytes a second: servers give readers up that take nothing for a minute.</summary>
     public const long Least = 10_000;
 
+    private const long EachAtLeast = 50_000;
     private static readonly TimeSpan Burst = TimeSpan.FromMilliseconds(250);
     private readonly Lock sync = new();
     private long free = clock.GetTimestamp(); // when what was taken so far has been paid for
@@ -40,9 +41,18 @@ public sealed class RateLimit(long bytesPerSecond, TimeProvider clock)
             await Task.Delay(wait, clock, cancel).ConfigureAwait(false);
     }
 
+    /// <summary>How many requests at once this limit bears: each is to have enough of it that no server takes its reader for gone.</summary>
+    /// <param name="wanted">How many there would be without a limit.</param>
+    internal int Requests(int wanted) => IsSet ? (int)Math.Clamp(bytesPerSecond / EachAtLeast, 1, wanted) : wanted;
+
+    /// <summary>How much to read at once: an eighth of a second's worth at the most.</summary>
+    internal int Piece(int wanted) => IsSet ? (int)Math.Min(bytesPerSecond / 8, wanted) : wanted;
+
     /// <summary>Reads a rate: bytes a second, with K, M or G for 1000 of them, of those, of those: <c>500K</c>, <c>2.5M</c>. 0 is none.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="of">Whose it is, for the error: an option, a setting.</param>
     /// <exception cref="MalformedException">It is none, or less than <see cref="Least"/>.</exception>
-    public static long Parse(string text)
+    public static long Parse(string text, string of)
     {
         string number = text.Trim();
         double unit = number.Length == 0 ? 1 : char.ToUpperInvariant(number[^1]) switch { 'K' => 1e3, 'M' => 1e6, 'G' => 1e9, _ => 1 };
@@ -50,6 +60,6 @@ public sealed class RateLimit(long bytesPerSecond, TimeProvider clock)
             number = number[..^1];
         return double.TryParse(number, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value) && value * unit is 0 or (>= Least and < long.MaxValue)
             ? (long)(value * unit)
-            : throw new MalformedException("rate", text, $"bytes a second such as 500K or 2.5M, {Least} at least, or 0 for no limit", $"'{text}'");
+            : throw new MalformedException("rate", of, $"bytes a second such as 500K or 2.5M, {Least} at least, or 0 for no limit", $"'{text}'");
     }
 }

@@ -46,8 +46,8 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
     /// <summary>Whether HTTP/2 is spoken where the server does.</summary>
     internal bool Http2 { get; init; } = true;
 
-    /// <summary>Bytes a second that are fetched at most (<c>sbox-rate-limit</c>, which libostree does not know and leaves alone); 0 for no limit.</summary>
-    internal long BytesPerSecond { get; init; }
+    /// <summary>Bytes a second that are fetched at most (<c>sbox-rate-limit</c>, which libostree does not know and leaves alone), as it is written; null for no limit.</summary>
+    internal string? RateLimit { get; init; }
 
     /// <summary>Why nothing may be pulled from it, in words for people; null where it may.</summary>
     internal string? UnconfiguredState { get; init; }
@@ -84,7 +84,7 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
             TlsClientCertPath = certificate,
             TlsClientKeyPath = key,
             Http2 = config.GetBoolean(group, "http2", otherwise: true),
-            BytesPerSecond = Text(config, group, "sbox-rate-limit") is { } rate ? RateLimit.Parse(rate) : 0,
+            RateLimit = Text(config, group, "sbox-rate-limit"),
             UnconfiguredState = Text(config, group, "unconfigured-state"),
         };
     }

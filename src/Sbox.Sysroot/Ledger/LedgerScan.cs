@@ -40,12 +40,20 @@ public sealed class LedgerScan
         return scan.WithUse();
     }
 
+    private bool IsOnDisk(string path)
+    {
+        if (!layer.Holds(path) || path == layer.At)
+            return true;
+        using Dir? parent = lowerRoot.TryOpenParent(layer.Relative(path), out string name);
+        return parent?.Exists(name) ?? false;
+    }
+
     private void MarkMade(Dir upper)
     {
         if (layer.Tree is not { } path || !found.Any(static entry => entry.Change == LedgerChange.New))
             return;
         using Dir tree = Dir.Open(path);
-        var made = MadeAtBoot.Of(tree);
+        var made = MadeAtBoot.Of(tree, IsOnDisk);
         for (int at = 0; at < found.Count; at++)
         {
             cancel.ThrowIfCancellationRequested();

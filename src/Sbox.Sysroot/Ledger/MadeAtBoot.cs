@@ -14,20 +14,25 @@ internal sealed class MadeAtBoot
     private const long ComparedBytes = 1 << 20;
     private const string Lines = "usr/lib/tmpfiles.d"; // not /etc's: the session may have written those
 
+    private const string Owners = "etc/tmpfiles.d"; // a file here stands in the place of one of the same name
+
     private readonly Dir tree;
-    private readonly Dictionary<string, string?> arguments = new(StringComparer.Ordinal);
+    private readonly Func<string, bool> isOnDisk;
+    private readonly Dictionary<string, (char Type, string? Argument)> lines = new(StringComparer.Ordinal);
     private readonly HashSet<string> copied = new(StringComparer.Ordinal); // whole directories, from below the factory
 
-    private MadeAtBoot(Dir tree) => this.tree = tree;
+    private MadeAtBoot(Dir tree, Func<string, bool> isOnDisk) => (this.tree, this.isOnDisk) = (tree, isOnDisk);
 
     /// <summary>Reads the lines of a version's tree, which is borrowed.</summary>
-    public static MadeAtBoot Of(Dir tree)
+    /// <param name="tree">The tree's root.</param>
+    /// <param name="isOnDisk">Whether the disk has a path, from the root: nothing is copied into a directory that is there.</param>
+    public static MadeAtBoot Of(Dir tree, Func<string, bool> isOnDisk)
     {
-        var made = new MadeAtBoot(tree);
+        var made = new MadeAtBoot(tree, isOnDisk);
         using Dir? parent = tree.TryOpenParent(Lines, out string name), directory = parent?.TryOpenDir(name);
         foreach (DirEntry entry in directory?.Entries() ?? [])
         {
-            if (entry.Name.EndsWith(".conf", StringComparison.Ordinal) && directory!.TryStat(entry.Name) is { IsRegular: true, Size: <= ComparedBytes })
+            if (entry.Name.EndsWith(".conf", StringComparison.Ordinal) && directory!.TryStat(entry.Name) is { IsRegular: true, Size: <= ComparedBytes } && !IsThere(tree, $"{Owners}/{entry.Name}"))
                 made.Add(Encoding.UTF8.GetString(directory.ReadAll(entry.Name)));
         }
 
@@ -40,9 +45,9 @@ internal sealed class MadeAtBoot
     /// <param name="relative">Its path there.</param>
     public bool Is(LedgerEntry entry, Dir upper, string relative) => entry is { Change: LedgerChange.New, From: null, IsTooDeep: false } && entry.Kind switch
     {
-        FileKind.Directory => arguments.ContainsKey(entry.Path) || (IsCopied(entry.Path) && IsAlsoDirectory($"{Factory}{entry.Path}")), // empty: else what is in it stands for it
-        FileKind.Symlink => arguments.TryGetValue(entry.Path, out string? target) && Leads(upper, relative, target ?? $"/{Factory}{entry.Path}"),
-        FileKind.Regular => (arguments.ContainsKey(entry.Path) || IsCopied(entry.Path)) && Equals(upper, relative, entry),
+        FileKind.Directory => (lines.TryGetValue(entry.Path, out (char Type, string?) line) && "dDqQvC".Contains(line.Type, StringComparison.Ordinal)) || (IsCopied(entry.Path) && IsAlsoDirectory($"{Factory}{entry.Path}")), // empty: else what is in it stands for it
+        FileKind.Symlink => lines.TryGetValue(entry.Path, out (char Type, string? Target) line) && line.Type == 'L' && Leads(upper, relative, line.Target ?? $"/{Factory}{entry.Path}"),
+        FileKind.Regular => (lines.ContainsKey(entry.Path) || IsCopied(entry.Path)) && Equals(upper, relative, entry),
         _ => false,
     };
 
@@ -54,7 +59,7 @@ internal sealed class MadeAtBoot
             if (fields.Length < 2 || !Makes.Contains(fields[0][0], StringComparison.Ordinal))
                 continue;
             string path = fields[1].TrimEnd('/');
-            arguments[path] = fields.Length > 6 && fields[6] != "-" ? fields[6].TrimEnd() : null;
+            lines[path] = (fields[0][0], fields.Length > 6 && fields[6] != "-" ? fields[6].TrimEnd() : null);
             if (fields[0][0] == 'C')
                 copied.Add(path);
         }
@@ -66,11 +71,13 @@ internal sealed class MadeAtBoot
         {
             path = path[..slash];
             if (copied.Contains(path))
-                return true;
+                return !isOnDisk(path);
         }
 
         return false;
     }
+
+    private static bool IsThere(Dir root, string path) => root.TryOpenParent(path, out string name) is { } parent && Owned(parent, dir => dir.Exists(name));
 
     private bool IsAlsoDirectory(string path) => tree.TryOpenParent(path, out string name) is { } parent && Owned(parent, dir => dir.TryStat(name) is { IsDirectory: true });
 
@@ -80,10 +87,12 @@ internal sealed class MadeAtBoot
     // An empty file that a line makes, or one with the bytes of its pattern.
     private bool Equals(Dir upper, string relative, LedgerEntry entry)
     {
-        bool isMade = arguments.TryGetValue(entry.Path, out string? argument);
-        if (isMade && entry.Bytes == 0 && argument is null)
-            return true;
-        string pattern = isMade && argument is { } named && named.StartsWith('/') ? named[1..] : $"{Factory}{entry.Path}";
+        bool isMade = lines.TryGetValue(entry.Path, out (char Type, string? Argument) line);
+        if (isMade && line.Type is 'f' or 'F')
+            return line.Argument is null && entry.Bytes == 0;
+        if (isMade && line.Type != 'C')
+            return false;
+        string pattern = isMade && line.Argument is { } named && named.StartsWith('/') ? named[1..] : $"{Factory}{entry.Path}";
         return entry.Bytes <= ComparedBytes && Read(tree, pattern) is { } factory && factory.LongLength == entry.Bytes
             && Read(upper, relative) is { } here && here.AsSpan().SequenceEqual(factory);
     }

@@ -2,8 +2,9 @@ namespace Sbox.Tomb.Sessions;
 
 public sealed partial class TombSession
 {
-    // Taking a lock is waiting, for answers and for a second look. The index is read meanwhile, and counts where the same files are there under the lock.
-    private async Task LockAndLoad(CancellationToken cancel)
+    // Taking a lock is waiting, for answers and for a second look. The index is read meanwhile, and counts where the same files are there under the lock:
+    // listed after the snapshots, since whoever saves beside us writes the index first.
+    private async Task<IReadOnlyList<Snapshot>> LockAndLoad(CancellationToken cancel)
     {
         using var early = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         Task loading = tomb.LoadIndex(early.Token);
@@ -21,8 +22,10 @@ public sealed partial class TombSession
         if (tombLock is null)
             await early.CancelAsync(); // the remote is away: what is pinned says what is there
         await loading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
         if (tombLock is null || !loading.IsCompletedSuccessfully || !await tomb.IsIndexCurrent(cancel))
             await tomb.LoadIndex(cancel);
+        return snapshots;
     }
 
     // Where the remote is away and what is pinned is here, the tomb opens without a lock; the first save takes one, and looks then what others have done.

@@ -129,8 +129,7 @@ public sealed partial class TombSession : IAsyncDisposable
 
     private async Task Start(CancellationToken cancel)
     {
-        await LockAndLoad(cancel);
-        IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(cancel);
+        IReadOnlyList<Snapshot> snapshots = await LockAndLoad(cancel);
         Opened = Choose(snapshots);
         Latest = LastSaved(snapshots) ?? Opened;
         known.UnionWith(snapshots.Select(static each => each.Id));

@@ -43,20 +43,27 @@ public sealed class LedgerTests(ITestOutputHelper output) : IDisposable
     {
         string at = ghost.Layer.At, factory = $"usr/share/factory{at}";
         ghost.Version("usr/lib/tmpfiles.d/a.conf", $"# d {at}/comment 0755 root root\nd {at}/made 0755 root root - -\nL {at}/link - - - - ../there\nf {at}/stamp 0644\nz {at}/watched\n");
-        ghost.Version("usr/lib/tmpfiles.d/b.conf", $"C {at}/profile 0644 root root - /{factory}/profile\nC+ {at}/whole\n");
+        ghost.Version("usr/lib/tmpfiles.d/b.conf", $"C {at}/profile 0644 root root - /{factory}/profile\nC+ {at}/whole\nC {at}/kept\nC {at}/emptied\n");
+        ghost.Version($"{factory}/emptied", "something");
         ghost.Version($"{factory}/profile", "as it comes");
         ghost.Version($"{factory}/whole/deep/file", "as it comes");
         ghost.Version($"{factory}/whole/deep/other", "as it comes");
         ghost.Version($"{factory}/stray", "no line copies it");
+        ghost.Version($"{factory}/kept/default", "as it comes");
+        ghost.Disk("kept/mine", "so tmpfiles copies nothing into it");
+        ghost.Version("usr/lib/tmpfiles.d/masked.conf", $"d {at}/masked\n");
+        ghost.Version("etc/tmpfiles.d/masked.conf", "");
         ghost.Begin();
-        foreach (string each in (string[])["comment", "made", "watched"])
+        ghost.Session("kept/default", "as it comes");
+        ghost.Session("emptied", "");
+        foreach (string each in (string[])["comment", "made", "masked", "watched"])
             Directory.CreateDirectory(ghost.Of(each));
         File.CreateSymbolicLink(ghost.Of("link"), "../there");
         ghost.Session("stamp", "");
         ghost.Session("stray", "no line copies it");
         foreach (string each in (string[])["profile", "whole/deep/file", "whole/deep/other"])
             ghost.Session(each, "as it comes");
-        Assert.Equal(["comment", "stray", "watched"], Missed());
+        Assert.Equal(["comment", "emptied", "kept/default", "masked", "stray", "watched"], Missed());
 
         ghost.Session("profile", "by me");
         ghost.Session("whole/deep/other", "as it came"); // as long
@@ -64,7 +71,7 @@ public sealed class LedgerTests(ITestOutputHelper output) : IDisposable
         File.Delete(ghost.Of("link"));
         File.CreateSymbolicLink(ghost.Of("link"), "elsewhere");
         ghost.Session("made/in", "it");
-        Assert.Equal(["comment", "link", "made/in", "profile", "stamp", "stray", "watched", "whole/deep/other"], Missed());
+        Assert.Equal(["comment", "emptied", "kept/default", "link", "made/in", "masked", "profile", "stamp", "stray", "watched", "whole/deep/other"], Missed());
 
         string[] Missed() => [.. LedgerScan.Of(ghost.Layer).Where(static entry => LedgerGroup.Of(entry).Id != "made").Select(entry => ghost.Layer.Relative(entry.Path))];
     }

@@ -135,15 +135,21 @@ public sealed class TombSessionTests
         place.Restic("backup", place["home"]);
         File.Delete(place["home/goes"]);
         place.Restic("backup", place["home"]);
-        int pruned = 0;
+        int pruned = 0, indexes = 0, there = Directory.GetFiles(place["tomb/index"]).Length;
         var backend = new UnsteadyBackend(place.Backend())
         {
-            // Not locked yet, and the index is long read: restic packs what stays anew and deletes the pack that it was in.
+            Meets = (file, _, _) =>
+            {
+                indexes += file.Type == StoredFileType.Index ? 1 : 0;
+                return null;
+            },
+            // Not locked yet, and the index is read: restic packs what stays anew and deletes the pack that it was in.
             Refuses = file =>
             {
                 if (file.Type == StoredFileType.Lock && Interlocked.Exchange(ref pruned, 1) == 0)
                 {
-                    Thread.Sleep(500);
+                    Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref indexes) >= there, TimeSpan.FromSeconds(20)), "the index is not read before the lock is there");
+                    Thread.Sleep(100); // and taken in
                     place.Restic("forget", "--keep-last", "1", "--prune", "--max-unused", "0");
                 }
 
