@@ -8,7 +8,7 @@ namespace Sbox.Sysroot.Tests;
 /// <summary>A program that deploys is killed by SIGKILL at any of its calls that change the disk, between and within steps; strace does it.</summary>
 public sealed class KillTests : IDisposable
 {
-    private const int Kills = 20, Seed = 20261123;
+    private const int Kills = 12, Seed = 20261123;
     private const string Calls = "renameat2,linkat,symlinkat,unlinkat,mkdirat,fsync,syncfs,pwrite64,fchownat,fchmodat";
     private static readonly string Victim = Path.Combine(AppContext.BaseDirectory, "Sbox.Sysroot.Victim");
 
