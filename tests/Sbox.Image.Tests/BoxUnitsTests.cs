@@ -58,7 +58,7 @@ public sealed class BoxUnitsTests
     [Fact]
     public void Systemd_finds_nothing_wrong_with_the_units()
     {
-        string[] units = [.. Directory.GetFiles(SourceTree.Of("packaging", "box"), "sbox-*").Order(StringComparer.Ordinal)];
+        string[] units = [.. Directory.GetFiles(SourceTree.Of("packaging", "box"), "sbox-*").Where(static file => !file.EndsWith(".shutdown", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
         Assert.Contains(units, static unit => unit.EndsWith("/sbox-next-root.service", StringComparison.Ordinal));
         Verdict verdict = Judge.OnPath("systemd-analyze").Ask(["verify", "--man=no", "--recursive-errors=no", .. units]);
         // The program that they start is not on the machine that tests.
