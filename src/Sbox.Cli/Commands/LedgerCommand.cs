@@ -239,9 +239,8 @@ internal static class LedgerCommand
     {
         (LedgerGroup group, string pattern) = LedgerGroup.Of(path);
         LedgerEntry[] below = layers is null ? [] : [.. GhostSession.Select(GhostSession.Read(layers, cancel), [path], includeNoise: true)];
-        bool isMade = below.Any(entry => entry.Path == path && entry.IsMadeAtBoot);
-        if (isMade)
-            group = LedgerGroup.Of(below.First(entry => entry.Path == path));
+        if (below.FirstOrDefault(entry => entry.Path == path && entry.IsMadeAtBoot) is { } made)
+            (group, pattern) = (LedgerGroup.Of(made), group.IsNoise ? pattern : "tmpfiles.d(5)");
         string fate = layers is null ? "this boot is no ghost"
             : !layers.Any(layer => layer.Holds(path)) ? "it is neither in /etc nor in /var: the ledger has nothing to say of it (/usr never changes; /tmp and /run are memory on every boot; a tomb keeps itself)"
             : below.Length == 0 ? "the disk has it just so: nothing of it is lost"
@@ -249,7 +248,7 @@ internal static class LedgerCommand
             : below.All(static entry => entry.IsMadeAtBoot) ? "this version makes it at every boot, and it is as that makes it: nothing of it is lost"
             : below is [{ } one] && one.Path == path ? $"{Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
             : $"{Sum(below)} in this session at or below it; at power-off it is as the disk has it";
-        speaker.Answer($"{path}: {fate}\n  group {group.Id} ({group.Title}{(group.IsNoise ? "; noise" : "")}), by {(isMade ? "tmpfiles.d(5)" : pattern)}", writer =>
+        speaker.Answer($"{path}: {fate}\n  group {group.Id} ({group.Title}{(group.IsNoise ? "; noise" : "")}), by {pattern}", writer =>
         {
             writer.WriteString("path", path);
             writer.WriteString("fate", fate);

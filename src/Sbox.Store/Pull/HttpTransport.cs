@@ -17,7 +17,6 @@ internal sealed class HttpTransport : IDisposable
     private readonly RemoteSettings? remote;
     private readonly CookieContainer? cookies;
     private readonly HashSet<string> named; // where the owner's own headers go: what the owner named, and no place that a server names
-    private readonly RateLimit rate;
     private long bytes;
     private volatile HttpClient client;
     private HttpClient? retired;
@@ -31,12 +30,12 @@ internal sealed class HttpTransport : IDisposable
         named = [.. new[] { options.Url ?? remote?.Url, remote?.ContentUrl }
             .Select(static url => Uri.TryCreate(Mirrors.AddressIn(url ?? ""), UriKind.Absolute, out Uri? address) ? PlaceOf(address) : null)
             .OfType<string>()];
-        rate = new RateLimit(options.BytesPerSecond ?? (remote?.RateLimit is { } text ? RateLimit.Parse(text, $"[{RemoteSettings.Group(remote.Name)}] sbox-rate-limit") : 0), TimeProvider.System);
+        Rate = new RateLimit(options.BytesPerSecond ?? (remote?.RateLimit is { } text ? RateLimit.Parse(text, $"[{RemoteSettings.Group(remote.Name)}] sbox-rate-limit") : 0), TimeProvider.System);
         client = NewClient(keepsConnections: true);
     }
 
     /// <summary>How fast it may be.</summary>
-    public RateLimit Rate => rate;
+    public RateLimit Rate { get; }
 
     /// <summary>Bytes that came so far.</summary>
     public long BytesTransferred => Interlocked.Read(ref bytes);
@@ -45,7 +44,7 @@ internal sealed class HttpTransport : IDisposable
     public ValueTask Count(int read, CancellationToken cancel)
     {
         Interlocked.Add(ref bytes, read);
-        return rate.Take(read, cancel);
+        return Rate.Take(read, cancel);
     }
 
     /// <summary>An address as it may be shown: without a name and password in it.</summary>

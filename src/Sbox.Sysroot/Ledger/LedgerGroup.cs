@@ -45,7 +45,7 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
     ];
 
     /// <summary>The group of an entry.</summary>
-    public static LedgerGroup Of(LedgerEntry entry) => Of(entry.Path) is { Group: { IsNoise: false } } && entry.IsMadeAtBoot ? Made : Of(entry.Path).Group;
+    public static LedgerGroup Of(LedgerEntry entry) => Of(entry.Path).Group is var group && entry.IsMadeAtBoot && !group.IsNoise ? Made : group;
 
     /// <summary>The group of a path, and the pattern that says so.</summary>
     public static (LedgerGroup Group, string Pattern) Of(string path)

@@ -13,7 +13,6 @@ internal sealed class MadeAtBoot
     private const string Makes = "dDqQvfFLCp"; // other types look after what is there
     private const long ComparedBytes = 1 << 20;
     private const string Lines = "usr/lib/tmpfiles.d"; // not /etc's: the session may have written those
-
     private const string Owners = "etc/tmpfiles.d"; // a file here stands in the place of one of the same name
 
     private readonly Dir tree;
