@@ -5,7 +5,9 @@ namespace Sbox.Vm;
 /// <summary>The command line of QEMU for a machine, and the files it needs.</summary>
 internal static class QemuArguments
 {
-    public const string Program = "qemu-system-x86_64";
+    /// <summary>The emulator: what SBOX_QEMU names (tests/make-qemu), or the host's.</summary>
+    public static readonly string Program = Environment.GetEnvironmentVariable("SBOX_QEMU") is { Length: > 0 } chosen ? chosen : "qemu-system-x86_64";
+
     private const string FirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd";
     private const string SecureFirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
