@@ -67,3 +67,21 @@ public sealed class UnknownBranchesException(string location, IReadOnlyList<stri
     /// <summary>Those branches.</summary>
     public IReadOnlyList<string> Branches { get; } = branches;
 }
+
+/// <summary>A directory of trust documents is not as it must be for what was asked.</summary>
+/// <param name="location">The directory.</param>
+/// <param name="finding">What is missing or in the way.</param>
+public sealed class TrustHistoryException(string location, string finding) : DeliveryException($"{location}: {finding}")
+{
+    /// <summary>The directory.</summary>
+    public string Location { get; } = location;
+}
+
+/// <summary>What is published there goes by a newer trust document than the one that was given, or by another one.</summary>
+/// <param name="location">The place, or the document in it.</param>
+/// <param name="finding">What is there.</param>
+public sealed class TrustBehindException(string location, string finding) : DeliveryException($"{location}: {finding}")
+{
+    /// <summary>The place, or the document in it.</summary>
+    public string Location { get; } = location;
+}

@@ -43,21 +43,34 @@ public sealed partial class Repository
     /// <exception cref="PullException">Something could not be fetched, or is not what it should be; names the URL.</exception>
     /// <exception cref="RemoteNotFoundException">The config has no such remote.</exception>
     /// <exception cref="SignatureException">A commit, or the summary, is not signed as the remote's settings ask for; nothing of it was kept.</exception>
+    /// <exception cref="TrustException">The remote has a trust document, and what came is not to be believed by it; nothing of it was kept but newer documents.</exception>
     public async Task<PullResult> Pull(PullOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
         // Also where the address is given otherwise: what a remote's commits must be signed with is known from its settings only.
         RemoteSettings? remote = options.Remote is null ? null : Remote(options.Remote) ?? throw new RemoteNotFoundException(Path, options.Remote);
         if (remote?.UnconfiguredState is { } state)
             throw new PullException(remote.Name, "a remote that is configured", state) { Words = $"remote unconfigured-state: {state}" };
-        RemoteTrust? trust = remote is null ? null : RemoteTrust.Of(this, options.RequireGpg ? remote with { GpgVerify = true } : remote);
+        RemoteTrust? trust = remote is null ? null : RemoteTrust.Of(this, options.RequireGpg ? remote with { GpgVerify = true } : remote, options.Clock);
         string url = (options.Url ?? remote?.Url)?.TrimEnd('/') ??
             throw new PullException(options.Remote ?? "(no remote)", "a remote with a url", "none");
         string? collection = options.Collection ?? remote?.CollectionId;
         var targets = new PullTargets
         {
             Repository = this, Remote = options.Remote, Collection = collection, Mirror = options.Mirror, WithoutRefs = options.WithoutRefs,
-            VerifyBindings = options.VerifyBindings, NoOlder = options.NoOlder, NoOlderThan = options.NoOlderThan,
+            VerifyBindings = options.VerifyBindings, NoOlderThan = options.NoOlderThan,
+            NoOlder = options.NoOlder || (trust?.Document is not null && !options.AllowOlder),
         };
+        PullResult result = await PullFrom(url, remote, trust, targets, options, progress, cancel).ConfigureAwait(false);
+        if (trust?.Document is not { } document)
+            return result;
+        if (!options.DryRun)
+            document.Took();
+        return result with { Notes = document.Notes };
+    }
+
+    private async Task<PullResult> PullFrom(
+        string url, RemoteSettings? remote, RemoteTrust? trust, PullTargets targets, PullOptions options, IProgress<PullProgress>? progress, CancellationToken cancel)
+    {
         if (!Mirrors.IsList(url) && new Uri(Mirrors.Checked(url)) is { IsFile: true } file)
             return PullFile(file.LocalPath, remote, trust, targets, options, progress, cancel);
         using var pull = new HttpPull(this, url, remote, trust, targets, options, progress);

@@ -46,6 +46,7 @@ public sealed partial class Repository
             ChangeRemote(name, file => file.WithoutGroup(RemoteSettings.Group(name)));
         foreach (string left in (string[])[$"{name}.trustedkeys.gpg", $"{name}.cookies.txt"])
             Dir.TryUnlink(left);
+        EndTrust(name);
     }
 
     /// <summary>What has a remote's group: the config, or a file of <c>remotes.d</c>, of this repository or a parent. Null where nothing has.</summary>
@@ -55,11 +56,7 @@ public sealed partial class Repository
     private RemoteDefinitions Definitions => definitions ??= new RemoteDefinitions(this, remotesDirectory is null ? RemotesOfMachine() : remotesDirectory.Length > 0 ? remotesDirectory : null);
 
     // As libostree: only of the machine's own repository, by whatever path it was opened.
-    private string? RemotesOfMachine()
-    {
-        FileStat here = Dir.Stat();
-        return Dir.TryStat("/ostree/repo") is { } own && own.Inode == here.Inode && own.Device == here.Device ? "/etc/ostree/remotes.d" : null;
-    }
+    private string? RemotesOfMachine() => IsOfMachine ? "/etc/ostree/remotes.d" : null;
 
     /// <summary>Fetches a remote's summary, verified as its settings ask.</summary>
     /// <param name="remote">The remote.</param>
@@ -68,6 +65,7 @@ public sealed partial class Repository
     /// <returns>The files <c>summary</c> and <c>summary.sig</c>; nulls where there are none.</returns>
     /// <exception cref="RemoteNotFoundException">There is no such remote.</exception>
     /// <exception cref="SignatureException">It is not signed as it must be.</exception>
+    /// <exception cref="TrustException">It is not to be believed by the remote's trust document.</exception>
     /// <exception cref="PullException">It could not be fetched.</exception>
     public async Task<(byte[]? Summary, byte[]? Signature)> FetchSummary(string remote, PullOptions? options = null, CancellationToken cancel = default)
     {
@@ -76,10 +74,11 @@ public sealed partial class Repository
             throw new PullException(remote, "a remote with a url", "none") { Words = $"No \"url\" option in remote \"{remote}\"" };
         RemoteSettings settings = Remote(remote) ?? throw new RemoteNotFoundException(Path, remote);
         string url = options.Url ?? settings.Url ?? throw new PullException(remote, "a remote with a url", "none");
-        RemoteTrust trust = RemoteTrust.Of(this, settings);
+        RemoteTrust trust = RemoteTrust.Of(this, settings, options.Clock);
         if (!Mirrors.IsList(url) && new Uri(Mirrors.Checked(url)) is { IsFile: true } file)
         {
             using Repository source = Open(file.LocalPath);
+            trust.FollowFiles(source, cancel);
             byte[]? bytes = source.Dir.TryReadAll("summary"), signature = source.Dir.TryReadAll("summary.sig");
             trust.VerifySummary(source.Dir.Of("summary"), bytes, signature);
             return (bytes, signature);
@@ -88,7 +87,8 @@ public sealed partial class Repository
         using var transport = new HttpTransport(this, settings, options);
         using SummaryCache? cache = SummaryCache.Open(this, remote, options.CacheDirectory);
         Mirrors mirrors = await Mirrors.Find(url, transport, options, cancel).ConfigureAwait(false);
-        var there = new SummarySource(new HttpFetcher(transport, mirrors.Urls, options), trust, cache, mirrors.Summary, withSignature: true);
+        var fetcher = new HttpFetcher(transport, mirrors.Urls, options);
+        var there = await SummarySource.Follow(fetcher, trust, () => new SummarySource(fetcher, trust, cache, mirrors.Summary, withSignature: true), cancel).ConfigureAwait(false);
         return await there.Get(cancel).ConfigureAwait(false) is { } found ? (found.Bytes, found.Signature) : (null, null);
     }
 

@@ -123,7 +123,7 @@ internal static class AdminDeploying
         Repository repository = sysroot.Repository;
         if (refspec.Remote is { } remote && !options.DeployOnly)
         {
-            var pull = new PullOptions { Remote = remote, Refs = [refspec.Ref] };
+            var pull = new PullOptions { Remote = remote, Refs = [refspec.Ref], AllowOlder = options.AllowOlder };
             // What is older is found out before its content is here.
             PullResult looked = await repository.Pull(pull with { CommitMetadataOnly = true, WithoutRefs = true, Refs = [options.Commit ?? refspec.Ref] }, null, cancel);
             Checksum offered = options.Commit is { } fixedTo ? Checksum.Parse(fixedTo) : looked.Refs.Values.Single();

@@ -62,6 +62,7 @@ internal sealed class JsonAnswers : IDisposable
         writer.WriteNumber("deltaParts", result.Deltas.Parts);
         writer.WriteNumber("deltaPartsTotal", result.Deltas.TotalParts);
         writer.WriteNumber("deltaBytes", result.Deltas.Size);
+        Speaker.Notes(writer, result.Notes);
     });
 
     /// <summary>Ends the answer of a command that is done.</summary>

@@ -76,6 +76,8 @@ internal static class PullingCommands
                 PullOptions options = how.Into(parsed, what.Into(parsed, new PullOptions { Remote = name, Refs = refs }));
                 PullResult result = await repository.Pull(options, new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
                 line.Dispose();
+                foreach (string note in result.Notes)
+                    Console.Error.WriteLine(note);
                 JsonAnswers.Say(result);
                 Console.Out.WriteLine(options.DryRun || result.Deltas.TotalParts > 0 ? Describe(result, options.DryRun, started) : Describe(result, started));
                 return 0;

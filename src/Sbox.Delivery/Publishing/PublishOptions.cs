@@ -21,6 +21,9 @@ public sealed record PublishOptions
     /// <summary>Signs the summary: given its bytes, signatures by the name of the kind of key. Null: it is not signed.</summary>
     public Func<byte[], VariantDictionary>? Sign { get; init; }
 
+    /// <summary>The trust documents that go along, by which what is published must be signed; null where there are none.</summary>
+    public TrustHistory? Trust { get; init; }
+
     /// <summary>Leave the new summary unsigned where the one that is there is signed.</summary>
     public bool Unsigned { get; init; }
 
@@ -51,6 +54,12 @@ public sealed record PublishPlan(
     string Location, IReadOnlyDictionary<string, Checksum> Refs, IReadOnlyList<RefChange> Changes, IReadOnlyList<ObjectName> Objects,
     IReadOnlyList<Checksum> Commits, IReadOnlyDictionary<string, Checksum> Others, IReadOnlyList<DeltaName> Deltas, IReadOnlyList<DeltaName> ToMake, long BytesAtMost)
 {
+    /// <summary>The trust document that it goes by; null for none.</summary>
+    public TrustDocument? Trust => Trusting?.Document;
+
+    /// <summary>The trust documents that go along; null where there are none.</summary>
+    internal PublishedTrust? Trusting { get; init; }
+
     /// <summary>What is there now.</summary>
     internal PublishedState There { get; init; } = PublishedState.Nothing;
 

@@ -15,6 +15,8 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         if (there.IsSigned && options.Sign is null && !options.Unsigned)
             throw new SignatureWantedException(place.Location);
         SortedDictionary<string, Checksum> refs = Refs();
+        PublishedTrust? trust = Trusting(there);
+        trust?.RequireTips(repository, refs);
         List<Checksum> commits = [.. refs.Values.SelectMany(Versions).Distinct()];
         foreach (Checksum partial in commits.Where(repository.IsPartial))
             throw new NotPublishableException($"commit {partial}", "it is not whole here: a pull of it was cut short, or took a part only");
@@ -24,7 +26,7 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         List<DeltaName> deltas = await Lacking(wanted, cancel).ConfigureAwait(false);
         return new PublishPlan(
             place.Location, refs, [.. refs.Where(item => there.Refs.GetValueOrDefault(item.Key) != item.Value).Select(item => Change(there, item.Key, item.Value))],
-            objects, lacking, Others(refs, there), deltas, [.. deltas.Where(delta => !repository.HasDelta(delta))], objects.Sum(SizeHere)) { There = there, Wanted = wanted };
+            objects, lacking, Others(refs, there), deltas, [.. deltas.Where(delta => !repository.HasDelta(delta))], objects.Sum(SizeHere)) { There = there, Wanted = wanted, Trusting = trust };
     }
 
     /// <summary>Where an object lies in what is published.</summary>
@@ -37,6 +39,15 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
 
     private static RefChange Change(PublishedState there, string name, Checksum target) =>
         new(name, there.Refs.TryGetValue(name, out Checksum old) ? old : null, target);
+
+    // What lies there is believed as far as whoever signs now has signed it.
+    private PublishedTrust? Trusting(PublishedState there)
+    {
+        PublishedTrust? trust = options.Trust is { } history ? new PublishedTrust(history, place, options.Clock.GetUtcNow()) : null;
+        if (there.TrustVersion is { } known && known > (trust?.Document.Version ?? 0) && options.Sign is { } sign && there.IsSignedBy(sign))
+            throw new TrustBehindException(place.Location, $"what is published there goes by trust document {known}, and {(trust is null ? "none was" : $"document {trust.Document.Version} was")} given");
+        return trust;
+    }
 
     private SortedDictionary<string, Checksum> Refs()
     {

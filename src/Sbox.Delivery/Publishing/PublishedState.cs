@@ -21,6 +21,9 @@ internal sealed record PublishedState(byte[]? Config, byte[]? SummaryBytes, Vari
     /// <summary>The branches.</summary>
     public IReadOnlyDictionary<string, Checksum> Refs => Summary?.Refs ?? new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
 
+    /// <summary>The trust document that it goes by; null where it says none.</summary>
+    public long? TrustVersion => Summary?.TrustVersion;
+
     /// <summary>Whether one who signs signed it before: nothing else that lies there may be signed again. Made anew and compared, which the place never sees.</summary>
     public bool IsSignedBy(Func<byte[], VariantDictionary> sign)
     {

@@ -13,10 +13,14 @@ internal sealed class PublishedSummary
     private readonly TimeProvider clock;
     private readonly byte[] bytes;
     private readonly VariantDictionary own;
+    private readonly PublishedTrust? trust;
     private DateTimeOffset announced;
 
-    private PublishedSummary(IPlace place, PublishedState there, PublishOptions options, byte[] bytes) =>
-        (this.place, this.there, clock, this.bytes, own) = (place, there, options.Clock, bytes, options.Sign?.Invoke(bytes) ?? VariantDictionary.Empty);
+    private PublishedSummary(IPlace place, PublishPlan plan, PublishOptions options, byte[] bytes)
+    {
+        (this.place, there, clock, this.bytes, own, trust) = (place, plan.There, options.Clock, bytes, options.Sign?.Invoke(bytes) ?? VariantDictionary.Empty, plan.Trusting);
+        trust?.RequireSummary(bytes, own);
+    }
 
     /// <summary>Whether anything will sign it.</summary>
     public bool IsSigned => own.Keys.Any();
@@ -32,9 +36,9 @@ internal sealed class PublishedSummary
         var content = new SummaryContent
         {
             Refs = refs, Modified = options.Clock.GetUtcNow(), Deltas = Deltas(repository, plan, options, refs.Values),
-            CommitOf = await Commits(repository, place, refs.Values, cancel).ConfigureAwait(false),
+            TrustVersion = plan.Trust?.Version, CommitOf = await Commits(repository, place, refs.Values, cancel).ConfigureAwait(false),
         };
-        return new PublishedSummary(place, plan.There, options, Unchanged(repository, plan.There, content) ?? repository.MakeSummary(content));
+        return new PublishedSummary(place, plan, options, Unchanged(repository, plan, content) ?? repository.MakeSummary(content));
     }
 
     /// <summary>Sends what signs it, beside what signs the one that is there, long before it itself.</summary>
@@ -50,6 +54,9 @@ internal sealed class PublishedSummary
     /// <summary>Sends it, as the last thing of all but the order of its signatures.</summary>
     public async Task Send(Sending sending, CancellationToken cancel)
     {
+        // Before the wait: whoever was told of a document a moment ago that there is none asks again by the time that the summary says there is.
+        if (trust is not null && await trust.Send(sending, cancel).ConfigureAwait(false))
+            announced = clock.GetUtcNow();
         if (IsNew)
         {
             await Wait(sending, cancel).ConfigureAwait(false);
@@ -75,9 +82,10 @@ internal sealed class PublishedSummary
     }
 
     // The one that is there, where a new one would say the same at another time. It is made anew for that: what lies there is not signed at its word.
-    private static byte[]? Unchanged(Repository repository, PublishedState there, SummaryContent content)
+    private static byte[]? Unchanged(Repository repository, PublishPlan plan, SummaryContent content)
     {
-        if (there.Summary?.Modified is not { } then || then > content.Modified)
+        PublishedState there = plan.There;
+        if (there.Summary?.Modified is not { } then || then > content.Modified || content.Modified - then > plan.Trusting?.RenewAfter)
             return null;
         byte[] again = repository.MakeSummary(content with { Modified = then });
         return again.AsSpan().SequenceEqual(there.SummaryBytes) ? again : null;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
+using Sbox.Store;
 
 namespace Sbox.Delivery;
 
@@ -13,7 +14,7 @@ namespace Sbox.Delivery;
 internal sealed record ServedFile(SafeFileHandle Handle, long Size, string Tag, DateTimeOffset Modified, Lifetime Lifetime)
 {
     private static readonly string[] Files = ["config", "summary", "summary.sig", "summary.idx"];
-    private static readonly string[] Directories = ["objects", "deltas", "delta-indexes", "refs", "summaries"];
+    private static readonly string[] Directories = ["objects", "deltas", "delta-indexes", "refs", "summaries", TrustFiles.Directory];
 
     /// <summary>Opens what a path names; null where there is no such file that a reader of a repository needs.</summary>
     /// <param name="root">The repository's directory.</param>

@@ -25,6 +25,7 @@ internal sealed class HttpPull : IDisposable
     private readonly LocalCaches caches;
     private HttpFetcher fetcher, content; // the second has objects and deltas
     private SummarySource summary;
+    private byte[]? knownSummary;
     private Dictionary<string, Checksum> wanted = [];
     private bool indexedDeltas;
     private long reported;
@@ -41,8 +42,9 @@ internal sealed class HttpPull : IDisposable
     public async Task<PullResult> Run(string url, CancellationToken cancel)
     {
         using SummaryCache? cache = SummaryCache.Open(target, remote?.Name, options.CacheDirectory);
-        await FindMirrors(url, cache, cancel).ConfigureAwait(false);
+        await FindMirrors(url, cancel).ConfigureAwait(false);
         await CheckMode(cancel).ConfigureAwait(false);
+        summary = await SummarySource.Follow(fetcher, trust, () => new SummarySource(fetcher, trust, cache, knownSummary, withSignature: options.Mirror), cancel).ConfigureAwait(false);
         wanted = await new WantedCommits(fetcher, summary, options, remote, trust is { ForSummary: true }).Find(cancel).ConfigureAwait(false);
         PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
@@ -84,13 +86,13 @@ internal sealed class HttpPull : IDisposable
         transport.Dispose();
     }
 
-    private async Task FindMirrors(string url, SummaryCache? cache, CancellationToken cancel)
+    private async Task FindMirrors(string url, CancellationToken cancel)
     {
         Mirrors mirrors = await Mirrors.Find(url, transport, options, cancel).ConfigureAwait(false);
         content = fetcher = new HttpFetcher(transport, mirrors.Urls, options);
         if (remote?.ContentUrl is { } other && options.Url is null)
             content = new HttpFetcher(transport, (await Mirrors.Find(other, transport, options, cancel).ConfigureAwait(false)).Urls, options);
-        summary = new SummarySource(fetcher, trust, cache, mirrors.Summary, withSignature: options.Mirror);
+        knownSummary = mirrors.Summary;
     }
 
     // A mirror of everything is announced as its source is, signature and all; never a summary beside the signature of another.
@@ -170,7 +172,7 @@ internal sealed class HttpPull : IDisposable
             detached = keep(commit, here, detached);
         // Before anything of it is kept; again where it is kept already, since it may have come when nothing was asked for.
         if (trust is { ForCommits: true })
-            trust.VerifyCommit(commit, bytes, detached ?? transaction.TryLoadDetached(commit));
+            trust.VerifyCommit(commit, bytes, detached ?? transaction.TryLoadDetached(commit), isTip ? PullTargets.NamesOf(commit, wanted) : []);
         Commit parsed = Parse(name, bytes, Commit.Parse);
         if (isTip)
             targets.CheckAge(fetcher.UrlOf(PathOf(name)), wanted, commit, parsed);
@@ -236,7 +238,7 @@ internal sealed class HttpPull : IDisposable
         if (trust is not { ForCommits: true })
             return;
         VariantDictionary? detached = await FetchDetached(commit, cancel).ConfigureAwait(false) ?? superblock.Detached ?? target.LoadDetachedMetadata(commit);
-        trust.VerifyCommit(commit, superblock.Commit, detached);
+        trust.VerifyCommit(commit, superblock.Commit, detached, PullTargets.NamesOf(commit, wanted));
     }
 
     // Bytes that are no dictionary hold no signature: whoever asks for one finds none, and nobody else minds.

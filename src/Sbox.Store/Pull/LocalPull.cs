@@ -39,13 +39,14 @@ internal sealed class LocalPull
 
     public PullResult Run()
     {
+        trust?.FollowFiles(source, cancel);
         Dictionary<string, Checksum> wanted = Wanted(SignedRefs());
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         using Transaction transaction = target.Begin(cancel);
         using ObjectCheck held = check;
         var deltas = new DeltaPull(target, new LocalDeltas(source), options.RequireDeltas ? DeltaUse.Required : DeltaUse.Never, options.DryRun, (superblock, _) =>
         {
-            Verify(superblock.Name.To, superblock.Commit, source.LoadDetachedMetadata(superblock.Name.To) ?? superblock.Detached);
+            Verify(superblock.Name.To, superblock.Commit, source.LoadDetachedMetadata(superblock.Name.To) ?? superblock.Detached, PullTargets.NamesOf(superblock.Name.To, wanted));
             return Task.CompletedTask;
         });
         foreach (Checksum commit in wanted.Values.Distinct())
@@ -77,7 +78,7 @@ internal sealed class LocalPull
             VariantDictionary? metadata = source.LoadDetachedMetadata(commit);
             if (metadata is not null && options.KeepBeside is { } keep && transaction.TryLoadDetached(commit) is { } here)
                 metadata = keep(commit, here, metadata);
-            Verify(commit, content, metadata ?? transaction.TryLoadDetached(commit));
+            Verify(commit, content, metadata ?? transaction.TryLoadDetached(commit), PullTargets.NamesOf(commit, wanted));
             if (wanted.ContainsValue(commit))
                 targets.CheckAge(source.Path, wanted, commit, Commit.Parse(content));
             if (metadata is not null)
@@ -87,10 +88,10 @@ internal sealed class LocalPull
     }
 
     // Before anything of the commit is kept.
-    private void Verify(Checksum commit, byte[] content, VariantDictionary? detached)
+    private void Verify(Checksum commit, byte[] content, VariantDictionary? detached, IEnumerable<string> names)
     {
         if (trust is { ForCommits: true })
-            trust.VerifyCommit(commit, content, detached ?? target.LoadDetachedMetadata(commit));
+            trust.VerifyCommit(commit, content, detached ?? target.LoadDetachedMetadata(commit), names);
     }
 
     // Where the summary must be signed, it alone says what a branch leads to: the bytes that were verified, not a file beside them.

@@ -49,6 +49,9 @@ public sealed record PullOptions
     /// <summary>Refuse a commit that is older than the one its ref leads to (<c>--timestamp-check</c>).</summary>
     public bool NoOlder { get; init; }
 
+    /// <summary>Take such a commit also from a remote that has a trust document, which by itself asks for <see cref="NoOlder"/>.</summary>
+    public bool AllowOlder { get; init; }
+
     /// <summary>Refuse a commit that is older than this one (<c>--timestamp-check-from-rev</c>); null for none.</summary>
     public string? NoOlderThan { get; init; }
 
@@ -91,6 +94,9 @@ public sealed record PullOptions
     /// <summary>Commits must be signed by GPG whatever the remote's settings say: where it is was not the owner's to say.</summary>
     internal bool RequireGpg { get; init; }
 
+    /// <summary>Where "now" comes from, for what expires.</summary>
+    internal TimeProvider Clock { get; init; } = TimeProvider.System;
+
     /// <summary>Makes the requests, in place of one's own; for tests and odd transports. Redirects are left to this library, so that it knows where headers go.</summary>
     internal HttpMessageHandler? Handler { get; init; }
 }
@@ -117,6 +123,9 @@ public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long
 
     /// <summary>What came by static deltas.</summary>
     public DeltaUsage Deltas { get; init; }
+
+    /// <summary>What a person should know of the remote's trust document, a line each.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
 
     /// <summary>Bytes of files that were added, as they are stored; those that deltas made are not counted, as libostree does not.</summary>
     public long ContentBytes { get; init; }

@@ -41,6 +41,9 @@ internal sealed record PullTargets
             RefStore.RequireName(branch);
     }
 
+    /// <summary>As what a commit was asked for: branches, or its checksum. None for one that was not.</summary>
+    public static IEnumerable<string> NamesOf(Checksum commit, IReadOnlyDictionary<string, Checksum> wanted) => wanted.Where(item => item.Value == commit).Select(static item => item.Key);
+
     /// <summary>Checks the age of a commit that was asked for, as soon as it is here.</summary>
     /// <exception cref="PullException">It is older than it may be.</exception>
     public void CheckAge(string source, IReadOnlyDictionary<string, Checksum> wanted, Checksum checksum, Commit commit)
@@ -112,6 +115,7 @@ internal sealed record PullTargets
             return;
         throw new PullException(source, $"a commit of {Shown(old)} or later", $"{checksum}, of {Shown(commit)}")
         {
+            IsOlder = true,
             Words = $"Upgrade target revision '{checksum}' with timestamp '{Shown(commit)}' is chronologically older than current revision '{current}' with timestamp '{Shown(old)}'",
         };
     }

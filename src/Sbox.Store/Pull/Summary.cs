@@ -27,6 +27,9 @@ public sealed record Summary(IReadOnlyDictionary<string, Checksum> Refs, Variant
         ? DateTimeOffset.FromUnixTimeSeconds((long)Math.Min(BigEndian.From64(time), LastSecond))
         : null;
 
+    /// <summary>The trust document that was there when it was made, as it says itself; null where it does not.</summary>
+    public long? TrustVersion => Metadata[TrustDocument.SummaryKey] is { Type.Signature: "t" } version ? (long)Math.Min(BigEndian.From64(version), long.MaxValue) : null;
+
     private const ulong LastSecond = 253402300799; // of the year 9999
 
     /// <summary>The refs of a collection: the summary's own, or those that it lists of others.</summary>

@@ -17,6 +17,9 @@ public sealed record SummaryContent
     /// <summary>Its deltas, with the checksums of their superblocks: for clients from before there were indexes.</summary>
     public IReadOnlyDictionary<DeltaName, Checksum> Deltas { get; init; } = new Dictionary<DeltaName, Checksum>();
 
+    /// <summary>The trust document that goes with it; null for none.</summary>
+    public long? TrustVersion { get; init; }
+
     /// <summary>More metadata, first of all.</summary>
     public VariantDictionary Additional { get; init; } = VariantDictionary.Empty;
 

@@ -22,7 +22,36 @@ internal sealed class SummarySource(HttpFetcher fetcher, RemoteTrust? trust, Sum
     /// <summary>The summary; null where the server has none and none must be.</summary>
     /// <exception cref="PullException">It could not be fetched, or is none.</exception>
     /// <exception cref="SignatureException">It is not signed as it must be.</exception>
+    /// <exception cref="TrustException">It is not to be believed by the remote's trust document.</exception>
     public Task<FoundSummary?> Get(CancellationToken cancel) => found ??= Find(cancel);
+
+    /// <summary>Goes on to the newest trust document that a server has, where the remote has one at all, and finds the summary that fits it.</summary>
+    /// <param name="fetcher">Where from.</param>
+    /// <param name="trust">What the remote is believed by; null for nothing.</param>
+    /// <param name="begin">Makes a source of the summary, of which nothing was fetched yet.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <exception cref="TrustException">What follows is no document, or no summary fits it.</exception>
+    public static async Task<SummarySource> Follow(HttpFetcher fetcher, RemoteTrust? trust, Func<SummarySource> begin, CancellationToken cancel)
+    {
+        SummarySource summary = begin();
+        if (trust?.Document is not { } document)
+            return summary;
+        await document.Follow(FetchDocument, fetcher.UrlOf, cancel).ConfigureAwait(false);
+        try
+        {
+            await summary.Get(cancel).ConfigureAwait(false);
+            return summary;
+        }
+        catch (TrustException unbelieved) when (unbelieved.Problem is TrustProblem.Withheld or TrustProblem.TooFewSigned)
+        {
+            // Whoever publishes may have sent both since the documents were asked for.
+            if (!await document.Follow(FetchDocument, fetcher.UrlOf, cancel).ConfigureAwait(false))
+                throw;
+            return begin();
+        }
+
+        Task<byte[]?> FetchDocument(string path, CancellationToken stop) => fetcher.TryFetch(path, TrustDocument.MaximumSize, stop);
+    }
 
     private bool Verifies => trust is { ForSummary: true };
 
@@ -79,7 +108,7 @@ internal sealed class SummarySource(HttpFetcher fetcher, RemoteTrust? trust, Sum
             trust!.VerifySummary(fetcher.UrlOf(Path), bytes, signature);
             return true;
         }
-        catch (SignatureException)
+        catch (RepositoryException unbelieved) when (unbelieved is SignatureException or TrustException)
         {
             return false; // fetched anew, and judged again
         }

@@ -30,6 +30,8 @@ internal static class SummaryWriter
     public static byte[] Make(Repository repository, SummaryContent content)
     {
         VariantDictionary metadata = About(repository, content.Additional, content.Mode, content.Modified, DeltaIndex.ListOf(content.Deltas));
+        if (content.TrustVersion is { } version)
+            metadata = metadata.With(TrustDocument.SummaryKey, BigEndian.Of((ulong)version));
         if (repository.CollectionId is { } own)
             metadata = metadata.With("ostree.summary.collection-id", own);
         Func<Checksum, byte[]> commitOf = content.CommitOf ?? (commit => repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit)));

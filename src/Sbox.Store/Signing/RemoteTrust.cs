@@ -2,7 +2,7 @@ using Sbox.Codecs;
 
 namespace Sbox.Store;
 
-/// <summary>What a remote's commits and its summary must be signed with, as its settings say, and the checking of it.</summary>
+/// <summary>What a remote's commits and its summary must be signed with, as its settings and its trust document say, each by itself; and the checking of it.</summary>
 /// <remarks>After ostree.repo-config(5): <c>gpg-verify</c>, <c>sign-verify</c>, their <c>-summary</c>, <c>verification-ENGINE-key</c> and <c>-file</c>.</remarks>
 internal sealed class RemoteTrust
 {
@@ -15,16 +15,26 @@ internal sealed class RemoteTrust
         (this.repository, this.remote, this.gpg, this.gpgSummary, this.commitKeys, this.summaryKeys) = (repository, remote, gpg, gpgSummary, commitKeys, summaryKeys);
 
     /// <summary>Whether commits are checked.</summary>
-    public bool ForCommits => gpg || commitKeys is not null;
+    public bool ForCommits => gpg || commitKeys is not null || Document is { ForCommits: true };
 
     /// <summary>Whether the summary is checked.</summary>
-    public bool ForSummary => gpgSummary || summaryKeys is not null;
+    public bool ForSummary => gpgSummary || summaryKeys is not null || Document is not null;
 
-    /// <summary>What the settings ask for.</summary>
+    /// <summary>The remote's trust document; null where it has none.</summary>
+    public TrustedRemote? Document { get; private init; }
+
+    /// <summary>What the settings ask for, and the trust document where there is one.</summary>
+    /// <param name="repository">Whose remote.</param>
+    /// <param name="settings">The remote's settings.</param>
+    /// <param name="clock">Where "now" comes from, for the document; null to ask for what the settings say alone.</param>
     /// <exception cref="SignatureException">They name keys or engines that cannot be used.</exception>
-    public static RemoteTrust Of(Repository repository, RemoteSettings settings) => new(
+    /// <exception cref="TrustException">The document cannot be read.</exception>
+    public static RemoteTrust Of(Repository repository, RemoteSettings settings, TimeProvider? clock = null) => new(
         repository, settings.Name, settings.GpgVerify, settings.GpgVerifySummary,
-        Keys(repository, settings, settings.SignVerifyBy), Keys(repository, settings, settings.SignVerifySummaryBy));
+        Keys(repository, settings, settings.SignVerifyBy), Keys(repository, settings, settings.SignVerifySummaryBy))
+    {
+        Document = clock is null ? null : TrustedRemote.Of(repository, settings.Name, clock),
+    };
 
     /// <summary>Only what was asked for on the command line: <c>pull-local --gpg-verify</c>.</summary>
     public static RemoteTrust OfGpg(Repository repository, string remote, bool commits, bool summary) => new(repository, remote, commits, summary, null, null);
@@ -33,10 +43,16 @@ internal sealed class RemoteTrust
     /// <param name="commit">Its name.</param>
     /// <param name="bytes">The commit object.</param>
     /// <param name="detached">What lies beside it; null where there is nothing.</param>
+    /// <param name="names">
+    /// Branches, or its checksum, as which it was asked for. None for what only follows: the hash in a commit that is believed names it, and those
+    /// who signed it then may have left since, so the document asks for nothing more.
+    /// </param>
     /// <returns>What was found, for people.</returns>
     /// <exception cref="SignatureException">No signature is by a key that is believed.</exception>
-    public IReadOnlyList<string> VerifyCommit(Checksum commit, ReadOnlySpan<byte> bytes, VariantDictionary? detached)
+    /// <exception cref="TrustException">Too few signed it of those whom the trust document names.</exception>
+    public IReadOnlyList<string> VerifyCommit(Checksum commit, ReadOnlySpan<byte> bytes, VariantDictionary? detached, params IEnumerable<string> names)
     {
+        Document?.VerifyCommit(commit, bytes, detached, names);
         var found = new List<string>();
         string subject = $"Commit {commit}";
         if (gpg)
@@ -51,9 +67,11 @@ internal sealed class RemoteTrust
     /// <param name="bytes">The summary; null where there is none.</param>
     /// <param name="signature">The file <c>summary.sig</c>; null where there is none.</param>
     /// <exception cref="SignatureException">One of them is not there, or no signature is by a key that is believed.</exception>
+    /// <exception cref="TrustException">The trust document does not believe it.</exception>
     public void VerifySummary(string subject, byte[]? bytes, byte[]? signature)
     {
-        if (!ForSummary)
+        Document?.VerifySummary(subject, bytes, signature);
+        if (!gpgSummary && summaryKeys is null)
             return;
         string kind = gpgSummary ? "GPG verification" : "Signature verification", setting = gpgSummary ? "gpg-verify-summary" : "sign-verify-summary";
         if (bytes is null)
@@ -66,6 +84,11 @@ internal sealed class RemoteTrust
         if (summaryKeys is not null)
             VerifyKeys(summaryKeys, subject, bytes, signatures);
     }
+
+    /// <summary>Goes on to the newest trust document that a repository on this machine has, where the remote has one at all.</summary>
+    /// <exception cref="TrustException">What follows there is none.</exception>
+    public void FollowFiles(Repository source, CancellationToken cancel) =>
+        Document?.Follow((path, _) => Task.FromResult(TrustFiles.TryRead(source.Dir, path)), source.Dir.Of, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
 
     /// <summary>A dictionary from elsewhere; one that cannot be read holds no signature.</summary>
     public static VariantDictionary ParseOrEmpty(byte[] bytes)

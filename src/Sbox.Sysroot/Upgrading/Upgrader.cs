@@ -73,6 +73,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
     /// <exception cref="OlderVersionException">The branch's commit is older than the current one.</exception>
     /// <exception cref="UnapprovedCommitException">Too few signed it of those whom the tree trusts; at most its commit object was fetched, and the branch leads where it led.</exception>
     /// <exception cref="PullException">It could not be fetched.</exception>
+    /// <exception cref="TrustException">The remote has a trust document, and what it offers is not to be believed by that.</exception>
     public async Task<UpgradeOffer> Fetch(UpgradeOptions options, IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
         sysroot.Reload();
@@ -85,7 +86,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         {
             PullOptions pull = options.Pull with
             {
-                Remote = remote, Refs = [refspec.Ref], KeepBeside = KeepBeside,
+                Remote = remote, Refs = [refspec.Ref], KeepBeside = KeepBeside, AllowOlder = options.AllowOlder || Switches(current, options),
             };
             pulled = policy is null
                 ? await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false)
@@ -110,7 +111,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         Refspec refspec = current.Origin?.Refspec
             ?? throw new NoSuchDeploymentException(sysroot.Path, $"{current.Name.Short} has no origin: it is not known where upgrades come from");
         Checksum commit = refspec.Remote is { } remote
-            ? (await sysroot.Repository.Pull(new PullOptions { Remote = remote, Refs = [refspec.Ref], CommitMetadataOnly = true, WithoutRefs = true, KeepBeside = KeepBeside }, null, cancel).ConfigureAwait(false)).Refs.Values.Single()
+            ? (await sysroot.Repository.Pull(new PullOptions { Remote = remote, Refs = [refspec.Ref], CommitMetadataOnly = true, WithoutRefs = true, KeepBeside = KeepBeside, AllowOlder = true }, null, cancel).ConfigureAwait(false)).Refs.Values.Single()
             : sysroot.Repository.Resolve(refspec.ToString());
         Commit offered = sysroot.Repository.LoadCommit(commit);
         Commit? now = sysroot.Repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(current.Name.Commit) : null;
@@ -125,7 +126,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         PullResult looked = await sysroot.Repository.Pull(pull with { CommitMetadataOnly = true, WithoutRefs = true }, null, cancel).ConfigureAwait(false);
         Checksum offered = looked.Refs.Values.Single();
         RequireApproved(policy, offered);
-        PullResult pulled = await sysroot.Repository.Pull(pull with { Refs = [offered.ToString()] }, progress, cancel).ConfigureAwait(false);
+        PullResult pulled = await sysroot.Repository.Pull(pull with { Refs = [$"{refspec.Ref}@{offered}"], WithoutRefs = true }, progress, cancel).ConfigureAwait(false);
         RequireApproved(policy, offered); // what lies beside it was fetched again
         sysroot.Repository.SetRef(refspec.ToString(), offered);
         return pulled with { Refs = looked.Refs };
@@ -157,17 +158,18 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         Commit commit = sysroot.Repository.LoadCommit(offered);
         // Without its commit nobody knows how old the current one is; a box that could never upgrade again would be worse.
         Commit? now = sysroot.Repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) ? sysroot.Repository.LoadCommit(current.Name.Commit) : null;
-        bool switches = options.SwitchTo is not null && options.SwitchTo != current.Origin?.Refspec;
-        // Another branch may well be older: whoever asks for it by name knows.
-        if (now is not null && commit.Timestamp < now.Timestamp && !options.AllowOlder && !switches)
+        if (now is not null && commit.Timestamp < now.Timestamp && !options.AllowOlder && !Switches(current, options))
             throw new OlderVersionException(refspec, now.Time, commit.Time);
         Origin origin = current.Origin is { } old ? old.ForSuccessor().With(refspec) : Origin.Of(refspec);
         return new UpgradeOffer(
             Tried(State(offered, refspec), current.Name.Os, offered, options), refspec, commit.Version, commit.Time, current, new DeployRequest(current.Name.Os, offered) { Origin = origin }, pulled)
         {
-            Notes = now is null ? [$"The repository lacks the commit of {current.Name.Short}: whether the offered one is newer is not known"] : [],
+            Notes = [.. pulled?.Notes ?? [], .. now is null ? [$"The repository lacks the commit of {current.Name.Short}: whether the offered one is newer is not known"] : Array.Empty<string>()],
         };
     }
+
+    // Another branch may well be older: whoever asks for it by name knows.
+    private static bool Switches(Deployment current, UpgradeOptions options) => options.SwitchTo is not null && options.SwitchTo != current.Origin?.Refspec;
 
     private UpgradeState Tried(UpgradeState state, string os, Checksum offered, UpgradeOptions options) =>
         state == UpgradeState.Available && !options.Retry && BadVersions.Read(sysroot, os).Any(bad => bad.Commit == offered) ? UpgradeState.KnownBad : state;
