@@ -15,8 +15,8 @@ internal static class Programs
         Command program = Root("sbox", "An immutable Debian that updates and rolls back as a whole");
         foreach (Command command in (Command[])
         [
-            KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), InstallCommand.Make(), InstallCommand.MakeStick(), PublishCommand.Make(), ServeCommand.Make(), DiffCommand.Make(),
-            StatusCommand.Make(), .. UpgradeCommand.All(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(), NextRootCommand.Make(), DoctorCommand.Make(), AutoCommand.Make(),
+            KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), InstallCommand.Make(), InstallCommand.MakeStick(), TrustCommands.Make(), PublishCommand.Make(), ServeCommand.Make(), DiffCommand.Make(),
+            StatusCommand.Make(), .. UpgradeCommand.All(), RemoteCommand.Make(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(), NextRootCommand.Make(), DoctorCommand.Make(), AutoCommand.Make(),
             LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(), GhostCommand.Make(),
             VerifyCommand.Make(), VerityCommand.Make(), DiskCommands.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make(),
         ])

@@ -112,6 +112,9 @@ internal static class Remedies
         Sbox.Tomb.Sessions.SessionRefusedException => "Nothing is lost: what was not saved stays where it is. sbox tomb status tells more",
         Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
         SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
+        TrustException trust => For(trust),
+        TrustHistoryException => "sbox trust show DIR tells who has to sign; sbox trust create DIR begins with the first document",
+        TrustBehindException => "Fetch the newest documents from there into the directory trust of this repository, or name it with --trust=DIR",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         SignatureWantedException => "Give the key: --sign-from-file=FILE, --keys=DIR or --gpg-sign=KEY-ID. To publish without: --unsigned, and readers who ask for signatures take nothing from there any more",
         UnknownBranchesException => "Publish all branches from the repository that has them, or have the place forget the others: --drop-others",
@@ -119,6 +122,7 @@ internal static class Remedies
         PlaceUnfitException => "A place is a new or empty directory, or one that was published to: --to=PATH, --to=usb:PATH or --to=s3:https://HOST/BUCKET/PATH",
         NotPublishableException => "No reader finds anything else than before. The branches that there are: sbox store refs; pulling again makes a commit whole",
         PlaceFailedException => "Readers there find what they found before. What was sent is kept: the same command goes on from there",
+        PullException { IsOlder: true } => "Nothing was taken. An older version can bring back what newer ones have mended; sbox upgrade --allow-downgrade takes it all the same",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",
@@ -144,6 +148,19 @@ internal static class Remedies
         LinuxException { Errno: Errno.ENOSPC } => "Nothing that was whole is lost. Free some space there and run the same command again.",
         LinuxException { Errno: Errno.EROFS } => "The file system is read-only. On a box, /usr and / always are; write below /etc, /var or /tmp.",
         _ => null,
+    };
+
+    private static string For(TrustException trust) => trust.Problem switch
+    {
+        TrustProblem.Malformed => "Nothing was taken over. docs/delivery.md tells what a trust document may hold; one that is kept and damaged is replaced by sbox remote trust NAME FILE",
+        TrustProblem.TooFewSigned => "Nothing was taken over. Who has to sign: sbox remote show NAME, or sbox trust show DIR where it is published",
+        TrustProblem.OutOfOrder => "Nothing was taken over, and the document of before is still believed. Ask who publishes there",
+        TrustProblem.Expired => "Nothing was taken over, and what runs goes on running. Its owners renew it: sbox trust renew, sign, publish",
+        TrustProblem.Stale => "Nothing was taken over: whoever serves it may be withholding news. Another mirror (--url), or whoever publishes there (sbox publish renews the summary), helps",
+        TrustProblem.RolledBack => "Nothing was taken over: whoever serves it shows an older state. Try another mirror (--url), or ask who publishes there",
+        TrustProblem.FromTheFuture => "Nothing was taken over. Is this machine's clock right? timedatectl shows it",
+        TrustProblem.Withheld => "Nothing was taken over. Whoever serves it withholds a document, or was being published to: try again in a minute, then another mirror (--url)",
+        _ => "Those that were followed are kept: the same command goes on from there",
     };
 }
 

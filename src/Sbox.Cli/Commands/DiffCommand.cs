@@ -65,7 +65,7 @@ internal static class DiffCommand
         Refspec followed = now.Origin?.Refspec ?? throw new Finding($"{now.Name.Short} has no origin: it is not known which branch is followed", "Name the version to compare with: sbox diff OLD NEW");
         if (!fetch || followed.Remote is not { } remote)
             return repository.Resolve($"{followed}");
-        var pull = new PullOptions { Remote = remote, Refs = [followed.Ref], CommitMetadataOnly = true, WithoutRefs = true };
+        var pull = new PullOptions { Remote = remote, Refs = [followed.Ref], CommitMetadataOnly = true, WithoutRefs = true, AllowOlder = true };
         return (await repository.Pull(pull, progress: null, cancel)).Refs.Values.Single();
     }
 

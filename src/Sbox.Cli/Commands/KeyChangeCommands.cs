@@ -2,6 +2,7 @@ using System.CommandLine;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
+using Sbox.Delivery;
 using Sbox.Image;
 using Sbox.Linux;
 using Sbox.Sysroot;
@@ -30,7 +31,7 @@ internal static class KeyChangeCommands
         }.With(directory, token, passphrase, json);
         command.SetAction(parsed =>
         {
-            var keys = new OwnerKeys(parsed.GetValue(directory)!);
+            var keys = Owners(parsed.GetValue(directory)!, "rotate");
             Tell(keys.RotateDb(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false), TimeProvider.System, parsed.GetValue(token)), new Speaker(parsed.GetValue(json)));
             return 0;
         });
@@ -53,7 +54,7 @@ internal static class KeyChangeCommands
         }.With(directory, key, passphrase, json);
         command.SetAction(parsed =>
         {
-            var keys = new OwnerKeys(parsed.GetValue(directory)!);
+            var keys = Owners(parsed.GetValue(directory)!, "revoke");
             try
             {
                 Tell(keys.Revoke(parsed.GetValue(key)!, PassphraseReader.Read(parsed.GetValue(passphrase), twice: false), TimeProvider.System), new Speaker(parsed.GetValue(json)));
@@ -133,6 +134,11 @@ internal static class KeyChangeCommands
 
     private static (Argument<string> Directory, Option<string?> Passphrase, Option<bool> Json) Shared() =>
         (new Argument<string>("DIR") { Description = "Where the keys are" }, PassphraseReader.Option(), SharedOptions.Json());
+
+    // Keys that sign what is published are named by documents, and changed there.
+    private static OwnerKeys Owners(string directory, string verb) => TrustHistory.TryRead(directory) is null
+        ? new OwnerKeys(directory)
+        : throw new Finding($"{directory}: trust documents are there, and not the keys of a seal", $"sbox trust {verb} {directory} NAME{(verb == "rotate" ? " NEW.pub" : "")}");
 
     private static void Tell(KeyChange change, Speaker speaker)
     {

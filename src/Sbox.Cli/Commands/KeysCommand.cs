@@ -14,9 +14,11 @@ internal static class KeysCommand
 {
     public static Command Make()
     {
-        var keys = new DocumentedCommand("keys", "Make and show the keys of a box's owner");
+        var keys = new DocumentedCommand("keys", "Make and show the keys of a box's owner, and keys that sign what is published");
         keys.Subcommands.Add(Init());
         keys.Subcommands.Add(Show());
+        keys.Subcommands.Add(SigningKeyCommands.Create());
+        keys.Subcommands.Add(SigningKeyCommands.List());
         keys.Subcommands.Add(KeyChangeCommands.Rotate());
         keys.Subcommands.Add(KeyChangeCommands.Revoke());
         keys.Subcommands.Add(KeyChangeCommands.Apply());
@@ -86,7 +88,7 @@ internal static class KeysCommand
         return command;
     }
 
-    private static void Print(OwnerKeys keys, Speaker speaker)
+    internal static void Print(OwnerKeys keys, Speaker speaker)
     {
         IReadOnlyList<OwnerKey> all = keys.List();
         if (speaker.Json)

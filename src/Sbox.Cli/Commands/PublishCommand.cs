@@ -23,6 +23,7 @@ internal static class PublishCommand
         var keys = new Option<string?>("--keys") { Description = "Sign the summary with the tree key of these keys of the owner's", HelpName = "DIR" };
         Option<string?> passphrase = PassphraseReader.Option();
         var signing = new SigningOptions();
+        var trust = new Option<string?>("--trust") { Description = "The directory of the trust documents that go along; the repository's own directory trust where it has one", HelpName = "DIR" };
         var unsigned = new Option<bool>("--unsigned") { Description = "Publish without a signature where the summary that is there has one" };
         var drop = new Option<bool>("--drop-others") { Description = "Have the place forget the branches that are there and not published now; their objects stay" };
         var bucket = new BucketOptions();
@@ -37,6 +38,8 @@ internal static class PublishCommand
                 "Readers need a static server and nothing else: nginx, an S3-compatible store, a cache in front of either, sbox serve; stock ostree reads there too. In a bucket, files that never change may be kept by caches for a "
                 + "year, the few others for 15 seconds.",
                 "Signatures of the old summary and of the new are there together before the new summary is: no reader finds one that the signatures do not fit, but for a moment those of GPG, which cannot be joined. For that the command waits some seconds where it has been quick.",
+                "Where there are trust documents (sbox trust), those that are signed by enough are sent before the summary, which names the newest. What boxes would not believe by it is not sent: the summary must be signed as it says, and so must "
+                + "the newest commit of each branch. A summary that says nothing new is renewed in time.",
                 "A repository that is not in mode archive is published as one that is; nothing but deltas is written to it. On a stick with a file system that loses case (FAT) there are no deltas, since their names would be lost.",
             ],
             Examples =
@@ -45,7 +48,7 @@ internal static class PublishCommand
                 new Example("Publish to a bucket", "sbox publish --repo R --to s3:https://s3.example.org/boxes/repo --s3-credentials-file ~/.aws/credentials --sign-from-file secret.key debian/13"),
                 new Example("Fill a stick for a box without a network, where sbox upgrade --from PATH takes it", "sbox publish --repo R --to usb:/media/stick --keys keys"),
             ],
-        }.With(branches, repo, to, depth, deltas, noFirst, keys, passphrase).With(signing.All).With(unsigned, drop).With(bucket.All).With(dryRun, json);
+        }.With(branches, repo, to, depth, deltas, noFirst, keys, passphrase).With(signing.All).With(trust, unsigned, drop).With(bucket.All).With(dryRun, json);
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
@@ -56,7 +59,7 @@ internal static class PublishCommand
             var publisher = new Publisher(repository, place, new PublishOptions
             {
                 Refs = parsed.GetValue(branches)!, Depth = parsed.GetValue(depth), DeltasFrom = parsed.GetValue(deltas), DeltaFromNothing = !parsed.GetValue(noFirst),
-                Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), DropOthers = parsed.GetValue(drop),
+                Trust = Documents(parsed.GetValue(trust), repository, speaker), Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), DropOthers = parsed.GetValue(drop),
             });
             if (parsed.GetValue(dryRun))
             {
@@ -73,6 +76,14 @@ internal static class PublishCommand
             return 0;
         });
         return command;
+    }
+
+    private static TrustHistory? Documents(string? named, Repository repository, Speaker speaker)
+    {
+        TrustHistory? history = named is null ? TrustHistory.TryRead(Path.Combine(repository.Path, TrustFiles.Directory)) : TrustHistory.Read(named);
+        if (history is { InForce: { } inForce } && inForce != history.Newest)
+            speaker.Note($"Trust document {history.Newest.Document.Version} is not signed by enough yet: {inForce.Document.Version} is published. sbox trust show {history.Directory}");
+        return history;
     }
 
     // Published into itself it would be half a repository and half a publication.
@@ -114,6 +125,8 @@ internal static class PublishCommand
             writer.WriteNumber("files", report.Files);
             writer.WriteNumber("bytes", report.Bytes);
             writer.WriteBoolean("signed", report.IsSigned);
+            if (report.Plan.Trust is { } document)
+                writer.WriteNumber("trust-version", document.Version);
         });
     }
 

@@ -31,6 +31,7 @@ internal static class StatusCommand
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
                 + "after its first boot, seals the rest.",
                 "Disk: whether the box's root is encrypted, and, for root, what opens it (sbox disk).",
+                "Trust: the trust document that a remote is believed by, and until when (sbox remote).",
                 "TPM: where a sealed boot went on without the machine's TPM, which the firmware tells of and which did not come, what was said then ('tpm-away' with --json).",
                 "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
                 + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
@@ -43,14 +44,28 @@ internal static class StatusCommand
             using Box box = Box.ToGlance(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp);
             StatusReport report = StatusReport.Of(box.Sysroot, deployer);
+            IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust = Trusted(box.Sysroot.Repository);
             VerityCoverage verity = box.Sysroot.Repository.CountVerity();
             DiskKeeper? keeper = DiskKeeper.Of(box.Sysroot.Path);
             DiskState? disk = DiskCommands.Look(keeper);
-            speaker.Answer(Text(box, report, verity, DiskCommands.Line(disk, keeper is not null)), writer =>
+            speaker.Answer(Text(box, report, verity, DiskCommands.Line(disk, keeper is not null), trust), writer =>
             {
                 Write(writer, report);
                 DiskCommands.Write(writer, disk, keeper is not null);
                 writer.WriteString("tpm-away", TpmRegister.OpenSince());
+                writer.WriteStartArray("trust");
+                foreach ((string remote, RemoteTrustState? state, string? trouble) in trust)
+                {
+                    writer.WriteStartObject();
+                    if (state is null)
+                        writer.WriteString("remote", remote);
+                    else
+                        TrustText.Write(writer, remote, state);
+                    writer.WriteString("trouble", trouble);
+                    writer.WriteEndObject();
+                }
+
+                writer.WriteEndArray();
                 writer.WriteStartObject("verity");
                 writer.WriteBoolean("supported", verity.Supported);
                 writer.WriteNumber("sealed", verity.Sealed);
@@ -62,7 +77,7 @@ internal static class StatusCommand
         return command;
     }
 
-    private static string Text(Box box, StatusReport report, VerityCoverage verity, string? disk)
+    private static string Text(Box box, StatusReport report, VerityCoverage verity, string? disk, IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust)
     {
         if (report.Deployments.Count == 0)
             return $"{box.Sysroot.Path}: nothing is deployed";
@@ -80,6 +95,8 @@ internal static class StatusCommand
         text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
         if (disk is not null)
             text.Append(CultureInfo.InvariantCulture, $"Disk: {disk}\n");
+        foreach ((string remote, RemoteTrustState? state, string? trouble) in trust)
+            text.Append(CultureInfo.InvariantCulture, $"Trust: {(state is null ? $"nothing is taken from {remote}: {trouble}" : TrustText.Of(remote, state, TimeProvider.System.GetUtcNow()))}\n");
         if (TpmRegister.OpenSince() is { } away)
             text.Append(CultureInfo.InvariantCulture, $"TPM: {away}\n");
         if (report.IsGhost)
@@ -93,6 +110,26 @@ internal static class StatusCommand
             text.Append(Firmware(choice, report));
         text.Append(box.EspUnseen is { } unseen ? $"What boots next is not known: {unseen}" : Advice(report));
         return text.ToString();
+    }
+
+    // The remotes that are believed by a trust document. What cannot be read hinders nobody from seeing the rest.
+    private static List<(string Remote, RemoteTrustState? State, string? Trouble)> Trusted(Repository repository)
+    {
+        var trusted = new List<(string, RemoteTrustState?, string?)>();
+        foreach (string remote in repository.RemoteNames())
+        {
+            try
+            {
+                if (repository.Trust(remote) is { } state)
+                    trusted.Add((remote, state, null));
+            }
+            catch (TrustException damaged)
+            {
+                trusted.Add((remote, null, damaged.Message));
+            }
+        }
+
+        return trusted;
     }
 
     // What the firmware's variables add to loader.conf.
