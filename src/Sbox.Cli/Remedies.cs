@@ -153,7 +153,7 @@ internal static class Remedies
     private static string For(TrustException trust) => trust.Problem switch
     {
         TrustProblem.Malformed => "Nothing was taken over. docs/delivery.md tells what a trust document may hold; one that is kept and damaged is replaced by sbox remote trust NAME FILE",
-        TrustProblem.TooFewSigned => "Nothing was taken over. Who has to sign: sbox remote show NAME, or sbox trust show DIR where it is published",
+        TrustProblem.TooFewSigned => "Nothing was taken over, or sent. Who has to sign: sbox remote show NAME; where it is published, sbox trust show DIR. There sbox store sign signs commits, sbox publish --sign-from-file the summary, sbox trust sign the document",
         TrustProblem.OutOfOrder => "Nothing was taken over, and the document of before is still believed. Ask who publishes there",
         TrustProblem.Expired => "Nothing was taken over, and what runs goes on running. Its owners renew it: sbox trust renew, sign, publish",
         TrustProblem.Stale => "Nothing was taken over: whoever serves it may be withholding news. Another mirror (--url), or whoever publishes there (sbox publish renews the summary), helps",

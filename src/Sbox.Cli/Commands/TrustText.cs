@@ -13,7 +13,7 @@ internal static class TrustText
     public static string Of(TrustDocument document)
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"{Name(document)}, until {Day(document.Expires)}; a summary is believed for {Span(document.SummaryAge)}\n");
+        text.Append(CultureInfo.InvariantCulture, $"D{Name(document)[1..]}, until {Day(document.Expires)}; a summary is believed for {Span(document.SummaryAge)}\n");
         int width = document.Keys.Keys.Max(static name => name.Length);
         foreach ((string name, Ed25519PublicKey key) in document.Keys)
             text.Append(CultureInfo.InvariantCulture, $"  {name.PadRight(width)}  {key}  {SigningKeyFiles.Fingerprint(key)}\n");

@@ -34,10 +34,10 @@ internal sealed class TrustReader(string path)
             {
                 ["keys" or "document" or "summary"] => tables,
                 ["commits", _] => patterns,
-                _ => throw Wrong(line, $"{each.Name?.ToString().Trim()}: there are [keys], [document], [summary] and [commits.\"BRANCH\"] here"),
+                _ => throw Wrong(line, $"[{each.Name?.ToString().Trim()}]: there are [keys], [document], [summary] and [commits.\"BRANCH\"] here"),
             };
             if (!holder.TryAdd(names[^1], new Table(this, string.Join('.', names), line, each.Items)))
-                throw Wrong(line, $"{each.Name?.ToString().Trim()} is there twice");
+                throw Wrong(line, $"[{each.Name?.ToString().Trim()}] is there twice");
         }
 
         SortedDictionary<string, Ed25519PublicKey> keys = Keys(tables.GetValueOrDefault("keys") ?? throw Wrong(0, "there is no [keys]"));
