@@ -1,0 +1,200 @@
+using Sbox.Codecs;
+using Sbox.Judges;
+using Sbox.Store;
+
+namespace Sbox.Delivery.Tests;
+
+/// <summary>What is published under a trust document fits it at every moment, and stock clients see nothing of it.</summary>
+public sealed class TrustPublishTests : IDisposable
+{
+    private readonly Workshop shop = new();
+    private readonly Ed25519Key alice = Ed25519Key.Generate(), bob = Ed25519Key.Generate();
+    private readonly TrustHistory history;
+
+    public TrustPublishTests()
+    {
+        history = TrustHistory.Begin(shop["trust"], new TrustDocument
+        {
+            Repository = "boxes", Version = 1, Expires = DateTimeOffset.UtcNow.AddDays(365), SummaryAge = TimeSpan.FromDays(14),
+            Keys = new Dictionary<string, Ed25519PublicKey> { ["alice"] = alice.Public, ["bob"] = bob.Public, ["press"] = shop.Key.Public },
+            Document = new TrustRule(2, ["alice", "bob"]), Summary = new TrustRule(1, ["press"]),
+            Commits = new Dictionary<string, TrustRule> { ["os/*"] = new(2, ["alice", "bob", "press"]) },
+        });
+        Sign(alice, bob);
+    }
+
+    public void Dispose()
+    {
+        alice.Dispose();
+        bob.Dispose();
+        shop.Dispose();
+    }
+
+    [Fact]
+    public async Task Stock_ostree_pulls_and_verifies_by_plain_settings_what_a_box_takes_by_its_document()
+    {
+        using var gpg = new GpgHome(shop["gpg"]);
+        Checksum commit = Commit(alice, shop.Key);
+        await shop.Publish(options: Trusted() with { Sign = bytes => gpg.Sign(bytes).With(CommitSignatures.Key, shop.Sign(bytes)[CommitSignatures.Key]!) });
+        string url = shop.Serve();
+        Assert.Equal(commit, Workshop.Pull(shop.NewReader(url, "stock", gpg.Export(shop["public.gpg"]))));
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={shop["www"]}"), StringComparison.Ordinal);
+
+        // The drop-in, by the settings that any ostree with Ed25519 takes.
+        using Repository plain = NewBox("plain", url, trusts: false);
+        plain.WriteConfig(plain.Config.With("remote \"origin\"", "sign-verify", "ed25519").With("remote \"origin\"", "sign-verify-summary", "ed25519").With("remote \"origin\"", "verification-ed25519-key", $"{shop.Key.Public}"));
+        await plain.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
+        using Repository box = NewBox("box", url);
+        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
+        Assert.Equal((commit, commit), (plain.Resolve($"origin:{Workshop.Branch}"), box.Resolve($"origin:{Workshop.Branch}")));
+    }
+
+    [Theory, InlineData("summary", "summary.sig"), InlineData("trust/1.toml", "trust/1.sig")]
+    public async Task Openssl_finds_the_signatures_good_that_lie_beside_what_is_published(string file, string signatures)
+    {
+        Commit(alice, bob);
+        await shop.Publish(options: Trusted());
+        (Ed25519PublicKey Key, byte[] Signature)[] made = [.. TrustDocument.SignaturesIn(File.ReadAllBytes(shop[$"www/{signatures}"]))
+            .Select(signature => (((Ed25519Key[])[alice, bob, shop.Key]).Single(key => key.Public.Verify(File.ReadAllBytes(shop[$"www/{file}"]), signature)).Public, signature))];
+        Assert.NotEmpty(made);
+        foreach ((Ed25519PublicKey key, byte[] signature) in made)
+        {
+            File.WriteAllBytes(shop["key.der"], [.. Convert.FromHexString("302a300506032b6570032100"), .. Convert.FromBase64String($"{key}")]);
+            File.WriteAllBytes(shop["signature"], signature);
+            Judge.OnPath("openssl").Run("pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", shop["key.der"], "-rawin", "-in", shop[$"www/{file}"], "-sigfile", shop["signature"]);
+        }
+    }
+
+    [Fact]
+    public async Task At_every_step_of_a_publication_that_brings_a_document_a_box_takes_the_old_state_or_the_new()
+    {
+        Checksum old = Commit(alice, bob);
+        await shop.Publish(options: Trusted());
+        Checksum @new = Commit(alice, bob);
+        history.Add(static document => document with { Expires = document.Expires.AddDays(1) });
+        Sign(alice, bob);
+        await using var place = new WatchedPlace(new DirectoryPlace(shop["www"]) { Staleness = TimeSpan.Zero });
+        string url = shop.Serve();
+        var seen = new List<(Checksum Commit, long Document)>();
+        place.AfterStep = async () =>
+        {
+            using Repository box = NewBox($"box-{seen.Count}", url);
+            await box.Pull(Wanted with { Timeout = TimeSpan.FromSeconds(10) });
+            seen.Add((box.Resolve($"origin:{Workshop.Branch}"), box.Trust("origin")!.Document.Version));
+        };
+        await new Publisher(shop.Repository, place, Trusted()).Run(cancel: TestContext.Current.CancellationToken);
+        Assert.Equal(seen.Order(Comparer<(Checksum Commit, long Document)>.Create((a, b) => (a.Commit == @new).CompareTo(b.Commit == @new) is var order and not 0 ? order : a.Document.CompareTo(b.Document))), seen);
+        Assert.Equal(((old, 1), (@new, 2)), (seen[0], seen[^1]));
+        Assert.Contains((old, 2), seen); // the document comes before the summary that knows it
+    }
+
+    [Fact]
+    public async Task What_boxes_would_not_believe_is_not_published()
+    {
+        Checksum commit = Commit(alice);
+        await Refused<TrustException>("asks for 2 of alice, bob, press; only alice signed", Trusted());
+        AddSignature(commit, shop.Key);
+        await Refused<TrustException>("the new summary: document 1 of 'boxes' asks for 1 of press; none of them signed", Trusted() with { Sign = null });
+        shop.Commit(branch: "other");
+        await Refused<TrustException>("says of nobody that they may sign 'other'", Trusted());
+        await Refused<TrustException>("document 1 expired", Trusted() with { Refs = [Workshop.Branch], Clock = new Later(400) });
+        Assert.False(File.Exists(shop["www/summary"]));
+        await shop.Publish(options: Trusted() with { Refs = [Workshop.Branch] });
+        await Refused<TrustBehindException>("goes by trust document 1, and none was given", Trusted() with { Refs = [Workshop.Branch], Trust = null });
+    }
+
+    [Fact]
+    public async Task A_document_that_is_not_signed_by_enough_stays_at_home_and_the_one_before_goes_on()
+    {
+        Commit(alice, bob);
+        history.Add(static document => document);
+        Sign(alice);
+        await shop.Publish(options: Trusted());
+        Assert.Equal(["1.sig", "1.toml"], Directory.GetFiles(shop["www/trust"]).Select(Path.GetFileName).Order());
+        Assert.Throws<TrustHistoryException>(() => history.Add(static document => document));
+        Sign(bob);
+        await shop.Publish(options: Trusted());
+        Assert.True(File.Exists(shop["www/trust/2.toml"]));
+        Assert.Equal(2, Summary.Parse(File.ReadAllBytes(shop["www/summary"])).TrustVersion);
+    }
+
+    [Fact]
+    public async Task Another_document_that_its_owners_signed_is_not_written_over_and_what_nobody_signed_is()
+    {
+        Commit(alice, bob);
+        Directory.CreateDirectory(shop["www/trust"]);
+        File.WriteAllText(shop["www/trust/1.toml"], "anybody's");
+        File.WriteAllText(shop["www/config"], "[core]\nmode=archive\n");
+        await shop.Publish(options: Trusted());
+        Assert.Equal(history.Newest.Bytes, File.ReadAllBytes(shop["www/trust/1.toml"]));
+        byte[] other = (history.Newest.Document with { SummaryAge = TimeSpan.FromDays(1) }).ToBytes();
+        File.WriteAllBytes(shop["www/trust/1.toml"], other);
+        File.WriteAllBytes(shop["www/trust/1.sig"], TrustDocument.ToFile([alice.Sign(other), bob.Sign(other)]));
+        await Refused<TrustBehindException>("another document 1 is there, and boxes may believe it by now", Trusted());
+        Assert.Equal(other, File.ReadAllBytes(shop["www/trust/1.toml"]));
+    }
+
+    [Fact]
+    public async Task A_summary_that_says_nothing_new_is_renewed_long_before_boxes_find_it_too_old()
+    {
+        Commit(alice, bob);
+        await shop.Publish(options: Trusted());
+        byte[] first = File.ReadAllBytes(shop["www/summary"]);
+        await shop.Publish(options: Trusted() with { Clock = new Later(3) });
+        Assert.Equal(first, File.ReadAllBytes(shop["www/summary"]));
+        await shop.Publish(options: Trusted() with { Clock = new Later(4) });
+        Assert.True(Summary.Parse(File.ReadAllBytes(shop["www/summary"])).Modified > Summary.Parse(first).Modified);
+    }
+
+    [Fact]
+    public void Documents_at_their_publishers_are_read_as_a_chain_and_only_signatures_that_count_are_kept()
+    {
+        Assert.Equal(0, history.AddSignatures(history.Newest, [shop.Key.Sign(history.Newest.Bytes), alice.Sign("else"u8)]));
+        Assert.Equal(2, history.Newest.Signatures.Count);
+        Assert.Throws<TrustHistoryException>(() => TrustHistory.Begin(shop["trust"], history.Newest.Document));
+        history.Add(static document => document);
+        Sign(alice, bob);
+        history.Add(static document => document);
+        Assert.Equal((2, 3), (TrustHistory.Read(shop["trust"]).InForce!.Document.Version, TrustHistory.Read(shop["trust"]).Newest.Document.Version));
+        File.Delete(shop["trust/2.toml"]);
+        Assert.Contains("2.toml is missing", Assert.Throws<TrustHistoryException>(() => TrustHistory.Read(shop["trust"])).Message, StringComparison.Ordinal);
+        File.Move(shop["trust/3.toml"], shop["trust/2.toml"]);
+        Assert.Contains("it says that it is version 3", Assert.Throws<TrustException>(() => TrustHistory.Read(shop["trust"])).Message, StringComparison.Ordinal);
+    }
+
+    private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
+
+    private PublishOptions Trusted() => shop.Signed() with { Trust = history };
+
+    private void Sign(params Ed25519Key[] keys) => history.AddSignatures(history.Newest, keys.Select(key => key.Sign(history.Newest.Bytes)));
+
+    private Checksum Commit(params Ed25519Key[] keys)
+    {
+        Checksum commit = shop.Commit(files: 3);
+        foreach (Ed25519Key key in keys)
+            AddSignature(commit, key);
+        return commit;
+    }
+
+    private void AddSignature(Checksum commit, Ed25519Key key) => shop.Repository.WriteDetachedMetadata(
+        commit, CommitSignatures.Sign(shop.Repository.LoadDetachedMetadata(commit) ?? VariantDictionary.Empty, shop.Repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit)), key));
+
+    private Repository NewBox(string name, string url, bool trusts = true)
+    {
+        const string group = "remote \"origin\"";
+        var box = Repository.Create(shop[name], RepositoryMode.Archive);
+        box.WriteConfig(box.Config.With(group, "url", url).With(group, "gpg-verify", "false"));
+        if (trusts)
+            box.BeginTrust("origin", history.Versions[0].Bytes);
+        return box;
+    }
+
+    private async Task Refused<T>(string words, PublishOptions options)
+        where T : Exception
+        => Assert.Contains(words, (await Assert.ThrowsAsync<T>(() => shop.Publish(options: options))).Message, StringComparison.Ordinal);
+
+    private sealed class Later(int days) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UtcNow.AddDays(days);
+    }
+}
