@@ -43,6 +43,7 @@ internal static class UpgradeCommand
                 + "its own /etc with your changes merged into its defaults, its own entry in the boot menu. What runs now is not touched and stays to go back to.",
                 "Where the running tree has an approval policy (sbox-approval.toml(5)), a new version needs enough signatures of those whom it names; the commit and its signatures are fetched "
                 + "first, and nothing else where they are too few.",
+                "Where the remote has a trust document (sbox-remote(1)), what it offers must be signed as that says, be no older than what was taken before, and young enough; nothing is taken otherwise.",
                 "--limit-rate leaves the rest of the line to others, for once; a line sbox-rate-limit=2M among the remote's settings does so for every pull, automatic ones too.",
                 "With --from, nothing is asked of the network: sbox publish --to usb:PATH fills a stick. What is there must be signed as what comes from the remote must be, and every byte is hashed; where the stick is pulled out, the same command goes on.",
                 "On a box whose disk is encrypted, a version that would not open it is refused: one whose initrd cannot, or that the pcr key did not sign to which the disk is bound (sbox-disk(1)). --force takes it all the same.",

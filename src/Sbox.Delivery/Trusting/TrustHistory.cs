@@ -65,7 +65,8 @@ public sealed class TrustHistory
     }
 
     /// <summary>Reads the documents of a directory where there are some; null where there are none.</summary>
-    public static TrustHistory? TryRead(string directory) => System.IO.Directory.Exists(directory) && System.IO.Directory.EnumerateFiles(directory, "*" + Ending).Any() ? Read(directory) : null;
+    public static TrustHistory? TryRead(string directory) =>
+        System.IO.Directory.Exists(directory) && System.IO.Directory.EnumerateFiles(directory, "*" + Ending).Any(static file => NumberOf(Path.GetFileName(file)) is not null) ? Read(directory) : null;
 
     /// <summary>Begins a directory with its first document.</summary>
     /// <exception cref="TrustHistoryException">There are some already.</exception>

@@ -97,10 +97,9 @@ internal sealed class TrustState
         if (!repository.Dir.Exists(Directory))
             return false;
         using Dir dir = Open();
-        bool had = dir.TryUnlink($"{remote}.toml");
+        using FileLock held = Lock(dir); // whose file stays: another may wait for it
         dir.TryUnlink($"{remote}.seen");
-        dir.TryUnlink($"{remote}.lock");
-        return had;
+        return dir.TryUnlink($"{remote}.toml");
     }
 
     /// <summary>Where a tree brings documents for the machine that it runs on.</summary>

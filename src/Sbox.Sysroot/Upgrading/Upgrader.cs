@@ -129,7 +129,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         PullResult pulled = await sysroot.Repository.Pull(pull with { Refs = [$"{refspec.Ref}@{offered}"], WithoutRefs = true }, progress, cancel).ConfigureAwait(false);
         RequireApproved(policy, offered); // what lies beside it was fetched again
         sysroot.Repository.SetRef(refspec.ToString(), offered);
-        return pulled with { Refs = looked.Refs };
+        return pulled with { Refs = looked.Refs, Notes = [.. looked.Notes.Union(pulled.Notes)] };
     }
 
     private VariantDictionary KeepBeside(Checksum commit, VariantDictionary here, VariantDictionary offered) =>
