@@ -48,6 +48,8 @@ public sealed class TrustTests
         publisher.Source.MakeDelta(new DeltaName(null, forged), new DeltaOptions { MinimumFallback = 0 });
         publisher.Publish();
         await publisher.Refuses(TrustProblem.TooFewSigned, "only press signed", options => options with { Deltas = deltas });
+        publisher.Box.CommitDirectory(publisher["tree"], new CommitOptions { Subject = "the next transaction takes over what a refused one has left" });
+        Assert.False(publisher.Box.Has(new ObjectName(forged, ObjectType.Commit)));
         publisher.Source.SetRef("debian/13", good);
         publisher.Source.SignCommit(good, SignatureEngine.Of("ed25519"), publisher.Secret("bob"));
         publisher.Add(publisher.Rotated, "alice", "bob");
