@@ -152,7 +152,7 @@ internal static class Remedies
 
     private static string For(TrustException trust) => trust.Problem switch
     {
-        TrustProblem.Malformed => "Nothing was taken over. docs/delivery.md tells what a trust document may hold; one that is kept and damaged is replaced by sbox remote trust NAME FILE",
+        TrustProblem.Malformed => "Nothing was taken over. docs/formats/trust-document.md tells what a trust document may hold; one that is kept and damaged is replaced by sbox remote trust NAME FILE",
         TrustProblem.TooFewSigned => "Nothing was taken over, or sent. Who has to sign: sbox remote show NAME; where it is published, sbox trust show DIR. There sbox store sign signs commits, sbox publish --sign-from-file the summary, sbox trust sign the document",
         TrustProblem.OutOfOrder => "Nothing was taken over, and the document of before is still believed. Ask who publishes there",
         TrustProblem.Expired => "Nothing was taken over, and what runs goes on running. Its owners renew it: sbox trust renew, sign, publish",

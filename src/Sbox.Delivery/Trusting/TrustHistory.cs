@@ -70,10 +70,12 @@ public sealed class TrustHistory
 
     /// <summary>Begins a directory with its first document.</summary>
     /// <exception cref="TrustHistoryException">There are some already.</exception>
+    /// <exception cref="TrustException">The document says something that it may not.</exception>
     public static TrustHistory Begin(string directory, TrustDocument first)
     {
         if (TryRead(directory) is { } there)
             throw new TrustHistoryException(there.Directory, $"there is document {there.Newest.Document.Version} already");
+        first.ToBytes(); // what may not be said leaves no directory behind
         System.IO.Directory.CreateDirectory(directory);
         var history = new TrustHistory(Path.GetFullPath(directory), []);
         history.Write(first);
