@@ -17,7 +17,7 @@ internal static class Programs
         [
             KeysCommand.Make(), BuildCommand.Make(), SealCommand.Make(), ImageCommand.Make(), InstallCommand.Make(), InstallCommand.MakeStick(), TrustCommands.Make(), PublishCommand.Make(), ServeCommand.Make(), DiffCommand.Make(),
             StatusCommand.Make(), .. UpgradeCommand.All(), RemoteCommand.Make(), RollbackCommand.Make(), .. VersionCommands.All(), EtcCommand.Make(), WhereCommand.Make(), ResetCommand.Make(), HealthCommand.Make(), NextRootCommand.Make(), DoctorCommand.Make(), AutoCommand.Make(),
-            LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(), GhostCommand.Make(),
+            LedgerCommand.Make(), LedgerCommand.MakeKeep(), LedgerCommand.MakeForget(), GhostCommand.Make(), WelcomeCommand.Make(), BarCommand.Make(),
             VerifyCommand.Make(), VerityCommand.Make(), DiskCommands.Make(), ProveCommand.Make(), WatchCommand.Make(), TombCommands.TombCommandSet.Make(),
         ])
             program.Subcommands.Add(command);

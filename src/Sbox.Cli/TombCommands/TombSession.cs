@@ -155,14 +155,14 @@ internal sealed class TombSession : IAsyncDisposable
 /// <summary>Asks the terminal for a secret, which goes straight into secret memory.</summary>
 internal static class SecretPrompt
 {
-    public static SecretMemory Ask(string question, bool twice)
+    public static SecretMemory Ask(string question, bool twice, string again = "Once more: ")
     {
         if (Console.IsInputRedirected)
             throw new Finding("there is no terminal to ask for the password", "Name a file with it: --password-file FILE");
         SecretMemory first = One(question);
         if (!twice)
             return TombSession.Checked(first, "the terminal");
-        using SecretMemory second = One("Once more: ");
+        using SecretMemory second = One(again);
         if (!System.Security.Cryptography.CryptographicOperations.FixedTimeEquals(first.Span, second.Span))
             throw new Finding("the two passwords differ", "Type the same command again; nothing was written");
         return TombSession.Checked(first, "the terminal");

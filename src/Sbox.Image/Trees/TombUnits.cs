@@ -7,7 +7,7 @@ internal static class TombUnits
     public const string InTree = "usr/lib/sbox/tomb";
 
     private const string Include = "@include common-auth", PamFile = "pam.example";
-    private static readonly string[] Logins = ["login", "sshd", "gdm-password", "lightdm", "sddm"];
+    private static readonly string[] Logins = ["login", "sshd", "gdm-password", "lightdm", "sddm", "greetd"];
     private static readonly string[] OfSystem = ["sbox-tomb@.service", "sbox-tomb-sleep.service"];
     private static readonly string[] OfUsers = ["sbox-tomb-ready.target", "sbox-tomb-save.service", "sbox-tomb-save.timer"];
 

@@ -17,6 +17,9 @@ public sealed record ChildCommand(string Program, IReadOnlyList<string> Argument
     /// <summary>What it reads from standard input; null for nothing.</summary>
     public string? Input { get; init; }
 
+    /// <summary>Writes what it reads from standard input instead of <see cref="Input"/>: a secret, which must not become a string.</summary>
+    public Action<Stream>? WriteInput { get; init; }
+
     /// <summary>The directory that it runs in; null for this program's.</summary>
     public string? WorkingDirectory { get; init; }
 
@@ -86,7 +89,7 @@ public static class ChildProcess
 
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        Feed(process, command.Input);
+        Feed(process, command);
         using (cancel.Register(() => process.Kill(entireProcessTree: true)))
             process.WaitForExit(int.MaxValue); // without a limit it would wait for all that inherited its output
         cancel.ThrowIfCancellationRequested();
@@ -120,11 +123,14 @@ public static class ChildProcess
         ],
     };
 
-    private static void Feed(Process process, string? input)
+    private static void Feed(Process process, ChildCommand command)
     {
         try
         {
-            process.StandardInput.Write(input);
+            if (command.WriteInput is { } write)
+                write(process.StandardInput.BaseStream);
+            else
+                process.StandardInput.Write(command.Input);
             process.StandardInput.Close();
         }
         catch (IOException)

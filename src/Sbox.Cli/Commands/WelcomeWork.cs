@@ -1,0 +1,144 @@
+using System.Text;
+using System.Text.Json;
+using Sbox.Linux;
+using Sbox.Sysroot;
+
+namespace Sbox.Cli.Commands;
+
+/// <summary>What the answers of a new box's owner have done, one after the other.</summary>
+internal sealed class WelcomeWork(CancellationToken cancel)
+{
+    private static readonly string[] Groups = ["sudo", "netdev", "bluetooth", "lpadmin", "plugdev"];
+    private string? keyboard, network, user, tomb;
+
+    /// <summary>Stops it between two steps.</summary>
+    public CancellationToken Cancel => cancel;
+
+    /// <summary>As a person reads it.</summary>
+    public string Summary => (user, tomb, keyboard, network) switch
+    {
+        (null, _, null, null) => "Nothing was to be done",
+        (null, _, _, _) => "Done; no user was made",
+        (_, null, _, _) => $"{user} can log in now",
+        _ => $"{user} can log in now, and the home is the tomb at {tomb}",
+    };
+
+    /// <summary>As programs read it.</summary>
+    public void Write(Utf8JsonWriter json)
+    {
+        json.WriteString("keyboard", keyboard);
+        json.WriteString("network", network);
+        json.WriteString("user", user);
+        json.WriteString("tomb", tomb);
+    }
+
+    /// <summary>The layouts of this tree; empty where it has no list.</summary>
+    public static IReadOnlyList<KeyboardLayout> Layouts() => File.Exists(KeyboardLayout.List) ? KeyboardLayout.Parse(File.ReadAllText(KeyboardLayout.List)) : [];
+
+    /// <summary>Does all that a file of answers says. What needs nothing else comes first; the user comes when the tomb is known to be there.</summary>
+    /// <exception cref="Finding">A step failed; those before it are done.</exception>
+    public async Task Do(WelcomeAnswers answers)
+    {
+        if (answers.Keyboard is { } layout)
+            Use(KeyboardLayout.Find(Layouts(), layout) is [var found] ? found : throw new Finding($"'{layout}' is no keyboard layout of this tree", $"Codes are in {KeyboardLayout.List}, of the package xkb-data"));
+        if (answers.Wifi is { } wifi)
+            Connect(wifi, answers.WifiPassword);
+        if (answers.User is not { } name)
+            return;
+        if (UserName.IsTaken("/etc", name))
+            throw new Finding($"there is a user or group '{name}' already", "Choose another login name");
+        using SecretMemory? password = answers.Password is { } plain ? new SecretMemory(Encoding.UTF8.GetBytes(plain)) : null;
+        if (answers.Tomb is { } address && password is not null)
+            await Tomb(address, answers.TombIsNew, password);
+        MakeUser(name, answers.FullName, answers.Sudo, answers.Tomb, stream =>
+        {
+            stream.Write(Encoding.UTF8.GetBytes($"{name}:"));
+            stream.Write(password is { } secret ? secret.Span : Encoding.UTF8.GetBytes(answers.PasswordHash!));
+            stream.Write("\n"u8);
+        }, isHash: password is null);
+    }
+
+    /// <summary>Makes a layout the machine's, and the console's where the tree can.</summary>
+    public void Use(KeyboardLayout layout)
+    {
+        using Dir etc = Dir.Open("/etc");
+        layout.Write(etc);
+        keyboard = layout.Code;
+        if (File.Exists("/usr/bin/setupcon"))
+            ChildProcess.Run(new ChildCommand("setupcon", ["--keyboard-only", "--force"]), cancel: cancel);
+    }
+
+    /// <summary>Connects to a wireless network.</summary>
+    /// <exception cref="Finding">It did not come to a connection.</exception>
+    public void Connect(string name, string password)
+    {
+        try
+        {
+            using Dir connections = Dir.Open("/etc/NetworkManager/system-connections");
+            NetworkLook.Connect(NetworkLook.WriteConnection(connections, name, password), cancel);
+            network = name;
+        }
+        catch (Exception failure) when (failure is IOException or ArgumentException)
+        {
+            throw new Finding($"{name}: {failure.Message}", "Another password, or another network; nmcli device wifi list shows those within reach");
+        }
+    }
+
+    /// <summary>Makes a tomb, or sees whether a password opens the one that is there.</summary>
+    /// <exception cref="Finding">It cannot be made, or not be opened; in the words of sbox tomb.</exception>
+    public async Task Tomb(string address, bool isNew, SecretMemory password)
+    {
+        string[] command = isNew ? ["create"] : ["snapshots", "--json"];
+        var line = new List<string>();
+        ChildResult result = await Task.Run(() => ChildProcess.Run(new ChildCommand(Environment.ProcessPath ?? "/usr/bin/sbox", ["tomb", "--tomb", address, "--password-fd", "0", .. command])
+        {
+            WriteInput = stream =>
+            {
+                stream.Write(password.Span);
+                stream.Write("\n"u8);
+            },
+        }, line.Add, cancel), cancel);
+        if (result.ExitCode != 0)
+        {
+            string said = line.FirstOrDefault(static each => each.StartsWith("sbox: ", StringComparison.Ordinal))?["sbox: ".Length..] ?? string.Join(' ', result.LastLines.TakeLast(1));
+            throw new Finding($"{address}: {said}", isNew ? "Is it there already? Then it is opened, not made" : "Another address, or another password");
+        }
+    }
+
+    /// <summary>Makes the user, with a home, a password and, where there is one, the line by which the tomb opens at login.</summary>
+    /// <param name="name">The login name, which nobody has.</param>
+    /// <param name="fullName">What the user is called; may be empty.</param>
+    /// <param name="sudo">Whether the user may become root.</param>
+    /// <param name="address">Where the user's tomb is; null for none.</param>
+    /// <param name="secret">Writes <c>name:password</c> for chpasswd(8).</param>
+    /// <param name="isHash">Whether that is a hash.</param>
+    /// <exception cref="Finding">It could not be made; then there is none.</exception>
+    public void MakeUser(string name, string fullName, bool sudo, string? address, Action<Stream> secret, bool isHash)
+    {
+        string[] groups = [.. Groups.Where(group => (sudo || group != "sudo") && UserName.IsTaken("/etc", group))];
+        try
+        {
+            ChildProcess.Check(new ChildCommand("useradd", ["--create-home", "--shell", "/bin/bash", "--comment", fullName, .. groups.Length > 0 ? ["--groups", string.Join(',', groups)] : Array.Empty<string>(), name]), cancel: cancel);
+            try
+            {
+                ChildProcess.Check(new ChildCommand("chpasswd", isHash ? ["--encrypted"] : []) { WriteInput = secret }, cancel: cancel);
+            }
+            catch
+            {
+                ChildProcess.Run(new ChildCommand("userdel", ["--remove", name]), cancel: CancellationToken.None); // somebody without a password is nobody
+                throw;
+            }
+        }
+        catch (ChildFailedException failure)
+        {
+            throw new Finding(failure.Message, $"What it says: {string.Join("; ", failure.LastLines)}");
+        }
+
+        user = name;
+        if (address is null)
+            return;
+        using Dir etc = Dir.Open("/etc");
+        TombTable.Add(etc, name, address);
+        tomb = address;
+    }
+}
