@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using Sbox.Boot;
 using Sbox.Cli.Terminal;
+using Sbox.Linux;
 using Sbox.Sysroot;
 using Sbox.Tomb;
 using Sbox.Tomb.Sessions;
@@ -60,10 +61,12 @@ internal sealed class BarLook
             return null;
         try
         {
-            GhostMemory memory = GhostMemory.Look();
-            return new BarItem("ghost", $"ghost {Amount.OfBytes(memory.Used)}", memory.Fullest >= 80 ? Bad : Forgets, memory.Fullest >= 80);
+            using Dir var = Dir.Open("/var"); // an overlay tells of the layer that takes its changes, and so do others than root see it
+            DiskSpace space = DiskSpace.Of(var);
+            bool fills = space.FreeBytes < space.TotalBytes / 5;
+            return new BarItem("ghost", $"ghost {Amount.OfBytes(space.TotalBytes - space.FreeBytes)}", fills ? Bad : Forgets, fills);
         }
-        catch (Exception unseen) when (unseen is IOException or UnauthorizedAccessException)
+        catch (IOException)
         {
             return new BarItem("ghost", "ghost", Forgets);
         }
