@@ -13,7 +13,7 @@ internal static class Ghost
         using FileSystemContext context = FileSystemContext.Open("tmpfs");
         // noswap: a swap partition is a disk, and what is gone at power-off must never have been on one. The memory of programs is another
         // matter: the menu's entry asks systemd for no swap at all (BootProfiles).
-        using DetachedMount mount = context.Set("source", "ghost").Set("mode", "0700").Set("size", "50%").Set("noswap").Create(MountAttributes.NoDevices);
+        using DetachedMount mount = context.Set("source", "ghost").Set("mode", "0700").Set("size", step.Limit is { } limit ? $"{limit}" : "50%").Set("noswap").Create(MountAttributes.NoDevices);
         mount.AttachAt(step.At);
     }
 

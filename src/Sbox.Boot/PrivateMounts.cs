@@ -62,10 +62,13 @@ public sealed class PrivateMounts : IDisposable
     /// <summary>Makes a physical root writable, in this namespace only. A directory that is no mount point is left as it is.</summary>
     /// <param name="sysroot">Where the physical root is mounted: <c>/sysroot</c>.</param>
     /// <exception cref="InvalidOperationException"><see cref="Enter"/> was not called: the mounts would be everyone's.</exception>
+    /// <exception cref="NoDiskException">This boot runs from memory.</exception>
     /// <exception cref="IOException">The kernel refused.</exception>
     public static PrivateMounts Open(string sysroot = "/sysroot")
     {
         Seclude();
+        if (MemoryDisk.IsUsed())
+            throw new NoDiskException();
         bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true };
         FileLock? ghostLock = readOnly ? LockGhost() : null;
         if (readOnly)
@@ -99,6 +102,8 @@ public sealed class PrivateMounts : IDisposable
     {
         if (espMounted)
             return EspMountPoint;
+        if (MemoryDisk.IsUsed())
+            throw new NoEspException("this boot runs from memory, and leaves the medium alone, which may be pulled out at any moment");
         BlockDevice esp = FindEsp();
         if (glances)
             return (unattached ??= ToLook("vfat", esp.Path, FatOptions)).PathForOthers;

@@ -19,11 +19,17 @@ public sealed record RootConfig(
     /// <summary>The argument of a boot that keeps nothing.</summary>
     public const string GhostArgument = "sbox.ghost";
 
+    /// <summary>The argument of a ghost that copies its medium into memory and lets go of it.</summary>
+    public const string FromRamArgument = "sbox.from-ram";
+
     /// <summary>The argument of a boot that deletes /var and all changes in /etc first.</summary>
     public const string ResetArgument = "sbox.factory-reset";
 
     /// <summary>Whether changes of /etc and /var live in memory and are gone at power-off, as <c>sbox.ghost</c> asks.</summary>
     public bool Ghost { get; private init; }
+
+    /// <summary>Whether a ghost runs from a copy of its medium in memory, so that the medium may be taken out, as <c>sbox.from-ram</c> asks.</summary>
+    public bool FromRam { get; private init; }
 
     /// <summary>Whether /var and the changes in /etc are deleted before anything starts, as <c>sbox.factory-reset</c> asks.</summary>
     public bool FactoryReset { get; private init; }
@@ -39,15 +45,18 @@ public sealed record RootConfig(
         DeploymentName parsed = default;
         if (deployment is not null && !DeploymentName.TryParse(deployment, out parsed))
             throw new NoRootException($"sbox.deployment={deployment} on the kernel command line is not OS/CHECKSUM.SERIAL");
-        bool ghost = Flag(arguments, GhostArgument), reset = Flag(arguments, ResetArgument);
+        bool ghost = Flag(arguments, GhostArgument), reset = Flag(arguments, ResetArgument), fromRam = Flag(arguments, FromRamArgument);
         if (ghost && reset)
             throw new NoRootException($"{GhostArgument} and {ResetArgument} on the kernel command line: a ghost changes nothing on the disk, so it cannot empty it");
+        if (fromRam && !ghost)
+            throw new NoRootException($"{FromRamArgument} without {GhostArgument} on the kernel command line: what runs from memory keeps nothing, and must say so");
         return new RootConfig(
             arguments.Get("root"), arguments.Get("rootflags"), arguments.Get("rootfstype"),
             deployment is null ? null : parsed, deployment, arguments.Get("ostree"),
             Digest(arguments, "sbox.commit"), Digest(arguments, "composefs"), Required(arguments, "sbox.verity"))
         {
             Ghost = ghost,
+            FromRam = fromRam,
             FactoryReset = reset,
             RequireTpm = Required(arguments, "sbox.tpm"),
         };

@@ -17,8 +17,9 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
     /// <param name="config">What the kernel command line asks for.</param>
     /// <param name="disk">What the physical root holds.</param>
     /// <param name="run">A writable directory on a tmpfs for mount points that are needed on the way: <c>/run</c>.</param>
+    /// <param name="changes">Bytes that a ghost's changes may take; null for half of the memory.</param>
     /// <exception cref="NoRootException">No such root can be made; the message is the line for the console.</exception>
-    public static RootPlan Make(RootConfig config, PhysicalRoot disk, string run = "/run")
+    public static RootPlan Make(RootConfig config, PhysicalRoot disk, string run = "/run", long? changes = null)
     {
         FoundDeployment chosen = Choose(config, disk);
         if (config.RequireVerity && config.ComposefsDigest is null)
@@ -38,7 +39,7 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
             new RootStep.MountOverlay(image, $"{disk.Path}/{PhysicalRoot.Objects}", root, config.RequireVerity),
             new RootStep.Detach(image),
             .. Reset(config, disk, chosen.Name, root, run),
-            .. State(config, disk, chosen.Name, root, run),
+            .. State(config, disk, chosen.Name, root, run, changes),
             .. Boot(disk, chosen, root),
             new RootStep.MarkBooted($"{run}/ostree-booted", deployment, config.RequireVerity),
             // A bind and a detach, not a move: the root would be mounted below what it is mounted from, and systemd
@@ -81,13 +82,13 @@ public sealed record RootPlan(DeploymentName Deployment, IReadOnlyList<RootStep>
     }
 
     // /etc and /var: the disk's own, or a ghost's, which are the disk's with all changes in memory.
-    private static RootStep[] State(RootConfig config, PhysicalRoot disk, DeploymentName name, string root, string run)
+    private static RootStep[] State(RootConfig config, PhysicalRoot disk, DeploymentName name, string root, string run, long? changes)
     {
         string etc = $"{disk.Path}/{name.Directory}/etc", var = $"{disk.Path}/{name.VarDirectory}", memory = $"{run}/{GhostMemory}";
         return config.Ghost
             ?
             [
-                new RootStep.MountMemory(memory),
+                new RootStep.MountMemory(memory) { Limit = changes },
                 new RootStep.MountShadow(etc, $"{memory}/etc", $"{root}/etc"),
                 new RootStep.MountShadow(var, $"{memory}/var", $"{root}/var"),
                 new RootStep.BeNobody($"{root}/etc", run),

@@ -83,6 +83,9 @@ public abstract record RootStep
     /// <summary>A file system in memory, for root alone and never swapped to a disk: what a ghost changes goes there.</summary>
     public sealed record MountMemory(string At) : RootStep
     {
+        /// <summary>Bytes that it may take; null for half of the machine's memory.</summary>
+        public long? Limit { get; init; }
+
         /// <inheritdoc/>
         public override string ToString() => $"mount tmpfs at {At}: what changes lives there, never swapped, until power-off";
     }

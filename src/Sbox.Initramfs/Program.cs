@@ -47,6 +47,8 @@ try
         Console.Out.Write(plan);
     else
         Execute(plan, config);
+    if (!planOnly && config.FromRam)
+        MemoryDisk.Decline("an initrd made by dracut has the disk mounted before sbox-root runs", static line => Say(line, exitCode: 0));
     return 0;
 }
 catch (NoRootException refusal)

@@ -76,6 +76,14 @@ internal sealed class EncryptedRoot(Action<string> load, Action<string> say)
         }
     }
 
+    /// <summary>Closes the opened volume; nothing of it is mounted.</summary>
+    public void Close()
+    {
+        ChildResult closed = encryption.Run(["close", EncryptedDisk.MappedName]);
+        if (closed.ExitCode != 0)
+            say($"the encrypted volume stays open, and its disk in use: {closed.LastLines.LastOrDefault() ?? $"cryptsetup ended with {closed.ExitCode}"}");
+    }
+
     // The running box forgets the key of the first boot only in a boot that did without.
     private static string By(string what)
     {

@@ -83,11 +83,49 @@ public static class FirstProgram
         foreach (string module in (string[])[Superblock.Ext4, "erofs", "overlay"])
             drivers.Load(module);
         StubFiles.Keep("/", "/run"); // what opens a volume looks for them there, too
-        bool isEncrypted = MountPhysicalRoot(disk, config, encrypted);
+        string? volume = MountPhysicalRoot(disk, config, encrypted);
+        long? changes = config.FromRam ? CopyToMemory(volume ?? disk.Device.Path, config, volume is null ? null : encrypted, say) : null;
 
-        RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink));
+        RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink), changes: changes);
         RootMounter.Execute(plan, say);
-        return isEncrypted;
+        return volume is not null;
+    }
+
+    // From the medium as it was mounted: by then the kernel has put the journal's changes in their places, and an image that asks for that is encrypted. Where there
+    // can be no copy the ghost runs from the medium: it is what the person has, and everybody is told not to take it out.
+    private static long? CopyToMemory(string medium, RootConfig config, EncryptedRoot? encrypted, Action<string> say)
+    {
+        Mounts.Unmount(Sysroot);
+        using var copy = new MemoryCopy(say);
+        try
+        {
+            (string device, MemoryDisk made) = copy.Make(medium);
+            MountCopy(device, config, copy);
+            made.Leave();
+            encrypted?.Close();
+            say($"this boot runs from memory; {medium} may be taken out");
+            return copy.HalfOfTheRest(made.Bytes);
+        }
+        catch (NotCopiedException failed)
+        {
+            say($"this boot runs from {medium}, and not from memory: {failed.Message}; leave it in");
+            new MemoryDisk(medium, 0, TimeSpan.Zero, failed.Message).Leave();
+            Mount(medium, config);
+            return null;
+        }
+    }
+
+    private static void MountCopy(string device, RootConfig config, MemoryCopy copy)
+    {
+        try
+        {
+            Mount(device, config);
+        }
+        catch (MountException refused)
+        {
+            copy.Forget();
+            throw new NotCopiedException($"the copy cannot be mounted: {refused.Message}");
+        }
     }
 
     private static string? LoaderPartition(Action<string> say)
@@ -129,17 +167,20 @@ public static class FirstProgram
         }
     }
 
-    private static bool MountPhysicalRoot(ProbedDisk disk, RootConfig config, EncryptedRoot encrypted)
+    // The opened volume that it is on; null for none.
+    private static string? MountPhysicalRoot(ProbedDisk disk, RootConfig config, EncryptedRoot encrypted)
     {
         string device = disk.Device.Path;
         bool isVolume = disk.Superblock.Type == Superblock.Luks;
-        Mount(isVolume ? encrypted.Open(device, disk.Superblock.Uuid) : device, config);
+        string? opened = isVolume ? encrypted.Open(device, disk.Superblock.Uuid) : null;
+        Mount(opened ?? device, config);
         if (isVolume || !File.Exists($"{Sysroot}/{EncryptedDisk.Marker}"))
-            return isVolume;
+            return opened;
         Mounts.Unmount(Sysroot);
         string volume = encrypted.Encrypt(disk);
-        Mount(encrypted.Open(device, volume), config);
-        return true;
+        opened = encrypted.Open(device, volume);
+        Mount(opened, config);
+        return opened;
     }
 
     private static void Mount(string device, RootConfig config)

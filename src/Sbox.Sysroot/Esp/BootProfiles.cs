@@ -19,6 +19,7 @@ public static class BootProfiles
         new("main", "normal", ""),
         // What programs hold in memory would go to a swap partition, which is a disk; and what they leave in memory is zeroed when it is freed, not when it is used again.
         new("ghost", "ghost: keeps nothing", $"{RootConfig.GhostArgument} systemd.swap=0 init_on_free=1"),
+        new("ghost-in-memory", "ghost in memory: the stick may be taken out", $"{RootConfig.GhostArgument} {RootConfig.FromRamArgument} systemd.swap=0 init_on_free=1"),
         new("factory-reset", "factory reset: deletes /var, undoes /etc", RootConfig.ResetArgument),
         new("rescue", "rescue", "systemd.unit=rescue.target"),
     ];
