@@ -84,6 +84,7 @@ internal static class Remedies
         ChangedWhileClonedException => "Type the same command again when the upgrade has ended: the copy does not boot, and was not finished",
         CloneDamagedException => "That disk is failing, or is smaller than it says: take another. It does not boot as it is",
         RootGrowthException => "Nothing was changed, and the box is as it was: sbox-disk-grow(1) tells what grows",
+        Sbox.Boot.NoDiskException => "Reboot with the medium in, choose 'normal' or 'ghost' in the boot menu, and type the command there",
         SysrootDamagedException => "sbox doctor tells what is wrong with the box, and mends what can be mended",
         NoSoftRebootException { KernelDiffers: true } => "What is deployed stays so, and runs after a reboot of the machine: sbox upgrade --reboot, or reboot",
         NoSoftRebootException => "What is deployed stays so; where it does not run yet, it does after a reboot of the machine",

@@ -64,6 +64,12 @@ public sealed record StatusReport(
     /// <summary>Whether the running system is a ghost: what changes in its /etc and /var is gone at power-off.</summary>
     public bool IsGhost { get; init; }
 
+    /// <summary>Whether the kernel zeroes what it frees, so that a ghost's memory is empty when the power goes.</summary>
+    public bool IsWiped { get; init; }
+
+    /// <summary>The copy in memory that the running system was to run from; null where none was asked for.</summary>
+    public MemoryDisk? Memory { get; init; }
+
     /// <summary>The versions that this box went back from by itself.</summary>
     public IReadOnlyList<BadVersion> Bad { get; init; } = [];
 
@@ -117,6 +123,8 @@ public sealed record StatusReport(
             EtcConflicts = new EtcKeeper(sysroot).Open(),
             EtcFailure = sysroot.Deployments.Select(each => EtcRecord.Of(sysroot, each.Name)?.Failure).FirstOrDefault(static failure => failure is not null),
             IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),
+            IsWiped = sysroot.BootArguments.GetAll("init_on_free").LastOrDefault() is "1",
+            Memory = booted >= 0 ? MemoryDisk.Read() : null,
             Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
         };
     }

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using Sbox.Boot;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Cli.Terminal;
@@ -114,7 +115,7 @@ internal static class GhostCommand
         {
             GhostMemory memory = GhostMemory.Look();
             if (alarm.Look(memory.Fullest) is not null)
-                Tell($"The memory of this ghost fills: {Text(memory)}.\nsbox ledger --all shows what takes room; sbox keep writes to the disk, sbox forget PATH takes back at once. Full, programs can write nothing more, or are ended.");
+                Tell($"The memory of this ghost fills: {Text(memory)}.\nsbox ledger --all shows what takes room; {(MemoryDisk.IsUsed() ? "" : "sbox keep writes to the disk, ")}sbox forget PATH takes back at once. Full, programs can write nothing more, or are ended.");
         }
         while (!stop.Token.WaitHandle.WaitOne(Between));
         return 0;
@@ -126,7 +127,7 @@ internal static class GhostCommand
     // Whether there was anything to show.
     private static bool Show(IReadOnlyList<GhostLayer> layers, TimeSpan limit, CancellationToken cancel)
     {
-        IReadOnlyList<KeepRule> kept = KeepList.Read(GhostSession.Absolute);
+        IReadOnlyList<KeepRule> kept = GhostSession.Rules();
         LedgerEntry[] lost = [.. GhostSession.Read(layers, cancel).Where(entry => !LedgerGroup.Of(entry).IsNoise && kept.For(entry.Path) is null)];
         if (lost.Length == 0)
             return false;
@@ -136,7 +137,8 @@ internal static class GhostCommand
             text.Append("  ").Append(line).Append('\n');
         if (lines.Length > LinesShown)
             text.Append(CultureInfo.InvariantCulture, $"  ... and {lines.Length - LinesShown} lines more: sbox ledger\n");
-        text.Append(CultureInfo.InvariantCulture, $"To keep something: sbox keep PATH|GROUP, here and now. It goes on in {limit.TotalSeconds:0} s, or when everybody has logged out.");
+        text.Append(MemoryDisk.IsUsed() ? "There is no disk to keep anything on: copy it elsewhere, here and now." : "To keep something: sbox keep PATH|GROUP, here and now.");
+        text.Append(CultureInfo.InvariantCulture, $" It goes on in {limit.TotalSeconds:0} s, or when everybody has logged out.");
         Tell(text.ToString());
         return true;
     }

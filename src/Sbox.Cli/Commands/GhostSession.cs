@@ -27,6 +27,9 @@ internal static class GhostSession
     public static IReadOnlyList<LedgerEntry> Read(IReadOnlyList<GhostLayer> layers, CancellationToken cancel) =>
         [.. layers.SelectMany(layer => LedgerScan.Of(layer, cancel))];
 
+    /// <summary>What is kept without being asked; nothing where this boot runs from memory, and has no disk to keep it on.</summary>
+    public static IReadOnlyList<KeepRule> Rules() => MemoryDisk.IsUsed() ? [] : KeepList.Read(Absolute);
+
     /// <summary>The entries that paths and groups mean; all where nothing is asked for.</summary>
     /// <param name="entries">The ledger.</param>
     /// <param name="asked">Paths and names of groups.</param>

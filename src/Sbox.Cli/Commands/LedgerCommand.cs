@@ -77,8 +77,10 @@ internal static class LedgerCommand
                 throw new Finding("what is kept must be said: paths and groups, or --declared", "sbox keep --help");
             IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
             IReadOnlyList<LedgerEntry> chosen = parsed.GetValue(declared) ? Declared(layers, cancel) : Chosen(layers, parsed.GetValue(paths)!, cancel);
-            if (parsed.GetValue(dry))
+            if (parsed.GetValue(dry) || (parsed.GetValue(declared) && chosen.Count == 0))
                 Print(speaker, "would keep", chosen);
+            else if (MemoryDisk.IsUsed())
+                throw new NoDiskException(); // before this process begins anew, and reads the ledger twice
             else
             {
                 IReadOnlyList<LedgerEntry> kept = GhostSession.Keep(layers, chosen, cancel);
@@ -122,7 +124,7 @@ internal static class LedgerCommand
 
     private static IReadOnlyList<LedgerEntry> Declared(IReadOnlyList<GhostLayer> layers, CancellationToken cancel)
     {
-        IReadOnlyList<KeepRule> rules = KeepList.Read(GhostSession.Absolute);
+        IReadOnlyList<KeepRule> rules = GhostSession.Rules();
         return rules.Count == 0 ? [] : [.. GhostSession.Read(layers, cancel).Where(entry => rules.For(entry.Path) is not null)];
     }
 
@@ -150,7 +152,7 @@ internal static class LedgerCommand
 
     private static void Show(Speaker speaker, IReadOnlyList<LedgerEntry> entries, bool all)
     {
-        IReadOnlyList<KeepRule> rules = KeepList.Read(GhostSession.Absolute);
+        IReadOnlyList<KeepRule> rules = GhostSession.Rules();
         if (speaker.Json)
         {
             foreach (LedgerEntry entry in entries)
@@ -244,7 +246,7 @@ internal static class LedgerCommand
         string fate = layers is null ? "this boot is no ghost"
             : !layers.Any(layer => layer.Holds(path)) ? "it is neither in /etc nor in /var: the ledger has nothing to say of it (/usr never changes; /tmp and /run are memory on every boot; a tomb keeps itself)"
             : below.Length == 0 ? "the disk has it just so: nothing of it is lost"
-            : KeepList.Read(GhostSession.Absolute).For(path) is { } rule ? $"{Sum(below)} in this session at or below it; at power-off that is kept, as {rule.File} says by {rule.What}"
+            : GhostSession.Rules().For(path) is { } rule ? $"{Sum(below)} in this session at or below it; at power-off that is kept, as {rule.File} says by {rule.What}"
             : below.All(static entry => entry.IsMadeAtBoot) ? "this version makes it at every boot, and it is as that makes it: nothing of it is lost"
             : below is [{ } one] && one.Path == path ? $"{Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
             : $"{Sum(below)} in this session at or below it; at power-off it is as the disk has it";

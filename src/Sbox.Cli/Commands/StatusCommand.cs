@@ -26,7 +26,8 @@ internal static class StatusCommand
                 "Deployments are listed in the order of the boot menu. What boots next is what the boot loader will start: by loader.conf on the EFI partition, and by the "
                 + "firmware's variables LoaderEntryDefault (key d in the boot menu, bootctl set-default) and LoaderEntryOneShot (the next boot only), which come before it. "
                 + "Only root may look at the EFI partition; for others, and with --sysroot but no --esp, what boots next is not known.",
-                "A boot of the menu's entry 'ghost' says so: it keeps nothing, and the disk stays as it is.",
+                "A boot of the menu's entry 'ghost' says so: it keeps nothing, and the disk stays as it is. One that runs from a copy of its medium in memory says whether that may be taken out "
+                + "('memory-disk' with --json), and one that was started without init_on_free=1 that its memory is not wiped ('wiped').",
                 "Changes in /etc are counted against the deployment's own defaults, by the sizes and times of files; sbox etc diff reads all of them.",
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
                 + "after its first boot, seals the rest.",
@@ -101,6 +102,10 @@ internal static class StatusCommand
             text.Append(CultureInfo.InvariantCulture, $"TPM: {away}\n");
         if (report.IsGhost)
             text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off: sbox ledger lists it.\n");
+        if (report is { IsGhost: true, IsWiped: false })
+            text.Append("Ghost: it was started without init_on_free=1, so what programs left in memory is still there after power-off, for a while: the boot menu's own entry wipes it.\n");
+        if (report.Memory is { } memory)
+            text.Append(CultureInfo.InvariantCulture, $"Memory: {Text(memory)}\n");
         string esp = report.Esp is { } partition ? $"; EFI partition {Amount.OfBytes(partition.AvailableBytes)} of {Amount.OfBytes(partition.TotalBytes)}" : "";
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}{esp}\n");
         text.Append(Conflicts(report));
@@ -131,6 +136,10 @@ internal static class StatusCommand
 
         return trusted;
     }
+
+    private static string Text(MemoryDisk memory) => memory.Refused is { } why
+        ? $"this boot was to run from memory, and runs from {memory.Medium}: {why}. Leave it in."
+        : string.Create(CultureInfo.InvariantCulture, $"this boot runs from a copy of {memory.Medium} ({Amount.OfBytes(memory.Bytes)}, made in {memory.Took.TotalSeconds:0} s), which may be taken out. There is no disk to upgrade, or to keep anything on.");
 
     // What the firmware's variables add to loader.conf.
     private static string Firmware(BootChoice choice, StatusReport report)
@@ -251,6 +260,18 @@ internal static class StatusCommand
             writer.WriteStringValue(bad.Commit.ToString());
         writer.WriteEndArray();
         writer.WriteBoolean("ghost", report.IsGhost);
+        if (report.IsGhost)
+            writer.WriteBoolean("wiped", report.IsWiped);
+        if (report.Memory is { } memory)
+        {
+            writer.WriteStartObject("memory-disk");
+            writer.WriteString("medium", memory.Medium);
+            writer.WriteNumber("bytes", memory.Bytes);
+            writer.WriteNumber("seconds", Math.Round(memory.Took.TotalSeconds, 1));
+            writer.WriteString("refused", memory.Refused);
+            writer.WriteEndObject();
+        }
+
         writer.WriteNumber("bytes-free", report.Root.AvailableBytes);
         writer.WriteNumber("bytes", report.Root.TotalBytes);
         if (report.Esp is { } partition)

@@ -99,6 +99,7 @@ internal static class WhereCommand
             PlaceKind.Memory => "memory only",
             PlaceKind.Tomb => "a tomb: sbox tomb status",
             PlaceKind.Esp => "the EFI partition",
+            PlaceKind.Disk when MemoryDisk.IsUsed() => "a copy of the box's own disk, in memory: read-only for everyone",
             PlaceKind.Disk => "the box's own disk, read-only for everyone but sbox",
             _ => "another file system",
         };

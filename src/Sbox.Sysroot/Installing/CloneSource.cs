@@ -27,10 +27,13 @@ public sealed record CloneSource(string Root, string Esp, Guid RootType, bool Is
     /// <summary>Looks at a mounted box.</summary>
     /// <param name="root">Where its physical root is mounted.</param>
     /// <param name="sys">Where sysfs is.</param>
+    /// <exception cref="NoDiskException">This boot runs from memory.</exception>
     /// <exception cref="NoEspException">Its disk has no EFI system partition.</exception>
     /// <exception cref="DiskImageException">Its disk has no table that is understood.</exception>
     public static CloneSource Of(string root, string sys = "/sys")
     {
+        if (root == "/sysroot" && MemoryDisk.IsUsed())
+            throw new NoDiskException();
         IReadOnlyList<BlockDevice> devices = BlockDevices.List(sys);
         string? number = MountTable.At(root)?.Device;
         BlockDevice fileSystem = devices.FirstOrDefault(device => device.Number == number)
