@@ -1,4 +1,5 @@
 using Sbox.Boot;
+using Sbox.Linux;
 
 // --reset SYSROOT COMMAND-LINE: what sbox-root does, without the half minute in which a person could switch off.
 if (args is ["--reset", var disk, var line])
@@ -22,6 +23,24 @@ if (args is ["--next", var physical, var name] && DeploymentName.TryParse(name, 
         Console.WriteLine(none.Message);
     }
 
+    return;
+}
+
+// --memory DEVICE RUN AT: a copy of it in memory, mounted for a look, and let go of.
+if (args is ["--memory", var medium, var run, var at])
+{
+    using var copy = new MemoryCopy(Console.WriteLine, run);
+    (string device, MemoryDisk made) = copy.Make(medium);
+    Directory.CreateDirectory(at);
+    using (FileSystemContext context = FileSystemContext.Open("ext4"))
+    using (DetachedMount mount = context.Set("source", device).Set("ro").Create(MountAttributes.ReadOnly))
+        mount.AttachAt(at);
+    MountEntry memory = MountTable.At($"{run}/{MemoryDisk.Directory}")!;
+    int files = Directory.GetFiles(at, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = 0 }).Length;
+    Console.WriteLine($"mounted ro, {files} files, device {(BlockDevices.IsReadOnly(Path.GetFileName(device)) ? "read-only" : "writable")}, {memory.Type} {(memory.IsReadOnly ? "ro" : "rw")}");
+    Mounts.Unmount(at);
+    copy.Forget();
+    Console.WriteLine(MountTable.At($"{run}/{MemoryDisk.Directory}") is null && made.Bytes > 0 ? "let go of" : "left over");
     return;
 }
 

@@ -70,7 +70,10 @@ internal static class QemuArguments
         if (!File.Exists(overlay))
             QemuImg("create", "-q", "-f", "qcow2", "-F", options.DiskFormat, "-b", Path.GetFullPath(options.Disk), overlay);
         // cache=writeback: what the guest flushed survives a SIGKILL of QEMU; with cache=unsafe the qcow2 itself would not.
-        return ["-drive", $"if=virtio,format=qcow2,cache=writeback,discard=unmap,file={overlay}"];
+        string drive = $"format=qcow2,cache=writeback,discard=unmap,file={overlay}";
+        return options.AsStick
+            ? ["-device", "qemu-xhci,id=usb", "-drive", $"if=none,id=stick,{drive}", "-device", $"usb-storage,id={VmOptions.Stick},drive=stick,bus=usb.0,bootindex=0"]
+            : ["-drive", $"if=virtio,{drive}"];
     }
 
     private static string[] Firmware(VmOptions options)

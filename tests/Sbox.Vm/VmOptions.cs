@@ -50,6 +50,12 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>Whether <see cref="Disk"/> is in a CD drive and nothing else is there to boot from.</summary>
     public bool AsCd { get; init; }
 
+    /// <summary>Whether <see cref="Disk"/> is a USB stick named <see cref="Stick"/>, which can be pulled out, and nothing else is there to boot from.</summary>
+    public bool AsStick { get; init; }
+
+    /// <summary>What the stick is unplugged by (<see cref="Vm.PullOut"/>).</summary>
+    public const string Stick = "boot-stick";
+
     /// <summary>More arguments for QEMU.</summary>
     public IReadOnlyList<string> MoreArguments { get; init; } = [];
 }

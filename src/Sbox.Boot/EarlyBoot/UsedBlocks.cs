@@ -1,4 +1,5 @@
 using System.Numerics;
+using Sbox.Codecs;
 
 namespace Sbox.Boot;
 
@@ -21,7 +22,7 @@ internal sealed class UsedBlocks
     public long Count => map.Sum(static bits => (long)BitOperations.PopCount(bits));
 
     /// <summary>Reads the account.</summary>
-    /// <exception cref="Codecs.MalformedException">It is not an ext4's, or cannot be read here.</exception>
+    /// <exception cref="MalformedException">It is not an ext4's, or cannot be read here.</exception>
     public static UsedBlocks Read(Reader read)
     {
         var superblock = new byte[Ext4Layout.SuperblockLength];
@@ -98,6 +99,8 @@ internal sealed class UsedBlocks
 
     private void Set(BlockRange range, bool inUse)
     {
+        if (range.Count < 0 || range.First < layout.FirstBlock || range.End > layout.Blocks)
+            throw new MalformedException("ext4", "place", $"blocks from {layout.FirstBlock} to {layout.Blocks}", $"{range.First} to {range.End}");
         for (long bit = range.First - layout.FirstBlock, end = range.End - layout.FirstBlock; bit < end; bit++)
         {
             byte mask = (byte)(1 << (int)(bit & 7));

@@ -187,7 +187,7 @@ internal static class LedgerCommand
 
         LedgerEntry[] missed = [.. entries.Where(static entry => !LedgerGroup.Of(entry).IsNoise)];
         text.Append(missed.Length == 0 ? "Nothing else is lost at power-off."
-            : $"{Sum(missed)} are lost at power-off. sbox keep PATH|GROUP writes to the disk; sbox forget PATH|GROUP takes back.");
+            : $"{Sum(missed)} are lost at power-off. {(MemoryDisk.IsUsed() ? "" : "sbox keep PATH|GROUP writes to the disk; ")}sbox forget PATH|GROUP takes back.");
         return text.ToString();
     }
 
