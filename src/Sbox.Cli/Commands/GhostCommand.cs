@@ -27,6 +27,8 @@ internal static class GhostCommand
             [
                 "A boot of the menu's entry 'ghost' keeps every change of /etc and /var in memory, and is somebody new at each boot: machine-id, host name and the addresses of network cards are made up by sbox-root. An owner who wants "
                 + "the cards' own addresses puts an empty file 00-sbox-ghost.link into /etc/systemd/network and, for NetworkManager, 90-sbox-ghost.conf into /etc/NetworkManager/conf.d.",
+                "The menu's entry 'ghost in memory' does the same from a copy of its medium in memory, so that the stick may be taken out when somebody can log in: what is in use of it and 384 MiB must be free, else it is a ghost from the stick, and sbox status, "
+                + "the console and each login say to leave it in. There is no disk then to upgrade or to keep anything on: reboot into 'normal' or 'ghost', with the stick in.",
                 "Settings are in /etc/sbox/ghost.toml, key by key over /usr/lib/sbox/ghost.toml: farewell-seconds (0 to 600, 30 where it is not said; 0 has a shutdown wait for nobody) and memory-warning (percent, 80).",
             ],
         };

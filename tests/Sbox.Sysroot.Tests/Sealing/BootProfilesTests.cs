@@ -16,7 +16,7 @@ public sealed class BootProfilesTests : IDisposable
         {
             string said = Generate($"quiet {profile.MoreArguments}", profile.Id);
             bool made = Directory.GetFiles(temp.Of(profile.Id), "*.swap", SearchOption.AllDirectories).Length > 0;
-            if (profile.Id == "ghost")
+            if (profile.Id.StartsWith("ghost", StringComparison.Ordinal))
                 Assert.True(!made && said.Contains("Swap unit generation disabled on kernel command line", StringComparison.Ordinal), said);
             else
                 Assert.True(made || said.Contains("Running in a container, ignoring swap entry", StringComparison.Ordinal), said);
