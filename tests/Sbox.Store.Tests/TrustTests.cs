@@ -67,18 +67,27 @@ public sealed class TrustTests
     [InlineData("press press2", "document 1 of 'boxes' asks for 2 of alice, bob; none of them signed")] // by the new ones alone
     [InlineData("alice bob", "document 2 of 'boxes' asks for 2 of press, press2; none of them signed")] // by the old ones alone
     [InlineData("", "none of them signed")]
-    public async Task A_document_that_too_few_of_the_old_or_of_the_new_signed_is_not_believed_and_nothing_is_taken(string signers, string words)
+    public async Task A_document_that_too_few_of_the_old_or_of_the_new_signed_is_none_yet_and_the_one_before_goes_on(string signers, string words)
     {
         using var publisher = new TrustedPublisher();
         await publisher.Pull();
         TrustDocument next = publisher.First with { Version = 2, Keys = publisher.Named("alice", "bob", "press", "press2"), Document = new TrustRule(2, ["press", "press2"]) };
         publisher.Add(next, signers.Split(' ', StringSplitOptions.RemoveEmptyEntries));
-        publisher.Commit("alice", "bob");
+        Checksum tip = publisher.Commit("alice", "bob");
         publisher.Publish();
-        await publisher.Refuses(TrustProblem.TooFewSigned, words);
-        Assert.Equal(1, publisher.Believed);
+        foreach (Func<PullOptions, PullOptions>? from in (Func<PullOptions, PullOptions>?[])[null, FromFiles(publisher)])
+        {
+            string note = Assert.Single((await publisher.Pull(from)).Notes);
+            Assert.Contains("trust/2.toml: document", note, StringComparison.Ordinal);
+            Assert.Contains(words, note, StringComparison.Ordinal);
+            Assert.EndsWith("it is passed over, and document 1 goes on to be believed", note, StringComparison.Ordinal);
+        }
+
+        Assert.Equal((1, tip), (publisher.Believed, publisher.Box.Resolve("origin:debian/13")));
+        publisher.Publish(knows: 2); // whoever signs summaries knows it as one that is believed: then its signatures are withheld
+        await publisher.Refuses(TrustProblem.Withheld, words);
         publisher.Add(next, "alice", "bob", "press", "press2");
-        await publisher.Pull();
+        Assert.Equal("Trust: document 2 of 'boxes' is believed now, after 1", Assert.Single((await publisher.Pull()).Notes));
         Assert.Equal(2, publisher.Believed);
     }
 
@@ -105,7 +114,7 @@ public sealed class TrustTests
         publisher.Server.Misbehave = static path => path == "trust/2.toml" ? Fault.NotFound : null;
         await publisher.Refuses(TrustProblem.Withheld, "it knows document 3 of 'boxes', and there is none after 1 to be had");
         publisher.Server.Misbehave = static path => path == "trust/2.sig" ? Fault.NotFound : null;
-        await publisher.Refuses(TrustProblem.TooFewSigned, "trust/2.toml: document 1 of 'boxes' asks for 2 of alice, bob; none of them signed");
+        await publisher.Refuses(TrustProblem.Withheld, "trust/2.toml: document 1 of 'boxes' asks for 2 of alice, bob; none of them signed");
         Assert.Equal(1, publisher.Believed);
         publisher.Server.Misbehave = static _ => null;
         Assert.Equal("Trust: document 3 of 'boxes' is believed now, after 1", Assert.Single((await publisher.Pull()).Notes));
@@ -239,7 +248,7 @@ public sealed class TrustTests
         await Assert.ThrowsAsync<PullException>(() => publisher.Pull());
         await publisher.Refuses(TrustProblem.Malformed, "more than 65536 bytes", FromFiles(publisher));
         File.WriteAllText(publisher["source/trust/2.toml"], new string('[', TrustDocument.MaximumSize)); // a parser of this could run out of stack
-        await publisher.Refuses(TrustProblem.TooFewSigned, "none of them signed");
+        Assert.Contains("none of them signed", Assert.Single((await publisher.Pull()).Notes), StringComparison.Ordinal);
         byte[] signed = "version = 2\n"u8.ToArray();
         File.WriteAllBytes(publisher["source/trust/2.toml"], signed);
         File.WriteAllBytes(publisher["source/trust/2.sig"], TrustDocument.ToFile([publisher.Key("alice").Sign(signed), publisher.Key("bob").Sign(signed)]));
@@ -265,12 +274,13 @@ public sealed class TrustTests
         using var publisher = new TrustedPublisher();
         using var other = new TrustedPublisher();
         other.Add(other.Rotated, "alice", "bob");
-        publisher.Server.Redirect = path => path.StartsWith("trust/", StringComparison.Ordinal) ? $"{other.Server.Url}/{path}" : null;
-        await publisher.Refuses(TrustProblem.TooFewSigned, "none of them signed");
-        publisher.Server.Redirect = static _ => null;
         publisher.Server.Misbehave = static path => path == "trust/2.toml" ? Fault.Unavailable : null;
         await Assert.ThrowsAsync<PullException>(() => publisher.Pull());
         Assert.Null(publisher.Box.TryResolve("origin:debian/13"));
+        publisher.Server.Misbehave = static _ => null;
+        publisher.Server.Redirect = path => path.StartsWith("trust/", StringComparison.Ordinal) ? $"{other.Server.Url}/{path}" : null;
+        Assert.Contains("none of them signed", Assert.Single((await publisher.Pull()).Notes), StringComparison.Ordinal);
+        Assert.Equal(1, publisher.Believed);
     }
 
     [Fact]

@@ -15,6 +15,7 @@ internal sealed class TrustedRemote
     private readonly TimeProvider clock;
     private readonly List<string> notes = [];
     private DateTimeOffset? newest, taken;
+    private string? passedOver; // why what lies where the next document should is none yet
 
     private TrustedRemote(TrustState state, TimeProvider clock, TrustDocument document) => (this.state, this.clock, Document, newest) = (state, clock, document, state.NewestSummary());
 
@@ -31,7 +32,7 @@ internal sealed class TrustedRemote
     public bool ForCommits => Document.Commits.Count > 0;
 
     /// <summary>What a person should know, a line each.</summary>
-    public IReadOnlyList<string> Notes => notes;
+    public IReadOnlyList<string> Notes => passedOver is null ? notes : [.. notes, $"Trust: {passedOver}: it is passed over, and document {Document.Version} goes on to be believed"];
 
     /// <summary>A remote's document; null where it has none.</summary>
     /// <exception cref="TrustException">What is kept of it cannot be read: nothing is believed then.</exception>
@@ -48,10 +49,15 @@ internal sealed class TrustedRemote
     /// <param name="shown">A path of the remote's as people are shown it.</param>
     /// <param name="cancel">Ends it.</param>
     /// <returns>Whether there was a newer one.</returns>
-    /// <exception cref="TrustException">What follows is not signed as it must be, or no document, or not the very next one.</exception>
+    /// <exception cref="TrustException">What follows is signed as it must be, and no document, or not the very next one; or too many follow.</exception>
+    /// <remarks>
+    /// What too few signed is none yet. A draft may lie in a repository that is served as it is, a server may answer each question with a page of its own, and a mirror may
+    /// put anything there: none of them could do less than leave the file away, and that a document is withheld is known from the summary.
+    /// </remarks>
     public async Task<bool> Follow(Fetch fetch, Func<string, string> shown, CancellationToken cancel)
     {
         long from = Document.Version;
+        passedOver = null;
         for (int steps = 0; ; steps++)
         {
             string path = TrustFiles.Document(Document.Version + 1), beside = TrustFiles.Signatures(Document.Version + 1);
@@ -60,7 +66,8 @@ internal sealed class TrustedRemote
             if (steps == MostSteps)
                 throw new TrustException(shown(path), TrustProblem.TooMany, $"{MostSteps} documents were followed, from {from} to {Document.Version}, and there are more");
             byte[] signatures = await fetch(beside, cancel).ConfigureAwait(false) ?? [];
-            TrustDocument next = Document.Next(shown(path), bytes, signatures);
+            if (TryNext(shown(path), bytes, signatures) is not { } next)
+                break;
             bool forgets = SignersOf(Document).Except(SignersOf(next)).Any();
             state.Keep(next, bytes, forgets);
             (Document, newest) = (next, forgets ? null : newest);
@@ -85,7 +92,7 @@ internal sealed class TrustedRemote
         if (summary.Modified is not { } made)
             throw new TrustException(subject, TrustProblem.Stale, "it does not say when it was made, so nobody can tell how old it is");
         if (summary.TrustVersion is { } known && known > Document.Version)
-            throw new TrustException(subject, TrustProblem.Withheld, $"it knows document {known} of '{Document.Repository}', and there is none after {Document.Version} to be had");
+            throw new TrustException(subject, TrustProblem.Withheld, $"it knows document {known} of '{Document.Repository}', and there is none after {Document.Version} to be had{(passedOver is null ? "" : $" ({passedOver})")}");
         if (newest is { } before && made < before)
             throw new TrustException(subject, TrustProblem.RolledBack, $"it is of {Shown(made)}, and one of {Shown(before)} was taken before");
         VerifyTimes(subject, made);
@@ -123,6 +130,20 @@ internal sealed class TrustedRemote
     {
         if (taken is { } time && (newest is null || time > newest))
             state.Keep(time);
+    }
+
+    // Null where too few signed, the old or the new.
+    private TrustDocument? TryNext(string path, byte[] bytes, byte[] signatures)
+    {
+        try
+        {
+            return Document.Next(path, bytes, signatures);
+        }
+        catch (TrustException unsigned) when (unsigned.Problem == TrustProblem.TooFewSigned)
+        {
+            passedOver = unsigned.Message;
+            return null;
+        }
     }
 
     // By its checksum alone, a commit is what it says it is bound to; one that is bound to nothing could be anything.
