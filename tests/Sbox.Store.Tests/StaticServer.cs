@@ -114,6 +114,9 @@ internal sealed class StaticServer : IDisposable
             case Fault.NotFound:
                 (status, bytes, length) = (404, [], 0);
                 break;
+            case Fault.Forbidden:
+                (status, bytes, length) = (403, [], 0);
+                break;
             case Fault.Unavailable:
                 (status, bytes, length) = (503, [], 0);
                 break;
@@ -147,6 +150,7 @@ internal enum Fault
 {
     Endless,
     NotFound,
+    Forbidden,
     Unavailable,
     Corrupt,
     Truncate,

@@ -283,6 +283,24 @@ public sealed class TrustTests
         Assert.Equal(1, publisher.Believed);
     }
 
+    [Theory, InlineData(nameof(Fault.NotFound)), InlineData(nameof(Fault.Forbidden))]
+    public async Task There_is_no_next_document_where_a_server_forbids_to_look_and_one_mirrors_word_is_enough_where_another_is_dead(string answer)
+    {
+        using var publisher = new TrustedPublisher();
+        publisher.Server.Misbehave = path => path.StartsWith("trust/", StringComparison.Ordinal) ? Enum.Parse<Fault>(answer) : null;
+        Assert.Empty((await publisher.Pull()).Notes);
+        Checksum tip = publisher.Commit("alice", "bob");
+        publisher.Publish();
+        var dead = new StaticServer(publisher.Source.Path);
+        File.WriteAllText(publisher["source/list"], $"{publisher.Server.Url}\n{dead.Url}\n");
+        dead.Dispose();
+        Func<PullOptions, PullOptions> mirrored = options => options with { Url = $"mirrorlist={publisher.Server.Url}/list", Deltas = DeltaUse.Never };
+        Assert.Empty((await publisher.Pull(mirrored)).Notes);
+        Assert.Equal(tip, publisher.Box.Resolve("origin:debian/13"));
+        publisher.Publish(knows: 2);
+        await publisher.Refuses(TrustProblem.Withheld, "it knows document 2", mirrored); // the summary tells, whatever the servers say
+    }
+
     [Fact]
     public async Task Commits_are_asked_for_by_the_longest_pattern_and_one_asked_for_by_its_checksum_counts_as_what_it_is_bound_to()
     {

@@ -26,6 +26,9 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     private string? helperFailure;
     private ExceptionDispatchInfo? helperEnd; // what no other try mends
 
+    /// <summary>Whether status 403 says that there is none: buckets that may not be listed answer so for what they lack.</summary>
+    public bool ForbiddenIsNone { get; init; }
+
     /// <summary>Gets it, whole or up to where it broke.</summary>
     /// <param name="known">What the server said of the one that is here; null asks for it in any case.</param>
     /// <param name="cancel">Ends it.</param>
@@ -99,7 +102,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
 
     private bool Take(HttpResponseMessage response, Validators? known, ByteRange? rest)
     {
-        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Gone)
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Gone || (ForbiddenIsNone && response.StatusCode == HttpStatusCode.Forbidden))
             return !(into.IsMissing = true);
         if (known is not null && response.StatusCode == HttpStatusCode.NotModified)
             return !(into.IsUnchanged = true);

@@ -37,6 +37,17 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
         void Look(Fetched found, string url) => accept(bytes = found.Memory!.ToArray(), url);
     }
 
+    /// <summary>
+    /// A small file that is in all likelihood not there, of which something else tells where it should be: "forbidden" is none too, as buckets that may not be listed say it; and
+    /// one mirror's word that there is none is enough where others cannot be asked.
+    /// </summary>
+    /// <exception cref="PullException">No mirror could be asked, or it is larger.</exception>
+    public async Task<byte[]?> TryFetchUnlikely(string path, long limit, CancellationToken cancel)
+    {
+        using Fetched? fetched = await Fetch(path, new Wish(limit) { IsUnlikely = true }, cancel).ConfigureAwait(false);
+        return fetched?.Memory!.ToArray();
+    }
+
     /// <summary>A small file, with what the server says of it; <see cref="Fetched.IsUnchanged"/> where it is as it was.</summary>
     public Task<Fetched?> TryFetchIfChanged(string path, long limit, Validators? known, CancellationToken cancel) => Fetch(path, new Wish(limit) { Known = known }, cancel);
 
@@ -70,6 +81,9 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
         /// <summary>What the server said of the one that is here.</summary>
         public Validators? Known { get; init; }
 
+        /// <summary>That there is none is no failure, and known from something else where it is one.</summary>
+        public bool IsUnlikely { get; init; }
+
         /// <summary>Throws where the bytes are wrong.</summary>
         public Action<Fetched, string>? Accept { get; init; }
     }
@@ -77,12 +91,14 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     private async Task<Fetched?> Fetch(string path, Wish wish, CancellationToken cancel)
     {
         PullException? failure = null;
+        bool missing = false;
         foreach (string mirror in mirrors)
         {
             try
             {
                 if (await FetchFrom(Join(mirror, path), wish, cancel).ConfigureAwait(false) is { } fetched)
                     return Accepted(fetched, wish.Accept, HttpTransport.Shown(Join(mirror, path)));
+                missing = true;
             }
             catch (PullException failed)
             {
@@ -90,7 +106,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
             }
         }
 
-        return failure is null ? null : throw failure;
+        return failure is null || (missing && wish.IsUnlikely) ? null : throw failure;
     }
 
     private static Fetched Accepted(Fetched fetched, Action<Fetched, string>? accept, string url)
@@ -149,7 +165,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     {
         try
         {
-            await new HttpDownload(transport, options, url, wish.Limit, into, wish.Spare).Get(wish.Known, cancel).ConfigureAwait(false);
+            await new HttpDownload(transport, options, url, wish.Limit, into, wish.Spare) { ForbiddenIsNone = wish.IsUnlikely }.Get(wish.Known, cancel).ConfigureAwait(false);
             return ("", null);
         }
         catch (HttpRequestException refused) when (IsTransient(refused.StatusCode))

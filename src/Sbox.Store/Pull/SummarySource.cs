@@ -50,7 +50,8 @@ internal sealed class SummarySource(HttpFetcher fetcher, RemoteTrust? trust, Sum
             return begin();
         }
 
-        Task<byte[]?> FetchDocument(string path, CancellationToken stop) => fetcher.TryFetch(path, TrustDocument.MaximumSize, stop);
+        // That one is withheld is known from the summary: there is none also where a server says "forbidden", or a spare mirror says nothing.
+        Task<byte[]?> FetchDocument(string path, CancellationToken stop) => fetcher.TryFetchUnlikely(path, TrustDocument.MaximumSize, stop);
     }
 
     private bool Verifies => trust is { ForSummary: true };
