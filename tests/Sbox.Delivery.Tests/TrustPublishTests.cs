@@ -162,6 +162,18 @@ public sealed class TrustPublishTests : IDisposable
         Assert.Contains("it says that it is version 3", Assert.Throws<TrustException>(() => TrustHistory.Read(shop["trust"])).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_directory_of_documents_begins_with_the_first_and_is_of_one_repository()
+    {
+        history.Add(static document => document with { Repository = "servers" }); // as a text editor does it
+        Sign(alice, bob);
+        TrustException other = Assert.Throws<TrustException>(() => TrustHistory.Read(shop["trust"]));
+        Assert.Equal(TrustProblem.OutOfOrder, other.Problem);
+        Assert.Contains("2.toml: it is of the repository 'servers', and 1.toml of 'boxes'", other.Message, StringComparison.Ordinal);
+        File.Delete(shop["trust/1.toml"]);
+        Assert.Contains("1.toml is missing", Assert.Throws<TrustHistoryException>(() => TrustHistory.Read(shop["trust"])).Message, StringComparison.Ordinal);
+    }
+
     private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
 
     private PublishOptions Trusted() => shop.Signed() with { Trust = history };

@@ -42,8 +42,8 @@ public sealed class TrustHistory
     public TrustVersion? InForce => versions.TakeWhile(each => Votes(each).All(static vote => vote.IsEnough)).LastOrDefault();
 
     /// <summary>Reads a directory of documents.</summary>
-    /// <exception cref="TrustHistoryException">There is none, or one is missing between two others.</exception>
-    /// <exception cref="TrustException">A file is no document, or is called otherwise than it says.</exception>
+    /// <exception cref="TrustHistoryException">There is none, or one is missing before another.</exception>
+    /// <exception cref="TrustException">A file is no document, or is called otherwise than it says, or is of another repository than the one before.</exception>
     public static TrustHistory Read(string directory)
     {
         string path = Path.GetFullPath(directory);
@@ -56,8 +56,11 @@ public sealed class TrustHistory
             TrustVersion version = Load(dir, number);
             if (version.Document.Version != number)
                 throw new TrustException(dir.Of(NameOf(number)), TrustProblem.OutOfOrder, $"it says that it is version {version.Document.Version}");
-            if (versions.Count > 0 && versions[^1].Document.Version != number - 1)
-                throw new TrustHistoryException(path, $"{NameOf(versions[^1].Document.Version + 1)} is missing");
+            if (versions.Count != number - 1)
+                throw new TrustHistoryException(path, $"{NameOf(versions.Count + 1)} is missing");
+            // Every box would refuse it as another repository's, however many signed, and could not go on.
+            if (versions.Count > 0 && version.Document.Repository != versions[0].Document.Repository)
+                throw new TrustException(dir.Of(NameOf(number)), TrustProblem.OutOfOrder, $"it is of the repository '{version.Document.Repository}', and {NameOf(1)} of '{versions[0].Document.Repository}': that is the same in all versions");
             versions.Add(version);
         }
 
