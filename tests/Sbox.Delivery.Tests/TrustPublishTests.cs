@@ -174,6 +174,29 @@ public sealed class TrustPublishTests : IDisposable
         Assert.Contains("1.toml is missing", Assert.Throws<TrustHistoryException>(() => TrustHistory.Read(shop["trust"])).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_publisher_that_was_left_behind_by_a_rotation_is_told_though_its_own_key_signed_nothing_there()
+    {
+        Commit(alice, bob);
+        await shop.Publish(options: Trusted());
+        Directory.CreateDirectory(shop["behind"]);
+        foreach (string name in (string[])["1.toml", "1.sig"])
+            File.Copy(shop[$"trust/{name}"], shop[$"behind/{name}"]);
+        using var press2 = Ed25519Key.Generate();
+        history.Add(document => document with { Keys = new Dictionary<string, Ed25519PublicKey>(document.Keys) { ["press"] = press2.Public } });
+        Sign(alice, bob);
+        await shop.Publish(options: Trusted() with { Sign = bytes => CommitSignatures.Sign(VariantDictionary.Empty, bytes, press2) });
+        byte[] summary = File.ReadAllBytes(shop["www/summary"]), signatures = File.ReadAllBytes(shop["www/trust/2.sig"]);
+        PublishOptions behind = Trusted() with { Trust = TrustHistory.Read(shop["behind"]) };
+        await Refused<TrustBehindException>("trust/2.toml: boxes believe it by now, and document 1 is the newest here", behind);
+        Assert.Equal(summary, File.ReadAllBytes(shop["www/summary"]));
+
+        // What too few signed is in nobody's way.
+        File.WriteAllBytes(shop["www/trust/2.sig"], TrustDocument.ToFile(TrustDocument.SignaturesIn(signatures).Take(1)));
+        await shop.Publish(options: behind);
+        Assert.NotEqual(summary, File.ReadAllBytes(shop["www/summary"]));
+    }
+
     private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
 
     private PublishOptions Trusted() => shop.Signed() with { Trust = history };

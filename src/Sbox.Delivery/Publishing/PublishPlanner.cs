@@ -15,7 +15,7 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         if (there.IsSigned && options.Sign is null && !options.Unsigned)
             throw new SignatureWantedException(place.Location);
         SortedDictionary<string, Checksum> refs = Refs();
-        PublishedTrust? trust = Trusting(there);
+        PublishedTrust? trust = await Trusting(there, cancel).ConfigureAwait(false);
         trust?.RequireTips(repository, refs);
         List<Checksum> commits = [.. refs.Values.SelectMany(Versions).Distinct()];
         foreach (Checksum partial in commits.Where(repository.IsPartial))
@@ -41,12 +41,39 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         new(name, there.Refs.TryGetValue(name, out Checksum old) ? old : null, target);
 
     // What lies there is believed as far as whoever signs now has signed it.
-    private PublishedTrust? Trusting(PublishedState there)
+    private async Task<PublishedTrust?> Trusting(PublishedState there, CancellationToken cancel)
     {
         PublishedTrust? trust = options.Trust is { } history ? new PublishedTrust(history, place, options.Clock.GetUtcNow()) : null;
         if (there.TrustVersion is { } known && known > (trust?.Document.Version ?? 0) && options.Sign is { } sign && there.IsSignedBy(sign))
             throw new TrustBehindException(place.Location, $"what is published there goes by trust document {known}, and {(trust is null ? "none was" : $"document {trust.Document.Version} was")} given");
+        if (trust is not null)
+            await RequireNewest(trust.Document, cancel).ConfigureAwait(false);
         return trust;
+    }
+
+    // Whoever signs now may have signed nothing there: a key that was taken out since, and documents of that time, would make a summary that no box believes.
+    private async Task RequireNewest(TrustDocument own, CancellationToken cancel)
+    {
+        string path = TrustFiles.Document(own.Version + 1);
+        if (await place.TryRead(path, cancel).ConfigureAwait(false) is not { } bytes)
+            return;
+        byte[] signatures = await place.TryRead(TrustFiles.Signatures(own.Version + 1), cancel).ConfigureAwait(false) ?? [];
+        if (Follows(own, path, bytes, signatures))
+            throw new TrustBehindException($"{place.Location}/{path}", $"boxes believe it by now, and document {own.Version} is the newest here that is signed by enough");
+    }
+
+    // Anybody may have put something else there.
+    private static bool Follows(TrustDocument own, string path, byte[] bytes, byte[] signatures)
+    {
+        try
+        {
+            own.Next(path, bytes, signatures);
+            return true;
+        }
+        catch (TrustException)
+        {
+            return false;
+        }
     }
 
     private SortedDictionary<string, Checksum> Refs()
