@@ -383,5 +383,16 @@ public sealed class TrustTests
         Assert.Equal((6, TrustedPublisher.Start), (publisher.Believed, publisher.Box.Trust("origin")!.NewestSummary));
     }
 
+    [Fact]
+    public async Task The_lock_is_its_owners_alone_since_whoever_may_read_a_file_may_lock_it_and_pulls_would_wait()
+    {
+        using var publisher = new TrustedPublisher();
+        using Linux.Dir dir = Linux.Dir.Open(publisher["box/state/trust"]);
+        Assert.Equal(0x180u /* 0600 */, dir.Stat("origin.lock").Permissions);
+        dir.ChangeMode("origin.lock", 0x1A4 /* 0644, as it was made before */);
+        await publisher.Pull();
+        Assert.Equal(0x180u, dir.Stat("origin.lock").Permissions);
+    }
+
     private static Func<PullOptions, PullOptions> FromFiles(TrustedPublisher publisher) => options => options with { Url = "file://" + publisher.Source.Path };
 }

@@ -11,6 +11,7 @@ namespace Sbox.Store;
 internal sealed class TrustState
 {
     private const string Directory = "state/trust", TimeFormat = "yyyy-MM-ddTHH:mm:ssZ";
+    private const uint OwnersAlone = 0x180 /* 0600 */, Others = 0x3F /* 0077 */;
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20), Patience = TimeSpan.FromSeconds(10);
 
     private readonly Repository repository;
@@ -113,16 +114,30 @@ internal sealed class TrustState
 
     private Dir Open() => repository.Dir.MakeAndOpenDir(Directory);
 
-    // Two pulls at once: for the moment of the write alone.
+    // Two pulls at once: for the moment of the write alone. Whoever may read a file may lock it, and then no pull could write: it is its owner's alone.
     private FileLock Lock(Dir dir)
     {
+        if (dir.TryStat($"{remote}.lock") is { } there && (there.Permissions & Others) != 0)
+            Close(dir);
         for (TimeSpan waited = TimeSpan.Zero; ; waited += Pause)
         {
-            if (FileLock.TryTake(dir, $"{remote}.lock") is { } held)
+            if (FileLock.TryTake(dir, $"{remote}.lock", mode: OwnersAlone) is { } held)
                 return held;
             if (waited >= Patience)
                 throw new RepositoryBusyException(dir.Of($"{remote}.lock"), waited);
             Thread.Sleep(Pause);
+        }
+    }
+
+    private void Close(Dir dir)
+    {
+        try
+        {
+            dir.ChangeOwnMode($"{remote}.lock", OwnersAlone);
+        }
+        catch (LinuxException foreign) when (foreign.Errno == Errno.EPERM)
+        {
+            // Another's, in a repository of several: whether it can be locked is seen next.
         }
     }
 }
