@@ -123,14 +123,13 @@ internal static class AdminDeploying
         Repository repository = sysroot.Repository;
         if (refspec.Remote is { } remote && !options.DeployOnly)
         {
-            var pull = new PullOptions { Remote = remote, Refs = [refspec.Ref], AllowOlder = options.AllowOlder };
+            // A commit that was named is asked for as the branch's all the same: what a trust document says of the branch is asked of it too.
+            var pull = new PullOptions { Remote = remote, Refs = [options.Commit is { } fixedTo ? $"{refspec.Ref}@{Checksum.Parse(fixedTo)}" : refspec.Ref], AllowOlder = options.AllowOlder };
             // What is older is found out before its content is here.
-            PullResult looked = await repository.Pull(pull with { CommitMetadataOnly = true, WithoutRefs = true, Refs = [options.Commit ?? refspec.Ref] }, null, cancel);
-            Checksum offered = options.Commit is { } fixedTo ? Checksum.Parse(fixedTo) : looked.Refs.Values.Single();
+            PullResult looked = await repository.Pull(pull with { CommitMetadataOnly = true, WithoutRefs = true }, null, cancel);
+            Checksum offered = looked.Refs.Values.Single();
             RefuseOlder(repository, current, offered, options);
-            await repository.Pull(options.Commit is null ? pull : pull with { Refs = [options.Commit] }, null, cancel);
-            if (options.Commit is not null)
-                repository.SetRef(refspec.ToString(), offered);
+            await repository.Pull(pull, null, cancel);
         }
 
         Checksum commit = options.Commit is { } said ? Checksum.Parse(said) : repository.Resolve(refspec.ToString());
