@@ -119,6 +119,22 @@ public sealed class TrustPublishTests : IDisposable
     }
 
     [Fact]
+    public async Task Documents_that_nobody_asked_for_wait_for_their_signatures_until_the_place_goes_by_one()
+    {
+        Commit(alice, bob);
+        var first = TrustHistory.Begin(shop["first"], history.Newest.Document);
+        PublishOptions found = shop.Signed() with { Trust = first, TrustMayWait = true };
+        await Refused<TrustHistoryException>("document 1 is not signed by enough yet", found with { TrustMayWait = false });
+        await shop.Publish(options: found);
+        Assert.False(Directory.Exists(shop["www/trust"]));
+        Assert.Null(Summary.Parse(File.ReadAllBytes(shop["www/summary"])).TrustVersion);
+        first.AddSignatures(first.Newest, [alice.Sign(first.Newest.Bytes), bob.Sign(first.Newest.Bytes)]);
+        await shop.Publish(options: found);
+        Assert.Equal(1, Summary.Parse(File.ReadAllBytes(shop["www/summary"])).TrustVersion);
+        await Refused<TrustHistoryException>("document 1 is not signed by enough yet", found with { Trust = TrustHistory.Begin(shop["again"], history.Newest.Document) });
+    }
+
+    [Fact]
     public async Task Another_document_that_its_owners_signed_is_not_written_over_and_what_nobody_signed_is()
     {
         Commit(alice, bob);

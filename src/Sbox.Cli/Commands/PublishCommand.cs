@@ -59,7 +59,7 @@ internal static class PublishCommand
             var publisher = new Publisher(repository, place, new PublishOptions
             {
                 Refs = parsed.GetValue(branches)!, Depth = parsed.GetValue(depth), DeltasFrom = parsed.GetValue(deltas), DeltaFromNothing = !parsed.GetValue(noFirst),
-                Trust = Documents(parsed.GetValue(trust), repository, speaker), Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), DropOthers = parsed.GetValue(drop),
+                Trust = Documents(parsed.GetValue(trust), repository, speaker), TrustMayWait = parsed.GetValue(trust) is null, Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), DropOthers = parsed.GetValue(drop),
             });
             if (parsed.GetValue(dryRun))
             {
@@ -83,6 +83,8 @@ internal static class PublishCommand
         TrustHistory? history = named is null ? TrustHistory.TryRead(Path.Combine(repository.Path, TrustFiles.Directory)) : TrustHistory.Read(named);
         if (history is { InForce: { } inForce } && inForce != history.Newest)
             speaker.Note($"Trust document {history.Newest.Document.Version} is not signed by enough yet: {inForce.Document.Version} is published. sbox trust show {history.Directory}");
+        if (named is null && history is { InForce: null })
+            speaker.Note($"Trust document {history.Newest.Document.Version} is not signed by enough yet, and stays here. sbox trust show {history.Directory}");
         return history;
     }
 

@@ -24,6 +24,9 @@ public sealed record PublishOptions
     /// <summary>The trust documents that go along, by which what is published must be signed; null where there are none.</summary>
     public TrustHistory? Trust { get; init; }
 
+    /// <summary>Nobody asked for them: where none is signed by enough yet, and the place goes by none, it is published without.</summary>
+    public bool TrustMayWait { get; init; }
+
     /// <summary>Leave the new summary unsigned where the one that is there is signed.</summary>
     public bool Unsigned { get; init; }
 

@@ -43,7 +43,8 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
     // What lies there is believed as far as whoever signs now has signed it.
     private async Task<PublishedTrust?> Trusting(PublishedState there, CancellationToken cancel)
     {
-        PublishedTrust? trust = options.Trust is { } history ? new PublishedTrust(history, place, options.Clock.GetUtcNow()) : null;
+        bool waits = options is { TrustMayWait: true, Trust.InForce: null } && there.TrustVersion is null;
+        PublishedTrust? trust = options.Trust is { } history && !waits ? new PublishedTrust(history, place, options.Clock.GetUtcNow()) : null;
         if (there.TrustVersion is { } known && known > (trust?.Document.Version ?? 0) && options.Sign is { } sign && there.IsSignedBy(sign))
             throw new TrustBehindException(place.Location, $"what is published there goes by trust document {known}, and {(trust is null ? "none was" : $"document {trust.Document.Version} was")} given");
         if (trust is not null)
