@@ -37,11 +37,15 @@ internal static class RemoteCommand
             using Repository repository = Repository.Open(PathOf(parsed, repo, sysroot));
             foreach (string name in repository.RemoteNames())
             {
-                RemoteTrustState? state = repository.Trust(name);
-                speaker.Answer($"{name}  {repository.RemoteUrl(name)}\n  {(state is null ? "no trust document: believed as its settings say" : TrustText.Of(name, state, TimeProvider.System.GetUtcNow()))}", writer =>
+                (RemoteTrustState? state, string? trouble) = Believed(repository, name);
+                string trust = trouble is not null ? $"nothing is taken from there: {trouble}"
+                    : state is null ? "no trust document: believed as its settings say" : TrustText.Of(name, state, TimeProvider.System.GetUtcNow());
+                speaker.Answer($"{name}  {repository.RemoteUrl(name)}\n  {trust}", writer =>
                 {
                     writer.WriteString("remote", name);
                     writer.WriteString("url", repository.RemoteUrl(name));
+                    if (trouble is not null)
+                        writer.WriteString("trouble", trouble);
                     if (state is null)
                     {
                         writer.WriteNull("trust");
@@ -131,6 +135,19 @@ internal static class RemoteCommand
         return command;
     }
 
+    // What cannot be read of one remote hinders nobody from seeing the others.
+    private static (RemoteTrustState? State, string? Trouble) Believed(Repository repository, string remote)
+    {
+        try
+        {
+            return (repository.Trust(remote), null);
+        }
+        catch (Exception damaged) when (damaged is TrustException or IOException or UnauthorizedAccessException)
+        {
+            return (null, damaged.Message);
+        }
+    }
+
     // Whatever is kept and cannot be read is what this command mends.
     private static RemoteTrustState? Current(Repository repository, string remote)
     {
@@ -138,7 +155,7 @@ internal static class RemoteCommand
         {
             return repository.Trust(remote);
         }
-        catch (TrustException damaged) when (damaged.Problem == TrustProblem.Malformed)
+        catch (Exception damaged) when (damaged is TrustException { Problem: TrustProblem.Malformed } or IOException or UnauthorizedAccessException)
         {
             return null;
         }

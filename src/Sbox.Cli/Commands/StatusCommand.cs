@@ -128,7 +128,7 @@ internal static class StatusCommand
                 if (repository.Trust(remote) is { } state)
                     trusted.Add((remote, state, null));
             }
-            catch (TrustException damaged)
+            catch (Exception damaged) when (damaged is TrustException or IOException or UnauthorizedAccessException) // also a link in its place, a directory, a disk that fails
             {
                 trusted.Add((remote, null, damaged.Message));
             }
