@@ -49,9 +49,9 @@ public sealed class BoxUnitsTests
             .GetCustomAttributes(typeof(InlineDataAttribute), inherit: false).Select(static row => $"{((InlineDataAttribute)row).Data[0]}.service")];
         string packaging = SourceTree.Of("packaging");
         string[] others = [.. Directory.GetFiles(packaging, "*.service", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(packaging, file)).Except(measured).Order(StringComparer.Ordinal)];
-        // Updates run maintainers' scripts, checks are the owner's programs, a tomb is mounted for everybody and runs its hooks.
+        // Updates run maintainers' scripts, checks are the owner's programs, a tomb is mounted for everybody and runs its hooks, a welcome makes users.
         Assert.Equal(
-            ["box/sbox-auto.service", "box/sbox-health-deadline.service", "box/sbox-health.service", "dracut/90sbox/sbox-root.service", "dracut/90sbox/sbox-sealed.service", "tomb/sbox-tomb-save.service", "tomb/sbox-tomb@.service"],
+            ["box/sbox-auto.service", "box/sbox-health-deadline.service", "box/sbox-health.service", "box/sbox-welcome.service", "dracut/90sbox/sbox-root.service", "dracut/90sbox/sbox-sealed.service", "tomb/sbox-tomb-save.service", "tomb/sbox-tomb@.service"],
             others);
     }
 
@@ -61,8 +61,8 @@ public sealed class BoxUnitsTests
         string[] units = [.. Directory.GetFiles(SourceTree.Of("packaging", "box"), "sbox-*").Where(static file => !file.EndsWith(".shutdown", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
         Assert.Contains(units, static unit => unit.EndsWith("/sbox-next-root.service", StringComparison.Ordinal));
         Verdict verdict = Judge.OnPath("systemd-analyze").Ask(["verify", "--man=no", "--recursive-errors=no", .. units]);
-        // The program that they start is not on the machine that tests.
-        string[] said = [.. (verdict.Output + verdict.Error).Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(static line => line.Contains("sbox-", StringComparison.Ordinal) && !line.Contains("/usr/bin/sbox", StringComparison.Ordinal))];
+        // The program that they start is not on the machine that tests, and its systemd may be older than a box's (254 knows ImportCredential).
+        string[] said = [.. (verdict.Output + verdict.Error).Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(static line => line.Contains("sbox-", StringComparison.Ordinal) && !line.Contains("/usr/bin/sbox", StringComparison.Ordinal) && !line.Contains("'ImportCredential'", StringComparison.Ordinal))];
         Assert.Empty(said);
     }
 }
