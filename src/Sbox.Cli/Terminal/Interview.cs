@@ -11,7 +11,7 @@ namespace Sbox.Cli.Terminal;
 /// <param name="colors">Whether the screen has them.</param>
 internal sealed class Interview(TextReader input, TextWriter output, Func<string, bool, SecretMemory> secret, bool colors)
 {
-    private const string Skip = "-";
+    private const string LeaveOut = "-";
     private int step;
 
     /// <summary>On this program's terminal.</summary>
@@ -56,7 +56,7 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
             output.Write($"  {question}{(otherwise is { Length: > 0 } ? $" [{otherwise}]" : "")}: ");
             output.Flush();
             string typed = (input.ReadLine() ?? throw new Finding("the terminal was closed in the middle of a question", "Begin anew: sbox welcome")).Trim();
-            if (typed == Skip)
+            if (typed == LeaveOut)
                 return null;
             string answer = typed.Length > 0 ? typed : otherwise ?? "";
             if (typed.Length == 0 && otherwise is null)
@@ -94,7 +94,7 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
             {
                 return secret($"  {question}: ", twice);
             }
-            catch (Finding fault) when (input.Peek() != -1 || !Console.IsInputRedirected)
+            catch (Finding fault) when (!Console.IsInputRedirected) // the two differ, or it is empty; peeking at a terminal would wait for a line
             {
                 Warn(fault.Message);
             }
