@@ -383,13 +383,7 @@ public sealed partial class FirstEncryptionTests : IDisposable
         file.Write(bytes);
     }
 
-    private string Script(string name, string text)
-    {
-        File.WriteAllText(Of(name), $"#!/bin/sh\n{text}\n");
-        using Dir files = Dir.Open(directory);
-        files.ChangeMode(name, 0x1C0 /* 0700 */);
-        return Of(name);
-    }
+    private string Script(string name, string text) => Judges.Script.Write(Of(name), text);
 
     private static byte[] Noise(int length, int seed)
     {

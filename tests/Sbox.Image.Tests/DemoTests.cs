@@ -11,8 +11,8 @@ public sealed class DemoTests : IDisposable
     [Fact]
     public void The_demo_says_at_once_that_it_is_for_amd64_only()
     {
-        directory.Write("bin/uname", "#!/bin/sh\necho aarch64\n");
-        Judge.OnPath("chmod").Run("755", directory.Of("bin/uname"));
+        Directory.CreateDirectory(directory.Of("bin"));
+        Script.Write(directory.Of("bin/uname"), "echo aarch64");
         Verdict said = Judge.OnPath("env").Ask($"PATH={directory.Of("bin")}:/usr/bin:/bin", SourceTree.Of("demo"), "--tour");
         Assert.Equal(1, said.ExitCode);
         Assert.Contains("the demo is for amd64 only", said.Error, StringComparison.Ordinal);

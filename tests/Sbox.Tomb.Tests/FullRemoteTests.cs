@@ -1,3 +1,4 @@
+using Sbox.Judges;
 using Sbox.Linux;
 using Sbox.Tomb.Tests.Mounting;
 using Sbox.Tomb.Sessions;
@@ -78,9 +79,7 @@ public sealed class FullRemoteTests
     {
         using var place = new Place();
         using var disk = new SmallDisk(place["disk"]);
-        File.WriteAllText(place["ssh"], "#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n");
-        using (Dir here = Dir.Open(place.Path))
-            here.ChangeMode("ssh", 0x1ED);
+        Script.Write(place["ssh"], "exec /usr/lib/openssh/sftp-server");
         await Refused(place, $"sftp:host:{place["disk/tomb"]}", new BackendSettings { SshCommand = [place["ssh"]] });
         Assert.DoesNotContain(Directory.GetFiles(place["disk"], "*", SearchOption.AllDirectories), static path => path.Contains("-tmp-", StringComparison.Ordinal));
         Whole(place, snapshots: 1);

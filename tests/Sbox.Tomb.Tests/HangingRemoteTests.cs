@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Sbox.Buckets;
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Tomb.Tests;
@@ -45,9 +46,7 @@ public sealed class HangingRemoteTests
     public async Task An_ssh_that_says_nothing_at_all_is_given_up()
     {
         using var place = new Place();
-        System.IO.File.WriteAllText(place["ssh"], "#!/bin/sh\nexec sleep 600\n");
-        using (Dir here = Dir.Open(place.Path))
-            here.ChangeMode("ssh", 0x1ED);
+        Script.Write(place["ssh"], "exec sleep 600");
         await using var backend = new SftpBackend("sftp:there", new ChildCommand(place["ssh"], []), "/") { Limit = Short };
         for (int again = 0; again < 2; again++)
             Assert.True((await Assert.ThrowsAsync<BackendException>(() => backend.Size(StoredFile.Config, Cancel).WaitAsync(TimeSpan.FromMinutes(2), Cancel))).IsTransient);

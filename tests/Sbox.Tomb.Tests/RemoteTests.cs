@@ -38,9 +38,7 @@ public sealed class RemoteTests
     {
         using var place = new Place();
         // sshd's own sftp-server on pipes: what stands between, ssh itself, is not what is tested here; SshTests does that.
-        File.WriteAllText(place["ssh"], "#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n");
-        using (Dir here = Dir.Open(place.Path))
-            here.ChangeMode("ssh", 0x1ED);
+        Script.Write(place["ssh"], "exec /usr/lib/openssh/sftp-server");
         string url = $"sftp:host:{place.TombPath}";
         await RoundTrip(place, url, new BackendSettings { SshCommand = [place["ssh"]] }, place.TombPath);
     }

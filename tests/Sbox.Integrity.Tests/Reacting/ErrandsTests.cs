@@ -1,3 +1,5 @@
+using Sbox.Judges;
+
 namespace Sbox.Integrity.Tests;
 
 /// <summary>What an alarm asks for beside writing it down: nobody's slowness holds up what stops the harm.</summary>
@@ -66,11 +68,6 @@ public sealed class ErrandsTests
             Directory.Delete(directory, recursive: true);
         }
 
-        void Program(string name, string script)
-        {
-            using Sbox.Linux.Dir files = Sbox.Linux.Dir.Open(directory);
-            File.WriteAllText($"{directory}/{name}", $"#!/bin/sh\n{script}\n");
-            files.ChangeMode(name, 0x1C0);
-        }
+        void Program(string name, string script) => Script.Write($"{directory}/{name}", script);
     }
 }

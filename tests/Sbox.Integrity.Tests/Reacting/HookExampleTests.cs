@@ -31,7 +31,8 @@ public sealed class HookExampleTests : IDisposable
         Assert.Single(Waiting());
         using var web = new Web { Status = 500 };
         string conf = temp.Write("conf", $"WEBHOOK={web.Url}alarms MAIL_TO=owner@example.org\n");
-        temp.Write("bin/sendmail", $"#!/bin/sh\n{{ echo \"$@\"; cat; }} >>{temp.Of("mails")}\n", 0x1ED);
+        Directory.CreateDirectory(temp.Of("bin"));
+        Script.Write(temp.Of("bin/sendmail"), $"{{ echo \"$@\"; cat; }} >>{temp.Of("mails")}");
 
         Judges.Verdict failed = Send(conf);
         Assert.Equal(1, failed.ExitCode);

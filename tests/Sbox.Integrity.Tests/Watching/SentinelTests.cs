@@ -1,3 +1,5 @@
+using Sbox.Judges;
+
 namespace Sbox.Integrity.Tests;
 
 /// <summary>Real mounts, the real kernel, the real sentinel.</summary>
@@ -98,8 +100,8 @@ public sealed class SentinelTests(ITestOutputHelper output)
     public void Open_tombs_are_slammed_when_the_policy_says_so()
     {
         using var world = new WatchedWorld("[reaction.critical]\ndo = [\"close-tombs\"]");
-        File.WriteAllText($"{world.Directory}/sbox", $"#!/bin/sh\necho \"$@\" > {world.Directory}/called.new && mv {world.Directory}/called.new {world.Directory}/called\n");
-        world.InSystem("chmod 755 sbox; mount -o remount,bind,rw protected; sleep 0.3");
+        Script.Write($"{world.Directory}/sbox", $"echo \"$@\" > {world.Directory}/called.new && mv {world.Directory}/called.new {world.Directory}/called");
+        world.InSystem("mount -o remount,bind,rw protected; sleep 0.3");
         Assert.Contains("open tombs are slammed", world.Next(FindingKind.Writable).Done);
         Assert.True(SpinWait.SpinUntil(() => File.Exists($"{world.Directory}/called"), TimeSpan.FromSeconds(60)));
         Assert.Equal("tomb slam --all\n", File.ReadAllText($"{world.Directory}/called"));

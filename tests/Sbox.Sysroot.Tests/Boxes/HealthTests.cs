@@ -398,17 +398,23 @@ public sealed class HealthTests : IDisposable
     public void Checks_of_etc_take_the_place_of_those_of_usr_lib_and_a_link_to_nothing_takes_one_away()
     {
         using var temp = new TempDir();
-        temp.Write("usr/required/a", "#!/bin/sh\nexit 0\n", 0x1ED);
-        temp.Write("usr/required/b", "#!/bin/sh\necho the database is down\nexit 7\n", 0x1ED);
-        temp.Write("usr/required/gone", "#!/bin/sh\nexit 1\n", 0x1ED);
+        Check("usr/required/a", "exit 0");
+        Check("usr/required/b", "echo the database is down\nexit 7");
+        Check("usr/required/gone", "exit 1");
         temp.Write("usr/required/README", "no program");
-        temp.Write("usr/wanted/w", "#!/bin/sh\nexit 1\n", 0x1ED);
-        temp.Write("etc/required/a", "#!/bin/sh\nsleep 60\n", 0x1ED);
+        Check("usr/wanted/w", "exit 1");
+        Check("etc/required/a", "sleep 60");
         File.CreateSymbolicLink(temp.Of("etc/required/gone"), "/dev/null");
         IReadOnlyList<HealthFinding> findings = HealthChecks.Run([temp.Of("usr"), temp.Of("etc")], TimeSpan.FromSeconds(2));
         Assert.Equal(
             [(temp.Of("etc/required/a"), true, "took more than 2 s"), (temp.Of("usr/required/b"), true, "exit status 7: the database is down"), (temp.Of("usr/wanted/w"), false, "exit status 1")],
             findings.Select(static finding => (finding.Path, finding.IsRequired, finding.Failure)));
+
+        void Check(string path, string text)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(temp.Of(path))!);
+            Script.Write(temp.Of(path), text);
+        }
     }
 
     [Theory]

@@ -189,8 +189,8 @@ public sealed class DiskKeysTests : IDisposable
         Directory.CreateDirectory($"{directory}/sys/class/tpm/tpm0/pcr-sha256");
         File.WriteAllText($"{directory}/sys/class/tpm/tpm0/pcr-sha256/7", "07\n");
         // As slow as a TPM, between systemd's token and ours.
-        File.WriteAllText($"{directory}/systemd-cryptenroll", $$"""
-            #!/bin/sh -e
+        Script.Write($"{directory}/systemd-cryptenroll", $$"""
+            set -e
             for device; do :; done
             echo another >{{directory}}/loose
             cryptsetup luksAddKey --batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file {{directory}}/{{EncryptedDisk.KeyFile}} $device {{directory}}/loose
@@ -199,7 +199,6 @@ public sealed class DiskKeysTests : IDisposable
             sleep 1
             echo 'New TPM2 token enrolled as key slot 3.'
             """);
-        Judge.OnPath("chmod").Run("755", $"{directory}/systemd-cryptenroll");
         OnLoop(device => Assert.Equal("True", AtOnce(device, "loosen", "bind")[0]));
         Assert.Equal([(2, false, true), (3, true, true)], Look().Bindings.Select(static each => (each.Slot, each.IsLoose, each.IsWhole)));
     }
