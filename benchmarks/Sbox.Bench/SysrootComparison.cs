@@ -6,7 +6,7 @@ namespace Sbox.Bench;
 
 /// <summary>
 /// <c>ostree admin</c> on a sysroot of each program's own, with the same version of a real Debian: another deployment of it each time, which lets the oldest go. The
-/// repository is bare and not sealed, so that both read every file where they need its digest.
+/// repository is bare and not sealed, so the kernel tells nobody a digest.
 /// </summary>
 internal sealed class SysrootComparison(string programs, IReadOnlyList<string> theirs, string repository, string branch, string work, int rounds)
 {
@@ -36,7 +36,7 @@ internal sealed class SysrootComparison(string programs, IReadOnlyList<string> t
             var text = new StringBuilder();
             text.Append(CultureInfo.InvariantCulture, $"# The sysroot beside real ostree ({Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim()})\n\n");
             text.Append(CultureInfo.InvariantCulture, $"Made by `./bench sysroot` on {DateTime.UtcNow:yyyy-MM-dd}: another deployment of {branch} each time, and the oldest goes; medians of interleaved runs. The file system has no fs-verity:\n");
-            text.Append("ours reads every file for the digests of the composefs image (on a sealed box the kernel knows them), theirs writes the image without any. A ratio above 1 means that ours needs less.\n\n");
+            text.Append("ours takes the digests for the composefs image from that of the version before and holds the outcome to what the commit names, theirs writes the image without any. A ratio above 1 means that ours needs less.\n\n");
             text.Append(Table.Rows(rows));
             text.Append(CultureInfo.InvariantCulture, $"\n{Table.Conditions()}\n");
             return text.ToString();

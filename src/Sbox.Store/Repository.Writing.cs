@@ -59,6 +59,30 @@ public sealed partial class Repository
     public ComposefsResult WriteComposefs(Checksum commit, Stream target, CancellationToken cancel = default, bool withVerity = true) =>
         new ComposefsTree(this, withVerity, cancel).Write(commit, target);
 
+    /// <summary>The same where images of other commits are at hand: what they share with this one need not be read again.</summary>
+    /// <param name="commit">The commit.</param>
+    /// <param name="target">Where the image goes, from its position on; it can seek.</param>
+    /// <param name="others">Images, from anywhere. They are believed only because what comes out must have the digest that the commit names: where it names none, they are not looked
+    /// at, and where it is another one, everything is read after all.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    /// <returns>The image's size and fs-verity digest.</returns>
+    /// <remarks>A content that the disk has damaged since is then not noticed here, as it is not where the kernel holds it to its digest.</remarks>
+    /// <exception cref="ComposefsDigestException">The commit's metadata names another digest than this image has.</exception>
+    /// <exception cref="ObjectMissingException">The commit is not all there.</exception>
+    public ComposefsResult WriteComposefs(Checksum commit, Stream target, IEnumerable<ReadOnlyMemory<byte>> others, CancellationToken cancel = default)
+    {
+        if (LoadCommit(commit).ComposefsDigest is { } expected && ComposefsTree.ToldBy(others) is { Count: > 0 } told)
+        {
+            long start = target.Position;
+            ComposefsResult result = new ComposefsTree(this, withVerity: true, cancel) { Told = told }.Write(commit, target);
+            if (result.Digest == expected)
+                return result;
+            target.SetLength(target.Position = start);
+        }
+
+        return new ComposefsTree(this, withVerity: true, cancel).Write(commit, target);
+    }
+
     /// <summary>The fs-verity digest that a commit's composefs image would have, made of digests that are known already.</summary>
     /// <param name="commit">The commit, all of it here.</param>
     /// <param name="digestOf">The fs-verity digest of a file object; where it knows none, the file is read.</param>

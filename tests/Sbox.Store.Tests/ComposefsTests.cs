@@ -34,4 +34,39 @@ public sealed class ComposefsTests
         Checksum commit = ours.CommitDirectory(scratch.Tree(), options);
         Assert.Equal(wrong, Assert.Throws<ComposefsDigestException>(() => ours.WriteComposefs(commit, Stream.Null)).Expected);
     }
+
+    [Fact]
+    public void What_another_image_tells_is_not_read_again_and_not_believed_where_it_is_wrong()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        string tree = scratch.Tree();
+        byte[] before = Image(ours.CommitDirectory(tree, new CommitOptions { ComposefsDigest = true }), []);
+        System.IO.File.WriteAllText($"{tree}/of the next version", "new");
+        Checksum next = ours.CommitDirectory(tree, new CommitOptions { ComposefsDigest = true });
+        byte[] whole = Image(next, []);
+        Assert.Equal(whole, Image(next, [before]));
+        Assert.Equal(whole, Image(next, [new byte[100], before]));
+
+        // One that says of a content what is not so.
+        byte[] liar = [.. before];
+        ReadOnlyMemory<byte> digest = Codecs.Composefs.ComposefsImage.ReadDigests(before)[0].Digest.ToArray();
+        liar[before.AsSpan().IndexOf(digest.Span)] ^= 1;
+        Assert.Equal(whole, Image(next, [liar]));
+
+        // A content that is not as it was: whoever reads it sees that, and the other image knows it.
+        string path = scratch[$"repo/objects/{System.Text.Encoding.ASCII.GetString(Codecs.Composefs.ComposefsImage.ReadDigests(before)[0].BackingPath.Span)}"];
+        System.IO.File.WriteAllBytes(path, [.. System.IO.File.ReadAllBytes(path).Select(static each => (byte)~each)]);
+        Assert.Throws<ComposefsDigestException>(() => Image(next, []));
+        Assert.Equal(whole, Image(next, [before]));
+
+        byte[] Image(Checksum commit, IEnumerable<byte[]> others)
+        {
+            using var image = new MemoryStream();
+            image.Write("head"u8);
+            ComposefsResult result = ours.WriteComposefs(commit, image, others.Select(static each => (ReadOnlyMemory<byte>)each));
+            Assert.Equal(image.Length - 4, result.Size);
+            return image.ToArray()[4..];
+        }
+    }
 }

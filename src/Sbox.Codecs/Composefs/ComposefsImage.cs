@@ -15,6 +15,12 @@ public static class ComposefsImage
 
     private const uint Magic = 0xD078629A;
 
+    /// <summary>Which contents an image leads to, with the digests that it asks of them; those without one are left out.</summary>
+    /// <param name="image">The whole image; the answer refers to it.</param>
+    /// <returns>In the order of a walk by level, a content once for each of its names.</returns>
+    /// <exception cref="MalformedException">The bytes are no such image.</exception>
+    public static IReadOnlyList<ContentDigest> ReadDigests(ReadOnlyMemory<byte> image) => ImageDigests.Read(image);
+
     /// <summary>Writes the image of a tree.</summary>
     /// <param name="root">The root directory; it must stay as it is during the call.</param>
     /// <param name="output">Where the image goes, front to back, in pieces of 64 KiB.</param>

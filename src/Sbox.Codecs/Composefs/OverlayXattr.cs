@@ -42,4 +42,8 @@ internal static class OverlayXattr
         known.CopyTo(value.AsSpan(4));
         return value;
     }
+
+    /// <summary>The digest in such a value; null where it has none, or one of another kind.</summary>
+    public static Checksum? DigestOf(ReadOnlySpan<byte> value) =>
+        value.Length == 4 + Checksum.Size && value[0] == 0 && value[3] == 1 ? Checksum.FromBytes(value[4..]) : null;
 }

@@ -317,7 +317,7 @@ public sealed partial class Deployer : IDisposable
         {
             using (var stream = new FileStream(file, FileAccess.ReadWrite, bufferSize: 1 << 16))
             {
-                digest = sysroot.Repository.WriteComposefs(commit, stream, cancel).Digest;
+                digest = sysroot.Repository.WriteComposefs(commit, stream, OtherImages(), cancel).Digest;
                 stream.Flush();
                 Durable.Sync(file, tree.Of(temporary));
             }
@@ -325,6 +325,24 @@ public sealed partial class Deployer : IDisposable
 
         tree.Rename(temporary, tree, PhysicalRoot.ImageName);
         return digest;
+    }
+
+    // Most of a version is in the one before, whose image has the digests: a tenth of the time of reading it all.
+    private IEnumerable<ReadOnlyMemory<byte>> OtherImages()
+    {
+        const long Limit = 64L << 20; // of a million files it has 200 MiB, and then the memory is worth more than the time
+        foreach (DeploymentName other in sysroot.Deployments.Select(static each => each.Name).DistinctBy(static name => name.Commit).Take(2))
+        {
+            using Dir? tree = sysroot.Root.TryOpenDir(other.Directory);
+            using SafeFileHandle? image = tree is null || !tree.Exists(PhysicalRoot.ImageName) ? null : tree.OpenFile(PhysicalRoot.ImageName);
+            if (image is null || RandomAccess.GetLength(image) is var length && length > Limit)
+                continue;
+            var bytes = new byte[length];
+            int read = 0;
+            for (int more; (more = RandomAccess.Read(image, bytes.AsSpan(read), read)) > 0;)
+                read += more;
+            yield return bytes.AsMemory(0, read);
+        }
     }
 
     // Before anything leads to it: a sealed boot reads nothing that is not.

@@ -54,7 +54,19 @@ public static class EtcDiff
     /// </summary>
     public static IReadOnlyList<EtcChange> Glance(Dir defaults, Dir local)
     {
-        EtcNode before = EtcTree.Read(defaults, static (_, _, _, _) => default), mine = EtcTree.Read(local, Compared);
+        // Hundreds of directories each, and nothing but waiting for the kernel's answers: half of what `sbox status` takes.
+        Task<EtcNode> defaultsRead = Task.Run(() => EtcTree.Read(defaults, static (_, _, _, _) => default));
+        EtcNode mine;
+        try
+        {
+            mine = EtcTree.Read(local, Compared);
+        }
+        finally
+        {
+            ((IAsyncResult)defaultsRead).AsyncWaitHandle.WaitOne(); // whoever called closes the directories
+        }
+
+        EtcNode before = defaultsRead.GetAwaiter().GetResult();
         return Between(EtcOwners.AsGiven(before, mine, EtcContents.Reader(defaults), EtcContents.Reader(local)), mine);
 
         Checksum Compared(Dir dir, string name, string path, FileStat stat)

@@ -78,18 +78,17 @@ public static class EtcTree
 {
     /// <summary>A directory's whole tree. Its own metadata is read too, but the merge leaves the top directory as the tree has it.</summary>
     /// <exception cref="LinuxException">Something could not be read. What vanishes while reading is as if it had not been there.</exception>
-    public static EtcNode Read(Dir dir) => Read(dir, "", Hashed);
+    public static EtcNode Read(Dir dir) => Read(dir, dir.Stat(), "", Hashed);
 
     /// <summary>A directory's whole tree, with something else in the place of the checksums of files.</summary>
     /// <param name="dir">The directory.</param>
     /// <param name="contentOf">Told the directory that a file is in, its name there, its path from the top and its stat.</param>
-    internal static EtcNode Read(Dir dir, EtcContentOf contentOf) => Read(dir, "", contentOf);
+    internal static EtcNode Read(Dir dir, EtcContentOf contentOf) => Read(dir, dir.Stat(), "", contentOf);
 
     private static Checksum Hashed(Dir dir, string name, string path, FileStat stat) => Checksum.Of(dir.ReadAll(name));
 
-    private static EtcNode Read(Dir dir, string path, EtcContentOf contentOf)
+    private static EtcNode Read(Dir dir, FileStat stat, string path, EtcContentOf contentOf)
     {
-        FileStat stat = dir.Stat();
         var children = new Dictionary<string, EtcNode>();
         foreach (DirEntry entry in dir.Entries())
         {
@@ -112,7 +111,7 @@ public static class EtcTree
             if (stat.IsDirectory)
             {
                 using Dir inner = dir.OpenDir(name);
-                return Read(inner, path, contentOf);
+                return Read(inner, stat, path, contentOf);
             }
 
             Checksum content = stat.Kind switch

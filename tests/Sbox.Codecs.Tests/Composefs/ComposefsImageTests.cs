@@ -77,6 +77,68 @@ public class ComposefsImageTests
     }
 
     [Fact]
+    public void The_digests_of_any_tree_are_read_back() => AnyTree.Any.Sample(
+        static root =>
+        {
+            string[] read = [.. ComposefsImage.ReadDigests(Images.Ours(root)).Select(static each => $"{Encoding.Latin1.GetString(each.BackingPath.Span)} {each.Digest}").Order(StringComparer.Ordinal)];
+            Assert.Equal(Digests(root).Order(StringComparer.Ordinal), read);
+        },
+        iter: 300, print: static root => Encoding.Latin1.GetString(ComposefsDump.Write(root)));
+
+    [Fact]
+    public void Ten_thousand_files_have_ten_thousand_digests()
+    {
+        Entry[] entries = [.. Enumerable.Range(0, 10_000).Select(static i => new Entry(Bytes($"{i}"), new BackedFile(Plain, 1, Bytes($"{i:x4}.file"), Checksum.Of(BitConverter.GetBytes(i)))))];
+        var root = new DirectoryNode(Plain, [new Entry(Bytes("usr"), new DirectoryNode(Plain, entries))]);
+        Dictionary<string, Checksum> read = ComposefsImage.ReadDigests(Images.Ours(root)).ToDictionary(static each => Encoding.ASCII.GetString(each.BackingPath.Span), static each => each.Digest);
+        Assert.Equal(10_000, read.Count);
+        Assert.All(Enumerable.Range(0, 10_000), i => Assert.Equal(Checksum.Of(BitConverter.GetBytes(i)), read[$"{i:x4}.file"]));
+    }
+
+    [Fact]
+    public void Damaged_images_tell_what_they_can_or_are_refused()
+    {
+        byte[] image = Images.Ours(EveryKindDump);
+        Gen.Select(Gen.Int[1024, image.Length - 1], Gen.Byte[1, 255]).Array[1, 6].Select(Gen.Int[0, image.Length]).Sample(
+            (damage, length) =>
+            {
+                byte[] damaged = [.. image];
+                foreach ((int at, byte bits) in damage)
+                    damaged[at] ^= bits;
+                Refused(damaged);
+                Refused(damaged[..length]);
+            },
+            iter: 3000);
+        // Where a flipped bit hurts most: superblock, root and what it leads to.
+        for (int bit = 1024 * 8; bit < 2048 * 8; bit++)
+        {
+            byte[] damaged = [.. image];
+            damaged[bit / 8] ^= (byte)(1 << (bit % 8));
+            Refused(damaged);
+        }
+
+        static void Refused(byte[] damaged)
+        {
+            try
+            {
+                ComposefsImage.ReadDigests(damaged);
+            }
+            catch (MalformedException refused)
+            {
+                Assert.Equal("composefs image", refused.Format);
+            }
+        }
+    }
+
+    // One for each inode: a node of a tree that is named twice is two, a hard link none.
+    private static IEnumerable<string> Digests(DirectoryNode directory) => directory.Entries.SelectMany(static entry => entry.Node switch
+    {
+        DirectoryNode inner => Digests(inner),
+        BackedFile { BackingPath.Length: > 0, Digest: { } digest, Size: > 0 } file => [$"{Encoding.Latin1.GetString(file.BackingPath.Span)} {digest}"],
+        _ => [],
+    });
+
+    [Fact]
     public void A_directory_of_ten_thousand_names_spans_many_blocks()
     {
         DirectoryNode root = Tree(10_000);
