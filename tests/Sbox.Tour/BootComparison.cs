@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Sbox.Vm;
@@ -84,7 +83,7 @@ public sealed class BootComparison(DemoImage image, Tools tools, string work, in
         yield return ("initrd", new FileInfo(initrd).Length);
         yield return ("initrd of the plain Debian (initramfs-tools)", new FileInfo(plainInitrd).Length);
         string uki = Path.Combine(work, "uki.efi");
-        Do("sh", "-c", $"mcopy -n -o -i '{image.Disk}'@@1M '::/EFI/Linux/*.efi' '{uki}'");
+        Tools.Do("sh", "-c", $"mcopy -n -o -i '{image.Disk}'@@1M '::/EFI/Linux/*.efi' '{uki}'");
         yield return ("UKI", new FileInfo(uki).Length);
         yield return ("disk image, holes not counted", StepCost.DiskUsage(image.Disk));
         yield return ("repository of one version (archive)", StepCost.DiskUsage(image.Served));
@@ -93,15 +92,15 @@ public sealed class BootComparison(DemoImage image, Tools tools, string work, in
     private string PlainDisk(string tree, string kernel)
     {
         Directory.Move(Path.Combine(tree, "usr/etc"), Path.Combine(tree, "etc"));
-        Do("cp", "-a", Path.Combine(tree, "usr/share/factory/var") + "/.", Path.Combine(tree, "var"));
+        Tools.Do("cp", "-a", Path.Combine(tree, "usr/share/factory/var") + "/.", Path.Combine(tree, "var"));
         // As its package's own hook does after the installation of a kernel.
-        Do("sh", "-c", $"mkdir -p '{tree}/var/tmp' '{tree}/boot' && cp '{tree}/usr/lib/modules/{kernel}/config' '{tree}/boot/config-{kernel}' && "
+        Tools.Do("sh", "-c", $"mkdir -p '{tree}/var/tmp' '{tree}/boot' && cp '{tree}/usr/lib/modules/{kernel}/config' '{tree}/boot/config-{kernel}' && "
             + $"mount --bind /proc '{tree}/proc' && chroot '{tree}' env TMPDIR=/ PATH=/usr/sbin:/usr/bin:/sbin:/bin mkinitramfs -o /initrd.img {kernel}; status=$?; umount '{tree}/proc'; exit $status");
         File.Move(Path.Combine(tree, "initrd.img"), Path.Combine(work, "plain-initrd"));
         string disk = Path.Combine(work, "plain.img");
         using (FileStream file = File.Create(disk))
             file.SetLength(StepCost.DiskUsage(tree) * 3 / 2 + (256L << 20));
-        Do("mkfs.ext4", "-q", "-F", "-L", "sbox-plain", "-d", tree, disk);
+        Tools.Do("mkfs.ext4", "-q", "-F", "-L", "sbox-plain", "-d", tree, disk);
         return disk;
     }
 
@@ -118,13 +117,5 @@ public sealed class BootComparison(DemoImage image, Tools tools, string work, in
     {
         double ours = box.Select(of).Order().ElementAt(box.Count / 2), theirs = debian.Select(of).Order().ElementAt(debian.Count / 2);
         page.Append(CultureInfo.InvariantCulture, $"| {what} | {ours:0.0} | {theirs:0.0} | {ours / theirs:0.00} |\n");
-    }
-
-    private static void Do(string program, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments)) ?? throw new TourException($"{program} did not start");
-        process.WaitForExit();
-        if (process.ExitCode != 0)
-            throw new TourException($"{program} {string.Join(' ', arguments)}: exit status {process.ExitCode}");
     }
 }

@@ -2,10 +2,10 @@ using System.Globalization;
 using Sbox.Tour;
 using Sbox.Vm;
 
-// Sbox.Tour tour|console|boot|seal|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
-if (args is not [("tour" or "console" or "boot" or "seal" or "image") and var how, var root, var cache, .. var rest])
+// Sbox.Tour tour|console|boot|seal|media|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
+if (args is not [("tour" or "console" or "boot" or "seal" or "media" or "image") and var how, var root, var cache, .. var rest])
 {
-    Console.Error.WriteLine("Sbox.Tour tour|console|boot|seal|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
+    Console.Error.WriteLine("Sbox.Tour tour|console|boot|seal|media|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
     return 2;
 }
 
@@ -24,6 +24,15 @@ try
     if (how == "boot")
     {
         string page = new BootComparison(image, new Tools(root), Path.Combine(cache, "bench", "boot"), rounds: 3).Run();
+        Console.Out.Write(page);
+        if (rest is [var file])
+            File.WriteAllText(file, page);
+        return 0;
+    }
+
+    if (how == "media")
+    {
+        string page = await new MediaMeasure(image, new Tools(root), Path.Combine(cache, "bench", "media")).Run();
         Console.Out.Write(page);
         if (rest is [var file])
             File.WriteAllText(file, page);

@@ -17,6 +17,16 @@ public sealed class Tools(string root)
     /// <returns>Its answer.</returns>
     public string Ostree(params string[] arguments) => Run("ostree", arguments);
 
+    /// <summary>Runs any program.</summary>
+    /// <exception cref="TourException">It did not end with 0; its words went to our own stderr.</exception>
+    public static void Do(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments)) ?? throw new TourException($"{program} did not start");
+        process.WaitForExit();
+        if (process.ExitCode != 0)
+            throw new TourException($"{program} {string.Join(' ', arguments)}: exit status {process.ExitCode}");
+    }
+
     private string Run(string program, string[] arguments)
     {
         var start = new ProcessStartInfo(Path.Combine(Root, "out", program)) { RedirectStandardOutput = true, WorkingDirectory = Root };

@@ -35,6 +35,11 @@ public sealed class Vm : IDisposable
         }
     }
 
+    /// <summary>Bytes that the guest wrote to its disks since QEMU started; the firmware's variables are none.</summary>
+    public long BytesWritten => (qmp ?? throw new InvalidOperationException("an interactive machine has no monitor")).Execute("query-blockstats").EnumerateArray()
+        .Where(static drive => !drive.GetProperty("device").GetString()!.StartsWith("pflash", StringComparison.Ordinal))
+        .Sum(static drive => drive.GetProperty("stats").GetProperty("wr_bytes").GetInt64());
+
     /// <summary>QEMU's process id.</summary>
     public int ProcessId => qemu.Id;
 
