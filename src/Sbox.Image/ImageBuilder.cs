@@ -84,6 +84,7 @@ public sealed class ImageBuilder(BuildCache cache)
         Timestamp = DateTimeOffset.FromUnixTimeSeconds(tree.Timestamp),
         NoParent = !options.KeepHistory,
         Branches = [tree.Plan.Recipe.Ref],
+        ComposefsDigest = true, // whoever deploys it knows then that the image is the publisher's, and need not read what an earlier image tells
         Metadata = (tree.Plan.Recipe.Initrd.EncryptedRoot ? VariantDictionary.Empty.With(EncryptedRootKey, GVariant.Of(true)) : VariantDictionary.Empty)
             .With("version", tree.Plan.Recipe.Version)
             .With("ostree.linux", tree.Kernel)
