@@ -114,6 +114,23 @@ public sealed class FilesTests : IDisposable
     }
 
     [Fact]
+    public void Of_many_who_replace_a_file_or_a_link_at_once_each_reader_finds_all_of_what_one_of_them_wrote()
+    {
+        const int size = 100_000;
+        Parallel.For(0, 64, new ParallelOptions { MaxDegreeOfParallelism = 8 }, number =>
+        {
+            byte[] bytes = new byte[size];
+            Array.Fill(bytes, (byte)number);
+            Durable.Replace(dir, "config", bytes);
+            byte[] found = dir.ReadAll("config");
+            Assert.Equal(size, found.Length);
+            Assert.DoesNotContain(found, each => each != found[0]);
+            dir.ReplaceSymlink($"{number}", "link");
+        });
+        Assert.Equal(["config", "link"], dir.Entries().Select(static entry => entry.Name).Order());
+    }
+
+    [Fact]
     public void A_refusal_names_the_call_the_path_and_the_reason()
     {
         LinuxException refused = Assert.Throws<LinuxException>(() => dir.OpenFile("none"));

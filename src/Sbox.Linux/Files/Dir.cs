@@ -258,8 +258,8 @@ public sealed unsafe class Dir : IDisposable
     /// <summary>Makes or replaces a symbolic link in one step.</summary>
     public void ReplaceSymlink(string target, string name)
     {
-        string temporary = $".{System.IO.Path.GetFileName(name)}.{Environment.ProcessId}.tmp";
-        string beside = System.IO.Path.GetDirectoryName(name) is { Length: > 0 } parent ? $"{parent}/{temporary}" : temporary;
+        using var temporary = new TemporaryName(System.IO.Path.GetFileName(name));
+        string beside = System.IO.Path.GetDirectoryName(name) is { Length: > 0 } parent ? $"{parent}/{temporary.Text}" : temporary.Text;
         TryUnlink(beside);
         Symlink(target, beside);
         Rename(beside, this, name);

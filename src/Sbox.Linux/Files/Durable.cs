@@ -34,20 +34,25 @@ public static class Durable
         Answer.Check(LibC.syncfs(fd.Number), "syncfs", dir.Path);
     }
 
-    /// <summary>Replaces a small file as a whole: a reader at any moment, or after a power cut, finds the old bytes or the new.</summary>
+    /// <summary>
+    /// Replaces a small file as a whole: a reader at any moment, or after a power cut, finds the old bytes or the new; of two who write it at once, those of one.
+    /// </summary>
     /// <param name="dir">Where.</param>
     /// <param name="name">The name to replace or make.</param>
     /// <param name="bytes">All of the new content.</param>
     /// <param name="mode">Permission bits of the new file, past the umask.</param>
+    /// <param name="complete">What else belongs to the file, done to it before it has its name; null for nothing.</param>
     /// <exception cref="LinuxException">Any step was refused; the old file is as it was.</exception>
-    public static void Replace(Dir dir, string name, ReadOnlySpan<byte> bytes, uint mode = 0x1A4 /* 0644 */)
+    public static void Replace(Dir dir, string name, ReadOnlySpan<byte> bytes, uint mode = 0x1A4 /* 0644 */, Action<SafeFileHandle>? complete = null)
     {
-        string temporary = $".{name}.{Environment.ProcessId}.tmp";
+        using var held = new TemporaryName(name);
+        string temporary = held.Text;
         dir.TryUnlink(temporary);
         using (SafeFileHandle file = dir.CreateFile(temporary, mode))
         {
             RandomAccess.Write(file, bytes, fileOffset: 0);
             Files.ChangeMode(file, mode, $"{dir.Path}/{temporary}");
+            complete?.Invoke(file);
             Sync(file, $"{dir.Path}/{temporary}");
         }
 

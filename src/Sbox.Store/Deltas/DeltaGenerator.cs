@@ -54,7 +54,8 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
         Linux.Files.ChangeMode(file, FileMode, destination.Path);
         if (durable)
             Durable.Sync(file, destination.Of(name));
-        string temporary = $".{name}.{Environment.ProcessId}.tmp";
+        using var held = new TemporaryName(name);
+        string temporary = held.Text;
         destination.TryUnlink(temporary);
         if (!destination.TryLink(file, temporary))
             throw new LinuxException(Errno.EEXIST, "linkat", destination.Of(temporary));

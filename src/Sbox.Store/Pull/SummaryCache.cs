@@ -53,33 +53,36 @@ internal sealed class SummaryCache : IDisposable
     public (byte[]? Bytes, Validators? Said) Load(bool signature)
     {
         string name = NameOf(signature);
-        if (dir.TryReadAll(name) is not { } bytes || dir.TryStat(name) is not { } stat)
+        using Microsoft.Win32.SafeHandles.SafeFileHandle? file = dir.TryOpenFile(name); // once: another pull may put another in its place
+        if (file is null)
             return (null, null);
-        using Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenFile(name);
+        byte[] bytes = Linux.Files.ReadAll(file, dir.Of(name));
         string? tag = Xattrs.Read(file, dir.Of(name)).Where(static each => each.Name == ETag).Select(static each => Encoding.UTF8.GetString(each.Value)).FirstOrDefault();
+        FileStat stat = Linux.Files.Stat(file, dir.Of(name));
         return (bytes, new Validators(tag, stat.ModifiedSeconds > 0 ? DateTimeOffset.FromUnixTimeSeconds(stat.ModifiedSeconds) : null));
     }
 
-    /// <summary>Keeps a file that was believed; one that is there as it is stays.</summary>
+    /// <summary>Keeps a file that was believed, with what the server said of it; one that is there as it is stays.</summary>
+    /// <remarks>Both in one step: a tag that another pull gave to other bytes would have a server say for ever that these are what it has.</remarks>
     public void Save(bool signature, byte[] bytes, Validators? said)
     {
-        string name = NameOf(signature);
-        if (dir.TryReadAll(name) is not { } there || !there.AsSpan().SequenceEqual(bytes))
-            Durable.Replace(dir, name, bytes);
-        if (said?.ETag is { } tag)
-            TagWith(name, tag);
-        if (said?.LastModified is { } since)
-            dir.SetTimes(name, since.ToUnixTimeSeconds());
+        (byte[]? there, Validators? known) = Load(signature);
+        bool isSo = there is not null && there.AsSpan().SequenceEqual(bytes) && (said?.ETag ?? known?.ETag) == known?.ETag && (said?.LastModified ?? known?.LastModified) == known?.LastModified;
+        if (!isSo)
+            Durable.Replace(dir, NameOf(signature), bytes, complete: file => Note(file, said));
     }
 
     public void Dispose() => dir.Dispose();
 
-    private void TagWith(string name, string tag)
+    private void Note(Microsoft.Win32.SafeHandles.SafeFileHandle file, Validators? said)
     {
+        if (said?.LastModified is { } since)
+            File.SetLastWriteTimeUtc(file, since.UtcDateTime);
+        if (said?.ETag is not { } tag)
+            return;
         try
         {
-            using Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenFile(name);
-            Xattrs.Set(file, new Xattr(ETag, Encoding.UTF8.GetBytes(tag)), dir.Of(name));
+            Xattrs.Set(file, new Xattr(ETag, Encoding.UTF8.GetBytes(tag)), dir.Path);
         }
         catch (LinuxException refused) when (refused.Errno == Errno.EOPNOTSUPP)
         {
