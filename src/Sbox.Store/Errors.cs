@@ -250,6 +250,9 @@ public sealed class PullException(string url, string expected, string found, Exc
     /// <summary>The same in libostree's words, where scripts are known to look for them; null for <see cref="Exception.Message"/>.</summary>
     public string? Words { get; init; }
 
+    /// <summary>Whether it is larger than it may be, whatever it is.</summary>
+    internal bool IsTooLarge { get; init; }
+
     /// <summary>Whether what came is older than what is here, and nothing else is wrong with it.</summary>
     public bool IsOlder { get; init; }
 }

@@ -241,7 +241,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     }
 
     private PullException TooLong(string found) =>
-        new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
+        new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { IsTooLarge = true, Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
 
     private delegate void Taker(Piece piece, ReadOnlySpan<byte> bytes);
 

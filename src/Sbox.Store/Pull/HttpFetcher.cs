@@ -38,10 +38,10 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     }
 
     /// <summary>
-    /// A small file that is in all likelihood not there, of which something else tells where it should be: "forbidden" is none too, as buckets that may not be listed say it; and
-    /// one mirror's word that there is none is enough where others cannot be asked.
+    /// A small file that is in all likelihood not there, of which something else tells where it should be: "forbidden" is none too, as buckets that may not be listed say it, and
+    /// so is what is larger, a page of the server's own; and one mirror's word that there is none is enough where others cannot be asked.
     /// </summary>
-    /// <exception cref="PullException">No mirror could be asked, or it is larger.</exception>
+    /// <exception cref="PullException">No mirror could be asked.</exception>
     public async Task<byte[]?> TryFetchUnlikely(string path, long limit, CancellationToken cancel)
     {
         using Fetched? fetched = await Fetch(path, new Wish(limit) { IsUnlikely = true }, cancel).ConfigureAwait(false);
@@ -98,6 +98,10 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
             {
                 if (await FetchFrom(Join(mirror, path), wish, cancel).ConfigureAwait(false) is { } fetched)
                     return Accepted(fetched, wish.Accept, HttpTransport.Shown(Join(mirror, path)));
+                missing = true;
+            }
+            catch (PullException page) when (page.IsTooLarge && wish.IsUnlikely)
+            {
                 missing = true;
             }
             catch (PullException failed)

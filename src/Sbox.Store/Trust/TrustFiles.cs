@@ -16,13 +16,11 @@ public static class TrustFiles
     /// <summary>Its signatures.</summary>
     public static string Signatures(long version) => string.Create(CultureInfo.InvariantCulture, $"{Directory}/{version}.sig");
 
-    /// <summary>Reads one; null where there is none.</summary>
-    /// <exception cref="TrustException">It is larger than any may be.</exception>
+    /// <summary>Reads one; null where there is none, or something that is larger than any may be.</summary>
     internal static byte[]? TryRead(Dir repository, string path)
     {
         using Dir? holder = repository.TryOpenParent(path, out string name);
         using SafeFileHandle? file = holder?.TryOpenFile(name);
-        return file is null ? null : Files.ReadAtMost(file, repository.Of(path), TrustDocument.MaximumSize)
-            ?? throw new TrustException(repository.Of(path), TrustProblem.Malformed, $"more than {TrustDocument.MaximumSize} bytes");
+        return file is null ? null : Files.ReadAtMost(file, repository.Of(path), TrustDocument.MaximumSize);
     }
 }

@@ -6,7 +6,7 @@ namespace Sbox.Store;
 
 /// <summary>
 /// What a repository believes of a remote: <c>state/trust/REMOTE.toml</c>, the document, and <c>state/trust/REMOTE.seen</c>, the time of the newest
-/// summary that was taken. Neither goes back, whoever else writes them at the same moment; each is there as a whole after any cut.
+/// summary that was taken. Neither goes back but at the owner's word, whoever else writes them at the same moment; each is there as a whole after any cut.
 /// </summary>
 internal sealed class TrustState
 {
@@ -57,20 +57,22 @@ internal sealed class TrustState
             : throw new TrustException(repository.Dir.Of($"{Directory}/{remote}.seen"), TrustProblem.Malformed, "expected the time of the newest summary, found something else");
     }
 
-    /// <summary>Keeps a document, unless a newer one is kept by now.</summary>
-    /// <param name="document">It.</param>
+    /// <summary>Keeps a document in place of the one that it follows, if that is still the one that is believed.</summary>
+    /// <param name="before">The one that it follows, as it was loaded.</param>
     /// <param name="bytes">As it is signed.</param>
     /// <param name="forgetsSummary">A summary that was taken before says nothing any more: one who signed it is believed no longer, and may have signed a time far ahead.</param>
-    public void Keep(TrustDocument document, ReadOnlySpan<byte> bytes, bool forgetsSummary)
+    /// <returns>What is believed from now on: the document; or what others have put there meanwhile, the owner or another pull. Null where the owner ended it.</returns>
+    public (byte[] Bytes, string Path)? Keep(ReadOnlySpan<byte> before, byte[] bytes, bool forgetsSummary)
     {
         using Dir dir = Open();
         using FileLock held = Lock(dir);
-        if (dir.TryReadAll($"{remote}.toml") is { } there && TrustDocument.Parse(Path, there).Version >= document.Version)
-            return;
+        if (Load() is not { } there || !there.Bytes.AsSpan().SequenceEqual(before))
+            return Load();
         // In this order: after a cut between the two, the next pull finds the document again, and forgets again.
         if (forgetsSummary)
             dir.TryUnlink($"{remote}.seen");
         Durable.Replace(dir, $"{remote}.toml", bytes);
+        return (bytes, Path);
     }
 
     /// <summary>Begins with a document, whatever is kept.</summary>
@@ -82,11 +84,15 @@ internal sealed class TrustState
         Durable.Replace(dir, $"{remote}.toml", bytes);
     }
 
-    /// <summary>Keeps the time of a summary that was taken, unless a newer one was taken by now.</summary>
-    public void Keep(DateTimeOffset summary)
+    /// <summary>Keeps the time of a summary that was taken, unless a newer one was taken by now, or another document is believed than it was judged by.</summary>
+    /// <param name="judge">That document, as it was loaded.</param>
+    /// <param name="summary">When it was made.</param>
+    public void Keep(ReadOnlySpan<byte> judge, DateTimeOffset summary)
     {
         using Dir dir = Open();
         using FileLock held = Lock(dir);
+        if (Load() is not { } there || !there.Bytes.AsSpan().SequenceEqual(judge))
+            return; // whoever signed it may be believed no longer, and may have signed a time far ahead
         if (NewestSummary() is not { } newest || newest < summary)
             Durable.Replace(dir, $"{remote}.seen", Encoding.ASCII.GetBytes(summary.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture) + "\n"));
     }

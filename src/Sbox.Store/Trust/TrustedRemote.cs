@@ -14,10 +14,12 @@ internal sealed class TrustedRemote
     private readonly TrustState state;
     private readonly TimeProvider clock;
     private readonly List<string> notes = [];
+    private byte[] bytes; // of the document that is believed
     private DateTimeOffset? newest, taken;
     private string? passedOver; // why what lies where the next document should is none yet
 
-    private TrustedRemote(TrustState state, TimeProvider clock, TrustDocument document) => (this.state, this.clock, Document, newest) = (state, clock, document, state.NewestSummary());
+    private TrustedRemote(TrustState state, TimeProvider clock, byte[] bytes, string path) =>
+        (this.state, this.clock, this.bytes, Document, newest) = (state, clock, bytes, TrustDocument.Parse(path, bytes), state.NewestSummary());
 
     /// <summary>Reads files of the remote, by their paths in it.</summary>
     /// <param name="path">The path.</param>
@@ -41,7 +43,7 @@ internal sealed class TrustedRemote
         if (!TrustState.CanKeep(remote))
             return null;
         var state = new TrustState(repository, remote);
-        return state.Load() is { } kept ? new TrustedRemote(state, clock, TrustDocument.Parse(kept.Path, kept.Bytes)) : null;
+        return state.Load() is { } kept ? new TrustedRemote(state, clock, kept.Bytes, kept.Path) : null;
     }
 
     /// <summary>Goes from the document that is believed to the next, and on, as far as the remote has them. Each is kept as soon as it is believed.</summary>
@@ -61,16 +63,14 @@ internal sealed class TrustedRemote
         for (int steps = 0; ; steps++)
         {
             string path = TrustFiles.Document(Document.Version + 1), beside = TrustFiles.Signatures(Document.Version + 1);
-            if (await fetch(path, cancel).ConfigureAwait(false) is not { } bytes)
+            if (await fetch(path, cancel).ConfigureAwait(false) is not { } offered)
                 break;
             if (steps == MostSteps)
                 throw new TrustException(shown(path), TrustProblem.TooMany, $"{MostSteps} documents were followed, from {from} to {Document.Version}, and there are more");
             byte[] signatures = await fetch(beside, cancel).ConfigureAwait(false) ?? [];
-            if (TryNext(shown(path), bytes, signatures) is not { } next)
+            if (TryNext(shown(path), offered, signatures) is not { } next)
                 break;
-            bool forgets = SignersOf(Document).Except(SignersOf(next)).Any();
-            state.Keep(next, bytes, forgets);
-            (Document, newest) = (next, forgets ? null : newest);
+            GoOn(next, offered);
         }
 
         if (Document.Version > from)
@@ -129,7 +129,18 @@ internal sealed class TrustedRemote
     public void Took()
     {
         if (taken is { } time && (newest is null || time > newest))
-            state.Keep(time);
+            state.Keep(bytes, time);
+    }
+
+    // By the next one; or by what the owner, or another pull, has put there since this one looked: a slow pull takes back nothing of that.
+    private void GoOn(TrustDocument next, byte[] offered)
+    {
+        bool forgets = SignersOf(Document).Except(SignersOf(next)).Any();
+        (byte[] Bytes, string Path)? now = state.Keep(bytes, offered, forgets);
+        if (now is { } other && !other.Bytes.AsSpan().SequenceEqual(offered))
+            (Document, bytes, newest) = (TrustDocument.Parse(other.Path, other.Bytes), other.Bytes, state.NewestSummary());
+        else
+            (Document, bytes, newest) = (next, offered, forgets ? null : newest); // also where the owner ended it meanwhile: this pull, begun before, asks for no less, and nothing is kept
     }
 
     // Null where too few signed, the old or the new.
@@ -153,21 +164,22 @@ internal sealed class TrustedRemote
         return bound.Select(Document.RuleFor).OfType<TrustRule>().ToArray() is { Length: > 0 } rules ? rules : Document.Commits.Values;
     }
 
+    // Both summaries were signed by who is believed: it is no earlier than they say, whatever this machine's clock does. How much later it is, that clock alone knows.
     private void VerifyTimes(string subject, DateTimeOffset made)
     {
-        DateTimeOffset now = clock.GetUtcNow();
-        // Both summaries were signed by who is believed: that clock is worth more than this machine's.
-        DateTimeOffset sure = newest is { } before ? before : DateTimeOffset.MinValue;
-        if (sure > DateTimeOffset.MinValue && now < sure - ClocksDiffer)
+        DateTimeOffset clockSays = clock.GetUtcNow();
+        DateTimeOffset now = newest is { } before && before > clockSays ? before : clockSays;
+        bool isKnown = newest is not { } seen || clockSays >= seen - ClocksDiffer;
+        if (now >= Document.Expires || (!isKnown && made >= Document.Expires))
+            throw new TrustException(subject, TrustProblem.Expired, $"document {Document.Version} of '{Document.Repository}' expired on {Shown(Document.Expires)}, and nobody has renewed it");
+        if (!isKnown)
         {
-            Note($"Trust: this machine's clock says {Shown(now)}, which is before the last summary of {Shown(sure)}: whether document {Document.Version} has expired, and whether the summary is too old, is not known");
+            Note($"Trust: this machine's clock says {Shown(clockSays)}, which is before the last summary of {Shown(now)}: by then, document {Document.Version} had not expired; whether it has since, and whether the summary is too old, is not known");
             return;
         }
 
-        if (now >= Document.Expires)
-            throw new TrustException(subject, TrustProblem.Expired, $"document {Document.Version} of '{Document.Repository}' expired on {Shown(Document.Expires)}, and nobody has renewed it");
-        if (made > now + ClocksDiffer)
-            throw new TrustException(subject, TrustProblem.FromTheFuture, $"it is of {Shown(made)}, and this machine's clock says {Shown(now)}");
+        if (made > clockSays + ClocksDiffer)
+            throw new TrustException(subject, TrustProblem.FromTheFuture, $"it is of {Shown(made)}, and this machine's clock says {Shown(clockSays)}");
         if (now - made > Document.SummaryAge)
             throw new TrustException(subject, TrustProblem.Stale, $"it is of {Shown(made)}, and document {Document.Version} of '{Document.Repository}' believes none that is older than {Shown(Document.SummaryAge)}");
         if (Document.Expires - now < Soon)
