@@ -115,6 +115,7 @@ internal static class Remedies
         SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
         TrustException trust => For(trust),
         TrustHistoryException => "sbox trust show DIR tells who has to sign; sbox trust create DIR begins with the first document",
+        SummaryAheadException => "Nothing was sent. Is this machine's clock right? timedatectl shows it. Where it is, the other's was wrong, and no box whose clock is right has taken that: --older-summary publishes over it",
         TrustBehindException => "Fetch the newest documents from there into the directory trust of this repository, or name it with --trust=DIR",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         SignatureWantedException => "Give the key: --sign-from-file=FILE, --keys=DIR or --gpg-sign=KEY-ID. To publish without: --unsigned, and readers who ask for signatures take nothing from there any more",

@@ -77,6 +77,20 @@ public sealed class TrustHistoryException(string location, string finding) : Del
     public string Location { get; } = location;
 }
 
+/// <summary>The summary there is of a time that this machine's clock has not come to: boxes that have taken it take no older one.</summary>
+/// <param name="location">The place.</param>
+/// <param name="there">When that summary was made.</param>
+/// <param name="now">What the clock says.</param>
+public sealed class SummaryAheadException(string location, DateTimeOffset there, DateTimeOffset now) : DeliveryException(
+    $"{location}/summary: it is of {there.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC, and this machine's clock says {now.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC: boxes that have taken it take no older one")
+{
+    /// <summary>The place.</summary>
+    public string Location { get; } = location;
+
+    /// <summary>When that summary was made.</summary>
+    public DateTimeOffset There { get; } = there;
+}
+
 /// <summary>What is published there goes by a newer trust document than the one that was given, or by another one.</summary>
 /// <param name="location">The place, or the document in it.</param>
 /// <param name="finding">What is there.</param>

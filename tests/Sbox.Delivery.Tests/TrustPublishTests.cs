@@ -97,7 +97,7 @@ public sealed class TrustPublishTests : IDisposable
         await Refused<TrustException>("the new summary: document 1 of 'boxes' asks for 1 of press; none of them signed", Trusted() with { Sign = null });
         shop.Commit(branch: "other");
         await Refused<TrustException>("says of nobody that they may sign 'other'", Trusted());
-        await Refused<TrustException>("document 1 expired", Trusted() with { Refs = [Workshop.Branch], Clock = new Later(400) });
+        await Refused<TrustException>("document 1 expired", Trusted() with { Refs = [Workshop.Branch], Clock = new Later(400 * 24) });
         Assert.False(File.Exists(shop["www/summary"]));
         await shop.Publish(options: Trusted() with { Refs = [Workshop.Branch] });
         await Refused<TrustBehindException>("goes by trust document 1, and none was given", Trusted() with { Refs = [Workshop.Branch], Trust = null });
@@ -156,9 +156,9 @@ public sealed class TrustPublishTests : IDisposable
         Commit(alice, bob);
         await shop.Publish(options: Trusted());
         byte[] first = File.ReadAllBytes(shop["www/summary"]);
-        await shop.Publish(options: Trusted() with { Clock = new Later(3) });
+        await shop.Publish(options: Trusted() with { Clock = new Later(3 * 24) });
         Assert.Equal(first, File.ReadAllBytes(shop["www/summary"]));
-        await shop.Publish(options: Trusted() with { Clock = new Later(4) });
+        await shop.Publish(options: Trusted() with { Clock = new Later(4 * 24) });
         Assert.True(Summary.Parse(File.ReadAllBytes(shop["www/summary"])).Modified > Summary.Parse(first).Modified);
     }
 
@@ -213,6 +213,65 @@ public sealed class TrustPublishTests : IDisposable
         Assert.NotEqual(summary, File.ReadAllBytes(shop["www/summary"]));
     }
 
+    [Fact]
+    public async Task A_publisher_whose_clock_is_behind_the_last_ones_makes_no_summary_that_boxes_refuse()
+    {
+        Commit(alice, bob);
+        await shop.Publish(options: Trusted() with { Clock = new Later(hours: 20) }); // another publisher's
+        using Repository box = NewBox("box", shop.Serve());
+        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
+        DateTimeOffset there = Modified();
+        Checksum commit = Commit(alice, bob);
+        PublishReport report = await shop.Publish(options: Trusted());
+        Assert.Equal(there.AddSeconds(1), Modified());
+        Assert.Contains("which this machine's clock has not come to", Assert.Single(report.Plan.Notes), StringComparison.Ordinal);
+        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
+        Assert.Equal(commit, box.Resolve($"origin:{Workshop.Branch}"));
+
+        // More than clocks differ: nobody knows whose is wrong.
+        await shop.Publish(options: Trusted() with { Clock = new Later(30 * 24) });
+        byte[] ahead = File.ReadAllBytes(shop["www/summary"]);
+        Commit(alice, bob);
+        await Refused<SummaryAheadException>("boxes that have taken it take no older one", Trusted());
+        Assert.Equal(ahead, File.ReadAllBytes(shop["www/summary"]));
+        await shop.Publish(options: Trusted() with { SummaryMayGoBack = true });
+        Assert.True(Modified() < there.AddDays(1));
+
+        // What nobody signed who may, no box has taken.
+        File.WriteAllBytes(shop["www/summary"], ahead);
+        File.Delete(shop["www/summary.sig"]);
+        await shop.Publish(options: Trusted());
+        Assert.True(Modified() < there.AddDays(1));
+
+        DateTimeOffset Modified() => Summary.Parse(File.ReadAllBytes(shop["www/summary"])).Modified!.Value;
+    }
+
+    [Fact]
+    public async Task Branches_that_boxes_will_not_take_and_commits_that_are_older_are_told_and_hinder_nothing()
+    {
+        Commit(alice, bob);
+        Checksum kept = shop.Commit(branch: "os/kept", files: 1), left = shop.Commit(branch: "os/left", files: 1);
+        foreach (Ed25519Key key in (Ed25519Key[])[alice, shop.Key])
+            AddSignature(kept, key);
+        foreach (Ed25519Key key in (Ed25519Key[])[alice, bob])
+            AddSignature(left, key);
+        await shop.Publish(options: Trusted());
+        using var press2 = Ed25519Key.Generate();
+        history.Add(document => document with { Keys = new Dictionary<string, Ed25519PublicKey>(document.Keys) { ["press"] = press2.Public } });
+        Sign(alice, bob);
+        PublishOptions one = Trusted() with { Refs = [Workshop.Branch], Sign = bytes => shop.Sign(bytes) is var old ? CommitSignatures.Sign(old, bytes, press2) : old };
+        PublishReport report = await shop.Publish(options: one);
+        string note = Assert.Single(report.Plan.Notes);
+        Assert.Contains($"'os/kept' is there and not published now, and no box will take it: commit {kept} of 'os/kept': document 2 of 'boxes' asks for 2 of alice, bob, press; only alice signed", note, StringComparison.Ordinal);
+        Assert.Empty((await shop.Publish(options: one with { DropOthers = true })).Plan.Notes);
+
+        Checksum old = shop.Repository.Resolve(Workshop.Branch);
+        Commit(alice, bob);
+        await shop.Publish(options: one);
+        shop.Repository.SetRef(Workshop.Branch, old);
+        Assert.Contains("leads to an older commit than the one that is there", Assert.Single((await shop.Publish(options: one)).Plan.Notes), StringComparison.Ordinal);
+    }
+
     private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
 
     private PublishOptions Trusted() => shop.Signed() with { Trust = history };
@@ -244,8 +303,8 @@ public sealed class TrustPublishTests : IDisposable
         where T : Exception
         => Assert.Contains(words, (await Assert.ThrowsAsync<T>(() => shop.Publish(options: options))).Message, StringComparison.Ordinal);
 
-    private sealed class Later(int days) : TimeProvider
+    private sealed class Later(int hours) : TimeProvider
     {
-        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UtcNow.AddDays(days);
+        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UtcNow.AddHours(hours);
     }
 }

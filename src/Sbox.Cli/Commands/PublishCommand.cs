@@ -25,6 +25,7 @@ internal static class PublishCommand
         var signing = new SigningOptions();
         var trust = new Option<string?>("--trust") { Description = "The directory of the trust documents that go along; the repository's own directory trust where it has one", HelpName = "DIR" };
         var unsigned = new Option<bool>("--unsigned") { Description = "Publish without a signature where the summary that is there has one" };
+        var older = new Option<bool>("--older-summary") { Description = "Publish though the summary that is there is of a time that this machine's clock has not come to" };
         var drop = new Option<bool>("--drop-others") { Description = "Have the place forget the branches that are there and not published now; their objects stay" };
         var bucket = new BucketOptions();
         var dryRun = new Option<bool>("--dry-run") { Description = "Show what would be sent, and write nothing, here or there" };
@@ -40,6 +41,8 @@ internal static class PublishCommand
                 "Signatures of the old summary and of the new are there together before the new summary is: no reader finds one that the signatures do not fit, but for a moment those of GPG, which cannot be joined. For that the command waits some seconds where it has been quick.",
                 "Where there are trust documents (sbox trust), those that are signed by enough are sent before the summary, which names the newest. What boxes would not believe by it is not sent: the summary must be signed as it says, and so must "
                 + "the newest commit of each branch. A summary that says nothing new is renewed in time.",
+                "Boxes take no summary that is older than one that they took: where another publisher's clock is ahead of this machine's by a day or less, the new summary is of a second after the one that is there, and the command says so; "
+                + "where by more, nothing is sent. Branches that are there and not published now are looked at too, and told where boxes would not take them.",
                 "A repository that is not in mode archive is published as one that is; nothing but deltas is written to it. On a stick with a file system that loses case (FAT) there are no deltas, since their names would be lost.",
             ],
             Examples =
@@ -48,7 +51,7 @@ internal static class PublishCommand
                 new Example("Publish to a bucket", "sbox publish --repo R --to s3:https://s3.example.org/boxes/repo --s3-credentials-file ~/.aws/credentials --sign-from-file secret.key debian/13"),
                 new Example("Fill a stick for a box without a network, where sbox upgrade --from PATH takes it", "sbox publish --repo R --to usb:/media/stick --keys keys"),
             ],
-        }.With(branches, repo, to, depth, deltas, noFirst, keys, passphrase).With(signing.All).With(trust, unsigned, drop).With(bucket.All).With(dryRun, json);
+        }.With(branches, repo, to, depth, deltas, noFirst, keys, passphrase).With(signing.All).With(trust, unsigned, older, drop).With(bucket.All).With(dryRun, json);
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
@@ -59,17 +62,22 @@ internal static class PublishCommand
             var publisher = new Publisher(repository, place, new PublishOptions
             {
                 Refs = parsed.GetValue(branches)!, Depth = parsed.GetValue(depth), DeltasFrom = parsed.GetValue(deltas), DeltaFromNothing = !parsed.GetValue(noFirst),
-                Trust = Documents(parsed.GetValue(trust), repository, speaker), TrustMayWait = parsed.GetValue(trust) is null, Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), DropOthers = parsed.GetValue(drop),
+                Trust = Documents(parsed.GetValue(trust), repository, speaker), TrustMayWait = parsed.GetValue(trust) is null, Sign = signing.Signer(parsed, tree), Unsigned = parsed.GetValue(unsigned), SummaryMayGoBack = parsed.GetValue(older), DropOthers = parsed.GetValue(drop),
             });
             if (parsed.GetValue(dryRun))
             {
-                Say(speaker, await publisher.Plan(cancel));
+                PublishPlan plan = await publisher.Plan(cancel);
+                foreach (string note in plan.Notes)
+                    speaker.Note(note);
+                Say(speaker, plan);
                 return 0;
             }
 
             using var line = new ProgressLine(speaker);
             PublishReport report = await publisher.Run(new PublishSteps(line), cancel);
             line.Dispose();
+            foreach (string note in report.Plan.Notes)
+                speaker.Note(note);
             if (!report.IsSigned)
                 speaker.Note("The summary is not signed: readers believe whoever serves it. --keys=DIR or --sign-from-file=FILE signs it");
             Say(speaker, report);

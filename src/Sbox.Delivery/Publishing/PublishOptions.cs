@@ -27,6 +27,9 @@ public sealed record PublishOptions
     /// <summary>Nobody asked for them: where none is signed by enough yet, and the place goes by none, it is published without.</summary>
     public bool TrustMayWait { get; init; }
 
+    /// <summary>Make a summary by this machine's clock also where the one that is there is of more than a day later: boxes that have taken that one take no older one.</summary>
+    public bool SummaryMayGoBack { get; init; }
+
     /// <summary>Leave the new summary unsigned where the one that is there is signed.</summary>
     public bool Unsigned { get; init; }
 
@@ -59,6 +62,12 @@ public sealed record PublishPlan(
 {
     /// <summary>The trust document that it goes by; null for none.</summary>
     public TrustDocument? Trust => Trusting?.Document;
+
+    /// <summary>What boxes will make of it that its publisher may not expect, a line each.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
+    /// <summary>Of when its summary is to be.</summary>
+    internal DateTimeOffset Moment { get; init; }
 
     /// <summary>The trust documents that go along; null where there are none.</summary>
     internal PublishedTrust? Trusting { get; init; }

@@ -17,6 +17,7 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         SortedDictionary<string, Checksum> refs = Refs();
         PublishedTrust? trust = await Trusting(there, cancel).ConfigureAwait(false);
         trust?.RequireTips(repository, refs);
+        DateTimeOffset now = options.Clock.GetUtcNow(), moment = trust?.Moment(there, options.SummaryMayGoBack) ?? now;
         List<Checksum> commits = [.. refs.Values.SelectMany(Versions).Distinct()];
         foreach (Checksum partial in commits.Where(repository.IsPartial))
             throw new NotPublishableException($"commit {partial}", "it is not whole here: a pull of it was cut short, or took a part only");
@@ -24,9 +25,14 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         IReadOnlyList<ObjectName> objects = await Objects(lacking, cancel).ConfigureAwait(false);
         HashSet<DeltaName> wanted = WantedDeltas(refs, there);
         List<DeltaName> deltas = await Lacking(wanted, cancel).ConfigureAwait(false);
+        IReadOnlyDictionary<string, Checksum> others = Others(refs, there);
         return new PublishPlan(
             place.Location, refs, [.. refs.Where(item => there.Refs.GetValueOrDefault(item.Key) != item.Value).Select(item => Change(there, item.Key, item.Value))],
-            objects, lacking, Others(refs, there), deltas, [.. deltas.Where(delta => !repository.HasDelta(delta))], objects.Sum(SizeHere)) { There = there, Wanted = wanted, Trusting = trust };
+            objects, lacking, others, deltas, [.. deltas.Where(delta => !repository.HasDelta(delta))], objects.Sum(SizeHere))
+        {
+            There = there, Wanted = wanted, Trusting = trust, Moment = moment,
+            Notes = trust is null ? [] : await trust.Doubts(repository, there, refs, options.DropOthers ? new Dictionary<string, Checksum>() : others, moment, cancel).ConfigureAwait(false),
+        };
     }
 
     /// <summary>Where an object lies in what is published.</summary>

@@ -35,7 +35,7 @@ internal sealed class PublishedSummary
             refs[name] = target;
         var content = new SummaryContent
         {
-            Refs = refs, Modified = options.Clock.GetUtcNow(), Deltas = Deltas(repository, plan, options, refs.Values),
+            Refs = refs, Modified = plan.Moment, Deltas = Deltas(repository, plan, options, refs.Values),
             TrustVersion = plan.Trust?.Version, CommitOf = await Commits(repository, place, refs.Values, cancel).ConfigureAwait(false),
         };
         return new PublishedSummary(place, plan, options, Unchanged(repository, plan, content) ?? repository.MakeSummary(content));
