@@ -124,7 +124,7 @@ internal static class Remedies
         PlaceUnfitException => "A place is a new or empty directory, or one that was published to: --to=PATH, --to=usb:PATH or --to=s3:https://HOST/BUCKET/PATH",
         NotPublishableException => "No reader finds anything else than before. The branches that there are: sbox store refs; pulling again makes a commit whole",
         PlaceFailedException => "Readers there find what they found before. What was sent is kept: the same command goes on from there",
-        PullException { IsOlder: true } => "Nothing was taken. An older version can bring back what newer ones have mended; sbox upgrade --allow-downgrade takes it all the same",
+        PullException { IsOlder: true } => "Nothing was taken. An older version can bring back what newer ones have mended; sbox upgrade --allow-downgrade (sbox switch too), or sbox store pull --allow-older, takes it all the same",
         PullException => "What came so far is kept, and the same command goes on from there",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",

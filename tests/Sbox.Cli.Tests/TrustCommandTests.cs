@@ -148,6 +148,93 @@ public sealed class TrustCommandTests : IDisposable
         Assert.Contains("no trust document", Sbox("remote", "list", "--sysroot", box.SysrootPath), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_commit_that_is_named_needs_the_signatures_of_the_branch_that_it_is_deployed_for()
+    {
+        Do(
+        [
+            "trust", "create", temp.Of("loose"), "--repository", "loose", .. ((string[])["alice", "bob", "press"]).SelectMany(name => (string[])["--key", $"{name}={temp.Of(name)}.pub"]),
+            "--document", "1:alice", "--summary", "1:press", "--commits", "debian/*=2:alice,bob,press", "--commits", "debian/try=1:press",
+        ]);
+        Do("trust", "sign", temp.Of("loose"), temp.Of("alice.key"), "--yes");
+        Do("remote", "trust", TestBox.Remote, temp.Of("loose/1.toml"), "--sysroot", box.SysrootPath, "--yes");
+        Signed(box.Publish(2), "alice", "press");
+        Checksum tried = Signed(Other("debian/try", 3), "press"); // as much as that branch asks for
+        Sbox(["publish", "--repo", box.Source, "--to", temp.Of("www"), "--sign-from-file", temp.Of("press.key"), "--no-delta-from-nothing", "--trust", temp.Of("loose"), TestBox.Ref, "debian/try"]);
+        Sbox("store", "pull", $"--repo={box.SysrootPath}/ostree/repo", TestBox.Remote, "debian/try");
+        Checksum before = Deployed();
+        Assert.Equal(1, Ostree("admin", "upgrade", $"--sysroot={box.SysrootPath}", $"--os={TestBox.Os}", $"--override-commit={tried}"));
+        Assert.Equal(before, Deployed());
+    }
+
+    [Fact]
+    public void A_branch_that_was_here_before_comes_no_older_by_a_switch_back_or_a_pull_until_that_is_asked_for()
+    {
+        string repo = $"--repo={box.SysrootPath}/ostree/repo";
+        Checksum two = Signed(box.Publish(2), "alice", "bob"), three = Signed(box.Publish(3), "alice", "bob"), other = Signed(Other("debian/forky", 1), "alice", "bob");
+        PublishBoth();
+        Assert.Equal(("deployed", $"{three}"), Upgrade());
+        Sbox("switch", "debian/forky", $"--sysroot={box.SysrootPath}", $"--esp={box.EspPath}"); // older than what is left, and nobody asks
+        Assert.Equal(other, Deployed());
+        using (Repository source = Repository.Open(box.Source))
+            source.SetRef(TestBox.Ref, two);
+        PublishBoth();
+        Refused("sbox switch too", "switch", TestBox.Ref, $"--sysroot={box.SysrootPath}", $"--esp={box.EspPath}");
+        Refused("sbox store pull --allow-older", "store", "pull", repo, TestBox.Remote, TestBox.Ref);
+        Assert.Equal(1, Ostree("admin", "switch", $"--sysroot={box.SysrootPath}", $"--os={TestBox.Os}", TestBox.Ref));
+        Assert.Equal(other, Deployed());
+        Sbox("store", "pull", repo, "--allow-older", "--commit-metadata-only", TestBox.Remote, TestBox.Ref);
+        Assert.Equal($"{two}", Sbox("store", "rev-parse", repo, $"{TestBox.Remote}:{TestBox.Ref}").Trim());
+        Sbox("store", "refs", repo, $"--create={TestBox.Remote}:{TestBox.Ref}", "--force", $"{three}");
+        Sbox("switch", "--allow-downgrade", TestBox.Ref, $"--sysroot={box.SysrootPath}", $"--esp={box.EspPath}");
+        Assert.Equal(two, Deployed());
+
+        void PublishBoth() => Sbox("publish", "--repo", box.Source, "--to", temp.Of("www"), "--sign-from-file", temp.Of("press.key"), "--deltas", "0", "--no-delta-from-nothing", "--trust", Documents);
+    }
+
+    [Fact]
+    public void A_first_document_that_waits_for_signatures_stops_a_publication_only_where_it_was_asked_for()
+    {
+        Signed(box.Publish(2), "alice", "bob");
+        string own = $"{box.Source}/trust";
+        Directory.CreateDirectory(own);
+        File.Copy($"{Documents}/1.toml", $"{own}/1.toml");
+        string[] publish = ["publish", "--repo", box.Source, "--to", temp.Of("www"), "--sign-from-file", temp.Of("press.key"), "--no-delta-from-nothing", TestBox.Ref];
+        Verdict said = Ask(publish);
+        Assert.Equal(0, said.ExitCode);
+        Assert.Contains($"Trust document 1 is not signed by enough yet, and stays here. sbox trust show {own}", said.Error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(temp.Of("www/trust")));
+        Refused("document 1 is not signed by enough yet", [.. publish, "--trust", own]);
+    }
+
+    [Fact]
+    public void What_is_kept_of_one_remotes_trust_and_cannot_be_read_hides_nothing_else_and_is_mended_by_the_owners_word()
+    {
+        string kept = $"{box.SysrootPath}/ostree/repo/state/trust/{TestBox.Remote}.toml";
+        Do("store", "remote", "add", $"--repo={box.SysrootPath}/ostree/repo", "zebra", "http://127.0.0.1:1");
+        foreach (Action damage in (Action[])[() => File.WriteAllText(kept, "version = "), () => Directory.CreateDirectory(kept)])
+        {
+            File.Delete(kept);
+            damage();
+            Verdict status = Ask("status", $"--sysroot={box.SysrootPath}"), list = Ask("remote", "list", "--sysroot", box.SysrootPath);
+            Assert.Equal((0, 0), (status.ExitCode, list.ExitCode));
+            Assert.Contains("1.0", status.Output, StringComparison.Ordinal);
+            Assert.Contains(kept, status.Output, StringComparison.Ordinal);
+            Assert.Contains($"nothing is taken from there: {kept}", list.Output, StringComparison.Ordinal);
+            Assert.Contains("zebra", list.Output, StringComparison.Ordinal);
+            if (Directory.Exists(kept))
+                Directory.Delete(kept);
+            Do("remote", "trust", TestBox.Remote, $"{Documents}/1.toml", "--sysroot", box.SysrootPath, "--yes");
+            Assert.Contains("document 1 of 'boxes'", Ask("status", $"--sysroot={box.SysrootPath}").Output, StringComparison.Ordinal);
+        }
+    }
+
+    private Checksum Other(string branch, int day) => Checksum.Parse(Judge.HostOstree.Run(
+        "commit", $"--repo={box.Source}", $"--branch={branch}", $"--tree=ref={TestBox.Ref}", $"--add-metadata-string=version={branch}", "--add-metadata=sbox.kargs=['quiet']",
+        $"--timestamp={TestBox.Start.AddDays(day):yyyy-MM-dd HH:mm:ss} +0000").Trim());
+
+    private static int Ostree(params string[] arguments) => Invocation.Run(Programs.Ostree(), arguments, CancellationToken.None).GetAwaiter().GetResult();
+
     private string Old()
     {
         Directory.CreateDirectory(temp.Of("old"));

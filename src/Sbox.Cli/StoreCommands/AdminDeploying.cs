@@ -100,7 +100,7 @@ internal static class AdminDeploying
                 : text.Contains(':', StringComparison.Ordinal) ? Refspec.Parse(text) : new Refspec(old.Remote, text);
             if (wanted == old)
                 throw new IOException($"Old and new refs are equal: {wanted}");
-            int result = await Follow(sysroot, current, wanted, new FollowOptions(null, AllowOlder: true, PullOnly: false, DeployOnly: false), cancel);
+            int result = await Follow(sysroot, current, wanted, new FollowOptions(null, AllowOlder: false, PullOnly: false, DeployOnly: false) { Switches = true }, cancel);
             if (old.Remote is { } remote && sysroot.Deployments.All(each => each.Origin?.Refspec != old))
                 sysroot.Repository.SetRef(old.ToString(), null);
             return result;
@@ -116,7 +116,11 @@ internal static class AdminDeploying
             throw new IOException("Cannot load a kernel with kexec: Not currently booted into an OSTree system");
     }
 
-    private sealed record FollowOptions(string? Commit, bool AllowOlder, bool PullOnly, bool DeployOnly);
+    private sealed record FollowOptions(string? Commit, bool AllowOlder, bool PullOnly, bool DeployOnly)
+    {
+        /// <summary>Another branch may be older than the one that is left; of a remote with a trust document, not older than itself as it is here.</summary>
+        public bool Switches { get; init; }
+    }
 
     private static async Task<int> Follow(OstreeSysroot sysroot, Deployment current, Refspec refspec, FollowOptions options, CancellationToken cancel)
     {
@@ -137,7 +141,8 @@ internal static class AdminDeploying
         Commit loaded = repository.LoadCommit(commit);
         if (loaded.Metadata["ostree.endoflife"] is { Type.Signature: "s" } end)
             Console.Error.WriteLine($"End of life: {end.Text}");
-        if (loaded.Metadata["ostree.endoflife-rebase"] is { Type.Signature: "s" } rebase)
+        // Whoever named a commit has that one: it is none of the other branch.
+        if (options.Commit is null && loaded.Metadata["ostree.endoflife-rebase"] is { Type.Signature: "s" } rebase)
             return await Follow(sysroot, current, refspec with { Ref = rebase.Text }, options, cancel);
         Origin origin = (current.Origin?.ForSuccessor() ?? Origin.Of(refspec)).With(refspec);
         if (origin.File.GetString("origin", "unconfigured-state") is not null)
@@ -157,7 +162,7 @@ internal static class AdminDeploying
 
     private static void RefuseOlder(Repository repository, Deployment current, Checksum offered, FollowOptions options)
     {
-        if (options.AllowOlder || !repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) || !repository.Has(new ObjectName(offered, ObjectType.Commit)))
+        if (options.AllowOlder || options.Switches || !repository.Has(new ObjectName(current.Name.Commit, ObjectType.Commit)) || !repository.Has(new ObjectName(offered, ObjectType.Commit)))
             return;
         (Commit now, Commit then) = (repository.LoadCommit(current.Name.Commit), repository.LoadCommit(offered));
         if (then.Timestamp < now.Timestamp)

@@ -15,11 +15,12 @@ internal sealed class PullWhat
     private readonly Option<bool> believe = new("--http-trusted") { Description = "Into an archive: do not hash what comes over HTTP" };
     private readonly Option<bool> plainFiles = new("--bareuseronly-files") { Description = "Refuse files with permissions beyond 0775" };
     private readonly Option<bool> noOlder = new("--timestamp-check", "-T") { Description = "Refuse commits that are older than those that are here" };
+    private readonly Option<bool> older = new("--allow-older") { Description = "Take commits that are older than those that are here also from a remote that has a trust document" };
     private readonly Option<string?> noOlderThan = new("--timestamp-check-from-rev") { Description = "Refuse commits that are older than this one", HelpName = "REV" };
     private readonly Option<bool> noBindings = new("--disable-verify-bindings") { Description = "Also take commits that are bound to other refs" };
     private readonly (Option<bool> Never, Option<bool> Required, Option<bool> DryRun) deltas = PullingCommands.DeltaOptions();
 
-    public Symbol[] All => [url, depth, mirror, subpath, metadataOnly, untrusted, believe, plainFiles, noOlder, noOlderThan, noBindings, deltas.Never, deltas.Required, deltas.DryRun];
+    public Symbol[] All => [url, depth, mirror, subpath, metadataOnly, untrusted, believe, plainFiles, noOlder, older, noOlderThan, noBindings, deltas.Never, deltas.Required, deltas.DryRun];
 
     public PullOptions Into(ParseResult parsed, PullOptions options)
     {
@@ -39,6 +40,7 @@ internal sealed class PullWhat
             BelieveServer = parsed.GetValue(believe),
             PlainFilesOnly = parsed.GetValue(plainFiles),
             NoOlder = parsed.GetValue(noOlder),
+            AllowOlder = parsed.GetValue(older),
             NoOlderThan = parsed.GetValue(noOlderThan),
             VerifyBindings = !parsed.GetValue(noBindings),
             Deltas = use,

@@ -14,7 +14,7 @@ public sealed record UpgradeOptions
     /// <summary>Another branch to follow from now on. Null: the origin's.</summary>
     public Refspec? SwitchTo { get; init; }
 
-    /// <summary>Take a commit that is older than the current one.</summary>
+    /// <summary>Take a commit that is older than the current one, or, of a remote that has a trust document, than the branch's that is here.</summary>
     public bool AllowOlder { get; init; }
 
     /// <summary>The tree whose approval policy decides: <c>/</c> on the running box. Null: the current deployment's own directory.</summary>
@@ -86,7 +86,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         {
             PullOptions pull = options.Pull with
             {
-                Remote = remote, Refs = [refspec.Ref], KeepBeside = KeepBeside, AllowOlder = options.AllowOlder || Switches(current, options),
+                Remote = remote, Refs = [refspec.Ref], KeepBeside = KeepBeside, AllowOlder = options.AllowOlder,
             };
             pulled = policy is null
                 ? await sysroot.Repository.Pull(pull, progress, cancel).ConfigureAwait(false)
@@ -168,7 +168,7 @@ public sealed class Upgrader(OstreeSysroot sysroot, Deployer deployer)
         };
     }
 
-    // Another branch may well be older: whoever asks for it by name knows.
+    // Another branch may well be older than the one that is left: whoever asks for it by name knows. Than itself, as it was taken before, it may not (PullTargets.CheckAge).
     private static bool Switches(Deployment current, UpgradeOptions options) => options.SwitchTo is not null && options.SwitchTo != current.Origin?.Refspec;
 
     private UpgradeState Tried(UpgradeState state, string os, Checksum offered, UpgradeOptions options) =>
