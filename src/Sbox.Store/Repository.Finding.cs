@@ -81,6 +81,9 @@ public sealed partial class Repository
             new LocalPull(this, targets, options, trust: null, progress, cancel).Run();
         }
 
+        // Nobody has signed its summary, so that boxes with a trust document take nothing from it; what has become of their document, they learn there all the same.
+        Summary? own = Dir.TryReadAll("summary") is { } announced ? Summary.Parse(announced) : null;
+        CarriedTrust.Take(target, CarriedTrust.Newest(own, trust: null), TrustFiles.Of(this), cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
         target.WriteSummary();
         if (!StandardPlaces.Contains(place))
             NameOnStick(stick, place);

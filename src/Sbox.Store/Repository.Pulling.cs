@@ -65,7 +65,7 @@ public sealed partial class Repository
             return result;
         if (!options.DryRun)
             document.Took();
-        return result with { Notes = document.Notes };
+        return result with { Notes = [.. document.Notes, .. result.Notes] };
     }
 
     private async Task<PullResult> PullFrom(

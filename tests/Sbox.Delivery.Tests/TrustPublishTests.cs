@@ -272,6 +272,40 @@ public sealed class TrustPublishTests : IDisposable
         Assert.Contains("leads to an older commit than the one that is there", Assert.Single((await shop.Publish(options: one)).Plan.Notes), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_stick_that_a_mirror_fills_without_any_key_carries_a_rotation_to_a_box_without_a_network()
+    {
+        Commit(alice, bob);
+        await shop.Publish(options: Trusted());
+        using Repository mirror = NewBox("mirror", shop.Serve(), trusts: false), box = NewBox("box", $"file://{shop["stick"]}");
+        PullOptions all = new() { Remote = "origin", Mirror = true };
+        await mirror.Pull(all, cancel: TestContext.Current.CancellationToken);
+        await Hand();
+        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
+        using var press2 = Ed25519Key.Generate();
+        history.Add(document => document with { Keys = new Dictionary<string, Ed25519PublicKey>(document.Keys) { ["press"] = press2.Public } });
+        Sign(alice, bob);
+        Checksum commit = Commit(alice, bob);
+        await shop.Publish(options: Trusted() with { Sign = bytes => CommitSignatures.Sign(VariantDictionary.Empty, bytes, press2) });
+        history.Add(static document => document); // a draft: it is nobody's yet
+        await mirror.Pull(all, cancel: TestContext.Current.CancellationToken);
+        Assert.Equal(["1.sig", "1.toml", "2.sig", "2.toml"], Directory.GetFiles(shop["mirror/trust"]).Select(Path.GetFileName).Order());
+        Assert.True((await Hand()).IsSigned);
+        Assert.Equal(File.ReadAllBytes(shop["www/summary"]), File.ReadAllBytes(shop["stick/summary"]));
+        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
+        Assert.Equal((commit, 2), (box.Resolve($"origin:{Workshop.Branch}"), box.Trust("origin")!.Document.Version));
+
+        // Other branches than it names, it cannot be the summary of.
+        mirror.SetRef("os/own", commit);
+        await Assert.ThrowsAsync<SignatureWantedException>(Hand);
+
+        async Task<PublishReport> Hand()
+        {
+            await using var stick = new DirectoryPlace(shop["stick"]) { Staleness = TimeSpan.Zero };
+            return await new Publisher(mirror, stick, new PublishOptions { Trust = TrustHistory.TryRead(shop["mirror/trust"]), TrustMayWait = true }).Run(cancel: TestContext.Current.CancellationToken);
+        }
+    }
+
     private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
 
     private PublishOptions Trusted() => shop.Signed() with { Trust = history };

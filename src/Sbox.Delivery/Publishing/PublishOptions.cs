@@ -66,6 +66,12 @@ public sealed record PublishPlan(
     /// <summary>What boxes will make of it that its publisher may not expect, a line each.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
+    /// <summary>What was asked for, or what became of it where the repository is a mirror.</summary>
+    internal PublishOptions How { get; init; } = new();
+
+    /// <summary>The summary that is handed on as it is; null where one is made.</summary>
+    internal MirroredSummary? Mirrored { get; init; }
+
     /// <summary>Of when its summary is to be.</summary>
     internal DateTimeOffset Moment { get; init; }
 

@@ -9,6 +9,11 @@ namespace Sbox.Delivery;
 /// <param name="options">What is to be published.</param>
 internal sealed class PublishPlanner(Repository repository, IPlace place, PublishOptions options)
 {
+    /// <summary>How it is to be published: as was asked for, or as a mirror, where it was not said who signs and the repository has what its source signed.</summary>
+    /// <exception cref="RefNotFoundException">There is no such branch.</exception>
+    public (PublishOptions Options, MirroredSummary? Summary) Mirrored() =>
+        options is { Sign: null, Unsigned: false, Trust.InForce: { } document } && MirroredSummary.Of(repository, document.Document, Refs()) is { } mirrored ? (mirrored.Into(options), mirrored) : (options, null);
+
     public async Task<PublishPlan> Plan(CancellationToken cancel)
     {
         PublishedState there = await PublishedState.Read(place, cancel).ConfigureAwait(false);

@@ -30,6 +30,8 @@ internal sealed class PublishedSummary
     /// <summary>Makes it, of the branches that are published now and of those that were before.</summary>
     public static async Task<PublishedSummary> Prepare(Repository repository, IPlace place, PublishPlan plan, PublishOptions options, CancellationToken cancel)
     {
+        if (plan.Mirrored is { } mirrored)
+            return new PublishedSummary(place, plan, options, mirrored.Bytes);
         var refs = new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
         foreach ((string name, Checksum target) in plan.Others.Where(_ => !options.DropOthers).Concat(plan.Refs))
             refs[name] = target;

@@ -20,7 +20,11 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
     /// <exception cref="RefNotFoundException">There is no such branch.</exception>
     /// <exception cref="SignatureWantedException">The summary there is signed, and no key was given.</exception>
     /// <exception cref="PlaceFailedException">The place could not be asked.</exception>
-    public Task<PublishPlan> Plan(CancellationToken cancel = default) => new PublishPlanner(repository, place, options).Plan(cancel);
+    public async Task<PublishPlan> Plan(CancellationToken cancel = default)
+    {
+        (PublishOptions how, MirroredSummary? mirrored) = new PublishPlanner(repository, place, options).Mirrored();
+        return await new PublishPlanner(repository, place, how).Plan(cancel).ConfigureAwait(false) with { How = how, Mirrored = mirrored };
+    }
 
     /// <summary>Finds what there is to do, and does it.</summary>
     /// <param name="progress">Told of every file.</param>
@@ -35,7 +39,7 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
         PublishPlan plan = await Plan(cancel).ConfigureAwait(false);
         var sending = new Sending(place, progress);
         MakeDeltas(plan, sending, cancel);
-        var summary = await PublishedSummary.Prepare(repository, place, plan, options, cancel).ConfigureAwait(false);
+        var summary = await PublishedSummary.Prepare(repository, place, plan, plan.How, cancel).ConfigureAwait(false);
         await summary.Announce(sending, cancel).ConfigureAwait(false);
         await SendObjects(plan, sending, cancel).ConfigureAwait(false);
         await SendDeltas(plan, sending, cancel).ConfigureAwait(false);
@@ -135,7 +139,7 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
 
     private async Task DropOthers(PublishPlan plan, CancellationToken cancel)
     {
-        foreach (string name in options.DropOthers ? plan.Others.Keys : [])
+        foreach (string name in plan.How.DropOthers ? plan.Others.Keys : [])
             await place.Delete($"refs/heads/{name}", cancel).ConfigureAwait(false);
     }
 

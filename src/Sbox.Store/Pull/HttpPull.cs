@@ -72,11 +72,11 @@ internal sealed class HttpPull : IDisposable
         TransactionStats stats = transaction.Commit();
         if (whole)
             target.ClearPartial(completed);
-        if (options.Mirror && options.Refs.Count == 0 && remote?.Branches is not { Count: > 0 })
-            KeepSummary(await summary.Get(cancel).ConfigureAwait(false));
+        string? note = options.Mirror && options.Refs.Count == 0 && remote?.Branches is not { Count: > 0 } ? await KeepAnnounced(cancel).ConfigureAwait(false) : null;
         return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred)
         {
             Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, LocalMetadata = caches.Metadata, LocalContent = caches.Content,
+            Notes = note is null ? [] : [note],
         };
     }
 
@@ -95,15 +95,14 @@ internal sealed class HttpPull : IDisposable
         knownSummary = mirrors.Summary;
     }
 
-    // A mirror of everything is announced as its source is, signature and all; never a summary beside the signature of another.
-    private void KeepSummary(FoundSummary? found)
+    // A mirror of everything is announced as its source is, signature and all. Its trust documents come first: the summary names the newest.
+    private async Task<string?> KeepAnnounced(CancellationToken cancel)
     {
-        if (found is null)
-            return;
-        target.Dir.TryUnlink("summary.sig");
-        Durable.Replace(target.Dir, "summary", found.Bytes);
-        if (found.Signature is not null)
-            Durable.Replace(target.Dir, "summary.sig", found.Signature);
+        if (await summary.Get(cancel).ConfigureAwait(false) is not { } found)
+            return null;
+        string? note = await CarriedTrust.Take(target, CarriedTrust.Newest(found.Parsed, trust), (path, stop) => fetcher.TryFetchUnlikely(path, TrustDocument.MaximumSize, stop), cancel).ConfigureAwait(false);
+        found.KeepIn(target);
+        return note;
     }
 
     private async Task CheckMode(CancellationToken cancel)

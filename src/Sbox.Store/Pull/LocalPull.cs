@@ -20,6 +20,7 @@ internal sealed class LocalPull
     private readonly uint owner; // the target's
     private long bytes;
     private long outstanding;
+    private FoundSummary? announced; // the source's summary, as it was verified where it must be
 
     public LocalPull(Repository source, PullTargets targets, PullLocalOptions options, RemoteTrust? trust, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
@@ -67,7 +68,8 @@ internal sealed class LocalPull
         TransactionStats stats = transaction.Commit();
         if (whole)
             target.ClearPartial(completed);
-        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas };
+        string? note = targets.Mirror && options.Refs.Count == 0 ? KeepAnnounced() : null;
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, Notes = note is null ? [] : [note] };
 
         // Read once: what was hashed and verified is what is kept, whatever the source has by then.
         byte[] TakeCommit(Checksum commit)
@@ -97,11 +99,23 @@ internal sealed class LocalPull
     // Where the summary must be signed, it alone says what a branch leads to: the bytes that were verified, not a file beside them.
     private IReadOnlyDictionary<string, Checksum>? SignedRefs()
     {
-        if (trust is not { ForSummary: true })
+        if (trust is not { ForSummary: true } && !targets.Mirror)
             return null;
-        byte[]? summary = source.Dir.TryReadAll("summary");
-        trust.VerifySummary(source.Dir.Of("summary"), summary, source.Dir.TryReadAll("summary.sig"));
-        return Summary.Parse(summary).RefsFor(targets.Collection);
+        (byte[]? summary, byte[]? signature) = (source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
+        if (trust is { ForSummary: true })
+            trust.VerifySummary(source.Dir.Of("summary"), summary, signature);
+        announced = summary is null ? null : new FoundSummary(Summary.Parse(summary), summary, signature);
+        return trust is { ForSummary: true } ? announced!.Parsed.RefsFor(targets.Collection) : null;
+    }
+
+    // As a mirror over HTTP.
+    private string? KeepAnnounced()
+    {
+        if (announced is null)
+            return null;
+        string? note = CarriedTrust.Take(target, CarriedTrust.Newest(announced.Parsed, trust), TrustFiles.Of(source), cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
+        announced.KeepIn(target);
+        return note;
     }
 
     private Dictionary<string, Checksum> Wanted(IReadOnlyDictionary<string, Checksum>? signed)

@@ -1,4 +1,5 @@
 using Sbox.Codecs;
+using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -6,7 +7,17 @@ namespace Sbox.Store;
 /// <param name="Parsed">What it says.</param>
 /// <param name="Bytes">The file.</param>
 /// <param name="Signature">The file <c>summary.sig</c>; null where there is none, or nobody asked.</param>
-internal sealed record FoundSummary(Summary Parsed, byte[] Bytes, byte[]? Signature);
+internal sealed record FoundSummary(Summary Parsed, byte[] Bytes, byte[]? Signature)
+{
+    /// <summary>Makes it a repository's own; never a summary beside the signature of another.</summary>
+    public void KeepIn(Repository repository)
+    {
+        repository.Dir.TryUnlink("summary.sig");
+        Durable.Replace(repository.Dir, "summary", Bytes);
+        if (Signature is not null)
+            Durable.Replace(repository.Dir, "summary.sig", Signature);
+    }
+}
 
 /// <summary>Fetches a remote's summary, once, believing it only as its settings say; what was believed before is not fetched again.</summary>
 /// <param name="fetcher">Where from.</param>

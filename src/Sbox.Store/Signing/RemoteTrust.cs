@@ -88,7 +88,7 @@ internal sealed class RemoteTrust
     /// <summary>Goes on to the newest trust document that a repository on this machine has, where the remote has one at all.</summary>
     /// <exception cref="TrustException">What follows there is none.</exception>
     public void FollowFiles(Repository source, CancellationToken cancel) =>
-        Document?.Follow((path, _) => Task.FromResult(TrustFiles.TryRead(source.Dir, path)), source.Dir.Of, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
+        Document?.Follow(TrustFiles.Of(source), source.Dir.Of, cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
 
     /// <summary>A dictionary from elsewhere; one that cannot be read holds no signature.</summary>
     public static VariantDictionary ParseOrEmpty(byte[] bytes)

@@ -16,6 +16,9 @@ public static class TrustFiles
     /// <summary>Its signatures.</summary>
     public static string Signatures(long version) => string.Create(CultureInfo.InvariantCulture, $"{Directory}/{version}.sig");
 
+    /// <summary>Reads those of a repository on this machine.</summary>
+    internal static TrustedRemote.Fetch Of(Repository source) => (path, _) => Task.FromResult(TryRead(source.Dir, path));
+
     /// <summary>Reads one; null where there is none, or something that is larger than any may be.</summary>
     internal static byte[]? TryRead(Dir repository, string path)
     {
