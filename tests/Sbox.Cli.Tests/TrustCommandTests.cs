@@ -159,12 +159,19 @@ public sealed class TrustCommandTests : IDisposable
         Do("trust", "sign", temp.Of("loose"), temp.Of("alice.key"), "--yes");
         Do("remote", "trust", TestBox.Remote, temp.Of("loose/1.toml"), "--sysroot", box.SysrootPath, "--yes");
         Signed(box.Publish(2), "alice", "press");
-        Checksum tried = Signed(Other("debian/try", 3), "press"); // as much as that branch asks for
-        Sbox(["publish", "--repo", box.Source, "--to", temp.Of("www"), "--sign-from-file", temp.Of("press.key"), "--no-delta-from-nothing", "--trust", temp.Of("loose"), TestBox.Ref, "debian/try"]);
+        Checksum tried = Signed(Other("debian/try", 9, $"--bind-ref={TestBox.Ref}"), "press"); // as much as that branch asks for
+        PublishLoose();
         Sbox("store", "pull", $"--repo={box.SysrootPath}/ostree/repo", TestBox.Remote, "debian/try");
         Checksum before = Deployed();
-        Assert.Equal(1, Ostree("admin", "upgrade", $"--sysroot={box.SysrootPath}", $"--os={TestBox.Os}", $"--override-commit={tried}"));
+        Assert.Equal(1, Upgrade());
         Assert.Equal(before, Deployed());
+        Signed(tried, "alice"); // as much as the branch that is deployed asks for: nothing else was in the way
+        PublishLoose();
+        Assert.Equal(0, Upgrade());
+        Assert.Equal(tried, Deployed());
+
+        void PublishLoose() => Sbox("publish", "--repo", box.Source, "--to", temp.Of("www"), "--sign-from-file", temp.Of("press.key"), "--no-delta-from-nothing", "--trust", temp.Of("loose"), TestBox.Ref, "debian/try");
+        int Upgrade() => Ostree("admin", "upgrade", $"--sysroot={box.SysrootPath}", $"--os={TestBox.Os}", $"--override-commit={tried}");
     }
 
     [Fact]
@@ -229,9 +236,9 @@ public sealed class TrustCommandTests : IDisposable
         }
     }
 
-    private Checksum Other(string branch, int day) => Checksum.Parse(Judge.HostOstree.Run(
+    private Checksum Other(string branch, int day, params string[] more) => Checksum.Parse(Judge.HostOstree.Run([
         "commit", $"--repo={box.Source}", $"--branch={branch}", $"--tree=ref={TestBox.Ref}", $"--add-metadata-string=version={branch}", "--add-metadata=sbox.kargs=['quiet']",
-        $"--timestamp={TestBox.Start.AddDays(day):yyyy-MM-dd HH:mm:ss} +0000").Trim());
+        $"--timestamp={TestBox.Start.AddDays(day):yyyy-MM-dd HH:mm:ss} +0000", .. more]).Trim());
 
     private static int Ostree(params string[] arguments) => Invocation.Run(Programs.Ostree(), arguments, CancellationToken.None).GetAwaiter().GetResult();
 
