@@ -27,7 +27,7 @@ internal static class WelcomeCommand
                 "A box on which nobody can log in asks on its first console, before anybody is asked to log in: which keyboard, which wireless network (where there is no other), whether there is a tomb or shall be one, and who uses the box. "
                 + "Each question can be left out. The user is made last, after all answers were shown; nothing but the keyboard and the network is changed before.",
                 $"A file of answers asks nothing: systemd's credential {WelcomeAnswers.Credential}, /etc/sbox/welcome.toml or /usr/lib/sbox/welcome.toml, the first that is there; an empty one does nothing at all. TOML without tables: keyboard = \"de nodeadkeys\", "
-                + "user, full-name, password or password-hash, sudo (true), tomb, tomb-is-new (false), wifi, wifi-password. A virtual machine gets the credential from its firmware (SMBIOS type 11, io.systemd.credential.binary:sbox.welcome=BASE64).",
+                + "user, full-name, password (one line, in one pair of quotes) or password-hash, sudo (true), tomb, tomb-is-new (false), wifi, wifi-password. A tomb that is elsewhere is given a minute for the network to come. A virtual machine gets the credential from its firmware (SMBIOS type 11, io.systemd.credential.binary:sbox.welcome=BASE64).",
                 "In a ghost that was never told whose it is, it asks at each boot: a tomb's address and its password are then all that one has to know.",
                 "Layouts are those of xkb-data; console-setup applies them to the console. Wireless networks are NetworkManager's. Where a tree lacks these, the question is left out and that is said. A tomb's password is the login's: that is how it opens by itself.",
             ],
@@ -47,7 +47,8 @@ internal static class WelcomeCommand
             }
 
             string? credentials = Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY");
-            WelcomeAnswers? given = parsed.GetValue(answers) is { } file ? WelcomeAnswers.Read(Existing(file)) : boot ? WelcomeAnswers.Read(WelcomeAnswers.Files(credentials)) : null;
+            ThisProcess.ForbidDumps();
+            using WelcomeAnswers? given = parsed.GetValue(answers) is { } file ? WelcomeAnswers.Read(Existing(file)) : boot ? WelcomeAnswers.Read(WelcomeAnswers.Files(credentials)) : null;
             var work = new WelcomeWork(cancel);
             if (given is not null)
                 await work.Do(given);

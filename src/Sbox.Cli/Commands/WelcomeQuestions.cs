@@ -106,7 +106,7 @@ internal sealed class WelcomeQuestions(Interview interview, WelcomeWork work)
         {
             using SecretMemory? password = shown[index].IsSecured ? interview.AskSecret("Its password", twice: false) : null;
             interview.Say("Connecting ...");
-            work.Connect(shown[index].Name, password is null ? "" : Encoding.UTF8.GetString(password.Span));
+            work.Connect(shown[index].Name, password is null ? [] : password.Span);
         }
         catch (Finding fault)
         {

@@ -8,6 +8,7 @@ namespace Sbox.Cli.Commands;
 /// <summary>What the answers of a new box's owner have done, one after the other.</summary>
 internal sealed class WelcomeWork(CancellationToken cancel)
 {
+    private static readonly TimeSpan NetworkLimit = TimeSpan.FromMinutes(1);
     private static readonly string[] Groups = ["sudo", "netdev", "bluetooth", "lpadmin", "plugdev"];
     private string? keyboard, network, user, tomb;
 
@@ -42,14 +43,20 @@ internal sealed class WelcomeWork(CancellationToken cancel)
         if (answers.Keyboard is { } layout)
             Use(KeyboardLayout.Find(Layouts(), layout) is [var found] ? found : throw new Finding($"'{layout}' is no keyboard layout of this tree", $"Codes are in {KeyboardLayout.List}, of the package xkb-data"));
         if (answers.Wifi is { } wifi)
-            Connect(wifi, answers.WifiPassword);
+            Connect(wifi, answers.WifiPassword is { } key ? key.Span : []);
         if (answers.User is not { } name)
             return;
         if (UserName.IsTaken("/etc", name))
             throw new Finding($"there is a user or group '{name}' already", "Choose another login name");
-        using SecretMemory? password = answers.Password is { } plain ? new SecretMemory(Encoding.UTF8.GetBytes(plain)) : null;
+        SecretMemory? password = answers.Password;
         if (answers.Tomb is { } address && password is not null)
+        {
+            // At a first boot a card may still be waiting for its address. A tomb on this machine needs none; one that cannot be reached then says so itself.
+            if (!address.StartsWith('/'))
+                await NetworkLook.WaitForConnection(NetworkLimit, cancel: cancel);
             await Tomb(address, answers.TombIsNew, password);
+        }
+
         MakeUser(name, answers.FullName, answers.Sudo, answers.Tomb, stream =>
         {
             stream.Write(Encoding.UTF8.GetBytes($"{name}:"));
@@ -70,7 +77,7 @@ internal sealed class WelcomeWork(CancellationToken cancel)
 
     /// <summary>Connects to a wireless network.</summary>
     /// <exception cref="Finding">It did not come to a connection.</exception>
-    public void Connect(string name, string password)
+    public void Connect(string name, ReadOnlySpan<byte> password)
     {
         try
         {

@@ -164,7 +164,11 @@ internal static class SecretPrompt
             return TombSession.Checked(first, "the terminal");
         using SecretMemory second = One(again);
         if (!System.Security.Cryptography.CryptographicOperations.FixedTimeEquals(first.Span, second.Span))
+        {
+            first.Dispose();
             throw new Finding("the two passwords differ", "Type the same command again; nothing was written");
+        }
+
         return TombSession.Checked(first, "the terminal");
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.NetworkInformation;
 using System.Net.Sockets;
@@ -17,6 +18,10 @@ public static class NetworkLook
 {
     private const int MaxSsid = 32; // IEEE 802.11, bytes
 
+    private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(500);
+
+    private static ReadOnlySpan<byte> Addresses => "\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"u8;
+
     /// <summary>By what the machine is connected, and its address there: <c>enp1s0</c>, <c>10.0.2.15</c>. Null where it has no way out.</summary>
     public static (string Card, string Address)? Connection()
     {
@@ -29,6 +34,23 @@ public static class NetworkLook
         }
 
         return null;
+    }
+
+    /// <summary>Waits until the machine has a way out: a card that is asked for its address is no connection yet.</summary>
+    /// <param name="limit">How long at most.</param>
+    /// <param name="isConnected">Looks; <see cref="Connection"/> unless told.</param>
+    /// <param name="cancel">Ends the waiting.</param>
+    /// <returns>Whether it has one.</returns>
+    public static async Task<bool> WaitForConnection(TimeSpan limit, Func<bool>? isConnected = null, CancellationToken cancel = default)
+    {
+        isConnected ??= static () => Connection() is not null;
+        for (var waited = Stopwatch.StartNew(); !isConnected(); await Task.Delay(LookAgain, cancel))
+        {
+            if (waited.Elapsed >= limit)
+                return false;
+        }
+
+        return true;
     }
 
     /// <summary>Whether it has a wireless card.</summary>
@@ -62,20 +84,23 @@ public static class NetworkLook
     /// <summary>A connection of NetworkManager for it, as a file that only root reads: a password in a program's arguments could be read by all.</summary>
     /// <param name="connections">/etc/NetworkManager/system-connections.</param>
     /// <param name="name">The network's SSID.</param>
-    /// <param name="password">Empty for an open one.</param>
+    /// <param name="password">UTF-8; empty for an open one.</param>
     /// <returns>The connection's name.</returns>
     /// <remarks>nm-settings-keyfile(5); there SSIDs are lists of bytes where they are not plain.</remarks>
-    public static string WriteConnection(Dir connections, string name, string password)
+    public static string WriteConnection(Dir connections, string name, ReadOnlySpan<byte> password)
     {
         byte[] ssid = Encoding.UTF8.GetBytes(name);
         if (ssid.Length is 0 or > MaxSsid)
             throw new ArgumentException($"'{name}' is no wireless network's name: 1 to {MaxSsid} bytes", nameof(name));
         string id = $"sbox-{Convert.ToHexStringLower(ssid)}";
-        var text = new StringBuilder($"[connection]\nid={id}\ntype=wifi\n\n[wifi]\nmode=infrastructure\nssid={string.Concat(ssid.Select(static each => $"{each};"))}\n");
-        if (password.Length > 0)
-            text.Append("\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=").Append(Escape(password)).Append('\n');
-        text.Append("\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n");
-        Durable.Replace(connections, $"{id}.nmconnection", Encoding.UTF8.GetBytes(text.ToString()), 0x180 /* 0600 */);
+        byte[] head = Encoding.UTF8.GetBytes($"[connection]\nid={id}\ntype=wifi\n\n[wifi]\nmode=infrastructure\nssid={string.Concat(ssid.Select(static each => $"{each};"))}\n"
+            + (password.IsEmpty ? "" : "\n[wifi-security]\nkey-mgmt=wpa-psk\npsk="));
+        ReadOnlySpan<byte> tail = password.IsEmpty ? Addresses : [(byte)'\n', .. Addresses];
+        using var file = new SecretMemory(head.Length + (2 * password.Length) + tail.Length);
+        head.CopyTo(file.Span);
+        int length = head.Length + Escape(password, file.Span[head.Length..]);
+        tail.CopyTo(file.Span[length..]);
+        Durable.Replace(connections, $"{id}.nmconnection", file.Span[..(length + tail.Length)], 0x180 /* 0600 */);
         return id;
     }
 
@@ -87,11 +112,19 @@ public static class NetworkLook
         ChildProcess.Check(new ChildCommand("nmcli", ["--wait", "45", "connection", "up", "id", connection]), cancel: cancel);
     }
 
-    // GKeyFile's: a backslash is doubled, and a space at either end would be lost.
-    private static string Escape(string value)
+    // GKeyFile's: a backslash is doubled, and a space at the beginning would be lost. At most two bytes for each.
+    private static int Escape(ReadOnlySpan<byte> value, Span<byte> into)
     {
-        string doubled = value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\t", "\\t", StringComparison.Ordinal);
-        return doubled.StartsWith(' ') ? $"\\s{doubled[1..]}" : doubled;
+        int length = 0;
+        foreach (byte letter in value)
+        {
+            byte escaped = letter switch { (byte)'\\' => (byte)'\\', (byte)'\t' => (byte)'t', (byte)' ' when length == 0 => (byte)'s', _ => 0 };
+            if (escaped != 0)
+                into[length++] = (byte)'\\';
+            into[length++] = escaped != 0 ? escaped : letter;
+        }
+
+        return length;
     }
 
     private static string[] Fields(string line)

@@ -1,3 +1,4 @@
+using Sbox.Linux;
 using Tomlyn.Syntax;
 
 namespace Sbox.Sysroot;
@@ -14,9 +15,9 @@ public sealed class WelcomeAnswersException(string path, int line, string findin
 
 /// <summary>
 /// Answers to the questions of a new box's first boot, from a file, so that nobody is asked: TOML without tables. What a file does not
-/// say is not done. A password that it holds is in memory like the rest of the file; one that matters is a credential, which systemd keeps for the unit alone.
+/// say is not done. Passwords are in secret memory from the first byte on (<see cref="SecretLines"/>), until this is disposed.
 /// </summary>
-public sealed record WelcomeAnswers
+public sealed record WelcomeAnswers : IDisposable
 {
     private const string Known = "keyboard, user, full-name, password, password-hash, sudo, tomb, tomb-is-new, wifi or wifi-password";
 
@@ -33,7 +34,7 @@ public sealed record WelcomeAnswers
     public string FullName { get; init; } = "";
 
     /// <summary>The user's password; null where there is only a hash.</summary>
-    public string? Password { get; init; }
+    public SecretMemory? Password { get; init; }
 
     /// <summary>The hash of it, as <c>openssl passwd -6</c> prints it; a tomb cannot be made or tried with that.</summary>
     public string? PasswordHash { get; init; }
@@ -50,8 +51,8 @@ public sealed record WelcomeAnswers
     /// <summary>The name of a wireless network; null for none.</summary>
     public string? Wifi { get; init; }
 
-    /// <summary>Its password; empty for an open one.</summary>
-    public string WifiPassword { get; init; } = "";
+    /// <summary>Its password; null for an open one.</summary>
+    public SecretMemory? WifiPassword { get; init; }
 
     /// <summary>Where answers are looked for, the first that is there: systemd's credential, the owner's, what the tree brings.</summary>
     /// <param name="credentials">Systemd's directory of credentials; null where it gave none.</param>
@@ -65,15 +66,31 @@ public sealed record WelcomeAnswers
     {
         if (files.FirstOrDefault(File.Exists) is not { } file)
             return null;
+        using SecretLines lines = SecretLines.Read(file, "password", "wifi-password");
         var answers = new WelcomeAnswers();
-        int user = 0;
-        foreach (KeyValueSyntax pair in FlatToml.Parse(file, File.ReadAllText(file), (line, finding) => new WelcomeAnswersException(file, line, finding)).KeyValues)
+        try
         {
-            answers = answers.With(file, pair);
-            user = FlatToml.KeyOf(pair) == "user" ? FlatToml.LineOf(pair) : user;
-        }
+            int user = 0;
+            foreach (KeyValueSyntax pair in FlatToml.Parse(file, lines.Text, (line, finding) => new WelcomeAnswersException(file, line, finding)).KeyValues)
+            {
+                answers = answers.With(file, pair, lines);
+                user = FlatToml.KeyOf(pair) == "user" ? FlatToml.LineOf(pair) : user;
+            }
 
-        return answers.Contradiction() is { } found ? throw new WelcomeAnswersException(file, Math.Max(1, user), found) : answers;
+            return answers.Contradiction() is { } found ? throw new WelcomeAnswersException(file, Math.Max(1, user), found) : answers;
+        }
+        catch
+        {
+            answers.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Zeroes the passwords.</summary>
+    public void Dispose()
+    {
+        Password?.Dispose();
+        WifiPassword?.Dispose();
     }
 
     private string? Contradiction() => this switch
@@ -88,18 +105,18 @@ public sealed record WelcomeAnswers
         _ => null,
     };
 
-    private WelcomeAnswers With(string file, KeyValueSyntax pair) => FlatToml.KeyOf(pair) switch
+    private WelcomeAnswers With(string file, KeyValueSyntax pair, SecretLines lines) => FlatToml.KeyOf(pair) switch
     {
         "keyboard" => this with { Keyboard = Text(file, pair) },
         "user" => this with { User = Text(file, pair) },
         "full-name" => this with { FullName = Text(file, pair) is { } name && UserName.FaultOfFullName(name) is { } fault ? throw Wrong(file, pair, fault) : Text(file, pair) },
-        "password" => this with { Password = Line(file, pair) },
+        "password" => this with { Password = Secret(file, pair, lines) ?? throw Wrong(file, pair, "password is empty") },
         "password-hash" => this with { PasswordHash = Line(file, pair) },
         "sudo" => this with { Sudo = Truth(file, pair) },
         "tomb" => this with { Tomb = TombTable.Fault(Text(file, pair)) is { } fault ? throw Wrong(file, pair, fault) : Text(file, pair) },
         "tomb-is-new" => this with { TombIsNew = Truth(file, pair) },
         "wifi" => this with { Wifi = Line(file, pair) },
-        "wifi-password" => this with { WifiPassword = Line(file, pair) },
+        "wifi-password" => this with { WifiPassword = Secret(file, pair, lines) },
         var other => throw Wrong(file, pair, $"'{other}' is not known here; expected {Known}"),
     };
 
@@ -107,6 +124,20 @@ public sealed record WelcomeAnswers
 
     private static string Line(string file, KeyValueSyntax pair) => Text(file, pair) is var text && text.AsSpan().ContainsAny('\n', '\r', '\0')
         ? throw Wrong(file, pair, $"{FlatToml.KeyOf(pair)} is one line") : Text(file, pair);
+
+    // Null where nothing is between the quotes.
+    private static SecretMemory? Secret(string file, KeyValueSyntax pair, SecretLines lines)
+    {
+        SecretMemory secret = lines.Take(Text(file, pair)) ?? throw Wrong(file, pair, $"{FlatToml.KeyOf(pair)} is one line, in one pair of quotes");
+        if (secret.Span.ContainsAny((byte)'\n', (byte)'\r', (byte)'\0') || secret.Span.IsEmpty)
+        {
+            bool isEmpty = secret.Span.IsEmpty;
+            secret.Dispose();
+            return isEmpty ? null : throw Wrong(file, pair, $"{FlatToml.KeyOf(pair)} is one line");
+        }
+
+        return secret;
+    }
 
     private static bool Truth(string file, KeyValueSyntax pair) => pair.Value is BooleanValueSyntax truth ? truth.Value : throw Wrong(file, pair, $"{FlatToml.KeyOf(pair)} is true or false");
 

@@ -13,10 +13,44 @@ public sealed class WelcomeTests : IDisposable
     [Fact]
     public void A_file_of_answers_says_what_is_done_and_an_empty_one_that_nothing_is()
     {
-        WelcomeAnswers answers = Read("keyboard = \"de nodeadkeys\"\nuser = \"ann\"\npassword = \"correct horse\"\nsudo = false\ntomb = \"rest:https://host/ann\"\ntomb-is-new = true\n");
-        Assert.Equal(("de nodeadkeys", "ann", "correct horse", false, "rest:https://host/ann", true), (answers.Keyboard, answers.User, answers.Password, answers.Sudo, answers.Tomb, answers.TombIsNew));
+        using WelcomeAnswers answers = Read("keyboard = \"de nodeadkeys\"\nuser = \"ann\"\npassword = \"correct horse\"\nsudo = false\ntomb = \"rest:https://host/ann\"\ntomb-is-new = true\n");
+        Assert.Equal(("de nodeadkeys", "ann", "correct horse", false, "rest:https://host/ann", true), (answers.Keyboard, answers.User, Text(answers.Password), answers.Sudo, answers.Tomb, answers.TombIsNew));
         Assert.Equal(new WelcomeAnswers(), Read(""));
         Assert.Null(WelcomeAnswers.Read($"{directory.Path}/none.toml"));
+    }
+
+    [Theory]
+    [InlineData(@"password = ""a \""quoted\"" \\ # sign"" # a remark", @"a ""quoted"" \ # sign")]
+    [InlineData(@"password='C:\new'", @"C:\new")]
+    [InlineData(@"  password  =	""Zo\u00eb \U0001F511""", "Zoë 🔑")]
+    [InlineData("password = \"***1\"", "***1")]
+    [InlineData("password = \"hush\"\r", "hush")]
+    public void A_password_is_taken_as_toml_has_it_and_is_in_no_string(string line, string password)
+    {
+        using WelcomeAnswers answers = Read($"user = \"ann\"\n{line}\nfull-name = \"***0\"\n");
+        Assert.Equal((password, "***0"), (Text(answers.Password), answers.FullName));
+        using SecretLines lines = SecretLines.Read($"{directory.Path}/welcome.toml", "password");
+        Assert.DoesNotContain(line.Split('=')[1].Trim().Trim('"', '\''), lines.Text.Replace("***0", "", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.DoesNotContain(password, answers.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Passwords_are_gone_when_the_answers_are()
+    {
+        WelcomeAnswers answers = Read("user = \"ann\"\npassword = \"p\"\nwifi = \"home\"\nwifi-password = \"secret\"\n");
+        Assert.Equal("secret", Text(answers.WifiPassword));
+        answers.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => answers.Password!.Span.Length);
+        Assert.Throws<ObjectDisposedException>(() => answers.WifiPassword!.Span.Length);
+    }
+
+    [Fact]
+    public async Task A_network_that_is_not_there_yet_is_waited_for_and_not_for_ever()
+    {
+        int looks = 0;
+        Assert.True(await NetworkLook.WaitForConnection(TimeSpan.FromMinutes(5), () => ++looks == 3, TestContext.Current.CancellationToken));
+        Assert.Equal(3, looks);
+        Assert.False(await NetworkLook.WaitForConnection(TimeSpan.Zero, static () => false, TestContext.Current.CancellationToken));
     }
 
     [Fact]
@@ -36,6 +70,10 @@ public sealed class WelcomeTests : IDisposable
     [InlineData("user = \"ann\"\npassword-hash = \"$6$\"\ntomb = \"rest:x\"\ntomb-is-new = true", "not with its hash")]
     [InlineData("user = \"ann\"\npassword = \"a\\nroot:b\"", ":2: password is one line")]
     [InlineData("\ntomb = \"ftp:x\"", ":2: 'ftp:x' is no address of a tomb")]
+    [InlineData("user = \"ann\"\npassword = \"\"\"p\"\"\"", ":2: password is one line, in one pair of quotes")]
+    [InlineData("user = \"ann\"\npassword = \"\"", ":2: password is empty")]
+    [InlineData("user = \"ann\"\npassword = \"a\\qb\"", ":2: ")]
+    [InlineData("user = \"ann\"\npassword = \"p\"\npassword = \"q\"", ":3: ")]
     [InlineData("keybord = \"de\"", "'keybord' is not known here; expected keyboard")]
     [InlineData("sudo = \"yes\"", ":1: sudo is true or false")]
     public void What_cannot_be_heeded_is_named_with_its_line(string text, string finding) =>
@@ -102,17 +140,19 @@ public sealed class WelcomeTests : IDisposable
     public void A_wireless_password_is_in_a_file_that_only_root_reads_and_its_bytes_stay_what_they_are()
     {
         using Dir connections = Dir.Open(directory.Path);
-        string id = NetworkLook.WriteConnection(connections, "caf;é", @" back\slash");
+        string id = NetworkLook.WriteConnection(connections, "caf;é", @" back\slash"u8);
         string text = Encoding.UTF8.GetString(connections.ReadAll($"{id}.nmconnection"));
         Assert.Contains("ssid=99;97;102;59;195;169;\n", text, StringComparison.Ordinal);
         Assert.Contains("psk=\\sback\\\\slash\n", text, StringComparison.Ordinal);
         Assert.Equal(0x180u, connections.Stat($"{id}.nmconnection").Permissions);
-        Assert.DoesNotContain("wifi-security", Encoding.UTF8.GetString(connections.ReadAll($"{NetworkLook.WriteConnection(connections, "open", "")}.nmconnection")), StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => NetworkLook.WriteConnection(connections, new string('x', 33), ""));
+        Assert.DoesNotContain("wifi-security", Encoding.UTF8.GetString(connections.ReadAll($"{NetworkLook.WriteConnection(connections, "open", [])}.nmconnection")), StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => NetworkLook.WriteConnection(connections, new string('x', 33), []));
     }
 
     private const string Layouts = "! model\n  pc105           Generic 105-key PC\n\n! layout\n  de              German\n  us              English (US)\n  custom          A user-defined custom Layout\n  fr              French\n\n"
         + "! variant\n  nodeadkeys      de: German (no dead keys)\n  intl            us: English (US, intl., with dead keys)\n\n! option\n  grp             Switching to another layout\n";
+
+    private static string? Text(SecretMemory? secret) => secret is null ? null : Encoding.UTF8.GetString(secret.Span);
 
     private WelcomeAnswers Read(string text)
     {
