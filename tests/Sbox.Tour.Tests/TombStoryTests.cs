@@ -8,8 +8,8 @@ namespace Sbox.Tour.Tests;
 
 /// <summary>
 /// What a person writes on one box is there when they log in on another, made from the same image: the tomb is on restic's own server, which the
-/// guests reach by QEMU's user network. The second box is the image as it stood after its first boot, before anybody had been there; of the first
-/// box's disk and memory nothing is left then.
+/// guests reach by QEMU's user network. Whose the boxes are, a file of answers tells at their first boot, by a credential of the firmware: nobody types it.
+/// The second box is the image as it stood after its first boot, before anybody had been there; of the first box's disk and memory nothing is left then.
 /// </summary>
 [Collection("machine")]
 public sealed class TombStoryTests(ITestOutputHelper output)
@@ -30,12 +30,13 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         using Process server = Process.Start(new ProcessStartInfo(Judge.ResticRestServer, ["--listen", $"127.0.0.1:{port}", "--path", Path.Combine(directory, "served"), "--no-auth"]) { RedirectStandardOutput = true })!;
         try
         {
-            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(TombMachine.Options(tools, image, directory) with { Tpm = true });
+            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(TombMachine.Options(tools, image, directory) with { Tpm = true, Welcome = Answers(port) });
             vm.WaitForLogin(BootLimit);
             output.WriteLine($"first boot: {vm.Timings}");
+            WasToldWhoseItIs(vm);
+            Assert.True(File.Exists(Path.Combine(directory, "served", "alice", "config")), "the answers ask for a new tomb, and none was made");
             vm.Save("fresh");
 
-            Know(vm, port, isNew: true);
             Login(vm, "systemctl is-active sbox-tomb@alice; findmnt -no FSTYPE,SOURCE -T .", "^active", "overlay +tomb-alice");
             Login(vm, $"{UnitOfTheHome} && systemctl --user start default.target && systemctl --user is-active default.target", "^active");
             Login(vm, "mkdir -p letters && echo 'dear box' > letters/first && chmod 600 letters/first && ln -s letters/first newest && sync", []);
@@ -43,7 +44,6 @@ public sealed class TombStoryTests(ITestOutputHelper output)
             output.WriteLine("saved and closed on the first box");
 
             vm.Load("fresh");
-            Know(vm, port, isNew: false);
             Assert.Equal("", vm.Run("ls -A /home/alice | grep letters || true", Limit).OrThrow());
             Login(vm, "cat newest; stat -c '%a %U' letters/first", "dear box", "600 alice");
             Login(vm, "systemctl --user start default.target; systemctl --user is-active greeting.service || systemctl --user status --no-pager greeting.service sbox-tomb-ready.target; cat greeted", "^active", "it is open");
@@ -70,13 +70,16 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         + "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sh -c \"echo it is open > %%h/greeted\"\\n' > .config/systemd/user/greeting.service"
         + " && ln -s ../greeting.service .config/systemd/user/default.target.wants/";
 
-    // What an owner types on a box of theirs, once; the tomb itself is made on the first.
-    private static void Know(Sbox.Vm.Vm vm, int port, bool isNew)
+    private static string Answers(int port) => $"user = \"alice\"\nfull-name = \"Alice of the boxes\"\npassword = \"{Password}\"\nsudo = false\ntomb = \"rest:http://10.0.2.2:{port}/alice/\"\ntomb-is-new = true\n";
+
+    // The first console's login waits until the questions are over; had one been asked, nobody would have answered it, and no login would have come.
+    private static void WasToldWhoseItIs(Sbox.Vm.Vm vm)
     {
-        vm.Run($"useradd --create-home --shell /bin/bash alice && echo 'alice:{Password}' | chpasswd && mkdir -p /etc/sbox", Limit).OrThrow();
-        vm.Run($"printf '[alice]\\ntomb = \"rest:http://10.0.2.2:{port}/alice/\"\\n' > /etc/sbox/tomb.toml", Limit).OrThrow();
-        if (isNew)
-            vm.Run($"echo '{Password}' > /run/password && sbox tomb --tomb @alice --config /etc/sbox/tomb.toml --password-file /run/password create && rm /run/password", Limit).OrThrow();
+        vm.Run("until systemctl is-active -q getty@tty1.service; do sleep 1; done", Limit).OrThrow();
+        Assert.Equal("success 0", vm.Run("echo $(systemctl show -P Result -P ExecMainStatus sbox-welcome.service)", Limit).OrThrow());
+        long[] moments = [.. vm.Run("systemctl show -P ExecMainExitTimestampMonotonic sbox-welcome.service; systemctl show -P ActiveEnterTimestampMonotonic getty@tty1.service", Limit).OrThrow().Split('\n').Select(long.Parse)];
+        Assert.InRange(moments[0], 1, moments[1]);
+        Assert.Equal("Alice of the boxes alice /var/lib/sbox/welcomed", vm.Run("echo $(getent passwd alice | cut -d: -f5) $(id -nG alice) $(ls /var/lib/sbox/welcomed)", Limit).OrThrow());
     }
 
     // By login(1), on a terminal of its own and in no session of root's, or there would be none of alice's with her own systemd.

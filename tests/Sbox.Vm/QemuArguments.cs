@@ -28,7 +28,9 @@ internal static class QemuArguments
         if (options.Network)
             arguments.AddRange(["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0"]);
         if (options.AutoLogin)
-            arguments.AddRange([.. Credential("agetty.autologin", "root"), .. Credential("login.noauth", "yes"), .. PatientDropIn("dev-ttyS0.device", "[Unit]\nJobRunningTimeoutSec=1800\n")]);
+            arguments.AddRange([.. Credential("agetty.autologin", "root"), .. options.Welcome is null ? Credential("login.noauth", "yes") : [], .. PatientDropIn("dev-ttyS0.device", "[Unit]\nJobRunningTimeoutSec=1800\n")]);
+        if (options.Welcome is { } answers)
+            arguments.AddRange(TextCredential("sbox.welcome", answers));
         arguments.AddRange(options.Interactive
             ? ["-serial", "mon:stdio"]
             : [
@@ -109,8 +111,11 @@ internal static class QemuArguments
 
     // The login waits for the serial port's device, and systemd for that no longer than a minute and a half: on a busy host udev may take more. A sealed box
     // takes no such argument, and this it takes.
-    private static string[] PatientDropIn(string unit, string text) =>
-        ["-smbios", $"type=11,value=io.systemd.credential.binary:systemd.unit-dropin.{unit}={Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(text))}"];
+    private static string[] PatientDropIn(string unit, string text) => TextCredential($"systemd.unit-dropin.{unit}", text);
+
+    // Of several lines, or with what QEMU's options have a meaning for.
+    private static string[] TextCredential(string name, string text) =>
+        ["-smbios", $"type=11,value=io.systemd.credential.binary:{name}={Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(text))}"];
 
     private static void QemuImg(params string[] arguments)
     {

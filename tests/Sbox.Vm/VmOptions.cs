@@ -23,6 +23,12 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>Whether root is logged in on the serial console by itself (a systemd credential in SMBIOS; works under a signed UKI too).</summary>
     public bool AutoLogin { get; init; } = true;
 
+    /// <summary>
+    /// Answers to a new box's first questions (docs/desktop.md), as a systemd credential of the firmware's; null for none. Root is logged in on the console
+    /// then without <c>login.noauth</c>, by which a machine says that it has its user.
+    /// </summary>
+    public string? Welcome { get; init; }
+
     /// <summary>Whether a network card is there; the guest reaches the host's 127.0.0.1 as 10.0.2.2.</summary>
     public bool Network { get; init; } = true;
 
