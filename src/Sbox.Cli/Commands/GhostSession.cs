@@ -23,6 +23,29 @@ internal static class GhostSession
             : throw new Finding("only root may see what a ghost changed: it holds everyone's files", "sudo sbox ledger");
     }
 
+    /// <summary>The directories of this boot, ghost or not: on one that is none the disk's side is what everybody sees.</summary>
+    /// <returns>The directories, and whether a session stands over them; null where no deployment was booted.</returns>
+    /// <exception cref="Finding">This machine is no box.</exception>
+    public static (IReadOnlyList<GhostLayer> Layers, bool IsGhost)? Disk()
+    {
+        using OstreeSysroot sysroot = OstreeSysroot.Open(RequireBox());
+        if (sysroot.BootedName is not { } booted)
+            return null;
+        IReadOnlyList<GhostLayer> layers = GhostLayer.Of(booted);
+        return RootConfig.IsGhost(sysroot.BootArguments) ? (layers, true) : ([.. layers.Select(static layer => layer with { Lower = layer.At })], false);
+    }
+
+    /// <summary>What lists of what stays have left on the disk and name no more.</summary>
+    /// <exception cref="GhostSettingsException">A list cannot be read: what it names is not known.</exception>
+    public static IReadOnlyList<Orphan> Orphans(IReadOnlyList<GhostLayer> layers)
+    {
+        string directory = Path.GetDirectoryName(layers[0].Staging)!;
+        if (!Directory.Exists(directory))
+            return [];
+        using Dir os = Dir.Open(directory);
+        return KeptRecord.Read(os) is { Count: > 0 } record ? KeptOrphans.Find(record, KeepList.Read(Absolute), layers) : [];
+    }
+
     /// <summary>The whole ledger.</summary>
     public static IReadOnlyList<LedgerEntry> Read(IReadOnlyList<GhostLayer> layers, CancellationToken cancel) =>
         [.. layers.SelectMany(layer => LedgerScan.Of(layer, cancel))];
@@ -71,7 +94,11 @@ internal static class GhostSession
     }
 
     /// <summary>Writes entries to the disk, which is writable to this process alone until it returns. May replace the process by itself, once.</summary>
-    public static IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<GhostLayer> layers, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel)
+    /// <param name="layers">Its directories.</param>
+    /// <param name="entries">What to write.</param>
+    /// <param name="cancel">Looked at between two entries.</param>
+    /// <param name="rules">The lists that ask for it; null where a person did.</param>
+    public static IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<GhostLayer> layers, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel, IReadOnlyList<KeepRule>? rules = null)
     {
         PrivateMounts.Enter();
         using PrivateMounts mounts = PrivateMounts.Open();
@@ -82,7 +109,7 @@ internal static class GhostSession
             if (here.Length == 0)
                 continue;
             using LedgerKeeper keeper = LedgerKeeper.Open(layer);
-            kept.AddRange(keeper.Keep(here, cancel));
+            kept.AddRange(keeper.Keep(here, cancel, rules));
         }
 
         return kept;

@@ -55,6 +55,10 @@ internal static class LedgerCommand
         Argument<string[]> paths = Paths("Paths, with all below them, and groups that 'sbox ledger' names (network, ssh, users ...); noise is kept where a path asks for it");
         var declared = new Option<bool>("--declared") { Description = $"Keep what files in {KeepList.Directory} say; sbox-keep.service does it when a ghost is switched off" };
         var dry = new Option<bool>("--dry-run", "-n") { Description = "List what would be kept, and write nothing" };
+        var orphans = new Option<bool>("--orphans") { Description = $"List what files in {KeepList.Directory} once kept and name no more, with the file that named it" };
+        var clean = new Option<bool>("--clean") { Description = "With --orphans: delete them, after asking" };
+        var adopt = new Option<bool>("--adopt") { Description = $"With --orphans: name them again, in {KeepList.Directory}/{AdoptedList.Name}" };
+        Option<bool> yes = Confirmation.Yes();
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("keep", "Write what a ghost would forget to the disk")
         {
@@ -64,18 +68,35 @@ internal static class LedgerCommand
                 "What was deleted in the session is deleted on the disk. Sockets, FIFOs and device nodes are not kept. A renamed directory is kept under its new name, and stays on the disk under its old one too: the session goes on reading from there.",
                 "What was kept is in the next boot too, in every one of the menu's entries: the disk is the box's.",
                 $"What is to be kept always is said in files {KeepList.Directory}/*.toml: paths = [\"/home/ann/Documents\"] and presets = [\"network\", \"bluetooth\"], the groups. A ghost whose disk has such files keeps that whenever it is "
-                + "switched off, and the ledger does not count it as lost; a machine that always starts as a ghost so has a list of what stays. A power cut takes what came since the last sbox keep --declared.",
+                + "switched off, and the ledger does not count it as lost; a machine that always starts as a ghost so has a list of what stays. A power cut takes what came since the last sbox keep --declared. "
+                + "Where a boot runs from memory there is no disk to keep anything on, and --declared is refused.",
+                "What such a file has kept stays on the disk when a line is taken out of it: --orphans lists that, on any boot of the box, with size, age and what had named it; paths and groups choose. --clean shows it, asks for each line and deletes; an answer of "
+                + "'adopt', or --adopt, names it again. What the disk had before it was kept, and what was changed since, always stays: whose it is nobody knows. Nothing behind a symbolic link is touched, and a process that is killed leaves each file there or gone.",
             ],
-            ExitCodes = [(0, "All that was asked for is on the disk."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
+            ExitCodes = [(0, "All that was asked for is on the disk, listed or deleted."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
             Examples = [new Example("The wireless network of this place", "sbox keep network"), new Example("A letter", "sbox keep ~/letter.odt"),
+                new Example("What is left of lines that were taken out", "sbox keep --orphans --clean"),
                 new Example("Networks, whenever this box is a ghost", "echo 'presets = [\"network\"]' >/etc/sbox/keep.d/mine.toml && sbox keep /etc/sbox/keep.d")],
-        }.With(paths, declared, dry, json);
+        }.With(paths, declared, dry, orphans, clean, adopt, yes, json);
         command.SetAction((parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
+            var wish = new KeepOrphans.Wish(parsed.GetValue(clean), parsed.GetValue(adopt), parsed.GetValue(yes));
+            if (parsed.GetValue(orphans))
+            {
+                if (parsed.GetValue(declared) || (wish.Clean && (wish.Adopt || parsed.GetValue(dry))))
+                    throw new Finding("--orphans lists; beside it stands one of --clean and --adopt, or none", "sbox keep --help");
+                KeepOrphans.Run(speaker, parsed.GetValue(paths)!, wish, cancel);
+                return Task.FromResult(0);
+            }
+
+            if (wish != default)
+                throw new Finding("--clean, --adopt and --yes are about what --orphans lists", "sbox keep --orphans");
             if (parsed.GetValue(declared) == (parsed.GetValue(paths) is { Length: > 0 }))
                 throw new Finding("what is kept must be said: paths and groups, or --declared", "sbox keep --help");
             IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
+            if (parsed.GetValue(declared) && MemoryDisk.IsUsed())
+                throw new NoDiskException(); // its list of what stays is empty here, which must not read as "all is kept"
             IReadOnlyList<LedgerEntry> chosen = parsed.GetValue(declared) ? Declared(layers, cancel) : Chosen(layers, parsed.GetValue(paths)!, cancel);
             if (parsed.GetValue(dry) || (parsed.GetValue(declared) && chosen.Count == 0))
                 Print(speaker, "would keep", chosen);
@@ -83,7 +104,7 @@ internal static class LedgerCommand
                 throw new NoDiskException(); // before this process begins anew, and reads the ledger twice
             else
             {
-                IReadOnlyList<LedgerEntry> kept = GhostSession.Keep(layers, chosen, cancel);
+                IReadOnlyList<LedgerEntry> kept = GhostSession.Keep(layers, chosen, cancel, parsed.GetValue(declared) ? GhostSession.Rules() : null);
                 Print(speaker, "kept", kept);
                 foreach (LedgerEntry left in chosen.Except(kept))
                     speaker.Note($"not kept: {left.Path}: {left.Obstacle ?? "it has changed again; sbox ledger lists it anew"}");
@@ -144,7 +165,7 @@ internal static class LedgerCommand
     }
 
     private static void NothingIsLost(Speaker speaker) => speaker.Answer(
-        "This boot is no ghost: /etc and /var are on the disk. At power-off only /tmp and /run are emptied.", static writer =>
+        $"This boot is no ghost: /etc and /var are on the disk. At power-off only /tmp and /run are emptied.{(KeepOrphans.Line() is { } orphans ? $"\n{orphans}" : "")}", static writer =>
         {
             writer.WriteBoolean("ghost", false);
             writer.WriteNumber("entries", 0);
@@ -162,6 +183,8 @@ internal static class LedgerCommand
 
         LedgerEntry[] kept = [.. entries.Where(entry => rules.For(entry.Path) is not null)];
         string more = kept.Length == 0 ? "" : $"\n{Sum(kept)} are kept at power-off, as {KeepList.Directory} says.";
+        if (KeepOrphans.Line() is { } orphans)
+            more += $"\n{orphans}";
         speaker.Answer(Text([.. entries.Except(kept)], all) + more, static _ => { });
     }
 

@@ -34,6 +34,7 @@ internal static class StatusCommand
                 "Disk: whether the box's root is encrypted, and, for root, what opens it (sbox disk).",
                 "Trust: the trust document that a remote is believed by, and until when (sbox remote).",
                 "TPM: where a sealed boot went on without the machine's TPM, which the firmware tells of and which did not come, what was said then ('tpm-away' with --json).",
+                "Kept: for root, what a list of /etc/sbox/keep.d once kept and names no more ('orphans' with --json, how many; sbox keep --orphans lists them).",
                 "With --json, 'next' is what boots when nobody chooses and 'next-once' what the next boot alone starts, each null where it is none of these or not known; "
                 + "'settled' is true where the EFI partition holds exactly what is deployed, false where an upgrade was cut short, null where it was not looked at.",
             ],
@@ -54,6 +55,7 @@ internal static class StatusCommand
                 Write(writer, report);
                 DiskCommands.Write(writer, disk, keeper is not null);
                 writer.WriteString("tpm-away", TpmRegister.OpenSince());
+                writer.WriteNumber("orphans", box.Sysroot.BootedName is null ? 0 : KeepOrphans.Glance().Count);
                 writer.WriteStartArray("trust");
                 foreach ((string remote, RemoteTrustState? state, string? trouble) in trust)
                 {
@@ -106,6 +108,8 @@ internal static class StatusCommand
             text.Append("Ghost: it was started without init_on_free=1, so what programs left in memory is still there after power-off, for a while: the boot menu's own entry wipes it.\n");
         if (report.Memory is { } memory)
             text.Append(CultureInfo.InvariantCulture, $"Memory: {Text(memory)}\n");
+        if (box.Sysroot.BootedName is not null && KeepOrphans.Line() is { } orphans)
+            text.Append(CultureInfo.InvariantCulture, $"Kept: {orphans}\n");
         string esp = report.Esp is { } partition ? $"; EFI partition {Amount.OfBytes(partition.AvailableBytes)} of {Amount.OfBytes(partition.TotalBytes)}" : "";
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}{esp}\n");
         text.Append(Conflicts(report));

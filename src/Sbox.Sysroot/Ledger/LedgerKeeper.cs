@@ -36,9 +36,11 @@ public sealed class LedgerKeeper : IDisposable
     /// <summary>Makes the disk have what the session has: all bytes are written and durable before the first name changes.</summary>
     /// <param name="entries">Of this directory, in the order of the ledger.</param>
     /// <param name="cancel">Looked at between two entries, until names begin to change.</param>
+    /// <param name="rules">The lists that ask for it, which are remembered beside the disk's files (<see cref="KeptRecord"/>) before the first name changes; null where
+    /// somebody asked for it by name: then it is theirs, and no list's any more.</param>
     /// <returns>What the disk has now; not in it is what has an <see cref="LedgerEntry.Obstacle"/>, and what went or came back since the ledger was made.</returns>
     /// <exception cref="LinuxException">The disk refused (ENOSPC, EROFS).</exception>
-    public IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<LedgerEntry> entries, CancellationToken cancel = default)
+    public IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<LedgerEntry> entries, CancellationToken cancel = default, IReadOnlyList<KeepRule>? rules = null)
     {
         string staging = Path.GetFileName(layer.Staging);
         using Dir beside = Dir.Open(Path.GetDirectoryName(layer.Staging)!);
@@ -49,6 +51,7 @@ public sealed class LedgerKeeper : IDisposable
             using Dir ready = beside.OpenDir(staging);
             List<(LedgerEntry Entry, string? Staged)> written = Write(entries, ready, cancel);
             Durable.SyncFileSystem(lower);
+            Remember(written, ready, beside, rules);
             LedgerEntry[] kept = [.. written.Where(each => Name(each.Entry, each.Staged, ready)).Select(static each => each.Entry)];
             Durable.SyncFileSystem(lower);
             return kept;
@@ -57,6 +60,54 @@ public sealed class LedgerKeeper : IDisposable
         {
             beside.RemoveAll(staging);
         }
+    }
+
+    // Before the names: a name without its line could never be told from what the disk had by itself.
+    private void Remember(List<(LedgerEntry Entry, string? Staged)> written, Dir ready, Dir beside, IReadOnlyList<KeepRule>? rules)
+    {
+        Dictionary<string, KeptPath> record = KeptRecord.Read(beside).ToDictionary(static kept => kept.Path, StringComparer.Ordinal);
+        if (rules is null && record.Count == 0)
+            return;
+        DateTimeOffset now = DateTimeOffset.UtcNow;
+        foreach ((LedgerEntry entry, string? staged) in written)
+        {
+            if (staged is null || rules?.For(entry.Path) is not { } by)
+            {
+                foreach (string gone in entry.Kind == FileKind.Directory ? [.. record.Keys.Where(path => GhostLayer.IsAtOrBelow(path, entry.Path))] : new[] { entry.Path })
+                    record.Remove(gone);
+                continue;
+            }
+
+            for (int slash = entry.Path.IndexOf('/', layer.At.Length + 1); slash > 0; slash = entry.Path.IndexOf('/', slash + 1))
+            {
+                string above = entry.Path[..slash];
+                if (!record.ContainsKey(above) && OnDisk(above) is null)
+                    record[above] = new KeptPath(above, by, IsNew: true, IsDirectory: true, 0, 0, 0, now);
+            }
+
+            Note(record, entry.Path, by, ready, staged, now);
+        }
+
+        KeptRecord.Write(beside, record.Values);
+    }
+
+    private void Note(Dictionary<string, KeptPath> record, string path, KeepRule by, Dir ready, string staged, DateTimeOffset now)
+    {
+        FileStat stat = ready.Stat(staged);
+        // What a list has kept before, and is still so, came by the list then as now.
+        bool isNew = OnDisk(path) is not { } before || (record.TryGetValue(path, out KeptPath? known) && known.IsNew && known.IsStill(before));
+        record[path] = new KeptPath(path, by, isNew, stat.IsDirectory, stat.IsRegular ? stat.Size : 0, stat.ModifiedSeconds, stat.ModifiedNanoseconds, now);
+        if (!stat.IsDirectory)
+            return;
+        using Dir inner = ready.OpenDir(staged);
+        foreach (DirEntry each in inner.Entries())
+            Note(record, $"{path}/{each.Name}", by, inner, each.Name, now);
+    }
+
+    private FileStat? OnDisk(string path)
+    {
+        using Dir? parent = lower.TryOpenParent(layer.Relative(path), out string name);
+        return parent?.TryStat(name);
     }
 
     private List<(LedgerEntry Entry, string? Staged)> Write(IReadOnlyList<LedgerEntry> entries, Dir ready, CancellationToken cancel)

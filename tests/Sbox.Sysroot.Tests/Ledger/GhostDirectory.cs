@@ -26,10 +26,21 @@ internal sealed class GhostDirectory : IDisposable
     /// <summary>Begins the session, as sbox-root does.</summary>
     public void Begin()
     {
+        foreach (string each in (string[])["upper", "work"]) // an earlier session's memory is gone
+            Directory.Delete(temp.Of(each), recursive: true);
+        foreach (string each in (string[])["upper", "work"])
+            Directory.CreateDirectory(temp.Of(each));
         using FileSystemContext context = FileSystemContext.Open("overlay");
         context.Set("source", "ghost").Set("lowerdir+", Layer.Lower).Set("upperdir", Layer.Upper).Set("workdir", temp.Of("work"));
         using DetachedMount mount = context.Set("redirect_dir", "on").Create();
         mount.AttachAt(Layer.At);
+        isMounted = true;
+    }
+
+    /// <summary>Begins a boot that is no ghost: what is seen is the disk.</summary>
+    public void BeginNormal()
+    {
+        Mounts.Bind(Layer.Lower, Layer.At);
         isMounted = true;
     }
 

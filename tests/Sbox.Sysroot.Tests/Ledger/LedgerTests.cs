@@ -77,6 +77,44 @@ public sealed class LedgerTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void What_has_another_owner_or_mode_than_the_version_gives_it_is_no_noise()
+    {
+        string at = ghost.Layer.At, factory = $"usr/share/factory{at}";
+        ghost.Version("etc/passwd", "root:x:0:0::/root:/bin/sh\nprinter:x:7:70::/:/bin/false\n");
+        ghost.Version("etc/group", "root:x:0:\nprint:x:70:\n");
+        ghost.Version("usr/lib/tmpfiles.d/a.conf", $"d {at}/plain\nd {at}/shut 0700 - -\nd {at}/printer ~2750 printer print\nd {at}/adjusted\nz {at}/adjusted 0711 - print\nd {at}/unknown 0755 who who\nf {at}/stamp\nC {at}/copied\nL {at}/link - - - - there\n");
+        ghost.Version($"{factory}/copied/secret", "s");
+        using (Dir secrets = Dir.Open($"{ghost.Layer.Tree}/{factory}/copied"))
+            secrets.ChangeMode("secret", 0x180 /* 0600 */);
+        ghost.Begin();
+        string[] directories = ["plain", "shut", "printer", "adjusted", "unknown"];
+        foreach (string each in directories)
+            Directory.CreateDirectory(ghost.Of(each));
+        ghost.Session("stamp", "");
+        ghost.Session("copied/secret", "s");
+        File.CreateSymbolicLink(ghost.Of("link"), "there");
+        using Dir session = Dir.Open(at), copied = session.OpenDir("copied");
+        Assert.Equal(["adjusted", "copied/secret", "printer", "shut", "unknown"], Missed());
+
+        session.ChangeMode("shut", 0x1C0 /* 0700 */);
+        session.ChangeOwner("printer", 7, 70);
+        session.ChangeMode("printer", 0x5E8 /* 2750 */);
+        session.ChangeOwner("adjusted", 0, 70);
+        session.ChangeMode("adjusted", 0x1C9 /* 0711 */);
+        copied.ChangeMode("secret", 0x180 /* 0600 */);
+        Assert.Equal(["unknown"], Missed());
+
+        session.ChangeMode("plain", 0x1C0 /* 0700 */);
+        session.ChangeMode("stamp", 0x180 /* 0600 */);
+        session.ChangeOwner("shut", 7, 0);
+        session.ChangeOwner("link", 7, 0);
+        copied.ChangeOwner("secret", 7, 0);
+        Assert.Equal(["copied/secret", "link", "plain", "shut", "stamp", "unknown"], Missed());
+
+        string[] Missed() => [.. LedgerScan.Of(ghost.Layer).Where(static entry => LedgerGroup.Of(entry).Id != "made").Select(entry => ghost.Layer.Relative(entry.Path))];
+    }
+
+    [Fact]
     public void A_directory_that_was_made_again_lists_what_the_old_one_held()
     {
         ghost.Disk("d/old", "old");
