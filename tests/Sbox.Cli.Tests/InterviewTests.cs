@@ -32,5 +32,14 @@ public sealed class InterviewTests
     public void A_terminal_that_is_closed_ends_the_questions() =>
         Assert.Contains("closed", Assert.Throws<Finding>(() => With(new StringWriter(), "").Ask("Name", null)).Message, StringComparison.Ordinal);
 
+    [Fact]
+    public void Going_back_is_an_answer_only_where_there_is_a_way_back()
+    {
+        Assert.Equal("<", With(new StringWriter(), "<\n").Ask("Name", null));
+        Interview interview = new(new StringReader(" < \n"), new StringWriter(), static (_, _) => new SecretMemory("<"u8), colors: false) { GoesBack = true };
+        Assert.Throws<WentBackException>(() => interview.Ask("Name", null));
+        Assert.Throws<WentBackException>(() => interview.AskSecret("Password", twice: true));
+    }
+
     private static Interview With(StringWriter said, string typed) => new(new StringReader(typed), said, static (_, _) => new SecretMemory("secret"u8), colors: false);
 }

@@ -25,7 +25,7 @@ internal static class WelcomeCommand
             Details =
             [
                 "A box on which nobody can log in asks on its first console, before anybody is asked to log in: which keyboard, which wireless network (where there is no other), whether there is a tomb or shall be one, and who uses the box. "
-                + "Each question can be left out. The user is made last, after all answers were shown; nothing but the keyboard and the network is changed before.",
+                + "Each question can be left out with a dash, and < alone goes back to the one before it, where Enter keeps what was answered; in the place of a password too. The user is made last, after all answers were shown; nothing but the keyboard and the network is changed before.",
                 $"A file of answers asks nothing: systemd's credential {WelcomeAnswers.Credential}, /etc/sbox/welcome.toml or /usr/lib/sbox/welcome.toml, the first that is there; an empty one does nothing at all. TOML without tables: keyboard = \"de nodeadkeys\", "
                 + "user, full-name, password (one line, in one pair of quotes) or password-hash, sudo (true), tomb, tomb-is-new (false), wifi, wifi-password. A tomb that is elsewhere is given a minute for the network to come. A virtual machine gets the credential from its firmware (SMBIOS type 11, io.systemd.credential.binary:sbox.welcome=BASE64).",
                 "In a ghost that was never told whose it is, it asks at each boot: a tomb's address and its password are then all that one has to know.",
@@ -55,7 +55,11 @@ internal static class WelcomeCommand
             else if (Console.IsInputRedirected)
                 throw new Finding("there is no terminal to ask on", "Name a file of answers: sbox welcome --answers FILE");
             else
-                await new WelcomeQuestions(Interview.OnConsole(), work).Ask();
+            {
+                using var questions = new WelcomeQuestions(Interview.OnConsole(goesBack: true), work);
+                await questions.Ask();
+            }
+
             Remember();
             speaker.Answer(work.Summary, work.Write);
             return 0;

@@ -1,19 +1,55 @@
 using System.Text;
 using System.Text.Json;
+using Sbox.Boot;
 using Sbox.Linux;
 using Sbox.Sysroot;
 
 namespace Sbox.Cli.Commands;
 
+/// <summary>What the questions of a new box look at and do.</summary>
+internal interface IWelcomeWork
+{
+    /// <summary>What becomes of the answers on this boot, for people.</summary>
+    string Kind { get; }
+
+    /// <summary>The layouts of this tree; empty where it has no list.</summary>
+    IReadOnlyList<KeyboardLayout> Layouts { get; }
+
+    /// <summary>By what the machine is connected; null where it has no way out.</summary>
+    (string Card, string Address)? Connection { get; }
+
+    /// <summary>Whether it has a wireless card.</summary>
+    bool HasWireless { get; }
+
+    /// <summary>Whether something here speaks to wireless cards.</summary>
+    bool HasNetworkManager { get; }
+
+    /// <summary>Whether a user or group has the name.</summary>
+    bool IsTaken(string name);
+
+    /// <summary>The wireless networks within reach.</summary>
+    /// <exception cref="ChildFailedException">NetworkManager gave no list.</exception>
+    IReadOnlyList<WirelessNetwork> Scan();
+
+    /// <inheritdoc cref="WelcomeWork.Use"/>
+    void Use(KeyboardLayout layout);
+
+    /// <inheritdoc cref="WelcomeWork.Connect"/>
+    void Connect(string name, ReadOnlySpan<byte> password);
+
+    /// <inheritdoc cref="WelcomeWork.Tomb"/>
+    Task Tomb(string address, bool isNew, SecretMemory password);
+
+    /// <inheritdoc cref="WelcomeWork.MakeUser"/>
+    void MakeUser(string name, string fullName, bool sudo, string? address, Action<Stream> secret, bool isHash);
+}
+
 /// <summary>What the answers of a new box's owner have done, one after the other.</summary>
-internal sealed class WelcomeWork(CancellationToken cancel)
+internal sealed class WelcomeWork(CancellationToken cancel) : IWelcomeWork
 {
     private static readonly TimeSpan NetworkLimit = TimeSpan.FromMinutes(1);
     private static readonly string[] Groups = ["sudo", "netdev", "bluetooth", "lpadmin", "plugdev"];
     private string? keyboard, network, user, tomb;
-
-    /// <summary>Stops it between two steps.</summary>
-    public CancellationToken Cancel => cancel;
 
     /// <summary>As a person reads it.</summary>
     public string Summary => (user, tomb, keyboard, network) switch
@@ -33,15 +69,34 @@ internal sealed class WelcomeWork(CancellationToken cancel)
         json.WriteString("tomb", tomb);
     }
 
-    /// <summary>The layouts of this tree; empty where it has no list.</summary>
-    public static IReadOnlyList<KeyboardLayout> Layouts() => File.Exists(KeyboardLayout.List) ? KeyboardLayout.Parse(File.ReadAllText(KeyboardLayout.List)) : [];
+    /// <inheritdoc/>
+    public string Kind => RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline")))
+        ? "This boot is a ghost: what you answer is forgotten when it is switched off." : "What you answer stays on this disk.";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<KeyboardLayout> Layouts => File.Exists(KeyboardLayout.List) ? KeyboardLayout.Parse(File.ReadAllText(KeyboardLayout.List)) : [];
+
+    /// <inheritdoc/>
+    public (string Card, string Address)? Connection => NetworkLook.Connection();
+
+    /// <inheritdoc/>
+    public bool HasWireless => NetworkLook.HasWireless();
+
+    /// <inheritdoc/>
+    public bool HasNetworkManager => File.Exists("/usr/bin/nmcli");
+
+    /// <inheritdoc/>
+    public bool IsTaken(string name) => UserName.IsTaken("/etc", name);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<WirelessNetwork> Scan() => NetworkLook.Scan(cancel);
 
     /// <summary>Does all that a file of answers says. What needs nothing else comes first; the user comes when the tomb is known to be there.</summary>
     /// <exception cref="Finding">A step failed; those before it are done.</exception>
     public async Task Do(WelcomeAnswers answers)
     {
         if (answers.Keyboard is { } layout)
-            Use(KeyboardLayout.Find(Layouts(), layout) is [var found] ? found : throw new Finding($"'{layout}' is no keyboard layout of this tree", $"Codes are in {KeyboardLayout.List}, of the package xkb-data"));
+            Use(KeyboardLayout.Find(Layouts, layout) is [var found] ? found : throw new Finding($"'{layout}' is no keyboard layout of this tree", $"Codes are in {KeyboardLayout.List}, of the package xkb-data"));
         if (answers.Wifi is { } wifi)
             Connect(wifi, answers.WifiPassword is { } key ? key.Span : []);
         if (answers.User is not { } name)

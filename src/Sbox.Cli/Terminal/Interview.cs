@@ -2,6 +2,9 @@ using Sbox.Linux;
 
 namespace Sbox.Cli.Terminal;
 
+/// <summary>Whoever is asked wants to answer the question before this one anew.</summary>
+internal sealed class WentBackException() : Exception($"'{Interview.Back}' was typed");
+
 /// <summary>
 /// Questions on a console, one after the other, in lines: what works on the plainest screen, on a serial line and with a screen reader.
 /// </summary>
@@ -11,11 +14,16 @@ namespace Sbox.Cli.Terminal;
 /// <param name="colors">Whether the screen has them.</param>
 internal sealed class Interview(TextReader input, TextWriter output, Func<string, bool, SecretMemory> secret, bool colors)
 {
+    /// <summary>What is typed to go back.</summary>
+    public const string Back = "<";
+
     private const string LeaveOut = "-";
-    private int step;
+
+    /// <summary>Whether <see cref="Back"/> is no answer, but ends a question with <see cref="WentBackException"/>.</summary>
+    public bool GoesBack { get; init; }
 
     /// <summary>On this program's terminal.</summary>
-    public static Interview OnConsole() => new(Console.In, Console.Error, SecretPrompt, !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb"));
+    public static Interview OnConsole(bool goesBack = false) => new(Console.In, Console.Error, SecretPrompt, !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb")) { GoesBack = goesBack };
 
     /// <summary>A title above all.</summary>
     public void Title(string title, string below)
@@ -25,7 +33,7 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
     }
 
     /// <summary>The next question's heading.</summary>
-    public void Step(int of, string title) => output.Write($"\n  {Paint("1;36", $"{++step} of {of}  {title}")}\n");
+    public void Step(int step, int of, string title) => output.Write($"\n  {Paint("1;36", $"{step} of {of}  {title}")}\n");
 
     /// <summary>Something to read.</summary>
     public void Say(string text)
@@ -49,6 +57,7 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
     /// <param name="fault">What is wrong with an answer, or null; asked again then.</param>
     /// <returns>The answer; null where a dash left the question out.</returns>
     /// <exception cref="Finding">The terminal was closed.</exception>
+    /// <exception cref="WentBackException">They went back.</exception>
     public string? Ask(string question, string? otherwise, Func<string, string?>? fault = null)
     {
         while (true)
@@ -56,6 +65,8 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
             output.Write($"  {question}{(otherwise is { Length: > 0 } ? $" [{otherwise}]" : "")}: ");
             output.Flush();
             string typed = (input.ReadLine() ?? throw new Finding("the terminal was closed in the middle of a question", "Begin anew: sbox welcome")).Trim();
+            if (GoesBack && typed == Back)
+                throw new WentBackException();
             if (typed == LeaveOut)
                 return null;
             string answer = typed.Length > 0 ? typed : otherwise ?? "";
@@ -86,13 +97,18 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
     /// <summary>Asks for a secret; what is typed is not shown.</summary>
     /// <param name="question">What is asked.</param>
     /// <param name="twice">Whether it is asked once more, until both are the same.</param>
+    /// <exception cref="WentBackException">They went back: a password of that one letter alone there is not.</exception>
     public SecretMemory AskSecret(string question, bool twice)
     {
         while (true)
         {
             try
             {
-                return secret($"  {question}: ", twice);
+                SecretMemory typed = secret($"  {question}: ", twice);
+                if (!GoesBack || !typed.Span.SequenceEqual("<"u8))
+                    return typed;
+                typed.Dispose();
+                throw new WentBackException();
             }
             catch (Finding fault) when (!Console.IsInputRedirected) // the two differ, or it is empty; peeking at a terminal would wait for a line
             {
@@ -101,7 +117,7 @@ internal sealed class Interview(TextReader input, TextWriter output, Func<string
         }
     }
 
-    private static SecretMemory SecretPrompt(string question, bool twice) => TombCommands.SecretPrompt.Ask(question, twice, again: "  Once more: ");
+    private static SecretMemory SecretPrompt(string question, bool twice) => TombCommands.SecretPrompt.Ask(question, twice, again: "  Once more: ", Back);
 
     private string Paint(string code, string text) => colors ? $"\e[{code}m{text}\e[0m" : text;
 }

@@ -155,12 +155,16 @@ internal sealed class TombSession : IAsyncDisposable
 /// <summary>Asks the terminal for a secret, which goes straight into secret memory.</summary>
 internal static class SecretPrompt
 {
-    public static SecretMemory Ask(string question, bool twice, string again = "Once more: ")
+    /// <param name="question">What is asked.</param>
+    /// <param name="twice">Whether it is asked once more.</param>
+    /// <param name="again">How.</param>
+    /// <param name="command">What is no secret but something to do, and is not asked twice; null for nothing.</param>
+    public static SecretMemory Ask(string question, bool twice, string again = "Once more: ", string? command = null)
     {
         if (Console.IsInputRedirected)
             throw new Finding("there is no terminal to ask for the password", "Name a file with it: --password-file FILE");
         SecretMemory first = One(question);
-        if (!twice)
+        if (!twice || (command is not null && first.Span.SequenceEqual(System.Text.Encoding.UTF8.GetBytes(command))))
             return TombSession.Checked(first, "the terminal");
         using SecretMemory second = One(again);
         if (!System.Security.Cryptography.CryptographicOperations.FixedTimeEquals(first.Span, second.Span))
