@@ -75,7 +75,7 @@ public sealed class TombStoryTests(ITestOutputHelper output)
     // The first console's login waits until the questions are over; had one been asked, nobody would have answered it, and no login would have come.
     private static void WasToldWhoseItIs(Sbox.Vm.Vm vm)
     {
-        vm.Run("until systemctl is-active -q getty@tty1.service; do sleep 1; done", Limit).OrThrow();
+        vm.Run("for i in $(seq 600); do systemctl is-active -q getty@tty1.service && break; sleep 1; done; systemctl is-active getty@tty1.service || { systemctl status --no-pager -l sbox-welcome getty@tty1; cat /dev/vcs1; false; }", BootLimit).OrThrow();
         Assert.Equal("success 0", vm.Run("echo $(systemctl show -P Result -P ExecMainStatus sbox-welcome.service)", Limit).OrThrow());
         long[] moments = [.. vm.Run("systemctl show -P ExecMainExitTimestampMonotonic sbox-welcome.service; systemctl show -P ActiveEnterTimestampMonotonic getty@tty1.service", Limit).OrThrow().Split('\n').Select(long.Parse)];
         Assert.InRange(moments[0], 1, moments[1]);

@@ -28,7 +28,7 @@ internal static class QemuArguments
         if (options.Network)
             arguments.AddRange(["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0"]);
         if (options.AutoLogin)
-            arguments.AddRange([.. Credential("agetty.autologin", "root"), .. options.Welcome is null ? Credential("login.noauth", "yes") : [], .. PatientDropIn("dev-ttyS0.device", "[Unit]\nJobRunningTimeoutSec=1800\n")]);
+            arguments.AddRange([.. Login(options), .. UnitDropIn("dev-ttyS0.device", "[Unit]\nJobRunningTimeoutSec=1800\n")]);
         if (options.Welcome is { } answers)
             arguments.AddRange(TextCredential("sbox.welcome", answers));
         arguments.AddRange(options.Interactive
@@ -109,9 +109,14 @@ internal static class QemuArguments
 
     private static string[] Credential(string name, string value) => ["-smbios", $"type=11,value=io.systemd.credential:{name}={value}"];
 
+    // A machine whose console logs in by itself has its user, and sbox-welcome leaves it alone: one that is told of its user gets these for the serial console only.
+    private static string[] Login(VmOptions options) => options.Welcome is null
+        ? [.. Credential("agetty.autologin", "root"), .. Credential("login.noauth", "yes")]
+        : UnitDropIn("serial-getty@ttyS0.service", "[Service]\nSetCredential=agetty.autologin:root\nSetCredential=login.noauth:yes\n");
+
     // The login waits for the serial port's device, and systemd for that no longer than a minute and a half: on a busy host udev may take more. A sealed box
     // takes no such argument, and this it takes.
-    private static string[] PatientDropIn(string unit, string text) => TextCredential($"systemd.unit-dropin.{unit}", text);
+    private static string[] UnitDropIn(string unit, string text) => TextCredential($"systemd.unit-dropin.{unit}", text);
 
     // Of several lines, or with what QEMU's options have a meaning for.
     private static string[] TextCredential(string name, string text) =>

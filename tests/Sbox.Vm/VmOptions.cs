@@ -24,8 +24,8 @@ public sealed record VmOptions(string Directory, string Disk)
     public bool AutoLogin { get; init; } = true;
 
     /// <summary>
-    /// Answers to a new box's first questions (docs/desktop.md), as a systemd credential of the firmware's; null for none. Root is logged in on the console
-    /// then without <c>login.noauth</c>, by which a machine says that it has its user.
+    /// Answers to a new box's first questions (docs/desktop.md), as a systemd credential of the firmware's; null for none. Root is logged in on the serial console
+    /// then by credentials of that console alone: those of the machine say that it has its user.
     /// </summary>
     public string? Welcome { get; init; }
 
