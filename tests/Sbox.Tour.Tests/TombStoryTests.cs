@@ -79,7 +79,7 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         Assert.Equal("success 0", vm.Run("echo $(systemctl show -P Result -P ExecMainStatus sbox-welcome.service)", Limit).OrThrow());
         long[] moments = [.. vm.Run("systemctl show -P ExecMainExitTimestampMonotonic sbox-welcome.service; systemctl show -P ActiveEnterTimestampMonotonic getty@tty1.service", Limit).OrThrow().Split('\n').Select(long.Parse)];
         Assert.InRange(moments[0], 1, moments[1]);
-        Assert.Equal("Alice of the boxes alice /var/lib/sbox/welcomed", vm.Run("echo $(getent passwd alice | cut -d: -f5) $(id -nG alice) $(ls /var/lib/sbox/welcomed)", Limit).OrThrow());
+        Assert.Equal("Alice of the boxes alice plugdev /var/lib/sbox/welcomed", vm.Run("echo $(getent passwd alice | cut -d: -f5) $(id -nG alice) $(ls /var/lib/sbox/welcomed)", Limit).OrThrow());
     }
 
     // By login(1), on a terminal of its own and in no session of root's, or there would be none of alice's with her own systemd.
