@@ -62,6 +62,21 @@ public sealed class OrphanCommandTests : IDisposable
     }
 
     [Fact]
+    public void At_a_terminal_it_is_asked_and_only_a_plain_yes_deletes()
+    {
+        using var machine = new RunningBox(box, running);
+        string said = machine.Run(OwnDirectories + """
+            printf 'perhaps\nno\n' | script -qec "$program/sbox keep --orphans --clean" /dev/null
+            echo "left: $(ls /var/tmp/kept | paste -sd' ')"
+            printf 'yes\n' | script -qec "$program/sbox keep --orphans --clean" /dev/null
+            echo "left: $(ls /var/tmp/kept | paste -sd' ')"
+            """);
+        Assert.Contains("Delete them (yes/no), or adopt: name them again [no]: ", said, StringComparison.Ordinal);
+        Assert.Contains("Please type yes, no or adopt.", said, StringComparison.Ordinal);
+        Assert.Equal(["left: edited letter", "left: edited"], said.Split('\n').Where(static line => line.StartsWith("left: ", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void What_is_adopted_is_an_orphan_no_more()
     {
         using var machine = new RunningBox(box, running);

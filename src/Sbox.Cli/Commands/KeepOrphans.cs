@@ -57,9 +57,9 @@ internal static class KeepOrphans
         {
             return Environment.IsPrivilegedProcess && GhostSession.Disk() is { } disk ? GhostSession.Orphans(disk.Layers) : [];
         }
-        catch (GhostSettingsException)
+        catch (Exception unreadable) when (unreadable is GhostSettingsException or IOException)
         {
-            return []; // sbox keep and sbox ledger name the line; who mentions orphans has another answer to give
+            return []; // sbox keep --orphans says what cannot be read; who only mentions orphans has another answer to give
         }
     }
 
