@@ -157,9 +157,9 @@ public sealed class OrphanTests : IDisposable
         Directory.CreateDirectory($"{ghost.Layer.Lower}/sbox/keep.d");
         string lists = $"{ghost.Layer.Lower}/sbox/keep.d";
         using Dir etc = Dir.Open(ghost.Layer.Lower);
-        AdoptedList.Add(etc, lists, ["network", "/var/home/ann/\"new\"\\\t"]);
+        AdoptedList.Add(etc, lists, ["network", "/var/home/ann/\"new\"\\\t\u0001"]);
         AdoptedList.Add(etc, lists, ["/var/b", "network"]);
-        Assert.Equal(["network", "/var/home/ann/\"new\"\\\t", "/var/b"], KeepList.Read(static path => path, lists).Select(static rule => rule.What));
+        Assert.Equal(["network", "/var/home/ann/\"new\"\\\t\u0001", "/var/b"], KeepList.Read(static path => path, lists).Select(static rule => rule.What));
         Assert.Throws<ArgumentException>(() => AdoptedList.Add(etc, lists, [FileName.FromBytes([(byte)'/', 0xFF])]));
     }
 
