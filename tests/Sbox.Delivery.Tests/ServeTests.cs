@@ -171,7 +171,7 @@ public sealed class ServeTests
         using var shop = new Workshop();
         Checksum commit = shop.Commit();
         await shop.Publish();
-        using var nginx = new Nginx(shop);
+        using var nginx = new Nginx(shop.Root);
         string reader = shop.NewReader(nginx.Url, "reader");
         Assert.Equal(commit, Workshop.Pull(reader));
         Checksum next = shop.Commit();
@@ -211,42 +211,5 @@ public sealed class ServeTests
         }
 
         return Encoding.Latin1.GetString(answer.ToArray());
-    }
-
-    /// <summary>Debian's nginx on a directory, as a child of the test's own.</summary>
-    private sealed class Nginx : IDisposable
-    {
-        private readonly Process process;
-
-        public Nginx(Workshop shop)
-        {
-            int port = Ports.Free();
-            Url = $"http://127.0.0.1:{port}";
-            Directory.CreateDirectory(shop["nginx"]);
-            File.WriteAllText(shop["nginx.conf"], $$"""
-                daemon off;
-                master_process off;
-                pid {{shop["nginx/pid"]}};
-                error_log {{shop["nginx/error.log"]}};
-                events {}
-                http {
-                    access_log off;
-                    client_body_temp_path {{shop["nginx/body"]}};
-                    server { listen 127.0.0.1:{{port}}; root {{shop["www"]}}; }
-                }
-                """);
-            Assert.True(File.Exists("/usr/sbin/nginx"), "a judge is missing: nginx; ./test installs it");
-            process = Process.Start("/usr/sbin/nginx", ["-c", shop["nginx.conf"]]);
-            Ports.WaitFor(port);
-        }
-
-        public string Url { get; }
-
-        public void Dispose()
-        {
-            process.Kill();
-            process.WaitForExit();
-            process.Dispose();
-        }
     }
 }

@@ -25,8 +25,8 @@ internal static class ServeCommand
             Details =
             [
                 "Only what readers of a repository need is served: its config, summary, branches, objects and deltas. Ranges, conditional requests and connections that stay open are answered, so what was cut short goes on where it was. "
-                + "It speaks HTTP/1.1 without encryption: readers hash every object, and believe signatures only (sbox-publish(1) makes them).",
-                "Without --listen only this machine is answered. It ends by Ctrl-C. For many readers, or over the internet, publish to a web server or a bucket.",
+                + "It speaks HTTP/1.1 without encryption, and no HTTP/2: readers hash every object, believe signatures only (sbox-publish(1) makes them), and make more connections where a server is far.",
+                "Without --listen only this machine is answered. It ends by Ctrl-C. For many readers, over the internet or by HTTP/2, publish to a web server or a bucket.",
             ],
             Examples = [new Example("For all boxes in the house", "sbox publish --repo R --to /srv/boxes --keys keys && sbox serve --repo /srv/boxes --listen 0.0.0.0:8420")],
         }.With(repo, listen, verbose, json);

@@ -21,6 +21,7 @@ internal sealed class HttpTransport : IDisposable
     private volatile HttpClient client;
     private HttpClient? retired;
     private int old;
+    private volatile bool multiplexes;
 
     /// <exception cref="PullException">A setting names a certificate that cannot be read, or a proxy that is none.</exception>
     public HttpTransport(Repository repository, RemoteSettings? remote, PullOptions options)
@@ -36,6 +37,9 @@ internal sealed class HttpTransport : IDisposable
 
     /// <summary>How fast it may be.</summary>
     public RateLimit Rate { get; }
+
+    /// <summary>Whether a server answered by HTTP/2, where one connection has room for many requests.</summary>
+    public bool Multiplexes => multiplexes;
 
     /// <summary>Bytes that came so far.</summary>
     public long BytesTransferred => Interlocked.Read(ref bytes);
@@ -85,8 +89,9 @@ internal sealed class HttpTransport : IDisposable
 
     private async Task<HttpResponseMessage> Send(Uri address, string? login, Validators? known, ByteRange? part, CancellationToken cancel)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, address) { Version = client.DefaultRequestVersion, VersionPolicy = client.DefaultVersionPolicy };
-        foreach ((string name, string value) in named.Contains(PlaceOf(address)) ? options.Headers : [])
+        bool isNamed = named.Contains(PlaceOf(address)), knows = KnowsHttp2(address, isNamed);
+        using var request = new HttpRequestMessage(HttpMethod.Get, address) { Version = client.DefaultRequestVersion, VersionPolicy = knows ? HttpVersionPolicy.RequestVersionExact : client.DefaultVersionPolicy };
+        foreach ((string name, string value) in isNamed ? options.Headers : [])
             request.Headers.TryAddWithoutValidation(name, value);
         if (login is not null)
             request.Headers.Authorization = new AuthenticationHeaderValue("Basic", login);
@@ -101,10 +106,23 @@ internal sealed class HttpTransport : IDisposable
             request.Headers.TryAddWithoutValidation("If-Range", said.ETag ?? said.LastModified!.Value.ToString("R", System.Globalization.CultureInfo.InvariantCulture));
         }
 
-        HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel).ConfigureAwait(false);
-        NoteVersion(response.Version);
-        return response;
+        try
+        {
+            HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel).ConfigureAwait(false);
+            NoteVersion(response.Version);
+            return response;
+        }
+        catch (HttpRequestException other) when (knows && !Multiplexes 
+            && other.HttpRequestError is HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError)
+        {
+            // A line that is cut at this moment looks the same: it is tried again, as after any cut.
+            string key = $"{RemoteSettings.Http2CleartextKey} of [{RemoteSettings.Group(remote!.Name)}]";
+            throw new IOException($"no answer by HTTP/2 without TLS, for which {key} asks; where the server, or a proxy, does not know it, HTTP/1.1 is spoken without that line", other);
+        }
     }
+
+    // Over TLS the server says whether it knows HTTP/2; without, the owner of the config does. What an owner knows of a server is said of no mirror, and of nothing that it leads to.
+    private bool KnowsHttp2(Uri address, bool isNamed) => isNamed && remote is { Http2: true, Http2Cleartext: true } && address.Scheme == Uri.UriSchemeHttp;
 
     // Where an answer leads; never from TLS to plain HTTP, and to nothing that is not HTTP.
     private static Uri? Redirect(HttpResponseMessage response, Uri from)
@@ -129,6 +147,8 @@ internal sealed class HttpTransport : IDisposable
     // at the next request. Found out by the first answer, which nobody waits beside.
     private void NoteVersion(Version version)
     {
+        if (version.Major >= 2)
+            multiplexes = true;
         if (version >= HttpVersion.Version11 || Interlocked.Exchange(ref old, 1) != 0)
             return;
         retired = client;

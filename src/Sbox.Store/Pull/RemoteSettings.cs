@@ -11,6 +11,8 @@ namespace Sbox.Store;
 /// <remarks>After ostree.repo-config(5).</remarks>
 public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<string> Branches, bool GpgVerify, bool SignVerify)
 {
+    internal const string Http2CleartextKey = "sbox-http2-cleartext";
+
     private const string GroupStart = "remote \"";
 
     internal static string Group(string name) => $"{GroupStart}{name}\"";
@@ -45,6 +47,12 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
 
     /// <summary>Whether HTTP/2 is spoken where the server does.</summary>
     internal bool Http2 { get; init; } = true;
+
+    /// <summary>
+    /// HTTP/2 is spoken to the remote's own addresses also without TLS, from the first byte (<c>sbox-http2-cleartext</c>, which libostree does not know and leaves alone): there, no
+    /// server can be asked whether it knows it.
+    /// </summary>
+    internal bool Http2Cleartext { get; init; }
 
     /// <summary>Bytes a second that are fetched at most (<c>sbox-rate-limit</c>, which libostree does not know and leaves alone), as it is written; null for no limit.</summary>
     internal string? RateLimit { get; init; }
@@ -84,6 +92,7 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
             TlsClientCertPath = certificate,
             TlsClientKeyPath = key,
             Http2 = config.GetBoolean(group, "http2", otherwise: true),
+            Http2Cleartext = config.GetBoolean(group, Http2CleartextKey),
             RateLimit = Text(config, group, "sbox-rate-limit"),
             UnconfiguredState = Text(config, group, "unconfigured-state"),
         };

@@ -7,9 +7,10 @@ namespace Sbox.Store;
 /// <param name="most">The most that it may be.</param>
 /// <param name="floor">Bytes a second below which a single request counts as too slow; 0 for none.</param>
 /// <param name="clock">What time it is.</param>
-internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
+/// <param name="multiplexed">Whether requests share a connection (HTTP/2): more of them cost a server little, and it begins with more.</param>
+internal sealed class RequestWindow(int most, long floor, TimeProvider clock, bool multiplexed = false)
 {
-    private const int AtFirst = 8;
+    private const int AtFirst = 8, AtFirstMultiplexed = 32;
     private const int SharesAboveFloor = 4;
     private const long RequestWorth = 4096; // bytes: many small objects that come are progress too
     private const double Better = 1.15;
@@ -23,7 +24,7 @@ internal sealed class RequestWindow(int most, long floor, TimeProvider clock)
     private int rests, rest = FirstRest;
 
     /// <summary>The number now.</summary>
-    public int Limit { get; private set; } = Math.Min(AtFirst, most);
+    public int Limit { get; private set; } = Math.Min(multiplexed ? AtFirstMultiplexed : AtFirst, most);
 
     /// <summary>The most that it will ever be.</summary>
     public int Most => most;
