@@ -253,6 +253,9 @@ public sealed class PullException(string url, string expected, string found, Exc
     /// <summary>Whether it is larger than it may be, whatever it is.</summary>
     internal bool IsTooLarge { get; init; }
 
+    /// <summary>Whether another try, or another line, may bring it: nothing that came was wrong.</summary>
+    internal bool IsOfTheNetwork { get; init; }
+
     /// <summary>Whether what came is older than what is here, and nothing else is wrong with it.</summary>
     public bool IsOlder { get; init; }
 }

@@ -3,17 +3,35 @@ using System.Net;
 
 namespace Sbox.Store;
 
-/// <summary>Fetches files below a repository's address, from one mirror after another, trying again where the network is to blame.</summary>
+/// <summary>Fetches files below a repository's address, from one mirror or another, trying again where the network is to blame.</summary>
 /// <param name="transport">Connections; shared.</param>
-/// <param name="mirrors">Addresses of the same files, without a slash at their ends; one or more.</param>
+/// <param name="mirrors">Who is asked.</param>
 /// <param name="options">How often, how slow.</param>
-internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string> mirrors, PullOptions options)
+/// <param name="inOrder">Whether mirrors are asked in their order: so it is with files that change, of which two that belong together should be from one place.</param>
+internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, PullOptions options, bool inOrder = true)
 {
+    private readonly PullOptions hasty = Hasty(options);
+
+    private static readonly TimeSpan HastyTimeout = TimeSpan.FromSeconds(10);
     private const int Progress = 64 * 1024; // as much as this, and a cut connection is no failed try
+
+    /// <param name="transport">Connections; shared.</param>
+    /// <param name="url">The repository's address, without a slash at its end.</param>
+    /// <param name="options">How often, how slow.</param>
+    public HttpFetcher(HttpTransport transport, string url, PullOptions options)
+        : this(transport, new MirrorRace([url]), options)
+    {
+    }
 
     public long BytesTransferred => transport.BytesTransferred;
 
-    public string UrlOf(string path) => HttpTransport.Shown(Join(mirrors[0], path));
+    /// <summary>For whom there are others: to wait for that one, and to ask it again and again, would be to wait for the worst.</summary>
+    public static PullOptions Hasty(PullOptions options) => options with
+    {
+        Retries = Math.Min(options.Retries, 1), Timeout = Least(options.Timeout, HastyTimeout), SlowTime = Least(options.SlowTime, HastyTimeout),
+    };
+
+    public string UrlOf(string path) => HttpTransport.Shown(Join(mirrors.First, path));
 
     /// <summary>A small file; null where the server has none.</summary>
     /// <exception cref="PullException">It could not be fetched, or is larger.</exception>
@@ -90,28 +108,62 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
 
     private async Task<Fetched?> Fetch(string path, Wish wish, CancellationToken cancel)
     {
-        PullException? failure = null;
-        bool missing = false;
-        foreach (string mirror in mirrors)
+        var failed = new Dictionary<MirrorRace.Mirror, PullException>();
+        var lacked = new List<MirrorRace.Mirror>();
+        foreach (PullOptions how in mirrors.IsOne ? [options] : new[] { hasty, options })
         {
-            try
+            // With more patience, those are asked again that the line was to blame for.
+            List<MirrorRace.Mirror> asked = [.. lacked, .. failed.Where(static each => !each.Value.IsOfTheNetwork).Select(static each => each.Key)];
+            while (mirrors.Next(asked, inOrder) is { } mirror)
             {
-                if (await FetchFrom(Join(mirror, path), wish, cancel).ConfigureAwait(false) is { } fetched)
-                    return Accepted(fetched, wish.Accept, HttpTransport.Shown(Join(mirror, path)));
-                missing = true;
+                asked.Add(mirror);
+                try
+                {
+                    if (await FetchFrom(mirror, path, wish, how, cancel).ConfigureAwait(false) is { } fetched)
+                    {
+                        failed.Remove(mirror);
+                        mirrors.Came(mirror, failed, lacked);
+                        return fetched;
+                    }
+
+                    failed.Remove(mirror);
+                    lacked.Add(mirror);
+                }
+                catch (PullException page) when (page.IsTooLarge && wish.IsUnlikely)
+                {
+                    failed.Remove(mirror);
+                    lacked.Add(mirror);
+                }
+                catch (PullException failure)
+                {
+                    failed[mirror] = failure; // another one may do better
+                }
             }
-            catch (PullException page) when (page.IsTooLarge && wish.IsUnlikely)
-            {
-                missing = true;
-            }
-            catch (PullException failed)
-            {
-                failure = failed; // the next mirror may do better
-            }
+
+            if (failed.Count == 0 || (lacked.Count > 0 && wish.IsUnlikely))
+                return null;
         }
 
-        return failure is null || (missing && wish.IsUnlikely) ? null : throw failure;
+        throw failed.Values.Last();
     }
+
+    private async Task<Fetched?> FetchFrom(MirrorRace.Mirror mirror, string path, Wish wish, PullOptions how, CancellationToken cancel)
+    {
+        long began = Stopwatch.GetTimestamp(), bytes = 0;
+        try
+        {
+            if (await FetchFrom(Join(mirror.Url, path), wish, how, cancel).ConfigureAwait(false) is not { } fetched)
+                return null;
+            bytes = fetched.Length;
+            return Accepted(fetched, wish.Accept, HttpTransport.Shown(Join(mirror.Url, path)));
+        }
+        finally
+        {
+            mirrors.Ended(mirror, bytes, Stopwatch.GetElapsedTime(began));
+        }
+    }
+
+    private static TimeSpan Least(TimeSpan one, TimeSpan other) => one < other ? one : other;
 
     private static Fetched Accepted(Fetched fetched, Action<Fetched, string>? accept, string url)
     {
@@ -128,7 +180,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     }
 
     // What came before the connection was cut is not fetched again, where the server says that the file is still the same.
-    private async Task<Fetched?> FetchFrom(string url, Wish wish, CancellationToken cancel)
+    private async Task<Fetched?> FetchFrom(string url, Wish wish, PullOptions how, CancellationToken cancel)
     {
         var begun = new Fetched(wish.Spill);
         bool done = false;
@@ -137,7 +189,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
             long farthest = 0;
             for (int attempt = 0; ; attempt++)
             {
-                (string Finding, Exception? Cause) failure = await TryOnce(url, wish, begun, cancel).ConfigureAwait(false);
+                (string Finding, Exception? Cause) failure = await TryOnce(url, wish, how, begun, cancel).ConfigureAwait(false);
                 if (failure.Finding.Length == 0)
                 {
                     done = !begun.IsMissing;
@@ -149,8 +201,9 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
                 if (begun.Length - farthest >= Progress)
                     (attempt, farthest) = (-1, begun.Length); // slow, but it comes
 
-                if (attempt >= options.Retries)
-                    throw new PullException(HttpTransport.Shown(url), "a whole file", failure.Finding, failure.Cause);
+                // Where there is another to ask, a server that says nothing is not asked twice.
+                if (attempt >= how.Retries || (ReferenceEquals(how, hasty) && failure.Cause is OperationCanceledException))
+                    throw new PullException(HttpTransport.Shown(url), "a whole file", failure.Finding, failure.Cause) { IsOfTheNetwork = true };
                 await Task.Delay(Pause(attempt), cancel).ConfigureAwait(false);
             }
         }
@@ -165,11 +218,11 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
     private static TimeSpan Pause(int attempt) => TimeSpan.FromMilliseconds((100 << Math.Clamp(attempt, 0, 6)) * (0.5 + Random.Shared.NextDouble()));
 
     // What failed, where the network is to blame; an empty finding where nothing did.
-    private async Task<(string Finding, Exception? Cause)> TryOnce(string url, Wish wish, Fetched into, CancellationToken cancel)
+    private async Task<(string Finding, Exception? Cause)> TryOnce(string url, Wish wish, PullOptions how, Fetched into, CancellationToken cancel)
     {
         try
         {
-            await new HttpDownload(transport, options, url, wish.Limit, into, wish.Spare) { ForbiddenIsNone = wish.IsUnlikely }.Get(wish.Known, cancel).ConfigureAwait(false);
+            await new HttpDownload(transport, how, url, wish.Limit, into, wish.Spare) { ForbiddenIsNone = wish.IsUnlikely }.Get(wish.Known, cancel).ConfigureAwait(false);
             return ("", null);
         }
         catch (HttpRequestException refused) when (IsTransient(refused.StatusCode))
@@ -182,7 +235,7 @@ internal sealed class HttpFetcher(HttpTransport transport, IReadOnlyList<string>
         }
         catch (OperationCanceledException silent) when (!cancel.IsCancellationRequested)
         {
-            return ($"nothing for {options.Timeout.TotalSeconds:0} seconds", silent);
+            return ($"nothing for {how.Timeout.TotalSeconds:0} seconds", silent);
         }
     }
 

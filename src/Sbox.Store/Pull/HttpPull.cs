@@ -23,19 +23,21 @@ internal sealed class HttpPull : IDisposable
     private readonly RemoteTrust? trust;
     private readonly PullTargets targets;
     private readonly LocalCaches caches;
+    private readonly List<MirrorRace> races = [];
     private HttpFetcher fetcher, content; // the second has objects and deltas
     private SummarySource summary;
     private byte[]? knownSummary;
     private Dictionary<string, Checksum> wanted = [];
     private bool indexedDeltas;
     private long reported;
+    private MirrorMemory? memory;
 
     public HttpPull(Repository target, string url, RemoteSettings? remote, RemoteTrust? trust, PullTargets targets, PullOptions options, IProgress<PullProgress>? progress)
     {
         (this.target, this.options, this.progress, this.remote, this.trust, this.targets) = (target, options, progress, remote, trust, targets);
         transport = new HttpTransport(target, remote, options);
         caches = new LocalCaches(options.LocalCaches);
-        content = fetcher = new HttpFetcher(transport, [url], options); // until the address is looked up
+        content = fetcher = new HttpFetcher(transport, url, options); // until the address is looked up
         summary = new SummarySource(fetcher, trust, cache: null, known: null, withSignature: false);
     }
 
@@ -57,7 +59,7 @@ internal sealed class HttpPull : IDisposable
         long byDeltas = transaction.Stats.ContentBytes;
         var import = new ArchiveImport(transaction, options.PlainFilesOnly, options.BelieveServer);
         long before = fetcher.BytesTransferred;
-        using (var queue = new PullQueue(new RequestWindow(transport.Rate.Requests(options.Parallel), options.SlowBytes, TimeProvider.System), () => fetcher.BytesTransferred - before, cancel))
+        using (var queue = new PullQueue(new RequestWindow(transport.Rate.Requests(options.Parallel), options.SlowBytes, TimeProvider.System, transport.Multiplexes), () => fetcher.BytesTransferred - before, cancel))
         {
             foreach (Checksum commit in wanted.Values.Distinct())
             {
@@ -75,13 +77,17 @@ internal sealed class HttpPull : IDisposable
         string? note = options.Mirror && options.Refs.Count == 0 && remote?.Branches is not { Count: > 0 } ? await KeepAnnounced(cancel).ConfigureAwait(false) : null;
         return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred)
         {
+            Notes = [.. note is null ? [] : (string[])[note], .. races.SelectMany(static race => race.Notes)],
             Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, LocalMetadata = caches.Metadata, LocalContent = caches.Content,
-            Notes = note is null ? [] : [note],
         };
     }
 
     public void Dispose()
     {
+        // Also where the pull failed: which mirrors are bad is best known then.
+        foreach (MirrorRace race in races.Where(static race => !race.IsOne))
+            memory?.TrySave(race.Learnt());
+        memory?.Dispose();
         caches.Dispose();
         transport.Dispose();
     }
@@ -89,10 +95,21 @@ internal sealed class HttpPull : IDisposable
     private async Task FindMirrors(string url, CancellationToken cancel)
     {
         Mirrors mirrors = await Mirrors.Find(url, transport, options, cancel).ConfigureAwait(false);
-        content = fetcher = new HttpFetcher(transport, mirrors.Urls, options);
+        MirrorRace race = Race(mirrors);
+        fetcher = new HttpFetcher(transport, race, options);
         if (remote?.ContentUrl is { } other && options.Url is null)
-            content = new HttpFetcher(transport, (await Mirrors.Find(other, transport, options, cancel).ConfigureAwait(false)).Urls, options);
+            race = Race(await Mirrors.Find(other, transport, options, cancel).ConfigureAwait(false));
+        content = new HttpFetcher(transport, race, options, inOrder: false);
         knownSummary = mirrors.Summary;
+    }
+
+    private MirrorRace Race(Mirrors mirrors)
+    {
+        if (mirrors.Urls.Count > 1)
+            memory ??= MirrorMemory.Open(target, remote?.Name, options.CacheDirectory, options.Clock);
+        var race = new MirrorRace(mirrors.Urls, memory?.Load());
+        races.Add(race);
+        return race;
     }
 
     // A mirror of everything is announced as its source is, signature and all. Its trust documents come first: the summary names the newest.

@@ -8,7 +8,8 @@ namespace Sbox.Store;
 internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
 {
     private const int MaximumList = 1024 * 1024;
-    private const string List = "mirrorlist=", Link = "metalink=";
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(2); // to a far one too
+    private const string List = "mirrorlist=", Link = "metalink=", SummaryName = "summary";
 
     /// <summary>Whether an address must be looked up.</summary>
     public static bool IsList(string url) => url.StartsWith(List, StringComparison.Ordinal) || url.StartsWith(Link, StringComparison.Ordinal);
@@ -43,66 +44,106 @@ internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
                 throw new PullException(url, "addresses with http or https", $"'{HttpTransport.Shown(mirror)}'");
         }
 
-        // One that has no repository is passed over once, not at every object.
-        foreach (string mirror in mirrors)
+        string[] urls = [.. mirrors.Select(static each => each.TrimEnd('/')).Distinct()];
+        if (urls.Length == 1)
+            return urls;
+        foreach (PullOptions how in new[] { HttpFetcher.Hasty(options), options })
         {
-            var fetcher = new HttpFetcher(transport, [mirror.TrimEnd('/')], options);
-            if (mirrors.Length > 1 && await IsThere(fetcher, cancel).ConfigureAwait(false) is false)
-                continue;
-            return [.. mirrors[Array.IndexOf(mirrors, mirror)..].Select(static each => each.TrimEnd('/'))];
+            if (await WithRepository(urls, transport, how, cancel).ConfigureAwait(false) is { Count: > 0 } found)
+                return found;
         }
 
         throw new PullException(url, "a mirror with a repository", "No valid mirrors were found in mirrorlist");
     }
 
-    private static async Task<bool> IsThere(HttpFetcher fetcher, CancellationToken cancel)
+    // One that has no repository is passed over once, not at every object; one that says nothing yet stands behind those that have one.
+    private static async Task<IReadOnlyList<string>> WithRepository(string[] urls, HttpTransport transport, PullOptions options, CancellationToken cancel)
+    {
+        var silent = new List<string>();
+        for (int at = 0; at < urls.Length; at += MirrorRace.AtOnce)
+        {
+            string[] few = [.. urls.Skip(at).Take(MirrorRace.AtOnce)];
+            bool?[] answers = await AskAll(few, transport, options, cancel).ConfigureAwait(false);
+            silent.AddRange(few.Where((_, index) => answers[index] is null));
+            if (answers.Contains(true))
+                return [.. few.Where((_, index) => answers[index] == true), .. urls.Skip(at + few.Length), .. silent];
+        }
+
+        return [];
+    }
+
+    // All at once; from the first that has one on, the others have a moment to say so too.
+    private static async Task<bool?[]> AskAll(string[] urls, HttpTransport transport, PullOptions options, CancellationToken cancel)
+    {
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<bool?>[] asked = [.. urls.Select(url => IsThere(new HttpFetcher(transport, url, options), enough.Token))];
+        await foreach (Task<bool?> answer in Task.WhenEach(asked).ConfigureAwait(false))
+        {
+            if (await answer.ConfigureAwait(false) == true)
+                enough.CancelAfter(Grace);
+        }
+
+        cancel.ThrowIfCancellationRequested();
+        return await Task.WhenAll(asked).ConfigureAwait(false);
+    }
+
+    // Null: it did not say.
+    private static async Task<bool?> IsThere(HttpFetcher fetcher, CancellationToken cancel)
     {
         try
         {
             return await fetcher.TryFetch("config", MaximumList, cancel).ConfigureAwait(false) is not null;
         }
-        catch (PullException)
+        catch (PullException failed)
         {
-            return false; // another one is asked
+            return failed.IsOfTheNetwork ? null : false; // another one is asked
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
         }
     }
 
     private static async Task<Mirrors> FromMetalink(string url, HttpTransport transport, PullOptions options, CancellationToken cancel)
     {
-        const string summary = "summary";
         byte[] bytes = await Document(url, "a metalink", transport, options, cancel).ConfigureAwait(false);
         Metalink link;
         try
         {
-            link = Metalink.Parse(bytes, summary);
+            link = Metalink.Parse(bytes, SummaryName);
         }
         catch (Codecs.MalformedException malformed)
         {
             throw new PullException(url, "a metalink", malformed.Message, malformed);
         }
 
+        string[] urls = [.. link.Urls.Where(static each => each.EndsWith("/" + SummaryName, StringComparison.Ordinal)).Select(static each => each[..^(SummaryName.Length + 1)]).Distinct()];
         PullException? failure = null;
-        foreach (string each in link.Urls)
+        foreach (PullOptions how in urls.Length > 1 ? [HttpFetcher.Hasty(options), options] : new[] { options })
         {
-            if (!each.EndsWith("/" + summary, StringComparison.Ordinal))
-                continue;
-            try
+            foreach (string each in urls)
             {
-                byte[]? found = await new HttpFetcher(transport, [each], options).TryFetch("", ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
-                if (found is not null && link.Finding(found) is not { } finding)
-                    return new Mirrors([each[..^(summary.Length + 1)]], found);
-                failure = new PullException(each, "the summary that the metalink has the hash of", found is null ? "status 404 (there is none)" : link.Finding(found)!);
+                try
+                {
+                    byte[]? found = await new HttpFetcher(transport, each, how).TryFetch(SummaryName, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+                    if (found is not null && link.Finding(found) is not { } finding)
+                        return new Mirrors([each, .. urls.Where(other => other != each)], found);
+                    failure = new PullException($"{each}/{SummaryName}", "the summary that the metalink has the hash of", found is null ? "status 404 (there is none)" : link.Finding(found)!);
+                }
+                catch (PullException failed)
+                {
+                    failure = failed; // the next address may do better
+                }
             }
-            catch (PullException failed)
-            {
-                failure = failed; // the next address may do better
-            }
+
+            if (failure is null or { IsOfTheNetwork: false })
+                break;
         }
 
         throw failure ?? new PullException(url, "an address that ends in /summary", "none");
     }
 
     private static async Task<byte[]> Document(string url, string what, HttpTransport transport, PullOptions options, CancellationToken cancel) =>
-        await new HttpFetcher(transport, [url], options).TryFetch("", MaximumList, cancel).ConfigureAwait(false) ??
+        await new HttpFetcher(transport, url, options).TryFetch("", MaximumList, cancel).ConfigureAwait(false) ??
         throw new PullException(url, what, "status 404 (there is none)");
 }

@@ -124,7 +124,7 @@ public sealed record PullResult(IReadOnlyDictionary<string, Checksum> Refs, long
     /// <summary>What came by static deltas.</summary>
     public DeltaUsage Deltas { get; init; }
 
-    /// <summary>What a person should know of the remote's trust documents, a line each.</summary>
+    /// <summary>What a person should know of the remote's trust documents, and of mirrors that were left, a line each.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
     /// <summary>Bytes of files that were added, as they are stored; those that deltas made are not counted, as libostree does not.</summary>

@@ -20,26 +20,36 @@ internal sealed class SummaryCache : IDisposable
     /// <param name="repository">Whose remote.</param>
     /// <param name="remote">Its name.</param>
     /// <param name="directory">Where, in place of the repository's <c>tmp/cache</c>.</param>
-    public static SummaryCache? Open(Repository repository, string? remote, string? directory)
+    public static SummaryCache? Open(Repository repository, string? remote, string? directory) =>
+        Place(repository, remote, directory, Summaries) is { } place ? new SummaryCache(place, remote!) : null;
+
+    /// <summary>Where something is kept of a remote; null where nothing is to be.</summary>
+    internal static Dir? Place(Repository repository, string? remote, string? directory, string what)
     {
         if (remote is null || Environment.GetEnvironmentVariable("OSTREE_SKIP_CACHE") is not null)
             return null;
         if (directory is null)
         {
-            repository.Dir.MakeDirs($"tmp/cache/{Summaries}");
-            return new SummaryCache(repository.Dir.OpenDir($"tmp/cache/{Summaries}"), remote);
+            repository.Dir.MakeDirs($"tmp/cache/{what}");
+            return repository.Dir.OpenDir($"tmp/cache/{what}");
         }
 
         using var place = Dir.Open(directory);
-        return new SummaryCache(place.MakeAndOpenDir(Summaries), remote);
+        return place.MakeAndOpenDir(what);
     }
 
     /// <summary>Deletes what was kept of remotes that are no more.</summary>
     public static void Prune(Repository repository)
     {
-        if (!repository.Dir.Exists($"tmp/cache/{Summaries}"))
+        foreach (string kept in new[] { Summaries, "mirrors" })
+            Prune(repository, $"tmp/cache/{kept}");
+    }
+
+    private static void Prune(Repository repository, string path)
+    {
+        if (!repository.Dir.Exists(path))
             return;
-        using Dir dir = repository.Dir.OpenDir($"tmp/cache/{Summaries}");
+        using Dir dir = repository.Dir.OpenDir(path);
         IReadOnlyList<string> remotes = repository.RemoteNames();
         foreach (DirEntry entry in dir.Entries())
         {
