@@ -42,7 +42,7 @@ public sealed class CutLineTests : IDisposable
         Assert.InRange(whole.Passed, Large * LargeSize, 20_000_000);
         Assert.Equal(Cuts, cut.Cuts);
         long again = cut.Passed - whole.Passed;
-        TestContext.Current.TestOutputHelper?.WriteLine($"{whole.Passed} bytes uncut; {again} again, of them at most {cut.Lost} that had not arrived, with {cut.Cuts} cuts of {cut.Broken} connections");
+        TestContext.Current.TestOutputHelper?.WriteLine($"{whole.Passed} bytes uncut; {again} again, and {cut.Lost} lost on the way, with {cut.Cuts} cuts of {cut.Broken} connections");
         // With a connection of HTTP/2 that breaks, the class library drops what had come and was not read yet: docs/decisions/0029. To begin anew each time would be many times the whole.
         long borne = http2 ? whole.Passed / 2 : whole.Passed / 100;
         Assert.True(again - cut.Lost <= borne, $"{again} bytes came again of {whole.Passed}, {cut.Lost} of them lost on the way: SBOX_SEED={seed}");

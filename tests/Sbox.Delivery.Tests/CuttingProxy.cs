@@ -9,11 +9,11 @@ internal sealed class CuttingProxy : IDisposable
 {
     private const int Piece = 16 * 1024, SendBuffer = 4 * 1024;
 
-    // tcp(7): struct tcp_info, of which tcpi_bytes_acked is what the other end's kernel has, and its reader can still read when the connection is no more.
-    private const int Tcp = 6, TcpInfo = 11, TcpInfoSize = 192, BytesAcked = 120;
+    // tcp(7): struct tcp_info, of which tcpi_notsent_bytes is what this end's kernel has not sent. On the loopback what was sent is at the other end, where it can still be read when the connection is no more.
+    private const int Tcp = 6, TcpInfo = 11, TcpInfoSize = 192, NotSent = 144;
     private readonly TcpListener listener = new(IPAddress.Loopback, 0);
     private readonly SemaphoreSlim line = new(1); // one piece after the other, as on a real line
-    private readonly Dictionary<Socket, long> open = []; // with what was written to each
+    private readonly HashSet<Socket> open = [];
     private readonly Queue<long> cuts;
     private readonly Random random;
     private readonly int server;
@@ -35,7 +35,7 @@ internal sealed class CuttingProxy : IDisposable
     /// <summary>Bytes of bodies that were passed on to whoever asked; heads of answers are not counted.</summary>
     public long Passed { get; private set; }
 
-    /// <summary>Bytes among them, or of heads, that may never have arrived, as their connection was cut without a goodbye: the other end's kernel had not acknowledged them. Never more than the buffer for sending, for each connection.</summary>
+    /// <summary>Bytes among them, or of heads, that never left, as their connection was cut without a goodbye while they waited here in a buffer for sending.</summary>
     public long Lost { get; private set; }
 
     /// <summary>How often all was cut.</summary>
@@ -67,7 +67,7 @@ internal sealed class CuttingProxy : IDisposable
             client.NoDelay = true;
             client.SendBufferSize = SendBuffer;
             lock (open)
-                open.Add(client, 0);
+                open.Add(client);
             await there.ConnectAsync(IPAddress.Loopback, server);
             Task asking = Requests(client, there);
             await Answers(there, client);
@@ -114,8 +114,6 @@ internal sealed class CuttingProxy : IDisposable
                     (int used, long body) = bodies.Take(buffer.AsSpan(at, read - at), left);
                     for (int sent = 0; sent < used;)
                         sent += await client.SendAsync(buffer.AsMemory(at + sent, used - sent), SocketFlags.None);
-                    lock (open)
-                        open[client] = open.GetValueOrDefault(client) + used;
                     at += used;
                     Passed += body;
                     if (body >= left)
@@ -134,15 +132,15 @@ internal sealed class CuttingProxy : IDisposable
     {
         cuts.Dequeue();
         Cuts++;
-        bool politely = Environment.GetEnvironmentVariable("POLITE") is { } p ? p == "1" : random.Next(2) == 0;
+        bool politely = random.Next(2) == 0;
         lock (open)
         {
-            foreach ((Socket client, long written) in open)
+            foreach (Socket client in open)
             {
                 Broken++;
                 if (!politely)
                 {
-                    Lost += Math.Max(0, written - Arrived(client));
+                    Lost += Waiting(client);
                     client.LingerState = new LingerOption(true, 0);
                 }
 
@@ -153,11 +151,11 @@ internal sealed class CuttingProxy : IDisposable
         }
     }
 
-    private static long Arrived(Socket client)
+    private static long Waiting(Socket client)
     {
         var info = new byte[TcpInfoSize];
         client.GetRawSocketOption(Tcp, TcpInfo, info);
-        return BinaryPrimitives.ReadInt64LittleEndian(info.AsSpan(BytesAcked));
+        return BinaryPrimitives.ReadUInt32LittleEndian(info.AsSpan(NotSent));
     }
 
     private interface IBodies
