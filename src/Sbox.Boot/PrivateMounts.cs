@@ -109,6 +109,8 @@ public sealed class PrivateMounts : IDisposable
             return (unattached ??= ToLook("vfat", esp.Path, FatOptions)).PathForOthers;
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */, parents: 0x1ED); // in /run/sbox are users' sockets too
+        if (!looksOnly)
+            FatRepair.IfLeftInUse(esp.Path);
         using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, FatOptions);
         mount.AttachAt(EspMountPoint);
         espMounted = true;

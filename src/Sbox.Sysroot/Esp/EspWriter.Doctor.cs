@@ -26,7 +26,7 @@ public sealed partial class EspWriter
         foreach (string path in (string[])[Linux, Systemd, Fallback, Loader])
         {
             using Dir? dir = esp.TryOpenDir(path);
-            files.AddRange((dir?.Entries() ?? []).Where(static entry => entry.Name.StartsWith('.') && entry.Name.EndsWith(".tmp", StringComparison.Ordinal)).Select(entry => $"{path}/{entry.Name}"));
+            files.AddRange((dir?.Entries() ?? []).Select(static entry => entry.Name).Where(name => IsTemporary(name) || IsEmpty(dir!, name)).Select(name => $"{path}/{name}"));
         }
 
         return files;

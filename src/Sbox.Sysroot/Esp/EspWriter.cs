@@ -10,8 +10,8 @@ namespace Sbox.Sysroot;
 
 /// <summary>
 /// Keeps an ESP (mounted, or a directory that becomes one) in step with the deployments: one UKI each, the first one the default.
-/// FAT has no journal, so every file is written beside its place under a name that systemd-boot ignores, synced, and renamed; what is
-/// no longer wanted goes last. At every cut there is a whole UKI whose deployment is there.
+/// FAT has no journal, so every file is written beside its place under a name that systemd-boot ignores, synced, and renamed
+/// (<see cref="FatFiles"/>); what is no longer wanted goes last. At every cut there is a whole UKI whose deployment is there.
 /// </summary>
 /// <remarks>docs/formats/sysroot.md has the order and its reasons.</remarks>
 public sealed partial class EspWriter
@@ -27,8 +27,8 @@ public sealed partial class EspWriter
     public IReadOnlyDictionary<string, long> UnifiedKernels()
     {
         using Dir? linux = esp.TryOpenDir(Linux);
-        return (linux?.Entries() ?? []).Where(static entry => OurName().IsMatch(entry.Name))
-            .ToDictionary(static entry => entry.Name, entry => linux!.Stat(entry.Name).Size);
+        return (linux?.Entries() ?? []).Where(static entry => OurName().IsMatch(entry.Name)).Select(entry => (entry.Name, linux!.Stat(entry.Name).Size))
+            .Where(static file => file.Size > 0).ToDictionary(static file => file.Name, static file => file.Size);
     }
 
     /// <summary>The UKI that loader.conf names; null where it is missing or names none that is there.</summary>
@@ -138,12 +138,10 @@ public sealed partial class EspWriter
         foreach ((string name, long size) in UnifiedKernels().Where(each => !keep.Contains(each.Key)))
         {
             sysroot.Step($"remove {linux!.Of(name)}");
-            linux.Unlink(name);
+            FatFiles.Remove(linux, [name]);
             freed += size;
         }
 
-        if (freed > 0)
-            Durable.Sync(linux!);
         return freed;
     }
 
@@ -152,12 +150,10 @@ public sealed partial class EspWriter
     {
         foreach (string path in (string[])[Linux, Systemd, Fallback, Loader])
         {
-            using Dir? dir = esp.TryOpenDir(path);
-            foreach (DirEntry entry in dir?.Entries() ?? [])
-            {
-                if (entry.Name.StartsWith('.') && entry.Name.EndsWith(".tmp", StringComparison.Ordinal))
-                    dir!.Unlink(entry.Name);
-            }
+            if (esp.TryOpenDir(path) is not { } dir)
+                continue;
+            using (dir)
+                FatFiles.Remove(dir, [.. dir.Entries().Select(static entry => entry.Name).Where(name => IsTemporary(name) || IsEmpty(dir, name))]);
         }
     }
 
@@ -277,26 +273,16 @@ public sealed partial class EspWriter
         }
     }
 
-    // Names that begin with a dot or do not end in .efi are nothing to systemd-boot.
     private void Replace(string directory, string name, Action<Stream> write)
     {
         using Dir dir = esp.OpenDir(directory);
-        string temporary = $".{name}.tmp";
-        sysroot.Step($"write {dir.Of(temporary)}");
-        dir.TryUnlink(temporary);
-        using (SafeFileHandle file = dir.CreateFile(temporary))
-        using (var output = new FileStream(file, FileAccess.ReadWrite, bufferSize: 1 << 16))
-        {
-            write(output);
-            output.Flush();
-            Durable.Sync(file, dir.Of(temporary));
-        }
-
-        sysroot.Step($"rename it to {name}");
-        dir.Rename(temporary, dir, name);
-        sysroot.Step($"sync {dir.Path}");
-        Durable.Sync(dir);
+        FatFiles.Replace(dir, name, write, sysroot.Step);
     }
+
+    // What a cut left of a name before it got its bytes; systemd-boot shows no entry for it.
+    private static bool IsEmpty(Dir dir, string name) => OurName().IsMatch(name) && dir.Stat(name).Size == 0;
+
+    private static bool IsTemporary(string name) => name.StartsWith('.') && name.EndsWith(FatFiles.Temporary, StringComparison.Ordinal);
 
     [GeneratedRegex(@"^[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}\.[0-9]+\.efi$")]
     private static partial Regex OurName();
