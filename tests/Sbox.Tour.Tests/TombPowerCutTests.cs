@@ -58,14 +58,12 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
         File.Copy(empty, disk);
 
         List<Moment> moments;
-        IReadOnlyList<DiskRequest> log;
-        using (var recorded = new RecordedDisk(disk))
-        {
-            moments = Record(TombMachine.Options(tools, image, directory) with { MoreArguments = ["-drive", recorded.Drive] }, recorded, rounds: Math.Clamp(cuts / 4, 8, 24));
-            log = recorded.Log;
-        }
+        string writes = Path.Combine(directory, "disk.log");
+        using (var recorded = new RecordedDisk(disk, writes))
+            moments = Record(TombMachine.Options(tools, image, directory) with { MoreArguments = ["-drive", recorded.Drive] }, recorded.Log, rounds: Math.Clamp(cuts / 4, 8, 24));
 
-        output.WriteLine($"{log.Count} requests, {log.Count(static each => each.IsFlush)} of them flushes; {moments.Count(static each => each.What == "SAVED")} saves, {moments.Count(static each => each.What == "FOLDED")} folds");
+        using DiskLog log = DiskLog.Open(writes);
+        output.WriteLine($"{log.Count} requests, {log.Requests.Count(static each => each.IsFlush)} of them flushes; {moments.Count(static each => each.What == "SAVED")} saves, {moments.Count(static each => each.What == "FOLDED")} folds");
         Assert.Contains(moments, static each => each.What == "FOLDED");
         Assert.Contains(moments, static each => each.What == "PRUNED");
         var random = new Random(seed);
@@ -77,7 +75,7 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
     // What the guest said, and how much it had asked of its disk by then.
     private sealed record Moment(string What, string Word, int At);
 
-    private List<Moment> Record(VmOptions options, RecordedDisk disk, int rounds)
+    private List<Moment> Record(VmOptions options, DiskLog disk, int rounds)
     {
         var moments = new List<Moment>();
         using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options);
@@ -85,25 +83,25 @@ public sealed class TombPowerCutTests(ITestOutputHelper output)
         vm.Run($"mount /dev/vdb /mnt && mkdir -p /mnt/home /mnt/scratch && echo '{Password}' > /root/password", Limit).OrThrow();
         vm.Run("sbox tomb --tomb /mnt/tomb --password-file /root/password create", Limit).OrThrow();
         vm.Run($"cat > /tmp/work <<'END'\n{Work}\nEND", Limit).OrThrow();
-        moments.Add(new Moment("OPEN", "", disk.Length));
+        moments.Add(new Moment("OPEN", "", disk.Count));
         vm.Console.SendLine($"bash /tmp/work {rounds}");
         while (moments[^1].What != "WORK")
         {
             Match said = vm.Console.WaitFor(@"^(SAVED|SYNCED|FORGET|PRUNED|FOLDED|WORK) (\S+)\r?\n", Limit);
-            moments.Add(new Moment(said.Groups[1].Value, said.Groups[2].Value, disk.Length));
+            moments.Add(new Moment(said.Groups[1].Value, said.Groups[2].Value, disk.Count));
         }
 
         return moments;
     }
 
-    private void Cut(string directory, int number, IReadOnlyList<DiskRequest> log, List<Moment> moments, int at, Random random)
+    private void Cut(string directory, int number, DiskLog log, List<Moment> moments, int at, Random random)
     {
         // A file of its own each time: what was mounted of the one before may live on for a moment, and write.
         string image = Path.Combine(directory, $"cut{number}.img"), mounted = Path.Combine(directory, $"mounted{number}");
         ChildProcess.Run(new ChildCommand("cp", ["--sparse=always", Path.Combine(directory, "empty.img"), image]));
         double kept = random.NextDouble();
         using (FileStream stream = File.Open(image, FileMode.Open))
-            RecordedDisk.Replay(stream, [.. log.Take(at)], () => random.NextDouble() < kept);
+            log.Replay(stream, at, () => random.NextDouble() < kept);
         Directory.CreateDirectory(mounted);
         Judge.OnPath("mount").Run("-o", "loop", image, mounted);
         try

@@ -8,12 +8,17 @@ namespace Sbox.Tour;
 /// The whole story in one machine: boot, look, try to write, live in it, upgrade, reboot, roll back, reboot. Each step says what it
 /// expects; the first that is not met ends the story.
 /// </summary>
-public sealed class Story(DemoImage image, string machine, Action<string> say)
+/// <param name="image">What it is about.</param>
+/// <param name="machine">The machine's directory; what is in it is gone.</param>
+/// <param name="say">Told how it goes.</param>
+/// <param name="recorded">Whether all that the machine asks of its disk is kept (<see cref="DiskRecord"/>).</param>
+public sealed class Story(DemoImage image, string machine, Action<string> say, bool recorded = false)
 {
     private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12);
     private static readonly TimeSpan UpgradeLimit = TimeSpan.FromMinutes(15);
 
     private readonly List<StepCost> costs = [];
+    private DiskRecorder? recorder;
     private Sbox.Vm.Vm? vm;
     private FileServer? server;
 
@@ -32,7 +37,8 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         if (Directory.Exists(machine))
             Directory.Delete(machine, recursive: true);
         await using FileServer served = server = await FileServer.Start(image.Served, DemoImage.Port);
-        using Sbox.Vm.Vm running = vm = Sbox.Vm.Vm.Start(new VmOptions(machine, image.Disk));
+        using DiskRecorder? recording = recorder = recorded ? new DiskRecorder(image.Disk, machine) : null;
+        using Sbox.Vm.Vm running = vm = Sbox.Vm.Vm.Start(new VmOptions(machine, image.Disk) { BootDrive = recording?.Drive });
         Step("boot version 1", () => { running.WaitForLogin(BootLimit); FirstBoot = running.Timings; });
         Step("look: sbox status", () => Runs("1"));
         Step("nothing in /usr can be written, remounting included", CannotWrite);
@@ -45,6 +51,7 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
         Step("reboot into version 1", () => running.Reboot(BootLimit));
         Step("version 1 runs, and the data is there", IsRolledBack);
         Step("the sentinel told of what was tried, and of nothing that was done in the meantime", NoFalseAlarm);
+        Step("sbox undeploy: version 2 goes", () => say(Guest("sbox undeploy 2", UpgradeLimit)));
         Step("no unit failed", () => Expect("systemctl --failed --no-legend --plain", ""));
     }
 
@@ -149,13 +156,14 @@ public sealed class Story(DemoImage image, string machine, Action<string> say)
             throw new TourException($"{name}: {failure.Message}");
         }
 
+        recorder?.Remember(name);
         say($"   {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s");
     }
 
-    // The overlay below the machine grows by what the guest writes.
+    // The overlay below the machine grows by what the guest writes, a record by all that it ever writes.
     private Func<long> Written()
     {
-        string overlay = Path.Combine(machine, "disk.qcow2");
+        string overlay = Path.Combine(machine, recorded ? DiskRecord.Writes : "disk.qcow2");
         long before = File.Exists(overlay) ? StepCost.DiskUsage(overlay) : 0;
         return () => StepCost.DiskUsage(overlay) - before;
     }

@@ -68,6 +68,8 @@ internal static class QemuArguments
     {
         if (options.AsCd)
             return ["-drive", $"if=ide,media=cdrom,format=raw,readonly=on,file={options.Disk}"];
+        if (options.BootDrive is { } served)
+            return ["-drive", served];
         string overlay = Path.Combine(options.Directory, "disk.qcow2");
         if (!File.Exists(overlay))
             QemuImg("create", "-q", "-f", "qcow2", "-F", options.DiskFormat, "-b", Path.GetFullPath(options.Disk), overlay);

@@ -4,15 +4,6 @@ using System.Text;
 
 namespace Sbox.Vm;
 
-/// <summary>One thing that a guest asked of its disk.</summary>
-/// <param name="Offset">Where, in bytes; of a flush, nothing.</param>
-/// <param name="Bytes">What was written there; null for a flush, which has answered when everything that was answered before it is on the disk.</param>
-public sealed record DiskRequest(long Offset, byte[]? Bytes)
-{
-    /// <summary>Whether it is a flush.</summary>
-    public bool IsFlush => Bytes is null;
-}
-
 /// <summary>
 /// A disk that QEMU reaches by NBD, and of which everything that the guest writes is known in its order: so the disk can be had as it would be if the power had failed
 /// at any moment. What was written after the last flush is then there or not, piece by piece, in any order, as a disk's own memory loses it.
@@ -23,18 +14,18 @@ public sealed class RecordedDisk : IDisposable
     private const ulong Magic = 0x4e42444d41474943, OptionMagic = 0x49484156454f5054, OptionReplyMagic = 0x3e889045565a9;
     private const uint RequestMagic = 0x25609513, ReplyMagic = 0x67446698;
     private const ushort HasFlags = 1, SendsFlush = 4, SendsForceUnitAccess = 8, SendsTrim = 32, SendsWriteZeroes = 64;
-    private const int Sector = 512;
 
     private readonly Lock gate = new();
     private readonly FileStream image;
     private readonly Socket listener;
     private readonly string directory;
-    private readonly List<DiskRequest> log = [];
 
     /// <summary>Serves an image. It is written as the guest writes it.</summary>
     /// <param name="path">A raw image of the disk's size.</param>
-    public RecordedDisk(string path)
+    /// <param name="log">The file that gets what was written; what was in it is gone.</param>
+    public RecordedDisk(string path, string log)
     {
+        Log = DiskLog.Create(log);
         image = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
         directory = Directory.CreateTempSubdirectory("sbox-disk-").FullName; // a socket's path holds 107 bytes
         listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -46,71 +37,19 @@ public sealed class RecordedDisk : IDisposable
     /// <summary>The drive for QEMU's <c>-drive</c>.</summary>
     public string Drive => $"if=virtio,format=raw,cache=writeback,file.driver=nbd,file.server.type=unix,file.server.path={directory}/nbd";
 
-    /// <summary>What was asked so far.</summary>
-    public int Length
-    {
-        get
-        {
-            lock (gate)
-                return log.Count;
-        }
-    }
-
-    /// <summary>What was asked, in the order in which it was answered.</summary>
-    public IReadOnlyList<DiskRequest> Log
-    {
-        get
-        {
-            lock (gate)
-                return [.. log];
-        }
-    }
-
-    /// <summary>Forgets what was asked; the disk stays as it is.</summary>
-    public void Forget()
-    {
-        lock (gate)
-            log.Clear();
-    }
-
-    /// <summary>
-    /// Makes a disk out of one that the power failed on: all that was on it before a flush is there, of what came later some sectors are.
-    /// </summary>
-    /// <param name="stream">The disk as it was before the first request.</param>
-    /// <param name="log">What was asked of it until the power failed.</param>
-    /// <param name="survives">Whether a piece (a sector's place) that no flush covers reached the disk.</param>
-    public static void Replay(Stream stream, IReadOnlyList<DiskRequest> log, Func<bool> survives)
-    {
-        int flushed = log.Count - 1;
-        while (flushed >= 0 && !log[flushed].IsFlush)
-            flushed--;
-        for (int at = 0; at < log.Count; at++)
-        {
-            if (log[at].Bytes is not { } bytes)
-                continue;
-            if (at < flushed)
-            {
-                stream.Position = log[at].Offset;
-                stream.Write(bytes);
-                continue;
-            }
-
-            // A sector is there as a whole or not at all, whatever the request's size.
-            for (int sector = 0; sector < bytes.Length; sector += Sector)
-            {
-                if (!survives())
-                    continue;
-                stream.Position = log[at].Offset + sector;
-                stream.Write(bytes, sector, Math.Min(Sector, bytes.Length - sector));
-            }
-        }
-    }
+    /// <summary>What was asked, in the order in which it was answered. It is the disk's, and closed with it.</summary>
+    public DiskLog Log { get; }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         listener.Dispose();
-        image.Dispose();
+        lock (gate)
+        {
+            image.Dispose();
+            Log.Dispose();
+        }
+
         Directory.Delete(directory, recursive: true);
     }
 
@@ -208,7 +147,8 @@ public sealed class RecordedDisk : IDisposable
                     Write(offset, new byte[length], forced);
                     break;
                 case 3: // FLUSH
-                    Note(new DiskRequest(0, null));
+                    lock (gate)
+                        Log.AddFlush();
                     break;
                 case 2: // DISCONNECT
                     return;
@@ -226,16 +166,10 @@ public sealed class RecordedDisk : IDisposable
         {
             image.Position = offset;
             image.Write(bytes);
-            log.Add(new DiskRequest(offset, bytes));
+            Log.AddWrite(offset, bytes);
             if (forced)
-                log.Add(new DiskRequest(0, null)); // stricter than it is: only this one had to reach the disk
+                Log.AddFlush(); // more than was asked, only this one had to reach the disk; a guest of virtio asks for none
         }
-    }
-
-    private void Note(DiskRequest request)
-    {
-        lock (gate)
-            log.Add(request);
     }
 
     private static byte[] Take(NetworkStream stream, int length)
@@ -245,7 +179,18 @@ public sealed class RecordedDisk : IDisposable
         return bytes;
     }
 
-    private static void Send(NetworkStream stream, params byte[][] parts) => stream.Write([.. parts.SelectMany(static part => part)]);
+    private static void Send(NetworkStream stream, params byte[][] parts)
+    {
+        var whole = new byte[parts.Sum(static part => part.Length)];
+        int at = 0;
+        foreach (byte[] part in parts)
+        {
+            part.CopyTo(whole, at);
+            at += part.Length;
+        }
+
+        stream.Write(whole);
+    }
 
     private static class Words
     {

@@ -50,6 +50,9 @@ public sealed record VmOptions(string Directory, string Disk)
     /// <summary>A second disk, written in place; null for none.</summary>
     public string? DataDisk { get; init; }
 
+    /// <summary>QEMU's <c>-drive</c> for the disk to boot from, where somebody else serves it (<see cref="RecordedDisk"/>); null for an overlay over <see cref="Disk"/>.</summary>
+    public string? BootDrive { get; init; }
+
     /// <summary>The format of <see cref="Disk"/>: raw, or qcow2 for the changes of another machine to be looked through.</summary>
     public string DiskFormat { get; init; } = "raw";
 

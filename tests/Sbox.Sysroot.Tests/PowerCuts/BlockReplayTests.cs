@@ -9,7 +9,7 @@ namespace Sbox.Sysroot.Tests;
 /// The block writes of a real upgrade on a real ext4, cut at every flush: with nothing of what was written since the last flush, with all of it, and with any part of it in
 /// any order. The EFI partition is as it was at that moment, as a FAT made of its files. What is then there is whole to e2fsck and fsck.vfat, and boots the old version or the new.
 /// </summary>
-/// <remarks>FAT's own block writes are not among it: the kernels that tests run on have none. Sbox.Tour cuts the power of machines that do.</remarks>
+/// <remarks>FAT's own block writes are not among it: the kernels that tests run on have none. Sbox.Tour records those of a machine that does, and cuts them (DiskCuts).</remarks>
 public sealed class BlockReplayTests : IDisposable
 {
     private const int Seed = 20261126, Piece = 4096;
