@@ -257,6 +257,8 @@ public sealed class TrustTests
         using var publisher = new TrustedPublisher();
         publisher.Server.Misbehave = static path => path == "trust/2.toml" ? Fault.Endless : null;
         Assert.Empty((await publisher.Pull()).Notes);
+        // It counts a piece when that has left, which may be after its reader has gone.
+        Assert.True(SpinWait.SpinUntil(() => publisher.Server.SentEndlessly > 0, TimeSpan.FromSeconds(60)));
         Assert.InRange(publisher.Server.SentEndlessly, 1, StaticServer.EndlessBytes / 4);
         publisher.Server.Misbehave = static _ => null;
         File.WriteAllBytes(publisher["source/trust/2.toml"], new byte[TrustDocument.MaximumSize + 1]); // a page for what is not there, as some servers have it

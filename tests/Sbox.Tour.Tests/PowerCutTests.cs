@@ -16,7 +16,8 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     /// <summary>How many cuts are made; each costs a boot and an upgrade, two to four minutes under emulation.</summary>
     private static int Cuts => int.Parse(Environment.GetEnvironmentVariable("SBOX_POWER_CUTS") ?? "1", CultureInfo.InvariantCulture);
 
-    [Fact, Trait("Category", "Slow")]
+    // The tour's record is cut at a hundred places in the time of one boot; this starts each, and is asked for by name (-explicit only).
+    [Fact(Explicit = true), Trait("Category", "Slow")]
     public async Task Whenever_the_power_fails_during_an_upgrade_the_box_boots_one_of_the_two_versions_and_the_next_upgrade_works()
     {
         DemoImage image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache);
