@@ -116,6 +116,8 @@ internal static class Remedies
         TrustException trust => For(trust),
         TrustHistoryException => "sbox trust show DIR tells who has to sign; sbox trust create DIR begins with the first document",
         SummaryAheadException => "Nothing was sent. Is this machine's clock right? timedatectl shows it. Where it is, the other's was wrong, and no box whose clock is right has taken that: --older-summary publishes over it",
+        OtherPublicationException => "Nothing was sent. Name another place with --to; where what is there may go, delete its summary, summary.sig and trust first",
+        MirrorOutdatedException => "Nothing was sent. Bring the mirror up to date first, with its trust documents: sbox store pull --mirror REMOTE",
         TrustBehindException => "Fetch the newest documents from there into the directory trust of this repository, or name it with --trust=DIR",
         WrongPassphraseException => "Type the same command again; nothing was changed",
         SignatureWantedException => "Give the key: --sign-from-file=FILE, --keys=DIR or --gpg-sign=KEY-ID. To publish without: --unsigned, and readers who ask for signatures take nothing from there any more",

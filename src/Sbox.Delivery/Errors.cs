@@ -91,6 +91,24 @@ public sealed class SummaryAheadException(string location, DateTimeOffset there,
     public DateTimeOffset There { get; } = there;
 }
 
+/// <summary>A mirror is to be published, and what is there is not what it is a mirror of, as far as its trust documents tell.</summary>
+/// <param name="location">The file there.</param>
+/// <param name="finding">What tells so.</param>
+public sealed class OtherPublicationException(string location, string finding) : DeliveryException($"{location}: {finding}: another repository may be published there")
+{
+    /// <summary>The file there.</summary>
+    public string Location { get; } = location;
+}
+
+/// <summary>A mirror is to be published, and boxes would refuse the summary that its source signed.</summary>
+/// <param name="subject">The mirror's summary.</param>
+/// <param name="finding">Why they would.</param>
+public sealed class MirrorOutdatedException(string subject, string finding) : DeliveryException($"{subject}: {finding}")
+{
+    /// <summary>The mirror's summary.</summary>
+    public string Subject { get; } = subject;
+}
+
 /// <summary>What is published there goes by a newer trust document than the one that was given, or by another one.</summary>
 /// <param name="location">The place, or the document in it.</param>
 /// <param name="finding">What is there.</param>

@@ -273,36 +273,40 @@ public sealed class TrustPublishTests : IDisposable
     }
 
     [Fact]
-    public async Task A_stick_that_a_mirror_fills_without_any_key_carries_a_rotation_to_a_box_without_a_network()
+    public async Task A_clock_that_is_behind_is_told_of_where_a_summary_is_made_by_it_alone()
+    {
+        Commit(alice, bob);
+        await shop.Publish(options: Trusted() with { Clock = new Later(hours: 20) });
+        byte[] there = File.ReadAllBytes(shop["www/summary"]);
+        await using var place = new DirectoryPlace(shop["www"]) { Staleness = TimeSpan.Zero };
+        Assert.Empty((await new Publisher(shop.Repository, place, Trusted()).Plan(TestContext.Current.CancellationToken)).Notes);
+        Assert.Empty((await shop.Publish(options: Trusted())).Plan.Notes);
+        Assert.Equal(there, File.ReadAllBytes(shop["www/summary"]));
+        Commit(alice, bob);
+        Assert.Contains("has not come to", Assert.Single((await new Publisher(shop.Repository, place, Trusted()).Plan(TestContext.Current.CancellationToken)).Notes), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_lies_in_a_branchs_place_and_is_no_commit_hinders_no_publication()
     {
         Commit(alice, bob);
         await shop.Publish(options: Trusted());
-        using Repository mirror = NewBox("mirror", shop.Serve(), trusts: false), box = NewBox("box", $"file://{shop["stick"]}");
-        PullOptions all = new() { Remote = "origin", Mirror = true };
-        await mirror.Pull(all, cancel: TestContext.Current.CancellationToken);
-        await Hand();
-        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
-        using var press2 = Ed25519Key.Generate();
-        history.Add(document => document with { Keys = new Dictionary<string, Ed25519PublicKey>(document.Keys) { ["press"] = press2.Public } });
-        Sign(alice, bob);
+        byte[] garbage = [1, 2, 3];
+        var none = Checksum.Of(garbage);
+        string path = shop[$"www/objects/{new ObjectName(none, ObjectType.Commit).LoosePath(RepositoryMode.Archive)}"];
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, garbage);
+        ReplaceEverywhere(File.ReadAllBytes(shop["www/summary"]), shop.Repository.Resolve(Workshop.Branch), none);
         Checksum commit = Commit(alice, bob);
-        await shop.Publish(options: Trusted() with { Sign = bytes => CommitSignatures.Sign(VariantDictionary.Empty, bytes, press2) });
-        history.Add(static document => document); // a draft: it is nobody's yet
-        await mirror.Pull(all, cancel: TestContext.Current.CancellationToken);
-        Assert.Equal(["1.sig", "1.toml", "2.sig", "2.toml"], Directory.GetFiles(shop["mirror/trust"]).Select(Path.GetFileName).Order());
-        Assert.True((await Hand()).IsSigned);
-        Assert.Equal(File.ReadAllBytes(shop["www/summary"]), File.ReadAllBytes(shop["stick/summary"]));
-        await box.Pull(Wanted, cancel: TestContext.Current.CancellationToken);
-        Assert.Equal((commit, 2), (box.Resolve($"origin:{Workshop.Branch}"), box.Trust("origin")!.Document.Version));
+        await shop.Publish(options: Trusted());
+        Assert.Equal(commit, Summary.Parse(File.ReadAllBytes(shop["www/summary"])).Refs[Workshop.Branch]);
 
-        // Other branches than it names, it cannot be the summary of.
-        mirror.SetRef("os/own", commit);
-        await Assert.ThrowsAsync<SignatureWantedException>(Hand);
-
-        async Task<PublishReport> Hand()
+        void ReplaceEverywhere(byte[] summary, Checksum old, Checksum with)
         {
-            await using var stick = new DirectoryPlace(shop["stick"]) { Staleness = TimeSpan.Zero };
-            return await new Publisher(mirror, stick, new PublishOptions { Trust = TrustHistory.TryRead(shop["mirror/trust"]), TrustMayWait = true }).Run(cancel: TestContext.Current.CancellationToken);
+            byte[] from = Convert.FromHexString($"{old}"), to = Convert.FromHexString($"{with}");
+            for (int at = summary.AsSpan().IndexOf(from); at >= 0; at = summary.AsSpan().IndexOf(from))
+                to.CopyTo(summary, at);
+            File.WriteAllBytes(shop["www/summary"], summary);
         }
     }
 

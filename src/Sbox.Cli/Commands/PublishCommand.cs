@@ -43,6 +43,8 @@ internal static class PublishCommand
                 + "the newest commit of each branch. A summary that says nothing new is renewed in time.",
                 "Boxes take no summary that is older than one that they took: where another publisher's clock is ahead of this machine's by a day or less, the new summary is of a second after the one that is there, and the command says so; "
                 + "where by more, nothing is sent. Branches that are there and not published now are looked at too, and told where boxes would not take them.",
+                "A mirror of everything (sbox store pull --mirror) needs no key: the summary that its source signed is handed on as it is, where it names just what is published. It replaces only what was signed by a key that its documents name for that, and no newer summary; "
+                + "branches that its source has given up are forgotten there, and told. Documents that were carried along so bind nobody who signs with another key, where the place goes by none: --trust=DIR asks for them.",
                 "A repository that is not in mode archive is published as one that is; nothing but deltas is written to it. On a stick with a file system that loses case (FAT) there are no deltas, since their names would be lost.",
             ],
             Examples =

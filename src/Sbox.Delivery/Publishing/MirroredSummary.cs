@@ -10,6 +10,12 @@ namespace Sbox.Delivery;
 /// <param name="Signatures">The file <c>summary.sig</c>.</param>
 internal sealed record MirroredSummary(byte[] Bytes, VariantDictionary Signatures)
 {
+    /// <summary>What it says.</summary>
+    public Summary Parsed { get; } = Summary.Parse(Bytes); // signed by who is believed: it can be read
+
+    /// <summary>The place may forget branches also where nobody signed what names them: it was asked for.</summary>
+    public bool MayDropUnsigned { get; private init; }
+
     /// <summary>The repository's own, where its documents believe it and it names just what is published; null elsewhere.</summary>
     public static MirroredSummary? Of(Repository repository, TrustDocument document, IReadOnlyDictionary<string, Checksum> refs)
     {
@@ -19,13 +25,16 @@ internal sealed record MirroredSummary(byte[] Bytes, VariantDictionary Signature
         byte[] bytes = File.ReadAllBytes(summary), signatures = File.ReadAllBytes(beside);
         if (document.WhoSigned(document.Summary, bytes, TrustDocument.SignaturesIn(signatures)).Count < document.Summary.Threshold)
             return null;
-        var named = Summary.Parse(bytes).Refs; // signed by who is believed: it can be read
-        return named.Count == refs.Count && named.All(item => refs.TryGetValue(item.Key, out Checksum here) && here == item.Value) ? new MirroredSummary(bytes, VariantDictionary.Parse(signatures)) : null;
+        var mirrored = new MirroredSummary(bytes, VariantDictionary.Parse(signatures));
+        var named = mirrored.Parsed.Refs;
+        return named.Count == refs.Count && named.All(item => refs.TryGetValue(item.Key, out Checksum here) && here == item.Value) ? mirrored : null;
     }
 
     /// <summary>What is published then: its signatures in place of new ones, no branch beside its own, and no delta made here, where it names the source's.</summary>
-    public PublishOptions Into(PublishOptions options) => options with
-    {
-        Sign = bytes => bytes.AsSpan().SequenceEqual(Bytes) ? Signatures : VariantDictionary.Empty, DropOthers = true, DeltasFrom = 0, DeltaFromNothing = false,
-    };
+    public (PublishOptions Options, MirroredSummary Summary) Into(PublishOptions options) => (
+        options with
+        {
+            Sign = bytes => bytes.AsSpan().SequenceEqual(Bytes) ? Signatures : VariantDictionary.Empty, DropOthers = true, DeltasFrom = 0, DeltaFromNothing = false,
+        },
+        this with { MayDropUnsigned = options.DropOthers });
 }

@@ -24,7 +24,7 @@ public sealed record PublishOptions
     /// <summary>The trust documents that go along, by which what is published must be signed; null where there are none.</summary>
     public TrustHistory? Trust { get; init; }
 
-    /// <summary>Nobody asked for them: where none is signed by enough yet, and the place goes by none, it is published without.</summary>
+    /// <summary>Nobody asked for them: where the place goes by none, and none is signed by enough yet or nobody who signs now may sign summaries by them, it is published without. They may be carried for others.</summary>
     public bool TrustMayWait { get; init; }
 
     /// <summary>Make a summary by this machine's clock also where the one that is there is of more than a day later: boxes that have taken that one take no older one.</summary>

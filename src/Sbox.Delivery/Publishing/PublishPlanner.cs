@@ -7,12 +7,13 @@ namespace Sbox.Delivery;
 /// <param name="repository">The repository, of any mode.</param>
 /// <param name="place">The place.</param>
 /// <param name="options">What is to be published.</param>
-internal sealed class PublishPlanner(Repository repository, IPlace place, PublishOptions options)
+/// <param name="mirrored">The summary that is handed on as it is; null where one is made.</param>
+internal sealed class PublishPlanner(Repository repository, IPlace place, PublishOptions options, MirroredSummary? mirrored = null)
 {
     /// <summary>How it is to be published: as was asked for, or as a mirror, where it was not said who signs and the repository has what its source signed.</summary>
     /// <exception cref="RefNotFoundException">There is no such branch.</exception>
     public (PublishOptions Options, MirroredSummary? Summary) Mirrored() =>
-        options is { Sign: null, Unsigned: false, Trust.InForce: { } document } && MirroredSummary.Of(repository, document.Document, Refs()) is { } mirrored ? (mirrored.Into(options), mirrored) : (options, null);
+        options is { Sign: null, Unsigned: false, Trust.InForce: { } document } && MirroredSummary.Of(repository, document.Document, Refs()) is { } found ? found.Into(options) : (options, null);
 
     public async Task<PublishPlan> Plan(CancellationToken cancel)
     {
@@ -20,9 +21,11 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         if (there.IsSigned && options.Sign is null && !options.Unsigned)
             throw new SignatureWantedException(place.Location);
         SortedDictionary<string, Checksum> refs = Refs();
-        PublishedTrust? trust = await Trusting(there, cancel).ConfigureAwait(false);
+        DateTimeOffset now = options.Clock.GetUtcNow();
+        if (mirrored is not null)
+            await new MirrorGuard(repository.Path, place, options.Trust!, mirrored).Require(there, [.. there.Refs.Keys.Except(refs.Keys)], now, options.SummaryMayGoBack, cancel).ConfigureAwait(false);
+        (PublishedTrust? trust, string? without) = await Trusting(there, now, cancel).ConfigureAwait(false);
         trust?.RequireTips(repository, refs);
-        DateTimeOffset now = options.Clock.GetUtcNow(), moment = trust?.Moment(there, options.SummaryMayGoBack) ?? now;
         List<Checksum> commits = [.. refs.Values.SelectMany(Versions).Distinct()];
         foreach (Checksum partial in commits.Where(repository.IsPartial))
             throw new NotPublishableException($"commit {partial}", "it is not whole here: a pull of it was cut short, or took a part only");
@@ -31,13 +34,14 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
         HashSet<DeltaName> wanted = WantedDeltas(refs, there);
         List<DeltaName> deltas = await Lacking(wanted, cancel).ConfigureAwait(false);
         IReadOnlyDictionary<string, Checksum> others = Others(refs, there);
-        return new PublishPlan(
+        var plan = new PublishPlan(
             place.Location, refs, [.. refs.Where(item => there.Refs.GetValueOrDefault(item.Key) != item.Value).Select(item => Change(there, item.Key, item.Value))],
             objects, lacking, others, deltas, [.. deltas.Where(delta => !repository.HasDelta(delta))], objects.Sum(SizeHere))
         {
-            There = there, Wanted = wanted, Trusting = trust, Moment = moment,
-            Notes = trust is null ? [] : await trust.Doubts(repository, there, refs, options.DropOthers ? new Dictionary<string, Checksum>() : others, moment, cancel).ConfigureAwait(false),
+            There = there, Wanted = wanted, Trusting = trust, How = options, Mirrored = mirrored,
+            Moment = mirrored is null && trust is not null ? trust.Moment(there, options.SummaryMayGoBack) : now, // a mirror makes no summary, and its clock says nothing of one
         };
+        return plan with { Notes = [.. without is null ? [] : (string[])[without], .. await Notes(plan, now, cancel).ConfigureAwait(false)] };
     }
 
     /// <summary>Where an object lies in what is published.</summary>
@@ -51,16 +55,36 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
     private static RefChange Change(PublishedState there, string name, Checksum target) =>
         new(name, there.Refs.TryGetValue(name, out Checksum old) ? old : null, target);
 
-    // What lies there is believed as far as whoever signs now has signed it.
-    private async Task<PublishedTrust?> Trusting(PublishedState there, CancellationToken cancel)
+    private async Task<IEnumerable<string>> Notes(PublishPlan plan, DateTimeOffset now, CancellationToken cancel)
     {
-        bool waits = options is { TrustMayWait: true, Trust.InForce: null } && there.TrustVersion is null;
-        PublishedTrust? trust = options.Trust is { } history && !waits ? new PublishedTrust(history, place, options.Clock.GetUtcNow()) : null;
-        if (there.TrustVersion is { } known && known > (trust?.Document.Version ?? 0) && options.Sign is { } sign && there.IsSignedBy(sign))
+        IEnumerable<string> notes = mirrored is null ? [] : plan.Others.Keys.Select(static branch => $"'{branch}' is there, and no branch of what is mirrored: the place forgets it, and its objects stay");
+        if (plan.Trusting is not { } trust)
+            return notes;
+        // Where the one that is there stays, nothing is of a time that this clock has not come to but what is there already.
+        if (plan.Moment > now && (plan.ToMake.Count > 0 || await PublishedSummary.IsRenewed(repository, place, plan, cancel).ConfigureAwait(false)))
+            notes = notes.Append(PublishedTrust.OfClock(plan.Moment));
+        return notes.Concat(await trust.Doubts(repository, plan.There, plan.Refs, options.DropOthers ? new Dictionary<string, Checksum>() : plan.Others, cancel).ConfigureAwait(false));
+    }
+
+    // What lies there is believed as far as whoever signs now has signed it; by a mirror, as it was asked of its documents before.
+    private async Task<(PublishedTrust? Trust, string? Without)> Trusting(PublishedState there, DateTimeOffset now, CancellationToken cancel)
+    {
+        bool waits = options is { TrustMayWait: true, Trust: not null } && there.TrustVersion is null && (options.Trust.InForce is null || (mirrored is null && !SignsBy(options.Trust.InForce.Document)));
+        PublishedTrust? trust = options.Trust is { } history && !waits ? new PublishedTrust(history, place, now) : null;
+        if (there.TrustVersion is { } known && known > (trust?.Document.Version ?? 0) && options.Sign is { } sign && (mirrored is not null || there.IsSignedBy(sign)))
             throw new TrustBehindException(place.Location, $"what is published there goes by trust document {known}, and {(trust is null ? "none was" : $"document {trust.Document.Version} was")} given");
         if (trust is not null)
             await RequireNewest(trust.Document, cancel).ConfigureAwait(false);
-        return trust;
+        return (trust, waits && options.Trust!.InForce?.Document is { } carried
+            ? $"This is published without the trust documents in {options.Trust.Directory}: by document {carried.Version} of '{carried.Repository}', no key that was given signs summaries. --trust={options.Trust.Directory} asks for one"
+            : null);
+    }
+
+    // A repository that mirrors another, and publishes branches of its own beside it, carries documents that are not about those.
+    private bool SignsBy(TrustDocument document)
+    {
+        byte[] asked = "sbox publish asks whose key this is"u8.ToArray();
+        return options.Sign is { } sign && document.WhoSigned(document.Summary, asked, CommitSignatures.Of(sign(asked))).Count > 0;
     }
 
     // Whoever signs now may have signed nothing there: a key that was taken out since, and documents of that time, would make a summary that no box believes.

@@ -32,15 +32,24 @@ internal sealed class PublishedSummary
     {
         if (plan.Mirrored is { } mirrored)
             return new PublishedSummary(place, plan, options, mirrored.Bytes);
+        SummaryContent content = await Content(repository, place, plan, options, cancel).ConfigureAwait(false);
+        return new PublishedSummary(place, plan, options, Unchanged(repository, plan, content) ?? repository.MakeSummary(content));
+    }
+
+    /// <summary>Whether a new one will be made, where no delta is to be made first: the one that is there may say it all.</summary>
+    public static async Task<bool> IsRenewed(Repository repository, IPlace place, PublishPlan plan, CancellationToken cancel) =>
+        Unchanged(repository, plan, await Content(repository, place, plan, plan.How, cancel).ConfigureAwait(false)) is null;
+
+    private static async Task<SummaryContent> Content(Repository repository, IPlace place, PublishPlan plan, PublishOptions options, CancellationToken cancel)
+    {
         var refs = new SortedDictionary<string, Checksum>(StringComparer.Ordinal);
         foreach ((string name, Checksum target) in plan.Others.Where(_ => !options.DropOthers).Concat(plan.Refs))
             refs[name] = target;
-        var content = new SummaryContent
+        return new SummaryContent
         {
             Refs = refs, Modified = plan.Moment, Deltas = Deltas(repository, plan, options, refs.Values),
             TrustVersion = plan.Trust?.Version, CommitOf = await Commits(repository, place, refs.Values, cancel).ConfigureAwait(false),
         };
-        return new PublishedSummary(place, plan, options, Unchanged(repository, plan, content) ?? repository.MakeSummary(content));
     }
 
     /// <summary>Sends what signs it, beside what signs the one that is there, long before it itself.</summary>

@@ -19,11 +19,13 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
     /// <exception cref="NotPublishableException">A branch cannot be published.</exception>
     /// <exception cref="RefNotFoundException">There is no such branch.</exception>
     /// <exception cref="SignatureWantedException">The summary there is signed, and no key was given.</exception>
+    /// <exception cref="OtherPublicationException">What is there is not what the repository is a mirror of.</exception>
+    /// <exception cref="MirrorOutdatedException">The repository is a mirror, and boxes would refuse its summary.</exception>
     /// <exception cref="PlaceFailedException">The place could not be asked.</exception>
     public async Task<PublishPlan> Plan(CancellationToken cancel = default)
     {
         (PublishOptions how, MirroredSummary? mirrored) = new PublishPlanner(repository, place, options).Mirrored();
-        return await new PublishPlanner(repository, place, how).Plan(cancel).ConfigureAwait(false) with { How = how, Mirrored = mirrored };
+        return await new PublishPlanner(repository, place, how, mirrored).Plan(cancel).ConfigureAwait(false);
     }
 
     /// <summary>Finds what there is to do, and does it.</summary>

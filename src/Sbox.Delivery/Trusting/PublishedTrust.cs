@@ -41,19 +41,20 @@ internal sealed class PublishedTrust(TrustHistory history, IPlace place, DateTim
         return then - now <= ClocksDiffer ? then.AddSeconds(1) : throw new SummaryAheadException(place.Location, then, now);
     }
 
+    /// <summary>What is said where the new summary is of a time that this clock has not come to.</summary>
+    public static string OfClock(DateTimeOffset moment) =>
+        $"The summary there is of {moment.AddSeconds(-1).UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC, which this machine's clock has not come to: the new one is of a second later. Is this clock right, and that of whoever published before?";
+
     /// <summary>What boxes will refuse of a publication that is as it must be, a line each: it may well be meant so, or another publisher's to mend.</summary>
     /// <param name="repository">The repository that is published.</param>
     /// <param name="there">What is there.</param>
     /// <param name="refs">The branches that are published now.</param>
     /// <param name="others">Those that stay there as they are.</param>
-    /// <param name="moment">Of when the summary will be.</param>
     /// <param name="cancel">Ends it.</param>
     public async Task<IReadOnlyList<string>> Doubts(
-        Repository repository, PublishedState there, IReadOnlyDictionary<string, Checksum> refs, IReadOnlyDictionary<string, Checksum> others, DateTimeOffset moment, CancellationToken cancel)
+        Repository repository, PublishedState there, IReadOnlyDictionary<string, Checksum> refs, IReadOnlyDictionary<string, Checksum> others, CancellationToken cancel)
     {
         var doubts = new List<string>();
-        if (moment > now)
-            doubts.Add($"The summary there is of {moment.AddSeconds(-1).UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC, which this machine's clock has not come to: the new one is of a second later. Is this clock right, and that of whoever published before?");
         foreach ((string branch, Checksum tip) in others.Where(_ => Document.Commits.Count > 0))
         {
             byte[]? beside = await place.TryRead(PublishPlanner.PathOf(new ObjectName(tip, ObjectType.CommitMeta)), cancel).ConfigureAwait(false);
@@ -64,7 +65,7 @@ internal sealed class PublishedTrust(TrustHistory history, IPlace place, DateTim
         foreach ((string branch, Checksum tip) in refs)
         {
             if (there.Refs.TryGetValue(branch, out Checksum old) && old != tip && await CommitOf(repository, old, cancel).ConfigureAwait(false) is { } before
-                && Commit.Parse(before).Timestamp > repository.LoadCommit(tip).Timestamp)
+                && TimeOf(before) > repository.LoadCommit(tip).Timestamp)
                 doubts.Add($"'{branch}' leads to an older commit than the one that is there: boxes that have that one take it with sbox upgrade --allow-downgrade alone");
         }
 
@@ -125,6 +126,19 @@ internal sealed class PublishedTrust(TrustHistory history, IPlace place, DateTim
         var name = new ObjectName(commit, ObjectType.Commit);
         byte[]? bytes = repository.Has(name) ? repository.LoadMetadata(name) : await place.TryRead(PublishPlanner.PathOf(name), cancel).ConfigureAwait(false);
         return bytes is not null && Checksum.Of(bytes) == commit ? bytes : null;
+    }
+
+    // Null where it is none, though it has the hash that its name says: nobody has deployed that.
+    private static ulong? TimeOf(byte[] commit)
+    {
+        try
+        {
+            return Commit.Parse(commit).Timestamp;
+        }
+        catch (MalformedException)
+        {
+            return null;
+        }
     }
 
     // What nobody of ours signed is not in the way: the place may have put anything there.
