@@ -59,8 +59,9 @@ public sealed partial class Repository
     /// <param name="commit">The commit that the only ref shall lead to there; null for the one it leads to here.</param>
     /// <param name="progress">Told every now and then.</param>
     /// <param name="cancel">Looked at between objects.</param>
+    /// <returns>What a person should know, a line each.</returns>
     /// <exception cref="RefNotFoundException">There is no such ref of such a collection.</exception>
-    public void CopyToStick(
+    public IReadOnlyList<string> CopyToStick(
         string mount, IReadOnlyList<CollectionRef> refs, string? place = null, bool durable = true, Checksum? commit = null,
         IProgress<PullProgress>? progress = null, CancellationToken cancel = default)
     {
@@ -82,11 +83,24 @@ public sealed partial class Repository
         }
 
         // Nobody has signed its summary, so that boxes with a trust document take nothing from it; what has become of their document, they learn there all the same.
-        Summary? own = Dir.TryReadAll("summary") is { } announced ? Summary.Parse(announced) : null;
-        CarriedTrust.Take(target, CarriedTrust.Newest(own, trust: null), TrustFiles.Of(this), cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
+        string? note = CarriedTrust.Take(target, CarriedTrust.Newest(OwnSummary(), trust: null), TrustFiles.Of(this), cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
         target.WriteSummary();
         if (!StandardPlaces.Contains(place))
             NameOnStick(stick, place);
+        return note is null ? [] : [note];
+    }
+
+    // One that cannot be read knows of no documents, and nothing else is asked of it.
+    private Summary? OwnSummary()
+    {
+        try
+        {
+            return Dir.TryReadAll("summary") is { } announced ? Summary.Parse(announced) : null;
+        }
+        catch (MalformedException)
+        {
+            return null;
+        }
     }
 
     // Whoever looks for repositories on sticks looks here for those in other places.

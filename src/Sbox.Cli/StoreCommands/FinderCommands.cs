@@ -47,10 +47,12 @@ internal static class FinderCommands
             if (parsed.GetValue(commit) is not null && refs.Count > 1)
                 throw new Finding("The --commit option may only be used with a single ref", "create-usb once for each commit");
             string stick = parsed.GetValue(mount)!;
-            using var line = new ProgressLine(new Speaker(json: false));
+            var speaker = new Speaker(json: false);
+            using var line = new ProgressLine(speaker);
+            IReadOnlyList<string> notes;
             try
             {
-                repository.CopyToStick(
+                notes = repository.CopyToStick(
                     stick, refs, parsed.GetValue(place), durable: !parsed.GetValue(noFsync), parsed.GetValue(commit) is { } revision ? repository.Resolve(revision) : null,
                     new Reporter<PullProgress>(at => line.Update(PullingCommands.Describe(at))), cancel);
             }
@@ -60,6 +62,8 @@ internal static class FinderCommands
             }
 
             line.Dispose();
+            foreach (string note in notes)
+                speaker.Note(note);
             Console.Out.WriteLine($"Copied {refs.Count}/{refs.Count} refs successfully from ‘{Path.GetFullPath(repository.Path)}’ to ‘{parsed.GetValue(place) ?? ".ostree/repo"}’ repository in ‘{stick}’.");
             return 0;
         });

@@ -70,6 +70,7 @@ internal sealed class HttpPull : IDisposable
             await queue.Run((name, token) => Take(transaction, import, queue, name, token)).ConfigureAwait(false);
         }
 
+        trust?.Document?.RequireNewest(fetcher.UrlOf("summary"));
         Dictionary<string, Checksum> refs = targets.Set(transaction, fetcher.UrlOf("").TrimEnd('/'), wanted);
         TransactionStats stats = transaction.Commit();
         if (whole)

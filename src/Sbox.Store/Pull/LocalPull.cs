@@ -21,6 +21,8 @@ internal sealed class LocalPull
     private long bytes;
     private long outstanding;
     private FoundSummary? announced; // the source's summary, as it was verified where it must be
+    private IReadOnlyDictionary<string, Checksum>? named; // what it says
+    private string? unreadable; // why it is none
 
     public LocalPull(Repository source, PullTargets targets, PullLocalOptions options, RemoteTrust? trust, IProgress<PullProgress>? progress, CancellationToken cancel)
     {
@@ -37,6 +39,9 @@ internal sealed class LocalPull
         believed = sameDevice && trust is null && !options.Untrusted;
         plainLinkable = believed && source.Mode == RepositoryMode.BareUser && target.Mode == RepositoryMode.BareUserOnly;
     }
+
+    // Announced as its source is.
+    private bool IsWholeMirror => targets.Mirror && options.Refs.Count == 0;
 
     public PullResult Run()
     {
@@ -64,12 +69,13 @@ internal sealed class LocalPull
             work.Finish();
         }
 
+        trust?.Document?.RequireNewest(source.Dir.Of("summary"));
         Dictionary<string, Checksum> refs = targets.Set(transaction, source.Path, wanted);
         TransactionStats stats = transaction.Commit();
         if (whole)
             target.ClearPartial(completed);
-        string? note = targets.Mirror && options.Refs.Count == 0 ? KeepAnnounced() : null;
-        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, Notes = note is null ? [] : [note] };
+        IReadOnlyList<string> notes = IsWholeMirror ? KeepAnnounced(wanted) : [];
+        return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, bytes) { Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, Notes = notes };
 
         // Read once: what was hashed and verified is what is kept, whatever the source has by then.
         byte[] TakeCommit(Checksum commit)
@@ -99,23 +105,44 @@ internal sealed class LocalPull
     // Where the summary must be signed, it alone says what a branch leads to: the bytes that were verified, not a file beside them.
     private IReadOnlyDictionary<string, Checksum>? SignedRefs()
     {
-        if (trust is not { ForSummary: true } && !targets.Mirror)
+        bool believes = trust is { ForSummary: true };
+        if (!believes && !IsWholeMirror)
             return null;
         (byte[]? summary, byte[]? signature) = (source.Dir.TryReadAll("summary"), source.Dir.TryReadAll("summary.sig"));
-        if (trust is { ForSummary: true })
-            trust.VerifySummary(source.Dir.Of("summary"), summary, signature);
-        announced = summary is null ? null : new FoundSummary(Summary.Parse(summary), summary, signature);
-        return trust is { ForSummary: true } ? announced!.Parsed.RefsFor(targets.Collection) : null;
+        if (believes)
+            trust!.VerifySummary(source.Dir.Of("summary"), summary, signature);
+        try
+        {
+            if (summary is null)
+                return null;
+            var parsed = Summary.Parse(summary);
+            (named, announced) = (parsed.RefsFor(targets.Collection), new FoundSummary(parsed, summary, signature));
+        }
+        catch (MalformedException malformed)
+        {
+            if (believes)
+                throw new PullException(source.Dir.Of("summary"), "a summary", malformed.Message, malformed);
+            unreadable = malformed.Message;
+        }
+
+        return believes ? named : null;
     }
 
-    // As a mirror over HTTP.
-    private string? KeepAnnounced()
+    // As a mirror over HTTP. There the summary says what is taken; here the source's refs do, where nobody must have signed it, and it may be of before.
+    private List<string> KeepAnnounced(Dictionary<string, Checksum> wanted)
     {
+        var notes = new List<string>();
+        if (unreadable is not null)
+            notes.Add($"{source.Dir.Of("summary")} is no summary, and stays there: {unreadable}");
         if (announced is null)
-            return null;
-        string? note = CarriedTrust.Take(target, CarriedTrust.Newest(announced.Parsed, trust), TrustFiles.Of(source), cancel).GetAwaiter().GetResult(); // of files: nothing is waited for
-        announced.KeepIn(target);
-        return note;
+            return notes;
+        if (CarriedTrust.Take(target, CarriedTrust.Newest(announced.Parsed, trust), TrustFiles.Of(source), cancel).GetAwaiter().GetResult() is { } note) // of files: nothing is waited for
+            notes.Add(note);
+        if (trust is { ForSummary: true } || (named!.Count == wanted.Count && wanted.All(item => named.TryGetValue(item.Key, out Checksum listed) && listed == item.Value)))
+            announced.KeepIn(target);
+        else
+            notes.Add($"{source.Dir.Of("summary")} names other branches or versions than are there, and is not taken along: it was made before them. There sbox store summary -u, and here too, make one");
+        return notes;
     }
 
     private Dictionary<string, Checksum> Wanted(IReadOnlyDictionary<string, Checksum>? signed)

@@ -12,11 +12,17 @@ internal sealed record FoundSummary(Summary Parsed, byte[] Bytes, byte[]? Signat
     /// <summary>Makes it a repository's own; never a summary beside the signature of another.</summary>
     public void KeepIn(Repository repository)
     {
+        // A pull that brings nothing new leaves readers no moment without a signature.
+        if (IsThere(repository, "summary", Bytes) && IsThere(repository, "summary.sig", Signature))
+            return;
         repository.Dir.TryUnlink("summary.sig");
         Durable.Replace(repository.Dir, "summary", Bytes);
         if (Signature is not null)
             Durable.Replace(repository.Dir, "summary.sig", Signature);
     }
+
+    private static bool IsThere(Repository repository, string name, byte[]? bytes) =>
+        repository.Dir.TryReadAll(name) is { } there ? bytes is not null && there.AsSpan().SequenceEqual(bytes) : bytes is null;
 }
 
 /// <summary>Fetches a remote's summary, once, believing it only as its settings say; what was believed before is not fetched again.</summary>

@@ -49,7 +49,7 @@ public sealed record TrustDocument
     /// </summary>
     public IReadOnlyDictionary<string, TrustRule> Commits { get; init; } = new SortedDictionary<string, TrustRule>(StringComparer.Ordinal);
 
-    /// <summary>Reads a document that is the owner's own, or whose bytes were signed by who is believed: nobody else's are to reach this.</summary>
+    /// <summary>Reads a document that is the owner's own, or whose bytes were signed by who is believed: nobody else's are to reach this, but to be carried along unbelieved (<see cref="First"/>).</summary>
     /// <param name="path">Where it is, for errors.</param>
     /// <param name="bytes">The file; borrowed for the call.</param>
     /// <exception cref="TrustException">It says something that it may not, in whatever way.</exception>
@@ -95,6 +95,21 @@ public sealed record TrustDocument
         throw new TrustException(
             subject, TrustProblem.TooFewSigned,
             $"document {Version} of '{Repository}' asks for {rule.Threshold} of {string.Join(", ", rule.Signers)}; {(signed.Count == 0 ? "none of them signed" : $"only {string.Join(", ", signed)} signed")}");
+    }
+
+    /// <summary>Reads a repository's first document, which nothing vouches for: it is one, and signed as it asks itself.</summary>
+    /// <param name="path">Where it is, for errors.</param>
+    /// <param name="bytes">The file; from anybody.</param>
+    /// <param name="signatures">The file of its signatures; from anybody.</param>
+    /// <exception cref="TrustException">It is none, or none that is signed so.</exception>
+    /// <remarks>To be carried along alone. Nobody is believed by it before their owner says so.</remarks>
+    internal static TrustDocument First(string path, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> signatures)
+    {
+        TrustDocument first = Parse(path, bytes);
+        if (first.Version != 1)
+            throw new TrustException(path, TrustProblem.OutOfOrder, $"it is document {first.Version} of '{first.Repository}', where the first should be");
+        first.Require(path, first.Document, bytes, SignaturesIn(signatures));
+        return first;
     }
 
     /// <summary>Reads the document that follows this one: signed as this one asks and as it asks itself, of the same repository, and the very next version.</summary>

@@ -61,18 +61,18 @@ internal sealed class TrustState
     /// <param name="before">The one that it follows, as it was loaded.</param>
     /// <param name="bytes">As it is signed.</param>
     /// <param name="forgetsSummary">A summary that was taken before says nothing any more: one who signed it is believed no longer, and may have signed a time far ahead.</param>
-    /// <returns>What is believed from now on: the document; or what others have put there meanwhile, the owner or another pull. Null where the owner ended it.</returns>
-    public (byte[] Bytes, string Path)? Keep(ReadOnlySpan<byte> before, byte[] bytes, bool forgetsSummary)
+    /// <returns>What is believed from now on: the document; or what others have put there meanwhile, the owner or another pull. Null where the owner ended it. And whether it was kept now.</returns>
+    public ((byte[] Bytes, string Path)? Now, bool IsKept) Keep(ReadOnlySpan<byte> before, byte[] bytes, bool forgetsSummary)
     {
         using Dir dir = Open();
         using FileLock held = Lock(dir);
         if (Load() is not { } there || !there.Bytes.AsSpan().SequenceEqual(before))
-            return Load();
+            return (Load(), false);
         // In this order: after a cut between the two, the next pull finds the document again, and forgets again.
         if (forgetsSummary)
             dir.TryUnlink($"{remote}.seen");
         Durable.Replace(dir, $"{remote}.toml", bytes);
-        return (bytes, Path);
+        return ((bytes, Path), true);
     }
 
     /// <summary>Begins with a document, whatever is kept.</summary>

@@ -99,6 +99,15 @@ internal sealed class TrustedRemote
         taken = made;
     }
 
+    /// <summary>Asks, before refs are set, that no other pull has taken a newer summary since this one was verified.</summary>
+    /// <param name="subject">Where it came from.</param>
+    /// <exception cref="TrustException">One has.</exception>
+    public void RequireNewest(string subject)
+    {
+        if (taken is { } made && state.NewestSummary() is { } meanwhile && made < meanwhile)
+            throw new TrustException(subject, TrustProblem.RolledBack, $"it is of {Shown(made)}, and another pull has taken one of {Shown(meanwhile)} meanwhile");
+    }
+
     /// <summary>Asks that a commit be signed as the document says.</summary>
     /// <param name="checksum">Its name.</param>
     /// <param name="bytes">The commit object.</param>
@@ -136,9 +145,11 @@ internal sealed class TrustedRemote
     private void GoOn(TrustDocument next, byte[] offered)
     {
         bool forgets = SignersOf(Document).Except(SignersOf(next)).Any();
-        (byte[] Bytes, string Path)? now = state.Keep(bytes, offered, forgets);
+        ((byte[] Bytes, string Path)? now, bool isKept) = state.Keep(bytes, offered, forgets);
         if (now is { } other && !other.Bytes.AsSpan().SequenceEqual(offered))
             (Document, bytes, newest) = (TrustDocument.Parse(other.Path, other.Bytes), other.Bytes, state.NewestSummary());
+        else if (now is not null && !isKept)
+            (Document, bytes, newest) = (next, offered, state.NewestSummary()); // another pull kept the same, and may have taken a summary since
         else
             (Document, bytes, newest) = (next, offered, forgets ? null : newest); // also where the owner ended it meanwhile: this pull, begun before, asks for no less, and nothing is kept
     }
