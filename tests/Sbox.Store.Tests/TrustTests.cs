@@ -257,9 +257,9 @@ public sealed class TrustTests
         using var publisher = new TrustedPublisher();
         publisher.Server.Misbehave = static path => path == "trust/2.toml" ? Fault.Endless : null;
         Assert.Empty((await publisher.Pull()).Notes);
-        // It counts a piece when that has left, which may be after its reader has gone.
-        Assert.True(SpinWait.SpinUntil(() => publisher.Server.SentEndlessly > 0, TimeSpan.FromSeconds(60)));
-        Assert.InRange(publisher.Server.SentEndlessly, 1, StaticServer.EndlessBytes / 4);
+        // Who asks may have gone by the length that was announced, before a whole piece has left.
+        Assert.Contains(publisher.Server.Requests, static path => path.Contains("trust/2.toml", StringComparison.Ordinal));
+        Assert.InRange(publisher.Server.SentEndlessly, 0, StaticServer.EndlessBytes / 4);
         publisher.Server.Misbehave = static _ => null;
         File.WriteAllBytes(publisher["source/trust/2.toml"], new byte[TrustDocument.MaximumSize + 1]); // a page for what is not there, as some servers have it
         foreach (Func<PullOptions, PullOptions>? from in (Func<PullOptions, PullOptions>?[])[null, FromFiles(publisher)])
