@@ -56,6 +56,18 @@ public sealed class BoxUnitsTests
     }
 
     [Fact]
+    public void The_first_questions_are_asked_once_a_boot_and_whoever_waits_for_them_goes_on_whatever_fails()
+    {
+        string[] lines = File.ReadAllLines(SourceTree.Of("packaging", "box", "sbox-welcome.service"));
+        string[] after = [.. lines.Where(static line => line.StartsWith("ExecStopPost=", StringComparison.Ordinal))];
+        // What waits is started at its end, and with that what multi-user.target wants: itself among it.
+        const string over = "/run/sbox-welcome-over";
+        Assert.Contains($"ConditionPathExists=!{over}", lines);
+        Assert.Equal($"ExecStopPost=-/usr/bin/touch {over}", after[0]);
+        Assert.All(after, static line => Assert.StartsWith("ExecStopPost=-", line, StringComparison.Ordinal)); // without, systemd runs none after the one that failed
+    }
+
+    [Fact]
     public void Systemd_finds_nothing_wrong_with_the_units()
     {
         string[] units = [.. Directory.GetFiles(SourceTree.Of("packaging", "box"), "sbox-*").Where(static file => !file.EndsWith(".shutdown", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
