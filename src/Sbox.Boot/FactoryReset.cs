@@ -9,6 +9,9 @@ namespace Sbox.Boot;
 /// </summary>
 public static class FactoryReset
 {
+    /// <summary>What lists of what stays have brought onto the disk (Sbox.Sysroot's KeptRecord), in the directory of the OS.</summary>
+    public const string KeptRecord = ".sbox-kept";
+
     private const string Var = "var";
     private const int Step = 5;
     private const uint OwnerOnly = 0x1C0; // 0700
@@ -29,6 +32,7 @@ public static class FactoryReset
             InodeFlags.RemoveAllMarked(stateroot, Path.GetFileName(bin));
         EtcDefaults[] defaults = [.. etcs.Select(name => new EtcDefaults($"{physicalRoot}/{name.Directory}/usr/etc", $"{physicalRoot}/{name.Directory}/etc"))];
         Prepare(new RootStep.PrepareReset(bin, oldVar, defaults));
+        ForgetKept(bin);
         using Dir made = Dir.Open(bin);
         if (var)
             Swap(made, Var, oldVar);
@@ -81,22 +85,34 @@ public static class FactoryReset
 
     internal static void Exchange(RootStep.Exchange step, Action<string> say)
     {
+        Try(() => ForgetKept(step.Bin), "what lists of what stays have kept is remembered still", say);
         using Dir bin = Dir.Open(step.Bin);
         Swap(bin, Var, step.Var);
         foreach ((int number, EtcDefaults etc) in step.Defaults.Index())
             Swap(bin, $"etc-{number}", etc.Etc);
         Durable.SyncFileSystem(bin);
         foreach (EtcDefaults etc in step.Defaults)
+            Try(() => ForgetMerges(etc), $"not all that was kept of the old {etc.Etc} could be deleted", say);
+    }
+
+    private static void Try(Action deed, string trouble, Action<string> say)
+    {
+        try
         {
-            try
-            {
-                ForgetMerges(etc);
-            }
-            catch (LinuxException refused) // no reason to stand still in front of a box that boots
-            {
-                say($"not all that was kept of the old {etc.Etc} could be deleted: {refused.Message}");
-            }
+            deed();
         }
+        catch (LinuxException refused) // no reason to stand still in front of a box that boots
+        {
+            say($"{trouble}: {refused.Message}");
+        }
+    }
+
+    // Before anything goes: somebody who brings files back from a copy makes them as they were, and a line about what is gone would call them a list's.
+    private static void ForgetKept(string bin)
+    {
+        using Dir os = Dir.Open(Path.GetDirectoryName(bin)!);
+        if (os.RemoveAll(KeptRecord))
+            Durable.Sync(os);
     }
 
     internal static void Discard(RootStep.Discard step, Action<string> say)

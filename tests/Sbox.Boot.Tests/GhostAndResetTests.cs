@@ -12,10 +12,10 @@ public sealed class GhostAndResetTests(TinyBox box) : IClassFixture<TinyBox>
         mount -o remount,rw $SYSROOT
         rm -rf $var/* $deployment/etc; cp -a $deployment/usr/etc $deployment/etc
         echo changed > $deployment/etc/setting; echo more > $deployment/etc/more
-        mkdir -p $var/home/alice; echo letter > $var/home/alice/letter; echo stays > $var/lock; chattr +i $var/lock; echo grows > $var/log; chattr +a $var/log; chmod 0711 $var
+        mkdir -p $var/home/alice; echo letter > $var/home/alice/letter; echo stays > $var/lock; chattr +i $var/lock; echo grows > $var/log; chattr +a $var/log; chmod 0711 $var; touch $SYSROOT/{{Os}}/.sbox-kept
         mount -o remount,ro $SYSROOT
         again() { umount -R $SYSROOT; mount -o ro $loop $SYSROOT; }
-        clean() { again; mount -o remount,rw $SYSROOT; chattr -R -ia $SYSROOT/{{Os}}/*var $SYSROOT/{{Os}}/.sbox-reset; rm -rf $var/* $SYSROOT/{{Os}}/.sbox-reset; umount $SYSROOT; }
+        clean() { again; mount -o remount,rw $SYSROOT; chattr -R -ia $SYSROOT/{{Os}}/*var $SYSROOT/{{Os}}/.sbox-reset; rm -rf $var/* $SYSROOT/{{Os}}/.sbox-reset $SYSROOT/{{Os}}/.sbox-kept; umount $SYSROOT; }
         trap 'clean >/dev/null 2>&1; losetup --detach $loop' EXIT
         {{script}}
         """);
@@ -102,7 +102,7 @@ public sealed class GhostAndResetTests(TinyBox box) : IClassFixture<TinyBox>
                 {Program} || echo "does not reset"
                 cat $SYSROOT/etc/setting; ls -A $SYSROOT/var | wc -l
                 """);
-            Assert.Matches("^137\ndeploy var (changed\n3|default\n0|changed\n0|default\n3)\ndefault\n0\n$", output);
+            Assert.Matches("^137\n(\\.sbox-kept deploy var changed\n3|deploy var (changed\n3|default\n0|changed\n0|default\n3))\ndefault\n0\n$", output);
         }
     }
 }

@@ -37,14 +37,56 @@ internal static class GhostSession
 
     /// <summary>What lists of what stays have left on the disk and name no more.</summary>
     /// <exception cref="GhostSettingsException">A list cannot be read: what it names is not known.</exception>
+    /// <exception cref="IOException">The record or a list cannot be read.</exception>
     public static IReadOnlyList<Orphan> Orphans(IReadOnlyList<GhostLayer> layers)
     {
-        string directory = Path.GetDirectoryName(layers[0].Staging)!;
+        string directory = OsOf(layers);
         if (!Directory.Exists(directory))
             return [];
         using Dir os = Dir.Open(directory);
-        return KeptRecord.Read(os) is { Count: > 0 } record ? KeptOrphans.Find(record, KeepList.Read(Absolute), layers) : [];
+        return KeptRecord.Read(os) is { Count: > 0 } record ? KeptOrphans.Find(record, [.. KeepList.Read(Absolute), .. OtherRules(directory)], layers) : [];
     }
+
+    // /var and the record are common to all versions, and each has an /etc of its own: what the disk's names, under a ghost's session, or another version's, is no orphan.
+    private static IEnumerable<KeepRule> OtherRules(string os)
+    {
+        using Dir directory = Dir.Open(os);
+        using Dir? deployments = directory.TryOpenDir("deploy");
+        return [.. (deployments?.Entries() ?? []).Where(static each => each.Kind is FileKind.Directory or FileKind.Unknown)
+            .SelectMany(each => KeepList.Read(Absolute, $"{os}/deploy/{each.Name}{KeepList.Directory}"))];
+    }
+
+    /// <summary>Takes from the record what paths and groups mean: it is somebody's by now, and no list's.</summary>
+    /// <returns>How many lines went.</returns>
+    /// <exception cref="IOException">The record could not be read or replaced.</exception>
+    public static int Release(IReadOnlyList<GhostLayer> layers, string[] asked) => Release(layers, kept => Means(asked, kept.Path));
+
+    /// <summary>Takes lines from the record. May replace the process by itself, once.</summary>
+    public static int Release(IReadOnlyList<GhostLayer> layers, Func<KeptPath, bool> released)
+    {
+        string directory = OsOf(layers);
+        if (!Directory.Exists(directory))
+            return 0;
+        using (Dir look = Dir.Open(directory))
+        {
+            if (!KeptRecord.Read(look).Any(released))
+                return 0;
+        }
+
+        PrivateMounts.Enter();
+        using PrivateMounts mounts = PrivateMounts.Open();
+        using Dir os = Dir.Open(directory);
+        IReadOnlyList<KeptPath> record = KeptRecord.Read(os);
+        KeptPath[] left = [.. record.Where(kept => !released(kept))];
+        KeptRecord.Write(os, left);
+        return record.Count - left.Length;
+    }
+
+    /// <summary>Whether paths and groups that somebody asked for mean a path, noise or not.</summary>
+    public static bool Means(string[] asked, string path) => asked.Any(each => LedgerGroup.All.Any(group => group.Id == each)
+        ? LedgerGroup.Of(path).Group.Id == each : GhostLayer.IsAtOrBelow(path, Absolute(each)));
+
+    private static string OsOf(IReadOnlyList<GhostLayer> layers) => Path.GetDirectoryName(layers[0].Staging)!;
 
     /// <summary>The whole ledger.</summary>
     public static IReadOnlyList<LedgerEntry> Read(IReadOnlyList<GhostLayer> layers, CancellationToken cancel) =>
@@ -97,8 +139,9 @@ internal static class GhostSession
     /// <param name="layers">Its directories.</param>
     /// <param name="entries">What to write.</param>
     /// <param name="cancel">Looked at between two entries.</param>
+    /// <param name="note">Told where the record of what lists have kept could not be written.</param>
     /// <param name="rules">The lists that ask for it; null where a person did.</param>
-    public static IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<GhostLayer> layers, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel, IReadOnlyList<KeepRule>? rules = null)
+    public static IReadOnlyList<LedgerEntry> Keep(IReadOnlyList<GhostLayer> layers, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel, Action<string> note, IReadOnlyList<KeepRule>? rules = null)
     {
         PrivateMounts.Enter();
         using PrivateMounts mounts = PrivateMounts.Open();
@@ -110,6 +153,8 @@ internal static class GhostSession
                 continue;
             using LedgerKeeper keeper = LedgerKeeper.Open(layer);
             kept.AddRange(keeper.Keep(here, cancel, rules));
+            if (keeper.RecordTrouble is { } trouble)
+                note($"what lists keep is not remembered, and is kept all the same: {trouble}");
         }
 
         return kept;

@@ -34,21 +34,21 @@ internal static class KeepOrphans
             PrivateMounts.Enter(); // before anything is asked: the process begins anew
         }
 
-        IReadOnlyList<Orphan> orphans = Meant(GhostSession.Orphans(layers), asked);
+        IReadOnlyList<Orphan> all = GhostSession.Orphans(layers), orphans = Meant(all, asked);
         if (wish.Adopt)
-            Adopt(speaker, layers, isGhost, orphans, asked, cancel);
+            Adopt(speaker, layers, isGhost, orphans, all, cancel);
         else if (!wish.Clean || orphans.Count == 0)
             Show(speaker, orphans);
         else
-            Clean(speaker, layers, isGhost, orphans, asked, wish.IsSure, cancel);
+            Clean(speaker, layers, isGhost, orphans, all, wish.IsSure, cancel);
     }
 
     /// <summary>One line about them; null where there are none, or it is not known because the caller is not root or a list cannot be read.</summary>
-    public static string? Line()
-    {
-        IReadOnlyList<Orphan> orphans = Glance();
-        return orphans.Count == 0 ? null : $"{Sum(orphans)} on the disk were kept by a list that names them no more: sbox keep --orphans";
-    }
+    public static string? Line() => Line(Glance());
+
+    /// <summary>One line about them; null where there are none.</summary>
+    public static string? Line(IReadOnlyList<Orphan> orphans) =>
+        orphans.Count == 0 ? null : $"{Sum(orphans)} on the disk were kept by a list that names them no more: sbox keep --orphans";
 
     /// <summary>Them, for who only mentions them.</summary>
     public static IReadOnlyList<Orphan> Glance()
@@ -57,7 +57,7 @@ internal static class KeepOrphans
         {
             return Environment.IsPrivilegedProcess && GhostSession.Disk() is { } disk ? GhostSession.Orphans(disk.Layers) : [];
         }
-        catch (Exception unreadable) when (unreadable is GhostSettingsException or IOException)
+        catch (Exception unreadable) when (unreadable is GhostSettingsException or IOException or UnauthorizedAccessException or Finding)
         {
             return []; // sbox keep --orphans says what cannot be read; who only mentions orphans has another answer to give
         }
@@ -67,8 +67,7 @@ internal static class KeepOrphans
     {
         if (asked.Length == 0)
             return orphans;
-        Orphan[] meant = [.. orphans.Where(orphan => asked.Any(each => LedgerGroup.All.Any(group => group.Id == each)
-            ? LedgerGroup.Of(orphan.Kept.Path).Group.Id == each : GhostLayer.IsAtOrBelow(orphan.Kept.Path, GhostSession.Absolute(each))))];
+        Orphan[] meant = [.. orphans.Where(orphan => GhostSession.Means(asked, orphan.Kept.Path))];
         return meant.Length > 0 ? meant : throw new Finding($"{string.Join(", ", asked)}: nothing there was kept by a list that names it no more", "sbox keep --orphans lists all");
     }
 
@@ -130,7 +129,7 @@ internal static class KeepOrphans
         return $"{each}, {Amount.OfBytes(orphans.Sum(static orphan => orphan.Bytes))}";
     }
 
-    private static void Clean(Speaker speaker, IReadOnlyList<GhostLayer> layers, bool isGhost, IReadOnlyList<Orphan> orphans, string[] asked, bool isSure, CancellationToken cancel)
+    private static void Clean(Speaker speaker, IReadOnlyList<GhostLayer> layers, bool isGhost, IReadOnlyList<Orphan> orphans, IReadOnlyList<Orphan> all, bool isSure, CancellationToken cancel)
     {
         if (!isSure && Console.IsInputRedirected)
         {
@@ -150,42 +149,60 @@ internal static class KeepOrphans
         }
 
         if (wanted.Count > 0)
-            Adopt(speaker, layers, isGhost, wanted, asked, cancel);
-        List<Orphan> gone = [];
+            Adopt(speaker, layers, isGhost, wanted, all, cancel);
         if (unwanted.Count > 0)
+            Delete(speaker, layers, isGhost, unwanted, cancel);
+    }
+
+    private static void Delete(Speaker speaker, IReadOnlyList<GhostLayer> layers, bool isGhost, List<Orphan> unwanted, CancellationToken cancel)
+    {
+        // What is gone is nobody's orphan when somebody makes it anew; of what stays whatever is asked, enough was said.
+        HashSet<KeptPath> told = [.. unwanted.Where(static orphan => orphan.Fate != OrphanFate.Deletable).Select(static orphan => orphan.Kept)];
+        try
         {
             using PrivateMounts mounts = PrivateMounts.Open();
             foreach (GhostLayer layer in layers)
-                gone.AddRange(KeptOrphans.Delete(unwanted, layer, isGhost, cancel));
-            Forget(layers, gone);
+            {
+                KeptOrphans.Delete(unwanted, layer, isGhost, (orphan, why) =>
+                {
+                    if (why is null)
+                        told.Add(orphan.Kept);
+                    Say(speaker, orphan, why);
+                }, cancel);
+            }
+
+            foreach (Orphan left in unwanted.Where(static orphan => orphan.Fate != OrphanFate.Deletable))
+                speaker.Note($"not deleted, and not told of again: {Line(left)}");
         }
-
-        foreach (Orphan orphan in gone)
-            speaker.Answer($"deleted {Line(orphan)}", writer => Write(writer, orphan));
-        foreach (Orphan left in unwanted.Except(gone))
-            speaker.Note($"not deleted: {Line(left)}");
+        finally
+        {
+            GhostSession.Release(layers, told.Contains);
+        }
     }
 
-    // What is gone is nobody's orphan when somebody makes it anew.
-    private static void Forget(IReadOnlyList<GhostLayer> layers, IReadOnlyList<Orphan> gone)
+    private static void Say(Speaker speaker, Orphan orphan, string? why)
     {
-        using Dir os = Dir.Open(Path.GetDirectoryName(layers[0].Staging)!);
-        KeptRecord.Write(os, KeptRecord.Read(os).Except(gone.Select(static orphan => orphan.Kept)));
+        if (why is null)
+            speaker.Answer($"deleted {Line(orphan)}", writer => Write(writer, orphan));
+        else
+            speaker.Note($"not deleted: {Line(orphan)}: {why}");
     }
 
-    // What a list named is named again as it was; where paths were asked for, those.
-    private static void Adopt(Speaker speaker, IReadOnlyList<GhostLayer> layers, bool isGhost, IReadOnlyList<Orphan> orphans, string[] asked, CancellationToken cancel)
+    private static void Adopt(Speaker speaker, IReadOnlyList<GhostLayer> layers, bool isGhost, IReadOnlyList<Orphan> orphans, IReadOnlyList<Orphan> all, CancellationToken cancel)
     {
         if (orphans.Count == 0)
             throw new Finding("there is nothing to adopt", "sbox keep --orphans lists what is");
-        string[] what = asked.Length > 0 ? [.. asked.Select(static each => LedgerGroup.All.Any(group => group.Id == each) ? each : GhostSession.Absolute(each))]
-            : [.. orphans.Select(static orphan => orphan.Kept.By.What).Distinct(StringComparer.Ordinal)];
+        string[] what = [.. Names(orphans, all).Where(AdoptedList.CanName)];
+        if (what.Length == 0)
+            throw new Finding($"{orphans[0].Kept.Path}: a list cannot name it, its name is no UTF-8", "In a ghost, sbox keep PATH keeps it by name");
         using (Dir etc = Dir.Open("/etc"))
             AdoptedList.Add(etc, KeepList.Directory, what);
         string file = $"{KeepList.Directory}/{AdoptedList.Name}";
         if (isGhost)
-            GhostSession.Keep(layers, [.. GhostSession.Read(layers, cancel).Where(entry => entry.Path == file)], cancel);
-        speaker.Answer($"{file} names {string.Join(", ", what)}: {Sum(orphans)} stay", writer =>
+            GhostSession.Keep(layers, [.. GhostSession.Read(layers, cancel).Where(entry => entry.Path == file)], cancel, speaker.Note);
+        IReadOnlyList<KeepRule> rules = KeepList.Read(GhostSession.Absolute);
+        Orphan[] named = [.. orphans.Where(orphan => IsNamed(orphan, rules))];
+        speaker.Answer($"{file} names {string.Join(", ", what)}: {Sum(named)} stay", writer =>
         {
             writer.WriteString("file", file);
             writer.WriteStartArray("adopted");
@@ -193,7 +210,19 @@ internal static class KeepOrphans
                 writer.WriteStringValue(each);
             writer.WriteEndArray();
         });
+        foreach (Orphan orphan in orphans.Except(named))
+            speaker.Note($"not adopted: {Line(orphan)}: {(AdoptedList.CanName(orphan.Kept.Path) ? "no list can name it" : "a list cannot name it, its name is no UTF-8")}");
     }
+
+    // What named them names them again where that means no others and a list may still say it; else their own paths. A directory goes with what is in it.
+    private static IEnumerable<string> Names(IReadOnlyList<Orphan> orphans, IReadOnlyList<Orphan> all) => orphans.GroupBy(static orphan => orphan.Kept.By)
+        .SelectMany(group => KeepList.IsName(group.Key.What) && all.Count(orphan => orphan.Kept.By == group.Key) == group.Count()
+            ? [group.Key.What]
+            : group.Select(static orphan => orphan.Kept.Path).Where(path => !orphans.Any(below => below.Kept.Path != path && GhostLayer.IsAtOrBelow(below.Kept.Path, path))))
+        .Distinct(StringComparer.Ordinal);
+
+    private static bool IsNamed(Orphan orphan, IReadOnlyList<KeepRule> rules) => rules.For(orphan.Kept.Path) is not null
+        || (orphan.Kept.IsDirectory && rules.Any(rule => rule.IsPath && GhostLayer.IsAtOrBelow(rule.What, orphan.Kept.Path)));
 
     private static void Write(Utf8JsonWriter writer, Orphan orphan)
     {

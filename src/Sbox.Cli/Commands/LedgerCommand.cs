@@ -71,7 +71,7 @@ internal static class LedgerCommand
                 + "switched off, and the ledger does not count it as lost; a machine that always starts as a ghost so has a list of what stays. A power cut takes what came since the last sbox keep --declared. "
                 + "Where a boot runs from memory there is no disk to keep anything on, and --declared is refused.",
                 "What such a file has kept stays on the disk when a line is taken out of it: --orphans lists that, on any boot of the box, with size, age and what had named it; paths and groups choose. --clean shows it, asks for each line and deletes; an answer of "
-                + "'adopt', or --adopt, names it again. What the disk had before it was kept, and what was changed since, always stays: whose it is nobody knows. Nothing behind a symbolic link is touched, and a process that is killed leaves each file there or gone.",
+                + "'adopt', or --adopt, names it again. What the disk had before it was kept, and what was changed since, always stays: whose it is nobody knows; after a yes it is not told of again. A list of any version of the box counts. Nothing behind a symbolic link or a mount is touched, and a process that is killed leaves each file there or gone.",
             ],
             ExitCodes = [(0, "All that was asked for is on the disk, listed or deleted."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
             Examples = [new Example("The wireless network of this place", "sbox keep network"), new Example("A letter", "sbox keep ~/letter.odt"),
@@ -84,8 +84,8 @@ internal static class LedgerCommand
             var wish = new KeepOrphans.Wish(parsed.GetValue(clean), parsed.GetValue(adopt), parsed.GetValue(yes));
             if (parsed.GetValue(orphans))
             {
-                if (parsed.GetValue(declared) || (wish.Clean && (wish.Adopt || parsed.GetValue(dry))))
-                    throw new Finding("--orphans lists; beside it stands one of --clean and --adopt, or none", "sbox keep --help");
+                if (parsed.GetValue(declared) || (wish.Clean && wish.Adopt) || (parsed.GetValue(dry) && (wish.Clean || wish.Adopt)))
+                    throw new Finding("--orphans alone lists, and changes nothing; beside it stands one of --clean and --adopt, without --dry-run, or none", "sbox keep --help");
                 KeepOrphans.Run(speaker, parsed.GetValue(paths)!, wish, cancel);
                 return Task.FromResult(0);
             }
@@ -97,22 +97,48 @@ internal static class LedgerCommand
             IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
             if (parsed.GetValue(declared) && MemoryDisk.IsUsed())
                 throw new NoDiskException(); // its list of what stays is empty here, which must not read as "all is kept"
-            IReadOnlyList<LedgerEntry> chosen = parsed.GetValue(declared) ? Declared(layers, cancel) : Chosen(layers, parsed.GetValue(paths)!, cancel);
-            if (parsed.GetValue(dry) || (parsed.GetValue(declared) && chosen.Count == 0))
-                Print(speaker, "would keep", chosen);
-            else if (MemoryDisk.IsUsed())
-                throw new NoDiskException(); // before this process begins anew, and reads the ledger twice
-            else
-            {
-                IReadOnlyList<LedgerEntry> kept = GhostSession.Keep(layers, chosen, cancel, parsed.GetValue(declared) ? GhostSession.Rules() : null);
-                Print(speaker, "kept", kept);
-                foreach (LedgerEntry left in chosen.Except(kept))
-                    speaker.Note($"not kept: {left.Path}: {left.Obstacle ?? "it has changed again; sbox ledger lists it anew"}");
-            }
-
+            Keep(speaker, layers, parsed.GetValue(declared) ? null : parsed.GetValue(paths)!, parsed.GetValue(dry), cancel);
             return Task.FromResult(0);
         });
         return command;
+    }
+
+    // Asked for by name, or, with null, by the lists.
+    private static void Keep(Speaker speaker, IReadOnlyList<GhostLayer> layers, string[]? asked, bool dry, CancellationToken cancel)
+    {
+        IReadOnlyList<LedgerEntry> chosen = asked is null ? Declared(layers, cancel) : GhostSession.Select(GhostSession.Read(layers, cancel), asked, includeNoise: false);
+        bool isFromMemory = MemoryDisk.IsUsed();
+        if (chosen.Count > 0 && !dry && isFromMemory)
+            throw new NoDiskException(); // before this process begins anew, and reads the ledger twice
+        // Also what a list has kept at an earlier boot, of which the session has changed nothing.
+        int released = asked is null || dry || isFromMemory ? 0 : Release(speaker, layers, asked);
+        if (asked is not null && chosen.Count + released == 0)
+            throw NothingThere(asked);
+        if (dry || (asked is null && chosen.Count == 0))
+        {
+            Print(speaker, "would keep", chosen);
+            return;
+        }
+
+        IReadOnlyList<LedgerEntry> kept = chosen.Count == 0 ? [] : GhostSession.Keep(layers, chosen, cancel, speaker.Note, asked is null ? GhostSession.Rules() : null);
+        Print(speaker, "kept", kept);
+        foreach (LedgerEntry left in chosen.Except(kept))
+            speaker.Note($"not kept: {left.Path}: {left.Obstacle ?? "it has changed again; sbox ledger lists it anew"}");
+        if (released > 0)
+            speaker.Note($"{released} {(released == 1 ? "path" : "paths")} that a list had kept stay by name from now on: sbox keep --orphans will not list them");
+    }
+
+    private static int Release(Speaker speaker, IReadOnlyList<GhostLayer> layers, string[] asked)
+    {
+        try
+        {
+            return GhostSession.Release(layers, asked);
+        }
+        catch (IOException unreadable) // a record is for tidying up; no trouble with it may cost what is to be kept
+        {
+            speaker.Note($"what lists have kept is not known, and all is kept that was asked for: {unreadable.Message}");
+            return 0;
+        }
     }
 
     public static Command MakeForget()
@@ -160,9 +186,11 @@ internal static class LedgerCommand
     private static IReadOnlyList<LedgerEntry> Chosen(IReadOnlyList<GhostLayer> layers, string[] asked, CancellationToken cancel)
     {
         IReadOnlyList<LedgerEntry> chosen = GhostSession.Select(GhostSession.Read(layers, cancel), asked, includeNoise: false);
-        return chosen.Count > 0 ? chosen
-            : throw new Finding($"{string.Join(", ", asked)}: the session has changed nothing there", "sbox ledger lists what it changed; the groups are in sbox-ledger(1)");
+        return chosen.Count > 0 ? chosen : throw NothingThere(asked);
     }
+
+    private static Finding NothingThere(string[] asked) =>
+        new($"{string.Join(", ", asked)}: the session has changed nothing there", "sbox ledger lists what it changed; the groups are in sbox-ledger(1)");
 
     private static void NothingIsLost(Speaker speaker) => speaker.Answer(
         $"This boot is no ghost: /etc and /var are on the disk. At power-off only /tmp and /run are emptied.{(KeepOrphans.Line() is { } orphans ? $"\n{orphans}" : "")}", static writer =>

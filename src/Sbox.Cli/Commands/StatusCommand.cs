@@ -50,12 +50,13 @@ internal static class StatusCommand
             VerityCoverage verity = box.Sysroot.Repository.CountVerity();
             DiskKeeper? keeper = DiskKeeper.Of(box.Sysroot.Path);
             DiskState? disk = DiskCommands.Look(keeper);
-            speaker.Answer(Text(box, report, verity, DiskCommands.Line(disk, keeper is not null), trust), writer =>
+            IReadOnlyList<Orphan> orphans = box.Sysroot.BootedName is null ? [] : KeepOrphans.Glance();
+            speaker.Answer(Text(box, report, verity, DiskCommands.Line(disk, keeper is not null), trust, KeepOrphans.Line(orphans)), writer =>
             {
                 Write(writer, report);
                 DiskCommands.Write(writer, disk, keeper is not null);
                 writer.WriteString("tpm-away", TpmRegister.OpenSince());
-                writer.WriteNumber("orphans", box.Sysroot.BootedName is null ? 0 : KeepOrphans.Glance().Count);
+                writer.WriteNumber("orphans", orphans.Count);
                 writer.WriteStartArray("trust");
                 foreach ((string remote, RemoteTrustState? state, string? trouble) in trust)
                 {
@@ -80,7 +81,7 @@ internal static class StatusCommand
         return command;
     }
 
-    private static string Text(Box box, StatusReport report, VerityCoverage verity, string? disk, IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust)
+    private static string Text(Box box, StatusReport report, VerityCoverage verity, string? disk, IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust, string? orphans)
     {
         if (report.Deployments.Count == 0)
             return $"{box.Sysroot.Path}: nothing is deployed";
@@ -108,7 +109,7 @@ internal static class StatusCommand
             text.Append("Ghost: it was started without init_on_free=1, so what programs left in memory is still there after power-off, for a while: the boot menu's own entry wipes it.\n");
         if (report.Memory is { } memory)
             text.Append(CultureInfo.InvariantCulture, $"Memory: {Text(memory)}\n");
-        if (box.Sysroot.BootedName is not null && KeepOrphans.Line() is { } orphans)
+        if (orphans is not null)
             text.Append(CultureInfo.InvariantCulture, $"Kept: {orphans}\n");
         string esp = report.Esp is { } partition ? $"; EFI partition {Amount.OfBytes(partition.AvailableBytes)} of {Amount.OfBytes(partition.TotalBytes)}" : "";
         text.Append(CultureInfo.InvariantCulture, $"Space: {Amount.OfBytes(report.Root.AvailableBytes)} free of {Amount.OfBytes(report.Root.TotalBytes)}{esp}\n");

@@ -12,6 +12,9 @@ public sealed record GhostLayer(string At, string Upper, string Lower, string St
     /// <summary>The tree of the version that runs, which makes some of it by itself at every boot; null for none.</summary>
     public string? Tree { get; init; }
 
+    /// <summary>Whether it is one and the same for all versions, so that a file on the disk is the same inode for as long as nobody replaces it.</summary>
+    public bool IsShared { get; init; }
+
     /// <summary>The two directories of which a ghost forgets its changes.</summary>
     /// <param name="booted">The deployment that runs.</param>
     /// <param name="sysroot">The physical root.</param>
@@ -19,7 +22,7 @@ public sealed record GhostLayer(string At, string Upper, string Lower, string St
     public static IReadOnlyList<GhostLayer> Of(DeploymentName booted, string sysroot = "/sysroot", string run = "/run") =>
     [
         new("/etc", $"{run}/{RootPlan.GhostMemory}/etc/upper", $"{sysroot}/{booted.Directory}/etc", $"{sysroot}/ostree/deploy/{booted.Os}/.sbox-keep"),
-        new("/var", $"{run}/{RootPlan.GhostMemory}/var/upper", $"{sysroot}/{booted.VarDirectory}", $"{sysroot}/ostree/deploy/{booted.Os}/.sbox-keep") { Tree = "/" },
+        new("/var", $"{run}/{RootPlan.GhostMemory}/var/upper", $"{sysroot}/{booted.VarDirectory}", $"{sysroot}/ostree/deploy/{booted.Os}/.sbox-keep") { Tree = "/", IsShared = true },
     ];
 
     /// <summary>Whether a path is this directory or below it.</summary>

@@ -33,6 +33,9 @@ public sealed class LedgerKeeper : IDisposable
         }
     }
 
+    /// <summary>Why what <see cref="Keep"/> has put onto the disk is not remembered as a list's; null where it is. Then no list's end will ever have it deleted.</summary>
+    public string? RecordTrouble { get; private set; }
+
     /// <summary>Makes the disk have what the session has: all bytes are written and durable before the first name changes.</summary>
     /// <param name="entries">Of this directory, in the order of the ledger.</param>
     /// <param name="cancel">Looked at between two entries, until names begin to change.</param>
@@ -51,7 +54,7 @@ public sealed class LedgerKeeper : IDisposable
             using Dir ready = beside.OpenDir(staging);
             List<(LedgerEntry Entry, string? Staged)> written = Write(entries, ready, cancel);
             Durable.SyncFileSystem(lower);
-            Remember(written, ready, beside, rules);
+            TryRemember(written, ready, beside, rules);
             LedgerEntry[] kept = [.. written.Where(each => Name(each.Entry, each.Staged, ready)).Select(static each => each.Entry)];
             Durable.SyncFileSystem(lower);
             return kept;
@@ -62,12 +65,28 @@ public sealed class LedgerKeeper : IDisposable
         }
     }
 
+    // A record is for tidying up; no trouble with it may cost the files.
+    private void TryRemember(List<(LedgerEntry Entry, string? Staged)> written, Dir ready, Dir beside, IReadOnlyList<KeepRule>? rules)
+    {
+        try
+        {
+            Remember(written, ready, beside, rules);
+        }
+        catch (IOException refused)
+        {
+            RecordTrouble = refused.Message;
+        }
+    }
+
     // Before the names: a name without its line could never be told from what the disk had by itself.
     private void Remember(List<(LedgerEntry Entry, string? Staged)> written, Dir ready, Dir beside, IReadOnlyList<KeepRule>? rules)
     {
         Dictionary<string, KeptPath> record = KeptRecord.Read(beside).ToDictionary(static kept => kept.Path, StringComparer.Ordinal);
         if (rules is null && record.Count == 0)
             return;
+        // Who makes anew what is gone makes something of their own.
+        foreach (string gone in record.Keys.Where(path => layer.Holds(path) && OnDisk(path) is null).ToArray())
+            record.Remove(gone);
         DateTimeOffset now = DateTimeOffset.UtcNow;
         foreach ((LedgerEntry entry, string? staged) in written)
         {
@@ -81,22 +100,24 @@ public sealed class LedgerKeeper : IDisposable
             for (int slash = entry.Path.IndexOf('/', layer.At.Length + 1); slash > 0; slash = entry.Path.IndexOf('/', slash + 1))
             {
                 string above = entry.Path[..slash];
-                if (!record.ContainsKey(above) && OnDisk(above) is null)
-                    record[above] = new KeptPath(above, by, IsNew: true, IsDirectory: true, 0, 0, 0, now);
+                if (!record.ContainsKey(above) && OnDisk(above) is null && Seen(above) is { IsDirectory: true } made)
+                    record[above] = KeptPath.Of(above, by, isNew: true, made, inode: 0, now) with { IsParent = true };
             }
 
-            Note(record, entry.Path, by, ready, staged, now);
+            // A directory that is there already stays, and gets the other's owner and mode; all else is renamed from where it was written.
+            FileStat? stays = entry is { Kind: FileKind.Directory, From: null } && OnDisk(entry.Path) is { IsDirectory: true } there ? there : null;
+            Note(record, entry.Path, by, ready, staged, now, stays?.Inode);
         }
 
         KeptRecord.Write(beside, record.Values);
     }
 
-    private void Note(Dictionary<string, KeptPath> record, string path, KeepRule by, Dir ready, string staged, DateTimeOffset now)
+    private void Note(Dictionary<string, KeptPath> record, string path, KeepRule by, Dir ready, string staged, DateTimeOffset now, ulong? inode = null)
     {
         FileStat stat = ready.Stat(staged);
         // What a list has kept before, and is still so, came by the list then as now.
         bool isNew = OnDisk(path) is not { } before || (record.TryGetValue(path, out KeptPath? known) && known.IsNew && known.IsStill(before));
-        record[path] = new KeptPath(path, by, isNew, stat.IsDirectory, stat.IsRegular ? stat.Size : 0, stat.ModifiedSeconds, stat.ModifiedNanoseconds, now);
+        record[path] = KeptPath.Of(path, by, isNew, stat, layer.IsShared ? inode ?? stat.Inode : 0, now);
         if (!stat.IsDirectory)
             return;
         using Dir inner = ready.OpenDir(staged);
@@ -104,9 +125,13 @@ public sealed class LedgerKeeper : IDisposable
             Note(record, $"{path}/{each.Name}", by, inner, each.Name, now);
     }
 
-    private FileStat? OnDisk(string path)
+    private FileStat? OnDisk(string path) => At(lower, path);
+
+    private FileStat? Seen(string path) => At(merged, path);
+
+    private FileStat? At(Dir root, string path)
     {
-        using Dir? parent = lower.TryOpenParent(layer.Relative(path), out string name);
+        using Dir? parent = root.TryOpenParent(layer.Relative(path), out string name);
         return parent?.TryStat(name);
     }
 

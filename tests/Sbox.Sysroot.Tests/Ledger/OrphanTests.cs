@@ -1,4 +1,5 @@
 using System.Text;
+using Sbox.Judges;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot.Tests;
@@ -78,7 +79,7 @@ public sealed class OrphanTests : IDisposable
         File.Delete(ghost.Of("link"));
         File.CreateSymbolicLink(ghost.Of("link"), "elsewhere/letter");
         Assert.Equal(3, listed.Count);
-        Assert.Empty(KeptOrphans.Delete(listed, Disk, isGhost: false, TestContext.Current.CancellationToken));
+        Assert.Empty(Delete(listed, Disk, isGhost: false));
         Assert.True(ghost.IsOnDisk("elsewhere/letter"));
         Assert.Equal(["ChangedSince link by link"], Told(Find(Disk, [])));
     }
@@ -138,17 +139,17 @@ public sealed class OrphanTests : IDisposable
         string bytes = FileName.FromBytes([(byte)'/', 0xFF, (byte)'\n', (byte)'\t', (byte)'\\', (byte)'n']);
         KeptPath[] kept =
         [
-            new("/etc/hosts", new KeepRule(List, "network"), IsNew: false, IsDirectory: false, 12, -5, 999_999_999, DateTimeOffset.FromUnixTimeSeconds(1)),
-            new(bytes, new KeepRule(List, bytes), IsNew: true, IsDirectory: true, 0, 0, 0, DateTimeOffset.FromUnixTimeSeconds(1_700_000_000)),
+            new("/etc/hosts", new KeepRule(List, "network"), IsNew: false, 0x81A4, 1000, uint.MaxValue, 12, -5, 999_999_999, 0, DateTimeOffset.FromUnixTimeSeconds(1)),
+            new(bytes, new KeepRule(List, bytes), IsNew: true, 0x41C0, 0, 0, 0, 0, 0, ulong.MaxValue, DateTimeOffset.FromUnixTimeSeconds(1_700_000_000)) { IsParent = true },
         ];
         using Dir directory = Dir.Open(ghost.Layer.Lower);
         Assert.Empty(KeptRecord.Read(directory));
         KeptRecord.Write(directory, kept);
         Assert.Equal(kept, KeptRecord.Read(directory));
         Assert.Equal(0x180u, directory.Stat(".sbox-kept").Permissions);
-        const string whole = "new\tfile\t1\t2\t3.4\tf\tw\t";
-        Durable.Replace(directory, ".sbox-kept", Encoding.UTF8.GetBytes($"{whole}/var/../etc/passwd\n{whole}etc\n{whole}/\nnew\tfile\n{whole[..^3]}/a\n{whole.Replace("1", "99999999999999", StringComparison.Ordinal)}/a\n{whole}/var/a\n\0"));
-        Assert.Equal(["/var/a"], KeptRecord.Read(directory).Select(static each => each.Path));
+        const string whole = "new\tkept\t1\t100644\t0\t0\t2\t3.4\t5\tf\tw\t";
+        Durable.Replace(directory, ".sbox-kept", Encoding.UTF8.GetBytes($"{whole}/var/../etc/passwd\n{whole}etc\n{whole}/\nnew\tkept\n{whole[..^3]}/a\n{whole.Replace("t\t1", "t\t99999999999999", StringComparison.Ordinal)}/a\n{whole.Replace("644", "648", StringComparison.Ordinal)}/a\n{whole}/var/a\n{whole.Replace("\t2", "\t6", StringComparison.Ordinal)}/var/a\n\0"));
+        Assert.Equal([("/var/a", 6L)], KeptRecord.Read(directory).Select(static each => (each.Path, each.Bytes)));
     }
 
     [Fact]
@@ -160,7 +161,158 @@ public sealed class OrphanTests : IDisposable
         AdoptedList.Add(etc, lists, ["network", "/var/home/ann/\"new\"\\\t\u0001"]);
         AdoptedList.Add(etc, lists, ["/var/b", "network"]);
         Assert.Equal(["network", "/var/home/ann/\"new\"\\\t\u0001", "/var/b"], KeepList.Read(static path => path, lists).Select(static rule => rule.What));
+        string before = File.ReadAllText($"{lists}/adopted.toml");
+        foreach (string noGroup in (string[])["logs", "no-group"])
+            Assert.Throws<GhostSettingsException>(() => AdoptedList.Add(etc, lists, [noGroup]));
+        Assert.Equal(before, File.ReadAllText($"{lists}/adopted.toml"));
         Assert.Throws<ArgumentException>(() => AdoptedList.Add(etc, lists, [FileName.FromBytes([(byte)'/', 0xFF])]));
+    }
+
+    [Fact]
+    public void What_something_is_mounted_over_is_no_orphan_and_not_deleted_when_it_is_mounted_later()
+    {
+        ghost.Begin();
+        ghost.Session("home/letter", "of the session");
+        Declare("home");
+        Normal();
+        IReadOnlyList<Orphan> listed = Find(Disk, []);
+        DateTime written = File.GetLastWriteTimeUtc(ghost.Of("home/letter"));
+        using (FileSystemContext context = FileSystemContext.Open("tmpfs"))
+        using (DetachedMount tomb = context.Create())
+            tomb.AttachAt(ghost.Of("home"));
+        try
+        {
+            ghost.Session("home/letter", "of the session");
+            File.SetLastWriteTimeUtc(ghost.Of("home/letter"), written);
+            Assert.Equal(2, listed.Count);
+            Assert.Empty(Find(Disk, []));
+            Assert.Empty(Delete(listed, Disk, isGhost: false));
+            Assert.True(File.Exists(ghost.Of("home/letter")));
+        }
+        finally
+        {
+            Mounts.Detach(ghost.Of("home"));
+        }
+
+        Assert.Equal(2, Clean(Disk, isGhost: false).Count);
+    }
+
+    [Fact]
+    public void What_somebody_brought_back_from_a_copy_or_gave_to_another_is_theirs()
+    {
+        ghost.Begin();
+        foreach (string each in (string[])["copied", "given", "closed", "kept"])
+            ghost.Session(each, "of the session");
+        Directory.CreateDirectory(ghost.Of("empty"));
+        Directory.CreateDirectory(ghost.Of("shut"));
+        Declare("copied", "given", "closed", "kept", "empty", "shut");
+        Normal();
+        DateTime written = File.GetLastWriteTimeUtc(ghost.Of("copied"));
+        File.Move(ghost.Of("copied"), ghost.Of("old"));
+        ghost.Session("copied", "of the session");
+        File.SetLastWriteTimeUtc(ghost.Of("copied"), written);
+        using (Dir disk = Dir.Open(ghost.Layer.At))
+        {
+            disk.ChangeOwner("given", 1000, 1000);
+            disk.ChangeMode("closed", 0x180);
+            disk.ChangeMode("shut", 0x1C0);
+        }
+
+        Assert.Equal(["ChangedSince closed by closed", "ChangedSince copied by copied", "Deletable empty by empty", "ChangedSince given by given", "Deletable kept by kept"], Told(Find(Disk, [])));
+    }
+
+    [Fact]
+    public void What_was_deleted_is_forgotten_when_the_next_is_kept()
+    {
+        ghost.Begin();
+        ghost.Session("gone", "of the session");
+        ghost.Session("made/gone", "of the session");
+        Declare("gone", "made");
+        Normal();
+        File.Delete(ghost.Of("gone"));
+        Directory.Delete(ghost.Of("made"), recursive: true);
+        Begin();
+        ghost.Session("other", "of the session");
+        Declare("other");
+        using Dir beside = Dir.Open(Path.GetDirectoryName(ghost.Layer.Staging)!);
+        Assert.Equal([ghost.Of("other")], KeptRecord.Read(beside).Select(static kept => kept.Path));
+    }
+
+    [Fact]
+    public void A_record_that_cannot_be_read_costs_no_file_and_is_told()
+    {
+        Directory.CreateDirectory($"{Path.GetDirectoryName(ghost.Layer.Staging)}/.sbox-kept");
+        ghost.Begin();
+        ghost.Session("letter", "of the session");
+        Assert.Contains(".sbox-kept", Declare("letter"), StringComparison.Ordinal);
+        Assert.Equal("of the session", ghost.OnDisk("letter"));
+    }
+
+    [Fact]
+    public void A_directory_is_an_orphan_only_with_what_is_in_it_or_where_it_was_kept_empty()
+    {
+        ghost.Begin();
+        foreach (string each in (string[])["emptied/letter", "home/ann/letter", "whole/letter"])
+            ghost.Session(each, "of the session");
+        Directory.CreateDirectory(ghost.Of("empty"));
+        Declare("emptied", "home", "whole", "empty");
+        Normal();
+        File.Delete(ghost.Of("emptied/letter"));
+        Assert.Equal(
+            ["Deletable empty by empty", "Deletable home/ann/letter by home", "Deletable whole by whole", "Deletable whole/letter by whole"],
+            Told(Find(Disk, Rules("home/ann/Documents"))));
+    }
+
+    [Fact]
+    public void In_a_ghost_what_the_session_does_not_see_on_the_disk_holds_its_directory_too()
+    {
+        ghost.Begin();
+        ghost.Session("made/letter", "of the session");
+        Declare("made");
+        Normal();
+        ghost.Session("made/own", "by somebody, since");
+        Begin();
+        File.Delete(ghost.Of("made/own"));
+        Assert.Equal(["Deletable made/letter by made"], Told(Orphans([])));
+    }
+
+    [Fact]
+    public void In_a_ghost_what_a_renamed_directory_is_read_from_stays()
+    {
+        ghost.Begin();
+        ghost.Session("made/letter", "of the session");
+        ghost.Session("other", "of the session");
+        Declare("made", "other");
+        Begin();
+        IReadOnlyList<Orphan> listed = Orphans([]);
+        Directory.Move(ghost.Of("made"), ghost.Of("moved"));
+        ghost.Session("made/letter", "of the session");
+        File.SetLastWriteTimeUtc(ghost.Of("made/letter"), File.GetLastWriteTimeUtc(ghost.Of("moved/letter")));
+        var refused = new List<string>();
+        Assert.Equal([ghost.Of("other")], Delete(listed, ghost.Layer, isGhost: true, refused).Select(static orphan => orphan.Kept.Path));
+        Assert.Contains(refused, static why => why.Contains("the session reads from there what it renamed", StringComparison.Ordinal));
+        Assert.Equal("of the session", File.ReadAllText(ghost.Of("moved/letter")));
+    }
+
+    [Fact]
+    public void One_that_cannot_be_deleted_is_told_and_the_others_go()
+    {
+        ghost.Begin();
+        foreach (string each in (string[])["a", "immutable", "z"])
+            ghost.Session(each, "of the session");
+        Declare("a", "immutable", "z");
+        Normal();
+        Judge.OnPath("chattr").Run("+i", ghost.Of("immutable"));
+        try
+        {
+            var refused = new List<string>();
+            Assert.Equal(["a", "z"], Delete(Find(Disk, []), Disk, isGhost: false, refused).Select(orphan => ghost.Layer.Relative(orphan.Kept.Path)).Order(StringComparer.Ordinal));
+            Assert.Contains("unlinkat", Assert.Single(refused), StringComparison.Ordinal);
+        }
+        finally
+        {
+            Judge.OnPath("chattr").Run("-i", ghost.Of("immutable"));
+        }
     }
 
     // As a boot that is no ghost has it.
@@ -169,11 +321,12 @@ public sealed class OrphanTests : IDisposable
     private KeepRule[] Rules(params string[] paths) => [.. paths.Select(path => new KeepRule(List, ghost.Of(path)))];
 
     // As a ghost does that is switched off.
-    private void Declare(params string[] paths)
+    private string? Declare(params string[] paths)
     {
         KeepRule[] rules = Rules(paths);
-        using LedgerKeeper keeper = LedgerKeeper.Open(ghost.Layer);
+        using LedgerKeeper keeper = LedgerKeeper.Open(ghost.Layer with { IsShared = true });
         keeper.Keep([.. LedgerScan.Of(ghost.Layer).Where(entry => rules.For(entry.Path) is not null)], default, rules);
+        return keeper.RecordTrouble;
     }
 
     // The next session: its memory is empty.
@@ -197,7 +350,21 @@ public sealed class OrphanTests : IDisposable
         return KeptOrphans.Find(KeptRecord.Read(beside), rules, [layer]);
     }
 
-    private IReadOnlyList<Orphan> Clean(GhostLayer layer, bool isGhost) => KeptOrphans.Delete(Find(layer, []), layer, isGhost, TestContext.Current.CancellationToken);
+    private IReadOnlyList<Orphan> Clean(GhostLayer layer, bool isGhost) => Delete(Find(layer, []), layer, isGhost);
+
+    private static List<Orphan> Delete(IReadOnlyList<Orphan> orphans, GhostLayer layer, bool isGhost, List<string>? refused = null)
+    {
+        var gone = new List<Orphan>();
+        KeptOrphans.Delete(orphans, layer, isGhost, (orphan, why) =>
+        {
+            if (why is null)
+                gone.Add(orphan);
+            else
+                refused?.Add(why);
+        }, TestContext.Current.CancellationToken);
+        return gone;
+    }
+
 
     private IEnumerable<string> Told(IReadOnlyList<Orphan> orphans) => orphans.Select(orphan => $"{orphan.Fate} {ghost.Layer.Relative(orphan.Kept.Path)} by {ghost.Layer.Relative(orphan.Kept.By.What)}");
 }

@@ -34,6 +34,15 @@ public sealed class BoxResetTests : IDisposable
         Assert.Equal("mine\n", File.ReadAllText(running));
     }
 
+    [Theory, InlineData(true, false), InlineData(false, true)]
+    public void What_lists_of_what_stays_had_kept_is_forgotten_with_it(bool var, bool etc)
+    {
+        string record = $"{box.SysrootPath}/ostree/deploy/{TestBox.Os}/.sbox-kept";
+        File.WriteAllText(record, "");
+        BoxReset.Plan(booted, var, etc).Execute(booted);
+        Assert.False(File.Exists(record));
+    }
+
     [Fact]
     public void The_changes_of_every_version_are_shown_and_the_copies_that_merges_kept_go_with_them()
     {
