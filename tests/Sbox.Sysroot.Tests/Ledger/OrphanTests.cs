@@ -67,12 +67,11 @@ public sealed class OrphanTests : IDisposable
     public void A_link_in_the_place_of_a_directory_leads_nobody_out_of_it()
     {
         ghost.Begin();
-        ghost.Session("made/letter", "of the session");
+        Session("made/letter");
         ghost.Session("link", "of the session");
         Declare("made", "link");
         Normal();
-        ghost.Session("elsewhere/letter", "of the session");
-        File.SetLastWriteTimeUtc(ghost.Of("elsewhere/letter"), File.GetLastWriteTimeUtc(ghost.Of("made/letter")));
+        Session("elsewhere/letter");
         IReadOnlyList<Orphan> listed = Find(Disk, []);
         Directory.Delete(ghost.Of("made"), recursive: true);
         Directory.CreateSymbolicLink(ghost.Of("made"), "elsewhere");
@@ -172,18 +171,16 @@ public sealed class OrphanTests : IDisposable
     public void What_something_is_mounted_over_is_no_orphan_and_not_deleted_when_it_is_mounted_later()
     {
         ghost.Begin();
-        ghost.Session("home/letter", "of the session");
+        Session("home/letter");
         Declare("home");
         Normal();
         IReadOnlyList<Orphan> listed = Find(Disk, []);
-        DateTime written = File.GetLastWriteTimeUtc(ghost.Of("home/letter"));
         using (FileSystemContext context = FileSystemContext.Open("tmpfs"))
         using (DetachedMount tomb = context.Create())
             tomb.AttachAt(ghost.Of("home"));
         try
         {
-            ghost.Session("home/letter", "of the session");
-            File.SetLastWriteTimeUtc(ghost.Of("home/letter"), written);
+            Session("home/letter");
             Assert.Equal(2, listed.Count);
             Assert.Empty(Find(Disk, []));
             Assert.Empty(Delete(listed, Disk, isGhost: false));
@@ -202,15 +199,13 @@ public sealed class OrphanTests : IDisposable
     {
         ghost.Begin();
         foreach (string each in (string[])["copied", "given", "closed", "kept"])
-            ghost.Session(each, "of the session");
+            Session(each);
         Directory.CreateDirectory(ghost.Of("empty"));
         Directory.CreateDirectory(ghost.Of("shut"));
         Declare("copied", "given", "closed", "kept", "empty", "shut");
         Normal();
-        DateTime written = File.GetLastWriteTimeUtc(ghost.Of("copied"));
         File.Move(ghost.Of("copied"), ghost.Of("old"));
-        ghost.Session("copied", "of the session");
-        File.SetLastWriteTimeUtc(ghost.Of("copied"), written);
+        Session("copied");
         using (Dir disk = Dir.Open(ghost.Layer.At))
         {
             disk.ChangeOwner("given", 1000, 1000);
@@ -280,14 +275,13 @@ public sealed class OrphanTests : IDisposable
     public void In_a_ghost_what_a_renamed_directory_is_read_from_stays()
     {
         ghost.Begin();
-        ghost.Session("made/letter", "of the session");
+        Session("made/letter");
         ghost.Session("other", "of the session");
         Declare("made", "other");
         Begin();
         IReadOnlyList<Orphan> listed = Orphans([]);
         Directory.Move(ghost.Of("made"), ghost.Of("moved"));
-        ghost.Session("made/letter", "of the session");
-        File.SetLastWriteTimeUtc(ghost.Of("made/letter"), File.GetLastWriteTimeUtc(ghost.Of("moved/letter")));
+        Session("made/letter");
         var refused = new List<string>();
         Assert.Equal([ghost.Of("other")], Delete(listed, ghost.Layer, isGhost: true, refused).Select(static orphan => orphan.Kept.Path));
         Assert.Contains(refused, static why => why.Contains("the session reads from there what it renamed", StringComparison.Ordinal));
@@ -313,6 +307,13 @@ public sealed class OrphanTests : IDisposable
         {
             Judge.OnPath("chattr").Run("-i", ghost.Of("immutable"));
         }
+    }
+
+    // With the same time whenever it is written, to the nanosecond.
+    private void Session(string path)
+    {
+        ghost.Session(path, "of the session");
+        File.SetLastWriteTimeUtc(ghost.Of(path), DateTime.UnixEpoch.AddDays(1));
     }
 
     // As a boot that is no ghost has it.
