@@ -170,9 +170,9 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
                 floor.Came(read);
                 if (read == 0)
                     break; // the class library notices a body that ends before its Content-Length; a chunked one that is cut is noticed too
+                silence.CancelAfter(Timeout.Infinite); // who waits here, for the disk or for what the rate allows, is not the server
                 take(piece, buffer.AsSpan(0, read));
                 piece.At += read;
-                silence.CancelAfter(Timeout.Infinite); // who waits here is not the server
                 await transport.Count(read, silence.Token).ConfigureAwait(false);
                 if (piece.IsDivisible && Stopwatch.GetElapsedTime(look.Time) >= Look)
                 {
