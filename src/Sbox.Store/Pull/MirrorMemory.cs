@@ -20,13 +20,22 @@ internal sealed class MirrorMemory : IDisposable
 
     private MirrorMemory(Dir dir, string remote, TimeProvider clock) => (this.dir, this.remote, this.clock) = (dir, remote, clock);
 
-    /// <summary>What is kept of a remote's mirrors; null where nothing is to be (<c>OSTREE_SKIP_CACHE</c>), or there is no remote.</summary>
+    /// <summary>What is kept of a remote's mirrors; null where nothing is to be (<c>OSTREE_SKIP_CACHE</c>), there is no remote, or its place cannot be had.</summary>
     /// <param name="repository">Whose remote.</param>
     /// <param name="remote">Its name.</param>
     /// <param name="directory">Where, in place of the repository's <c>tmp/cache</c>.</param>
     /// <param name="clock">Says how old it is.</param>
-    public static MirrorMemory? Open(Repository repository, string? remote, string? directory, TimeProvider clock) =>
-        SummaryCache.Place(repository, remote, directory, Mirrors) is { } place ? new MirrorMemory(place, remote!, clock) : null;
+    public static MirrorMemory? Open(Repository repository, string? remote, string? directory, TimeProvider clock)
+    {
+        try
+        {
+            return SummaryCache.Place(repository, remote, directory, Mirrors) is { } place ? new MirrorMemory(place, remote!, clock) : null;
+        }
+        catch (IOException)
+        {
+            return null; // what is learnt is lost, and no pull fails for it
+        }
+    }
 
     /// <summary>What an address is called there: without a name and password in it.</summary>
     public static string NameOf(string url) => HttpTransport.Shown(url);
@@ -60,9 +69,9 @@ internal sealed class MirrorMemory : IDisposable
             Durable.Replace(dir, remote, Encoding.UTF8.GetBytes(string.Concat(lines)));
             return true;
         }
-        catch (LinuxException)
+        catch (IOException)
         {
-            return false;
+            return false; // also where the disk is full
         }
     }
 
@@ -74,7 +83,7 @@ internal sealed class MirrorMemory : IDisposable
         {
             return dir.TryStat(remote) is { Size: <= MostBytes } && dir.TryReadAll(remote) is { } bytes ? Encoding.UTF8.GetString(bytes) : "";
         }
-        catch (LinuxException)
+        catch (IOException)
         {
             return ""; // no file, or one that cannot be read: nothing is known
         }
