@@ -87,7 +87,7 @@ public sealed partial class Repository
         using var transport = new HttpTransport(this, settings, options);
         using SummaryCache? cache = SummaryCache.Open(this, remote, options.CacheDirectory);
         Mirrors mirrors = await Mirrors.Find(url, transport, options, cancel).ConfigureAwait(false);
-        var fetcher = new HttpFetcher(transport, new MirrorRace(mirrors.Urls), options);
+        var fetcher = new HttpFetcher(transport, new MirrorRace(mirrors.ForWhatChanges), options);
         var there = await SummarySource.Follow(fetcher, trust, () => new SummarySource(fetcher, trust, cache, mirrors.Summary, withSignature: true), cancel).ConfigureAwait(false);
         return await there.Get(cancel).ConfigureAwait(false) is { } found ? (found.Bytes, found.Signature) : (null, null);
     }

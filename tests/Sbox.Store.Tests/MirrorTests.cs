@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Net;
 using System.Security.Cryptography;
 using Sbox.Codecs;
 
@@ -43,15 +45,71 @@ public sealed class MirrorTests : IDisposable
     [Fact]
     public async Task The_addresses_of_a_metalink_are_raced_too()
     {
-        source.WriteSummary();
-        byte[] summary = File.ReadAllBytes($"{source.Path}/summary");
-        File.WriteAllText($"{source.Path}/link", $"""
-            <metalink version="3.0"><files><file name="summary"><size>{summary.Length}</size>
-            <verification><hash type="sha256">{Convert.ToHexStringLower(SHA256.HashData(summary))}</hash></verification>
-            <resources>{string.Concat(servers.Select(static each => $"<url protocol=\"http\">{each.Url}/summary</url>"))}</resources></file></files></metalink>
-            """);
-        await Pull(url: $"metalink={servers[0].Url}/link");
+        await Pull(url: Metalink());
         Assert.All(servers, static each => Assert.InRange(Objects(each), 2, Files));
+    }
+
+    [Theory, InlineData((int)Fault.Forbidden, "status 403"), InlineData((int)Fault.Close, "a whole file")]
+    public async Task One_of_a_metalink_that_gives_nothing_is_not_asked_for_what_changes_and_left_for_the_rest(int fault, string told)
+    {
+        servers[1].Misbehave = _ => (Fault)fault;
+        PullResult result = await Pull(url: Metalink());
+        Assert.Contains(result.Notes, note => note.Contains($"{servers[1].Url} was left", StringComparison.Ordinal) && note.Contains(told, StringComparison.Ordinal));
+        Assert.All(servers[1..], static each => Assert.All(each.Requests, static path => Assert.Matches("^objects/.*(filez|dirtree|dirmeta|commit)$", path)));
+        Assert.InRange(Objects(servers[1]), 1, Files / 4);
+    }
+
+    [Fact]
+    public async Task One_of_a_list_that_answers_nothing_about_what_others_lack_hinders_nothing()
+    {
+        servers[0].Misbehave = servers[2].Misbehave = static path => path.EndsWith(".commitmeta", StringComparison.Ordinal) ? Fault.NotFound : null;
+        servers[1].Misbehave = static path => path.EndsWith(".commitmeta", StringComparison.Ordinal) ? Fault.Close : null;
+        Assert.Empty((await Pull()).Notes);
+    }
+
+    [Fact]
+    public async Task What_changes_is_waited_for_where_it_should_come_from()
+    {
+        source.WriteSummary();
+        int asked = 0;
+        servers[0].Misbehave = path => path == "summary" && Interlocked.Increment(ref asked) <= 3 ? Fault.Unavailable : null;
+        await Pull();
+        Assert.Equal(4, asked);
+        Assert.All(servers[1..], static each => Assert.DoesNotContain("summary", each.Requests));
+    }
+
+    [Fact]
+    public async Task A_delta_is_from_one_place_and_a_fast_mirror_with_another_one_is_not_asked()
+    {
+        Checksum old = commit;
+        await Pull();
+        File.WriteAllText(scratch["target/tmp/cache/mirrors/origin"], string.Concat(servers.Select((each, index) => $"{(index == 0 ? 1 : 1_000_000_000)} {DateTimeOffset.UtcNow.ToUnixTimeSeconds()} {each.Url}\n")));
+        Commit(2);
+        source.MakeDelta(new DeltaName(old, commit), new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        foreach (StaticServer server in servers[1..])
+            server.Misbehave = static path => path.StartsWith("deltas/", StringComparison.Ordinal) ? Fault.Corrupt : null;
+        Assert.NotEqual(0, (await Pull()).Deltas.Parts);
+        Assert.Contains(servers[0].Requests, static path => path.StartsWith("deltas/", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Where_a_server_is_believed_all_is_from_one()
+    {
+        using Repository target = Repository.Create(scratch["archive"], RepositoryMode.Archive);
+        await target.Pull(new PullOptions { Url = $"mirrorlist={servers[0].Url}/list", Refs = ["main"], BelieveServer = true }, null, TestContext.Current.CancellationToken);
+        Assert.Equal([Files, 0, 0], servers.Select(Objects));
+    }
+
+    [Fact]
+    public async Task A_line_that_is_gone_for_a_moment_is_held_against_nobody()
+    {
+        var asked = new ConcurrentDictionary<string, int>();
+        foreach (StaticServer server in servers) // two tries of each are what haste allows
+            server.Misbehave = path => path.StartsWith("objects/0", StringComparison.Ordinal) && path.EndsWith(".filez", StringComparison.Ordinal) && asked.AddOrUpdate(path, 1, static (_, n) => n + 1) <= 6 ? Fault.Unavailable : null;
+        Assert.Empty((await Pull()).Notes);
+        Assert.NotEmpty(asked);
+        Assert.All(asked, static each => Assert.Equal(7, each.Value));
     }
 
     [Theory, InlineData((int)Fault.Hang, "nothing for 5 seconds"), InlineData((int)Fault.Unavailable, "status 503"), InlineData((int)Fault.Corrupt, "bytes that hash to")]
@@ -89,6 +147,21 @@ public sealed class MirrorTests : IDisposable
         using Repository target = Repository.Open(scratch["target"]);
         target.Prune(new PruneOptions());
         Assert.False(File.Exists(scratch["target/tmp/cache/mirrors/origin"]));
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_cannot_be_remembered_hinders_nothing_and_no_more_does_one_address_with_two_passwords(bool isLink)
+    {
+        File.WriteAllText($"{source.Path}/list", string.Concat(servers[..2].SelectMany(static each => new[] { "one", "two" }.Select(word => each.Url.Replace("//", $"//alice:{word}@", StringComparison.Ordinal) + "\n"))));
+        await Pull();
+        Assert.Equal(2, File.ReadAllLines(scratch["target/tmp/cache/mirrors/origin"]).Length);
+        Directory.Delete(scratch["target/tmp/cache/mirrors"], recursive: true);
+        if (isLink)
+            File.CreateSymbolicLink(scratch["target/tmp/cache/mirrors"], "/nowhere");
+        else
+            File.WriteAllText(scratch["target/tmp/cache/mirrors"], "");
+        Commit(2);
+        await Pull();
     }
 
     [Theory]
@@ -130,7 +203,7 @@ public sealed class MirrorTests : IDisposable
             under.TryDequeue(out MirrorRace.Mirror? done, out double at);
             double took = 10_000 * done!.UnderWay / speeds[done.Url];
             now = Math.Max(now, at);
-            race.Ended(done, 10_000, TimeSpan.FromSeconds(took));
+            race.Ended(done, 10_000, TimeSpan.FromSeconds(took), isMeasure: true);
         }
 
         Assert.DoesNotContain("spare", given.Keys);
@@ -146,18 +219,68 @@ public sealed class MirrorTests : IDisposable
         MirrorRace.Mirror a = race.Next([], inOrder: true)!, b = race.Next([a], inOrder: true)!;
         for (int n = 0; n < 20; n++)
         {
-            race.Ended(race.Next([], inOrder: true)!, 0, TimeSpan.FromSeconds(10));
-            race.Ended(race.Next([a], inOrder: true)!, 0, TimeSpan.FromSeconds(10));
+            race.Ended(race.Next([], inOrder: true)!, 0, TimeSpan.FromSeconds(10), isMeasure: true);
+            race.Ended(race.Next([a], inOrder: true)!, 0, TimeSpan.FromSeconds(10), isMeasure: true);
         }
 
         Assert.Empty(race.Notes);
-        race.Came(b, new Dictionary<MirrorRace.Mirror, PullException> { [a] = new("a", "x", "cut") { IsOfTheNetwork = true } }, []);
+        race.Came(b, Failed(a, Cut, race.Now), []);
         Assert.Empty(race.Notes);
-        race.Came(b, new Dictionary<MirrorRace.Mirror, PullException> { [a] = new("a", "right bytes", "wrong ones") }, []);
+        race.Came(b, Failed(a, new PullException("a", "status 200", "status 403"), race.Now), []); // it says nothing of the bytes
+        Assert.Empty(race.Notes);
+        race.Came(b, Failed(a, new PullException("a", "right bytes", "wrong ones"), race.Now, isOfBytes: true), []);
         Assert.Single(race.Notes);
         Assert.Equal("b", race.Next([], inOrder: true)!.Url);
         Assert.Equal("a", race.Next([b, race.Next([b], inOrder: true)!], inOrder: true)!.Url); // when there is nobody else
         Assert.Equal(0, race.Learnt()["a"]);
+    }
+
+    [Fact]
+    public void What_was_under_way_when_a_line_was_cut_is_one_failure()
+    {
+        var race = new MirrorRace(["a", "b"]);
+        MirrorRace.Mirror a = race.Next([], inOrder: true)!, b = race.Next([a], inOrder: true)!;
+        race.Came(a, new Dictionary<MirrorRace.Mirror, MirrorRace.Failure>(), []);
+        long began = race.Now;
+        for (int n = 0; n < 8; n++)
+            race.Came(b, Failed(a, Cut, began), []);
+        Assert.Empty(race.Notes);
+        race.Came(b, Failed(a, Cut, race.Now + 1), []);
+        Assert.Single(race.Notes);
+    }
+
+    [Fact]
+    public void Only_what_was_measured_is_learnt()
+    {
+        var race = new MirrorRace(["a", "b"]);
+        MirrorRace.Mirror a = race.Next([], inOrder: false)!, b = race.Next([a], inOrder: false)!;
+        var none = new Dictionary<MirrorRace.Mirror, MirrorRace.Failure>();
+        foreach ((MirrorRace.Mirror mirror, int times) in new[] { (a, 3), (b, 2) })
+        {
+            for (int n = 0; n < times; n++)
+            {
+                race.Ended(mirror, 0, TimeSpan.FromSeconds(100), isMeasure: false); // "there is none", by one that is slow to find that
+                race.Ended(mirror, 100_000, TimeSpan.FromSeconds(1), isMeasure: true);
+                race.Came(mirror, none, []);
+            }
+        }
+
+        Assert.InRange(Assert.Contains("a", race.Learnt()), 90_000, 110_000);
+        Assert.DoesNotContain("b", race.Learnt()); // beside the first, which waited for the connection, there was one
+    }
+
+    [Fact]
+    public async Task Of_several_servers_each_says_for_itself_whether_it_speaks_HTTP_2()
+    {
+        using var transport = new HttpTransport(source, null, new PullOptions { Handler = new TwoVersions() });
+        string[] both = ["http://new/repo", "http://old/repo"];
+        Assert.False(transport.Multiplexes(both)); // nobody has answered yet
+        (await transport.Get("http://new/repo/config", null, null, TestContext.Current.CancellationToken)).Dispose();
+        Assert.True(transport.Multiplexes(both));
+        Assert.False(transport.Multiplexes(both[1..]));
+        (await transport.Get("http://old/repo/config", null, null, TestContext.Current.CancellationToken)).Dispose();
+        Assert.False(transport.Multiplexes(both));
+        Assert.True(transport.Multiplexes(both[..1]));
     }
 
     [Fact]
@@ -169,6 +292,22 @@ public sealed class MirrorTests : IDisposable
         string[] first = [.. Enumerable.Range(0, 40).Select(_ => race.Next([], inOrder: false)!.Url)];
         Assert.Equal(["fast", "fine", "good", "new"], first.Distinct().Order());
         Assert.Equal("bad", new MirrorRace(["bad", "slow"], known).Next([], inOrder: true)!.Url);
+    }
+
+    private static PullException Cut { get; } = new("a", "x", "cut") { IsOfTheNetwork = true };
+
+    private static Dictionary<MirrorRace.Mirror, MirrorRace.Failure> Failed(MirrorRace.Mirror mirror, PullException error, long began, bool isOfBytes = false) => new() { [mirror] = new(error, began, isOfBytes) };
+
+    private string Metalink()
+    {
+        source.WriteSummary();
+        byte[] summary = File.ReadAllBytes($"{source.Path}/summary");
+        File.WriteAllText($"{source.Path}/link", $"""
+            <metalink version="3.0"><files><file name="summary"><size>{summary.Length}</size>
+            <verification><hash type="sha256">{Convert.ToHexStringLower(SHA256.HashData(summary))}</hash></verification>
+            <resources>{string.Concat(servers.Select(static each => $"<url protocol=\"http\">{each.Url}/summary</url>"))}</resources></file></files></metalink>
+            """);
+        return $"metalink={servers[0].Url}/link";
     }
 
     private void Commit(int version)
@@ -197,4 +336,10 @@ public sealed class MirrorTests : IDisposable
     private static int Objects(StaticServer server) => Objects([server]).Length;
 
     private static string[] Objects(StaticServer[] servers) => [.. servers.SelectMany(static each => each.Requests).Where(static path => path.EndsWith(".filez", StringComparison.Ordinal))];
+
+    private sealed class TwoVersions : HttpMessageHandler
+    {
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) =>
+            Task.FromResult(new HttpResponseMessage(HttpStatusCode.NotFound) { Version = request.RequestUri!.Host == "new" ? HttpVersion.Version20 : HttpVersion.Version11 });
+    }
 }

@@ -138,10 +138,22 @@ public sealed class PiecesTests : IDisposable
         Assert.InRange(asked, 5, 40);
     }
 
-    private async Task Pull(RangeServer server, int retries = 8)
+    [Fact]
+    public async Task Where_there_are_mirrors_too_what_came_of_it_is_not_thrown_away_for_a_moment_without_a_line()
+    {
+        int asked = 0;
+        int? Cut(string path, int length) => path != large ? null : Interlocked.Increment(ref asked) switch { 1 => Size / 2, < 6 => 0, _ => null };
+        using RangeServer one = new(scratch["source"]) { Cut = Cut }, other = new(scratch["source"]) { Cut = Cut };
+        File.WriteAllText(scratch["source/list"], $"{one.Url}\n{other.Url}\n");
+        await Pull(one, url: $"mirrorlist={one.Url}/list");
+        Assert.InRange(one.Of(large).Concat(other.Of(large)).Sum(static each => each.Bytes), Size, Size + (asked * OnItsWay));
+        Assert.True(asked * OnItsWay < Size / 2);
+    }
+
+    private async Task Pull(RangeServer server, int retries = 8, string? url = null)
     {
         using Repository target = Repository.Create(scratch["target"], RepositoryMode.Bare);
-        await target.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = retries }, null, TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(3), TestContext.Current.CancellationToken);
+        await target.Pull(new PullOptions { Url = url ?? server.Url, Refs = ["main"], Retries = retries }, null, TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(3), TestContext.Current.CancellationToken);
         Judge.Ostree.Run("fsck", "-q", $"--repo={scratch["target"]}");
         Assert.Equal($"{commit}", Judge.Ostree.Run("rev-parse", $"--repo={scratch["target"]}", "main").Trim());
     }

@@ -25,6 +25,9 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
 
     public long BytesTransferred => transport.BytesTransferred;
 
+    /// <summary>Whether those that are asked, as far as they have answered, have room for many requests in one connection.</summary>
+    public bool Multiplexes => transport.Multiplexes(mirrors.Urls);
+
     /// <summary>For whom there are others: to wait for that one, and to ask it again and again, would be to wait for the worst.</summary>
     public static PullOptions Hasty(PullOptions options) => options with
     {
@@ -108,35 +111,42 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
 
     private async Task<Fetched?> Fetch(string path, Wish wish, CancellationToken cancel)
     {
-        var failed = new Dictionary<MirrorRace.Mirror, PullException>();
+        var failed = new Dictionary<MirrorRace.Mirror, MirrorRace.Failure>();
         var lacked = new List<MirrorRace.Mirror>();
-        foreach (PullOptions how in mirrors.IsOne ? [options] : new[] { hasty, options })
+        PullException? last = null;
+        // What changes is not hurried: after a moment's trouble of the first mirror, a summary would be from another one than its signature, or an older one.
+        foreach (PullOptions how in mirrors.IsOne || inOrder ? [options] : new[] { hasty, options })
         {
-            // With more patience, those are asked again that the line was to blame for.
-            List<MirrorRace.Mirror> asked = [.. lacked, .. failed.Where(static each => !each.Value.IsOfTheNetwork).Select(static each => each.Key)];
+            // With more patience, those are asked again that the line was to blame for; that they failed in haste is then no word against them.
+            foreach (MirrorRace.Mirror unlucky in failed.Keys.Where(each => failed[each].Error.IsOfTheNetwork).ToArray())
+                failed.Remove(unlucky);
+            List<MirrorRace.Mirror> asked = [.. lacked, .. failed.Keys];
             while (mirrors.Next(asked, inOrder) is { } mirror)
             {
                 asked.Add(mirror);
+                long began = mirrors.Now;
+                bool came = false;
                 try
                 {
-                    if (await FetchFrom(mirror, path, wish, how, cancel).ConfigureAwait(false) is { } fetched)
+                    // Where one has none of what is unlikely, the others are not waited for: their failing would change nothing.
+                    if (await FetchFrom(mirror, path, wish, wish.IsUnlikely && lacked.Count > 0 ? hasty : how, cancel).ConfigureAwait(false) is { } fetched)
                     {
-                        failed.Remove(mirror);
+                        came = true;
+                        Accept(fetched, wish, HttpTransport.Shown(Join(mirror.Url, path)));
                         mirrors.Came(mirror, failed, lacked);
                         return fetched;
                     }
 
-                    failed.Remove(mirror);
                     lacked.Add(mirror);
                 }
                 catch (PullException page) when (page.IsTooLarge && wish.IsUnlikely)
                 {
-                    failed.Remove(mirror);
                     lacked.Add(mirror);
                 }
                 catch (PullException failure)
                 {
-                    failed[mirror] = failure; // another one may do better
+                    last = failure; // another one may do better
+                    failed[mirror] = new MirrorRace.Failure(failure, began, IsOfBytes: came);
                 }
             }
 
@@ -144,33 +154,38 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                 return null;
         }
 
-        throw failed.Values.Last();
+        throw last!;
     }
 
     private async Task<Fetched?> FetchFrom(MirrorRace.Mirror mirror, string path, Wish wish, PullOptions how, CancellationToken cancel)
     {
         long began = Stopwatch.GetTimestamp(), bytes = 0;
+        bool failed = false;
         try
         {
-            if (await FetchFrom(Join(mirror.Url, path), wish, how, cancel).ConfigureAwait(false) is not { } fetched)
-                return null;
-            bytes = fetched.Length;
-            return Accepted(fetched, wish.Accept, HttpTransport.Shown(Join(mirror.Url, path)));
+            Fetched? fetched = await FetchFrom(Join(mirror.Url, path), wish, how, cancel).ConfigureAwait(false);
+            bytes = fetched?.Length ?? 0;
+            return fetched;
+        }
+        catch (PullException failure)
+        {
+            failed = failure.IsOfTheNetwork;
+            throw;
         }
         finally
         {
-            mirrors.Ended(mirror, bytes, Stopwatch.GetElapsedTime(began));
+            // A short answer without bytes says nothing of speed, and no more does a request that was given up for a reason of our own.
+            mirrors.Ended(mirror, bytes, Stopwatch.GetElapsedTime(began), isMeasure: !inOrder && (bytes > 0 || failed));
         }
     }
 
     private static TimeSpan Least(TimeSpan one, TimeSpan other) => one < other ? one : other;
 
-    private static Fetched Accepted(Fetched fetched, Action<Fetched, string>? accept, string url)
+    private static void Accept(Fetched fetched, Wish wish, string url)
     {
         try
         {
-            accept?.Invoke(fetched, url);
-            return fetched;
+            wish.Accept?.Invoke(fetched, url);
         }
         catch
         {
@@ -189,7 +204,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
             long farthest = 0;
             for (int attempt = 0; ; attempt++)
             {
-                (string Finding, Exception? Cause) failure = await TryOnce(url, wish, how, begun, cancel).ConfigureAwait(false);
+                (string Finding, Exception? Cause) failure = await TryOnce(url, wish, Patience(), begun, cancel).ConfigureAwait(false);
                 if (failure.Finding.Length == 0)
                 {
                     done = !begun.IsMissing;
@@ -202,7 +217,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                     (attempt, farthest) = (-1, begun.Length); // slow, but it comes
 
                 // Where there is another to ask, a server that says nothing is not asked twice.
-                if (attempt >= how.Retries || (ReferenceEquals(how, hasty) && failure.Cause is OperationCanceledException))
+                if (attempt >= Patience().Retries || (ReferenceEquals(Patience(), hasty) && failure.Cause is OperationCanceledException))
                     throw new PullException(HttpTransport.Shown(url), "a whole file", failure.Finding, failure.Cause) { IsOfTheNetwork = true };
                 await Task.Delay(Pause(attempt), cancel).ConfigureAwait(false);
             }
@@ -212,6 +227,9 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
             if (!done)
                 begun.Dispose();
         }
+
+        // Another one would begin anew: for the rest of what has begun to come, this one is waited for as if it were alone.
+        PullOptions Patience() => begun.Length >= Progress && begun.CanResume ? options : how;
     }
 
     // Longer each time, and never the same: a thousand boxes whose server went away must not all come back in the same moment.

@@ -24,7 +24,7 @@ internal sealed class HttpPull : IDisposable
     private readonly PullTargets targets;
     private readonly LocalCaches caches;
     private readonly List<MirrorRace> races = [];
-    private HttpFetcher fetcher, content; // the second has objects and deltas
+    private HttpFetcher fetcher, content, ordered; // the second has objects, of all mirrors; the third has deltas, from one place
     private SummarySource summary;
     private byte[]? knownSummary;
     private Dictionary<string, Checksum> wanted = [];
@@ -37,7 +37,7 @@ internal sealed class HttpPull : IDisposable
         (this.target, this.options, this.progress, this.remote, this.trust, this.targets) = (target, options, progress, remote, trust, targets);
         transport = new HttpTransport(target, remote, options);
         caches = new LocalCaches(options.LocalCaches);
-        content = fetcher = new HttpFetcher(transport, url, options); // until the address is looked up
+        content = ordered = fetcher = new HttpFetcher(transport, url, options); // until the address is looked up
         summary = new SummarySource(fetcher, trust, cache: null, known: null, withSignature: false);
     }
 
@@ -51,7 +51,7 @@ internal sealed class HttpPull : IDisposable
         PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
-        var deltas = new DeltaPull(target, new HttpDeltas(content, indexedDeltas, summary, new SpareRequests(Math.Min(transport.Rate.Requests(options.Parallel), AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
+        var deltas = new DeltaPull(target, new HttpDeltas(ordered, indexedDeltas, summary, new SpareRequests(Math.Min(transport.Rate.Requests(options.Parallel), AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
         foreach (Checksum commit in wanted.Values.Distinct())
             await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
         if (options.DryRun)
@@ -59,7 +59,7 @@ internal sealed class HttpPull : IDisposable
         long byDeltas = transaction.Stats.ContentBytes;
         var import = new ArchiveImport(transaction, options.PlainFilesOnly, options.BelieveServer);
         long before = fetcher.BytesTransferred;
-        using (var queue = new PullQueue(new RequestWindow(transport.Rate.Requests(options.Parallel), options.SlowBytes, TimeProvider.System, transport.Multiplexes), () => fetcher.BytesTransferred - before, cancel))
+        using (var queue = new PullQueue(new RequestWindow(transport.Rate.Requests(options.Parallel), options.SlowBytes, TimeProvider.System, content.Multiplexes), () => fetcher.BytesTransferred - before, cancel))
         {
             foreach (Checksum commit in wanted.Values.Distinct())
             {
@@ -97,12 +97,22 @@ internal sealed class HttpPull : IDisposable
     {
         Mirrors mirrors = await Mirrors.Find(url, transport, options, cancel).ConfigureAwait(false);
         MirrorRace race = Race(mirrors);
-        fetcher = new HttpFetcher(transport, race, options);
+        fetcher = ordered = InOrder(mirrors, race);
         if (remote?.ContentUrl is { } other && options.Url is null)
-            race = Race(await Mirrors.Find(other, transport, options, cancel).ConfigureAwait(false));
-        content = new HttpFetcher(transport, race, options, inOrder: false);
+        {
+            Mirrors others = await Mirrors.Find(other, transport, options, cancel).ConfigureAwait(false);
+            race = Race(others);
+            ordered = InOrder(others, race);
+        }
+
+        // Deltas are made anew now and then: list, superblock and parts of one belong together, and are from one place.
+        // So is all of it where nothing is hashed, but the server believed.
+        content = options.BelieveServer ? ordered : new HttpFetcher(transport, race, options, inOrder: false);
         knownSummary = mirrors.Summary;
     }
+
+    private HttpFetcher InOrder(Mirrors mirrors, MirrorRace race) =>
+        new(transport, mirrors.ForWhatChanges.Count == mirrors.Urls.Count ? race : new MirrorRace(mirrors.ForWhatChanges), options);
 
     private MirrorRace Race(Mirrors mirrors)
     {
@@ -258,11 +268,11 @@ internal sealed class HttpPull : IDisposable
         trust.VerifyCommit(commit, superblock.Commit, detached, PullTargets.NamesOf(commit, wanted));
     }
 
-    // Bytes that are no dictionary hold no signature: whoever asks for one finds none, and nobody else minds.
+    // Most commits have none beside them. Bytes that are no dictionary hold no signature: whoever asks for one finds none, and nobody else minds.
     private async Task<VariantDictionary?> FetchDetached(Checksum commit, CancellationToken cancel)
     {
         string path = PathOf(new ObjectName(commit, ObjectType.CommitMeta));
-        byte[]? bytes = await fetcher.TryFetch(path, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
+        byte[]? bytes = await fetcher.TryFetchUnlikely(path, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
         try
         {
             return bytes is null ? null : VariantDictionary.Parse(bytes);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Security;
@@ -21,7 +22,7 @@ internal sealed class HttpTransport : IDisposable
     private volatile HttpClient client;
     private HttpClient? retired;
     private int old;
-    private volatile bool multiplexes;
+    private readonly ConcurrentDictionary<string, bool> multiplexing = new(); // by place: whether its last answer was by HTTP/2
 
     /// <exception cref="PullException">A setting names a certificate that cannot be read, or a proxy that is none.</exception>
     public HttpTransport(Repository repository, RemoteSettings? remote, PullOptions options)
@@ -38,8 +39,12 @@ internal sealed class HttpTransport : IDisposable
     /// <summary>How fast it may be.</summary>
     public RateLimit Rate { get; }
 
-    /// <summary>Whether a server answered by HTTP/2, where one connection has room for many requests.</summary>
-    public bool Multiplexes => multiplexes;
+    /// <summary>Whether servers have answered by HTTP/2, where one connection has room for many requests: one of these or more has, and none in another way.</summary>
+    public bool Multiplexes(IEnumerable<string> urls)
+    {
+        bool[] answers = [.. urls.SelectMany(url => Uri.TryCreate(url, UriKind.Absolute, out Uri? address) && multiplexing.TryGetValue(PlaceOf(address), out bool multiplexed) ? (bool[])[multiplexed] : [])];
+        return answers.Length > 0 && answers.All(static each => each);
+    }
 
     /// <summary>Bytes that came so far.</summary>
     public long BytesTransferred => Interlocked.Read(ref bytes);
@@ -109,10 +114,10 @@ internal sealed class HttpTransport : IDisposable
         try
         {
             HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel).ConfigureAwait(false);
-            NoteVersion(response.Version);
+            NoteVersion(address, response.Version);
             return response;
         }
-        catch (HttpRequestException other) when (knows && !Multiplexes 
+        catch (HttpRequestException other) when (knows && !Multiplexes([address.AbsoluteUri])
             && other.HttpRequestError is HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError)
         {
             // A line that is cut at this moment looks the same: it is tried again, as after any cut.
@@ -145,10 +150,9 @@ internal sealed class HttpTransport : IDisposable
 
     // A server of HTTP/1.0 hangs up after each answer without saying so; the class library would keep the connection and find it dead
     // at the next request. Found out by the first answer, which nobody waits beside.
-    private void NoteVersion(Version version)
+    private void NoteVersion(Uri address, Version version)
     {
-        if (version.Major >= 2)
-            multiplexes = true;
+        multiplexing[PlaceOf(address)] = version.Major >= 2;
         if (version >= HttpVersion.Version11 || Interlocked.Exchange(ref old, 1) != 0)
             return;
         retired = client;

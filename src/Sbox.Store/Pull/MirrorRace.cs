@@ -9,6 +9,7 @@ internal sealed class MirrorRace
     /// <summary>How many are raced; the others wait until one of these is left.</summary>
     public const int AtOnce = 4;
 
+    private const int LeastMeasures = 2; // one slow moment is not remembered for a month
     private const int FailuresUntilLeft = 2, LacksUntilLeft = 8;
     private const int Trials = 6, TrialsAtOnce = 2; // a first connection is slow everywhere, and one that says nothing is not to get all
     private static readonly TimeSpan AnotherTrial = TimeSpan.FromSeconds(2); // a slow one may have become better
@@ -30,6 +31,12 @@ internal sealed class MirrorRace
         Mirror[] others = [.. listed.Where(static each => each.Known is null)];
         raced = [.. good.Take(AtOnce - 1), .. others.Take(1), .. good.Skip(AtOnce - 1), .. others.Skip(1), .. listed.Where(static each => each.Known is { Speed: 0 })];
     }
+
+    /// <summary>All of their addresses.</summary>
+    public IEnumerable<string> Urls => listed.Select(static each => each.Url);
+
+    /// <summary>The time, for <see cref="Failure"/>.</summary>
+    public long Now => clock.GetTimestamp();
 
     /// <summary>The repository's address, for errors.</summary>
     public string First => listed[0].Url;
@@ -66,13 +73,14 @@ internal sealed class MirrorRace
     /// <param name="mirror">Of which.</param>
     /// <param name="bytes">What it brought.</param>
     /// <param name="took">How long it took.</param>
-    public void Ended(Mirror mirror, long bytes, TimeSpan took)
+    /// <param name="isMeasure">Whether that says how fast it is.</param>
+    public void Ended(Mirror mirror, long bytes, TimeSpan took, bool isMeasure)
     {
         lock (gate)
         {
             mirror.UnderWay--;
             mirror.LastEnded = clock.GetTimestamp();
-            if (mirror.Requests++ == 0)
+            if (!isMeasure || mirror.Requests++ == 0)
                 return;
             mirror.Work = (mirror.Work * Weight) + (bytes > 0 ? bytes + RequestWorth : 0);
             mirror.Seconds = (mirror.Seconds * Weight) + took.TotalSeconds;
@@ -81,36 +89,53 @@ internal sealed class MirrorRace
 
     /// <summary>A file came, and it was the right one. Those that had not brought it are the worse for that; where nobody brings anything, the line is to blame and none of them.</summary>
     /// <param name="from">From where.</param>
-    /// <param name="failed">Who had failed, and how.</param>
+    /// <param name="failed">Who had failed at the same time, and how.</param>
     /// <param name="lacked">Who has no such file.</param>
-    public void Came(Mirror from, IReadOnlyDictionary<Mirror, PullException> failed, IReadOnlyCollection<Mirror> lacked)
+    public void Came(Mirror from, IReadOnlyDictionary<Mirror, Failure> failed, IReadOnlyCollection<Mirror> lacked)
     {
         lock (gate)
         {
             from.Brought++;
             from.Failures = 0;
-            foreach ((Mirror mirror, PullException failure) in failed)
+            foreach ((Mirror mirror, Failure failure) in failed)
             {
-                // Wrong bytes are no accident of the network.
-                if (!failure.IsOfTheNetwork || ++mirror.Failures >= FailuresUntilLeft)
-                    mirror.Left ??= $"expected {failure.Expected}, found {failure.Found}";
+                if (failure.IsOfBytes || (failure.Error.IsOfTheNetwork ? Fails(mirror, failure.Began) : Lacks(mirror)))
+                    mirror.Left ??= $"expected {failure.Error.Expected}, found {failure.Error.Found}";
             }
 
             foreach (Mirror mirror in lacked)
             {
-                if (++mirror.Lacks >= LacksUntilLeft && mirror.Lacks > mirror.Brought)
+                if (Lacks(mirror))
                     mirror.Left ??= $"it lacks {mirror.Lacks} files and more that others have";
             }
         }
     }
 
-    /// <summary>What was learnt, for the next pull: bytes a second of those that brought something, 0 of those that were left.</summary>
+    // All that was under way when a line was cut fails once, where the mirror is known to be one that brings something.
+    private bool Fails(Mirror mirror, long began)
+    {
+        if (mirror is { Brought: > 0, Failures: > 0 } && began <= mirror.LastFailure)
+            return false;
+        mirror.LastFailure = clock.GetTimestamp();
+        return ++mirror.Failures >= FailuresUntilLeft;
+    }
+
+    private static bool Lacks(Mirror mirror) => ++mirror.Lacks >= LacksUntilLeft && mirror.Lacks > mirror.Brought;
+
+    /// <summary>What was learnt, for the next pull: bytes a second of those that were measured, 0 of those that were left.</summary>
     public IReadOnlyDictionary<string, long> Learnt()
     {
         lock (gate)
         {
-            return listed.Where(static each => each.Left is not null || each.Brought > 0)
-                .ToDictionary(static each => MirrorMemory.NameOf(each.Url), static each => each.Left is not null ? 0 : Math.Max(1, (long)(each.Work / Math.Max(each.Seconds, 0.001))));
+            // Two addresses may be one by their names, which have no passwords: the better one counts.
+            var learnt = new Dictionary<string, long>();
+            foreach (Mirror each in listed.Where(static each => each.Left is not null || (each.Brought > 0 && each.Requests > LeastMeasures)))
+            {
+                string name = MirrorMemory.NameOf(each.Url);
+                learnt[name] = Math.Max(learnt.GetValueOrDefault(name), each.Left is not null ? 0 : Math.Max(1, (long)(each.Work / Math.Max(each.Seconds, 0.001))));
+            }
+
+            return learnt;
         }
     }
 
@@ -132,6 +157,12 @@ internal sealed class MirrorRace
         : mirror.UnderWay == 0 && mirror.Requests > 0 && clock.GetElapsedTime(mirror.LastEnded) > AnotherTrial ? best : speed;
 
     private static double? SpeedOf(Mirror mirror) => mirror.Seconds > 0 && (mirror.Requests >= Trials || mirror.Known is not null) ? Math.Max(mirror.Work, 1) / mirror.Seconds : null;
+
+    /// <summary>How a mirror failed.</summary>
+    /// <param name="Error">What it was.</param>
+    /// <param name="Began">When the request began, by <see cref="Now"/>.</param>
+    /// <param name="IsOfBytes">All came, and it was wrong: no accident of the network, and no word that there is none.</param>
+    internal sealed record Failure(PullException Error, long Began, bool IsOfBytes);
 
     /// <summary>One of them.</summary>
     internal sealed class Mirror
@@ -156,7 +187,7 @@ internal sealed class MirrorRace
 
         public double Seconds { get; set; }
 
-        /// <summary>Requests that have ended.</summary>
+        /// <summary>Requests that have ended and said how fast it is; the first of them is not counted in.</summary>
         public int Requests { get; set; }
 
         /// <summary>When the last of them did.</summary>
@@ -167,6 +198,10 @@ internal sealed class MirrorRace
         /// <summary>Times it failed since it last brought something.</summary>
         public int Failures { get; set; }
 
+        /// <summary>When a failure was counted last.</summary>
+        public long LastFailure { get; set; }
+
+        /// <summary>Times it had, or gave, nothing of what another one brought.</summary>
         public int Lacks { get; set; }
 
         /// <summary>Why it is left; null while it is not.</summary>

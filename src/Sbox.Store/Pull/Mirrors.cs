@@ -8,8 +8,12 @@ namespace Sbox.Store;
 internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
 {
     private const int MaximumList = 1024 * 1024;
+    private const int MostOfLink = 8; // addresses of a metalink: hundreds would all be asked for what none has
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(2); // to a far one too
     private const string List = "mirrorlist=", Link = "metalink=", SummaryName = "summary";
+
+    /// <summary>Who is asked for what changes, in order. A metalink says of one summary that it is right; the rest of the list was not looked at, and may be dead, or of another day.</summary>
+    public IReadOnlyList<string> ForWhatChanges => Summary is null ? Urls : [Urls[0]];
 
     /// <summary>Whether an address must be looked up.</summary>
     public static bool IsList(string url) => url.StartsWith(List, StringComparison.Ordinal) || url.StartsWith(Link, StringComparison.Ordinal);
@@ -127,7 +131,7 @@ internal sealed record Mirrors(IReadOnlyList<string> Urls, byte[]? Summary)
                 {
                     byte[]? found = await new HttpFetcher(transport, each, how).TryFetch(SummaryName, ObjectStore.MaximumMetadataSize, cancel).ConfigureAwait(false);
                     if (found is not null && link.Finding(found) is not { } finding)
-                        return new Mirrors([each, .. urls.Where(other => other != each)], found);
+                        return new Mirrors([each, .. urls.Where(other => other != each).Take(MostOfLink - 1)], found);
                     failure = new PullException($"{each}/{SummaryName}", "the summary that the metalink has the hash of", found is null ? "status 404 (there is none)" : link.Finding(found)!);
                 }
                 catch (PullException failed)
