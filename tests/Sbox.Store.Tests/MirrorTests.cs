@@ -115,10 +115,12 @@ public sealed class MirrorTests : IDisposable
     [Theory, InlineData((int)Fault.Hang, "nothing for 5 seconds"), InlineData((int)Fault.Unavailable, "status 503"), InlineData((int)Fault.Corrupt, "bytes that hash to")]
     public async Task One_that_stalls_fails_or_lies_is_left_and_told_and_asked_last_the_next_time(int fault, string told)
     {
-        servers[1].Misbehave = path => path.EndsWith(".filez", StringComparison.Ordinal) ? (Fault)fault : null;
+        // One that has brought something may have lost its line, and what was under way then is one failure only; this one never brings anything.
+        string[] kinds = (Fault)fault == Fault.Hang ? [".filez", ".commit", ".dirtree", ".dirmeta"] : [".filez"];
+        servers[1].Misbehave = path => kinds.Any(path.EndsWith) ? (Fault)fault : null;
         PullResult result = await Pull((Fault)fault == Fault.Hang ? TimeSpan.FromSeconds(5) : null);
         Assert.Contains(result.Notes, note => note.Contains($"{servers[1].Url} was left", StringComparison.Ordinal) && note.Contains(told, StringComparison.Ordinal));
-        Assert.InRange(Objects(servers[1]), 1, Files / 2);
+        Assert.InRange(Objects(servers[1]), 0, Files / 2);
 
         servers[1].Requests.Clear();
         Commit(2);
