@@ -4,31 +4,8 @@ using Sbox.Store;
 namespace Sbox.Delivery.Tests;
 
 /// <summary>A mirror hands on what its source signed, without a key, and takes nobody's place by that.</summary>
-public sealed class MirrorPublishTests : IDisposable
+public sealed class MirrorPublishTests : TrustedWorkshopTests
 {
-    private readonly Workshop shop = new();
-    private readonly Ed25519Key alice = Ed25519Key.Generate(), bob = Ed25519Key.Generate();
-    private readonly TrustHistory history;
-
-    public MirrorPublishTests()
-    {
-        history = TrustHistory.Begin(shop["trust"], new TrustDocument
-        {
-            Repository = "boxes", Version = 1, Expires = DateTimeOffset.UtcNow.AddDays(365), SummaryAge = TimeSpan.FromDays(14),
-            Keys = new Dictionary<string, Ed25519PublicKey> { ["alice"] = alice.Public, ["bob"] = bob.Public, ["press"] = shop.Key.Public },
-            Document = new TrustRule(2, ["alice", "bob"]), Summary = new TrustRule(1, ["press"]),
-            Commits = new Dictionary<string, TrustRule> { ["os/*"] = new(2, ["alice", "bob", "press"]) },
-        });
-        Sign(alice, bob);
-    }
-
-    public void Dispose()
-    {
-        alice.Dispose();
-        bob.Dispose();
-        shop.Dispose();
-    }
-
     [Fact]
     public async Task A_stick_that_a_mirror_fills_without_any_key_carries_a_rotation_to_a_box_without_a_network()
     {
@@ -159,23 +136,6 @@ public sealed class MirrorPublishTests : IDisposable
         await Assert.ThrowsAsync<TrustException>(() => Hand(mirror, "other", options => options with { Sign = shop.Sign })); // who may sign goes by them, and 'own/main' is nobody's
     }
 
-    private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
-
-    private PublishOptions Trusted() => shop.Signed() with { Trust = history };
-
-    private void Sign(params Ed25519Key[] keys) => history.AddSignatures(history.Newest, keys.Select(key => key.Sign(history.Newest.Bytes)));
-
-    private Checksum Commit(params Ed25519Key[] keys)
-    {
-        Checksum commit = shop.Commit(files: 3);
-        foreach (Ed25519Key key in keys is [] ? [alice, bob] : keys)
-            AddSignature(commit, key);
-        return commit;
-    }
-
-    private void AddSignature(Checksum commit, Ed25519Key key) => shop.Repository.WriteDetachedMetadata(
-        commit, CommitSignatures.Sign(shop.Repository.LoadDetachedMetadata(commit) ?? VariantDictionary.Empty, shop.Repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit)), key));
-
     // Of a publication with one version of the branch.
     private async Task<Repository> NewMirror()
     {
@@ -194,20 +154,5 @@ public sealed class MirrorPublishTests : IDisposable
         await using var place = new DirectoryPlace(shop[to]) { Staleness = TimeSpan.Zero };
         var options = new PublishOptions { Trust = TrustHistory.TryRead(Path.Combine(mirror.Path, "trust")), TrustMayWait = true };
         return await new Publisher(mirror, place, with is null ? options : with(options)).Run(cancel: TestContext.Current.CancellationToken);
-    }
-
-    private Repository NewBox(string name, string url, bool trusts = true)
-    {
-        const string group = "remote \"origin\"";
-        var box = Repository.Create(shop[name], RepositoryMode.Archive);
-        box.WriteConfig(box.Config.With(group, "url", url).With(group, "gpg-verify", "false"));
-        if (trusts)
-            box.BeginTrust("origin", history.Versions[0].Bytes);
-        return box;
-    }
-
-    private sealed class Later(int hours) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UtcNow.AddHours(hours);
     }
 }

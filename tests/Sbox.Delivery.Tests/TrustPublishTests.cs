@@ -5,31 +5,8 @@ using Sbox.Store;
 namespace Sbox.Delivery.Tests;
 
 /// <summary>What is published under a trust document fits it at every moment, and stock clients see nothing of it.</summary>
-public sealed class TrustPublishTests : IDisposable
+public sealed class TrustPublishTests : TrustedWorkshopTests
 {
-    private readonly Workshop shop = new();
-    private readonly Ed25519Key alice = Ed25519Key.Generate(), bob = Ed25519Key.Generate();
-    private readonly TrustHistory history;
-
-    public TrustPublishTests()
-    {
-        history = TrustHistory.Begin(shop["trust"], new TrustDocument
-        {
-            Repository = "boxes", Version = 1, Expires = DateTimeOffset.UtcNow.AddDays(365), SummaryAge = TimeSpan.FromDays(14),
-            Keys = new Dictionary<string, Ed25519PublicKey> { ["alice"] = alice.Public, ["bob"] = bob.Public, ["press"] = shop.Key.Public },
-            Document = new TrustRule(2, ["alice", "bob"]), Summary = new TrustRule(1, ["press"]),
-            Commits = new Dictionary<string, TrustRule> { ["os/*"] = new(2, ["alice", "bob", "press"]) },
-        });
-        Sign(alice, bob);
-    }
-
-    public void Dispose()
-    {
-        alice.Dispose();
-        bob.Dispose();
-        shop.Dispose();
-    }
-
     [Fact]
     public async Task Stock_ostree_pulls_and_verifies_by_plain_settings_what_a_box_takes_by_its_document()
     {
@@ -310,39 +287,7 @@ public sealed class TrustPublishTests : IDisposable
         }
     }
 
-    private static PullOptions Wanted => new() { Remote = "origin", Refs = [Workshop.Branch] };
-
-    private PublishOptions Trusted() => shop.Signed() with { Trust = history };
-
-    private void Sign(params Ed25519Key[] keys) => history.AddSignatures(history.Newest, keys.Select(key => key.Sign(history.Newest.Bytes)));
-
-    private Checksum Commit(params Ed25519Key[] keys)
-    {
-        Checksum commit = shop.Commit(files: 3);
-        foreach (Ed25519Key key in keys)
-            AddSignature(commit, key);
-        return commit;
-    }
-
-    private void AddSignature(Checksum commit, Ed25519Key key) => shop.Repository.WriteDetachedMetadata(
-        commit, CommitSignatures.Sign(shop.Repository.LoadDetachedMetadata(commit) ?? VariantDictionary.Empty, shop.Repository.LoadMetadata(new ObjectName(commit, ObjectType.Commit)), key));
-
-    private Repository NewBox(string name, string url, bool trusts = true)
-    {
-        const string group = "remote \"origin\"";
-        var box = Repository.Create(shop[name], RepositoryMode.Archive);
-        box.WriteConfig(box.Config.With(group, "url", url).With(group, "gpg-verify", "false"));
-        if (trusts)
-            box.BeginTrust("origin", history.Versions[0].Bytes);
-        return box;
-    }
-
     private async Task Refused<T>(string words, PublishOptions options)
         where T : Exception
         => Assert.Contains(words, (await Assert.ThrowsAsync<T>(() => shop.Publish(options: options))).Message, StringComparison.Ordinal);
-
-    private sealed class Later(int hours) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UtcNow.AddHours(hours);
-    }
 }
