@@ -138,7 +138,7 @@ public sealed class MediaMeasure(DemoImage image, Tools tools, string work)
 
     private static string Timed(Sbox.Vm.Vm vm, string command)
     {
-        string[] words = vm.Run($"read a rest </proc/uptime; {command} >/run/said 2>&1 || {{ cat /run/said; exit 1; }}; read b rest </proc/uptime; echo $a $b", Limit).OrThrow().Split(' ');
+        string[] words = vm.Run($"read a rest </proc/uptime; {{ {command}; }} >/run/said 2>&1 || {{ cat /run/said; exit 1; }}; read b rest </proc/uptime; echo $a $b", Limit).OrThrow().Split(' ');
         return (double.Parse(words[1], CultureInfo.InvariantCulture) - double.Parse(words[0], CultureInfo.InvariantCulture)).ToString("0.0", CultureInfo.InvariantCulture);
     }
 

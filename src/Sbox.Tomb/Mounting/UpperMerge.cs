@@ -72,10 +72,13 @@ internal sealed class UpperMerge
         NodeType type = GoMode.Type(stat.Kind);
         bool counted = type is NodeType.File or NodeType.Symlink or NodeType.BlockDevice or NodeType.CharacterDevice;
         var modified = new Moment(stat.ModifiedSeconds, stat.ModifiedNanoseconds);
+
+        // overlayfs marks a directory of its upper layer when it is only looked at; that is no change to save.
+        Moment changed = type == NodeType.Directory ? modified : new Moment(stat.ChangedSeconds, stat.ChangedNanoseconds);
         return new Node
         {
             Name = name, Type = type, Mode = GoMode.FromStat(stat.Mode), Modified = modified, Accessed = modified,
-            Changed = new Moment(stat.ChangedSeconds, stat.ChangedNanoseconds), Uid = stat.Uid, Gid = stat.Gid, User = accounts.User(stat.Uid), Group = accounts.Group(stat.Gid),
+            Changed = changed, Uid = stat.Uid, Gid = stat.Gid, User = accounts.User(stat.Uid), Group = accounts.Group(stat.Gid),
             Inode = stat.Inode, DeviceId = counted && stat.Links > 1 ? device : 0, Size = type == NodeType.File ? (ulong)stat.Size : 0, Links = counted ? stat.Links : 0,
             LinkTarget = type == NodeType.Symlink ? parent.ReadLink(name) : "", Xattrs = UpperEntry.Own(Xattrs.Read(parent, name)),
             Device = type is NodeType.BlockDevice or NodeType.CharacterDevice ? stat.RawDevice : 0,

@@ -17,7 +17,7 @@ internal sealed record CutFate(string Name, Func<int, long, bool> Survives);
 /// <summary>Which cuts are made of a record.</summary>
 internal static class CutPlan
 {
-    private const int FewSectors = 3;
+    private const int FewSectors = 3, Superblock = 4096;
 
     /// <summary>All that lies between flushes, from one request on, and what lies between a flush and the end of a step.</summary>
     /// <param name="requests">What was asked of the disk.</param>
@@ -52,13 +52,15 @@ internal static class CutPlan
 
     /// <summary>
     /// What may have become of a window's writes to the EFI partition: every combination where they are few; else none, all, all but the tables, the tables alone, and some of
-    /// them by lot. What the root's sectors become is by lot always.
+    /// them by lot. What the root's sectors become is by lot always; only its first block, with ext4's superblock, is written as a whole or not at all: ext4 writes it in place
+    /// under one checksum when it is mounted and unmounted, and neither the kernel nor e2fsck -p takes half of it.
     /// </summary>
-    public static IEnumerable<CutFate> Fates(CutWindow window, DiskPart esp, long tables, long data, int seed)
+    public static IEnumerable<CutFate> Fates(CutWindow window, DiskPart esp, DiskPart root, long tables, long data, int seed)
     {
         bool OnEsp(long place) => place >= esp.Start && place < esp.Start + esp.Length;
         bool InTables(long place) => place - esp.Start >= tables && place - esp.Start < data;
-        CutFate Fate(string name, Func<int, long, bool> onEsp) => new(name, (request, place) => OnEsp(place) ? onEsp(request, place) : Lot(seed, request, place) < Lot(seed, window.Until, 0));
+        bool OnRoot(int request, long place) => Lot(seed, request, place - root.Start is >= 0 and < Superblock ? root.Start : place) < Lot(seed, window.Until, 0);
+        CutFate Fate(string name, Func<int, long, bool> onEsp) => new(name, (request, place) => OnEsp(place) ? onEsp(request, place) : OnRoot(request, place));
 
         IReadOnlyList<long> sectors = window.EspSectors;
         if (sectors.Count <= FewSectors)

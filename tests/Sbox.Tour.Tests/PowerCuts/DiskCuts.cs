@@ -72,7 +72,7 @@ internal sealed partial class DiskCuts : IDisposable
             disk.GoTo(window.From);
             root = null; // the same for all fates of one window
             var before = new FatLook(disk.Esp);
-            foreach (CutFate fate in CutPlan.Fates(window, disk.EspPart, before.TableStart, before.DataStart, seed))
+            foreach (CutFate fate in CutPlan.Fates(window, disk.EspPart, disk.RootPart, before.TableStart, before.DataStart, seed))
                 Cut(window, fate);
         }
 

@@ -22,11 +22,16 @@ internal sealed record RootLook(IReadOnlySet<string> Whole, IReadOnlySet<string>
         string undo = Path.Combine(directory, "undo"), mounted = Path.Combine(directory, "root");
         Directory.CreateDirectory(mounted);
         File.Delete(undo);
+        Verdict journal = Judge.OnPath("e2fsck").Ask("-p", "-z", undo, image);
+        if (journal.ExitCode > 1)
+        {
+            // Where it could not open the file system there is nothing to take back, and e2undo says that its file is no good: what e2fsck says is what counts.
+            Judge.OnPath("e2undo").Ask(undo, image);
+            throw new InvalidOperationException($"e2fsck -p: exit status {journal.ExitCode}: {journal.Output}{journal.Error}");
+        }
+
         try
         {
-            Verdict journal = Judge.OnPath("e2fsck").Ask("-p", "-z", undo, image);
-            if (journal.ExitCode > 1)
-                throw new InvalidOperationException($"e2fsck -p: exit status {journal.ExitCode}: {journal.Output}{journal.Error}");
             Judge.OnPath("e2fsck").Run("-f", "-n", image);
             if (askOstree)
                 AskOstree(image, directory);
@@ -34,8 +39,7 @@ internal sealed record RootLook(IReadOnlySet<string> Whole, IReadOnlySet<string>
         }
         finally
         {
-            if (File.Exists(undo))
-                Judge.OnPath("e2undo").Run(undo, image);
+            Judge.OnPath("e2undo").Run(undo, image);
         }
     }
 
