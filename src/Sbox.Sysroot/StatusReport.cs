@@ -105,9 +105,11 @@ public sealed record StatusReport(
         bool SameOs(Deployment each) => booted >= 0 && each.Name.Os == sysroot.Deployments[booted].Name.Os;
         Deployment? pending = sysroot.Deployments.Take(Math.Max(booted, 0)).FirstOrDefault(SameOs);
         Deployment? rollback = booted < 0 ? null : sysroot.Deployments.Skip(booted + 1).FirstOrDefault(SameOs);
+        int?[] etcChanges = countEtcChanges ? CountEtcChanges(sysroot) : new int?[sysroot.Deployments.Count];
         return new StatusReport(
-            [.. sysroot.Deployments.Select(each => One(sysroot, each, countEtcChanges) with
+            [.. sysroot.Deployments.Select((each, at) => One(sysroot, each) with
             {
+                EtcChanges = etcChanges[at],
                 IsBooted = sysroot.IsBooted(each),
                 IsNext = choice?.Entry is null ? null : each == next,
                 IsNextOnce = each == once,
@@ -129,7 +131,7 @@ public sealed record StatusReport(
         };
     }
 
-    private static DeploymentStatus One(OstreeSysroot sysroot, Deployment deployment, bool countEtcChanges)
+    private static DeploymentStatus One(OstreeSysroot sysroot, Deployment deployment)
     {
         bool there = sysroot.Repository.Has(new ObjectName(deployment.Name.Commit, ObjectType.Commit));
         Commit? commit = there ? sysroot.Repository.LoadCommit(deployment.Name.Commit) : null;
@@ -139,9 +141,11 @@ public sealed record StatusReport(
             Unlocked = deployment.Origin?.Unlocked,
             HasSeal = commit is not null && CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(deployment.Name.Commit)) is not null,
             HasOrigin = deployment.Origin is not null,
-            EtcChanges = countEtcChanges ? CountEtcChanges(sysroot, deployment) : null,
         };
     }
+
+    // Nothing but waiting for the kernel's answers: most of what `sbox status` takes, so each deployment has its own thread.
+    private static int?[] CountEtcChanges(OstreeSysroot sysroot) => Task.WhenAll(sysroot.Deployments.Select(each => Task.Run(() => CountEtcChanges(sysroot, each)))).GetAwaiter().GetResult();
 
     // Who may not read all of /etc (shadow is root's) may still see what runs.
     private static int? CountEtcChanges(OstreeSysroot sysroot, Deployment deployment)

@@ -86,7 +86,7 @@ internal static class WhereCommand
         string kind = place.Kind switch
         {
             PlaceKind.System => "the system: read-only, part of the version that runs",
-            PlaceKind.Etc when place.IsGhost => "/etc, in memory: this boot is a ghost",
+            PlaceKind.Etc when place.IsOfGhost == true => "/etc, in memory: this boot is a ghost",
             PlaceKind.Etc => place.Change switch
             {
                 EtcChangeKind.Modified => "/etc: changed from its default (sbox etc diff shows how)",
@@ -94,7 +94,8 @@ internal static class WhereCommand
                 EtcChangeKind.Added => "/etc: your own, no default of the version",
                 _ => "/etc: the version's default",
             },
-            PlaceKind.Var when place.IsGhost => "/var, in memory: this boot is a ghost",
+            PlaceKind.Var when place.IsOfGhost == true => "/var, in memory: this boot is a ghost",
+            PlaceKind.Var when place.IsGhost => "/var: on the disk, and what this boot changes of it in memory",
             PlaceKind.Var => "/var: writable, shared by all versions",
             PlaceKind.Memory => "memory only",
             PlaceKind.Tomb => "a tomb: sbox tomb status",
@@ -122,6 +123,8 @@ internal static class WhereCommand
                 writer.WriteBoolean("exists", place.Exists);
                 writer.WriteBoolean("writable", place.IsWritable);
                 writer.WriteString("bytes", place.Bytes);
+                if (place.IsOfGhost is { } ofGhost)
+                    writer.WriteBoolean("of-ghost", ofGhost);
                 writer.WriteString("change", place.Change?.ToString().ToLowerInvariant());
                 writer.WriteString("upgrade", place.AtUpgrade);
                 writer.WriteString("rollback", place.AtRollback);

@@ -340,13 +340,21 @@ public sealed unsafe class Dir : IDisposable
     /// <summary>All names here, in the order of their bytes.</summary>
     public IReadOnlyList<DirEntry> Entries() => EntriesEnding("");
 
+    /// <summary>All names here for a directory that is read once, and by one thread: without opening it again for a read position of its own. A second time there are none.</summary>
+    public IReadOnlyList<DirEntry> EntriesOnce() => Read(Handle, "");
+
     /// <summary>The names here that end so, in the order of their bytes. The others cost nothing: of a directory of thousands a few may be wanted.</summary>
     public IReadOnlyList<DirEntry> EntriesEnding(string ending)
     {
+        using SafeFileHandle own = Opened(".", LibC.O_RDONLY | LibC.O_DIRECTORY, 0); // its own read position
+        return Read(own, ending);
+    }
+
+    private List<DirEntry> Read(SafeFileHandle handle, string ending)
+    {
         var entries = new List<DirEntry>();
         ReadOnlySpan<byte> last = FileName.ToBytes(ending);
-        using SafeFileHandle own = Opened(".", LibC.O_RDONLY | LibC.O_DIRECTORY, 0); // its own read position
-        using var fd = new Borrowed(own);
+        using var fd = new Borrowed(handle);
         byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(32 * 1024);
         try
         {

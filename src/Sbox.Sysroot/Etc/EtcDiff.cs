@@ -1,4 +1,3 @@
-using Sbox.Codecs;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot;
@@ -26,9 +25,6 @@ public sealed record EtcChange(EtcChangeKind Kind, string Path)
 /// <summary>The owner's changes to /etc.</summary>
 public static class EtcDiff
 {
-    // Stands for bytes that are not the default's, whatever they are.
-    private static readonly Checksum Changed = Checksum.Of("changed"u8);
-
     /// <summary>
     /// All differences, modified first, then removed, then added, each in the order of their paths. Of a removed directory only
     /// the directory itself is listed, of an added one everything, as libostree does.
@@ -50,31 +46,13 @@ public static class EtcDiff
     }
 
     /// <summary>
-    /// The same for who only wants to know whether there is something: a file counts as the default where it has the default's size and time, and bytes are read only where the size is the same and the time is not.
+    /// The same for who only wants to know whether there is something: a file or link counts as the default where it has the default's size and time, and bytes are read only where the size is the same and
+    /// the time is not.
     /// </summary>
     public static IReadOnlyList<EtcChange> Glance(Dir defaults, Dir local)
     {
-        // Hundreds of directories each, and nothing but waiting for the kernel's answers: half of what `sbox status` takes.
-        Task<EtcNode> defaultsRead = Task.Run(() => EtcTree.Read(defaults, static (_, _, _, _) => default));
-        EtcNode mine;
-        try
-        {
-            mine = EtcTree.Read(local, Compared);
-        }
-        finally
-        {
-            ((IAsyncResult)defaultsRead).AsyncWaitHandle.WaitOne(); // whoever called closes the directories
-        }
-
-        EtcNode before = defaultsRead.GetAwaiter().GetResult();
+        (EtcNode before, EtcNode mine) = EtcGlance.Unlike(defaults, local);
         return Between(EtcOwners.AsGiven(before, mine, EtcContents.Reader(defaults), EtcContents.Reader(local)), mine);
-
-        Checksum Compared(Dir dir, string name, string path, FileStat stat)
-        {
-            bool isDefault = defaults.TryStat(path) is { IsRegular: true } other && stat.Size == other.Size
-                && ((stat.ModifiedSeconds, stat.ModifiedNanoseconds) == (other.ModifiedSeconds, other.ModifiedNanoseconds) || dir.ReadAll(name).AsSpan().SequenceEqual(defaults.ReadAll(path)));
-            return isDefault ? default : Changed;
-        }
     }
 
     /// <summary>Whether what both have by a path differs; likewise.</summary>

@@ -80,11 +80,6 @@ public static class EtcTree
     /// <exception cref="LinuxException">Something could not be read. What vanishes while reading is as if it had not been there.</exception>
     public static EtcNode Read(Dir dir) => Read(dir, dir.Stat(), "", Hashed);
 
-    /// <summary>A directory's whole tree, with something else in the place of the checksums of files.</summary>
-    /// <param name="dir">The directory.</param>
-    /// <param name="contentOf">Told the directory that a file is in, its name there, its path from the top and its stat.</param>
-    internal static EtcNode Read(Dir dir, EtcContentOf contentOf) => Read(dir, dir.Stat(), "", contentOf);
-
     private static Checksum Hashed(Dir dir, string name, string path, FileStat stat) => Checksum.Of(dir.ReadAll(name));
 
     private static EtcNode Read(Dir dir, FileStat stat, string path, EtcContentOf contentOf)
@@ -100,7 +95,10 @@ public static class EtcTree
     }
 
     /// <summary>One name and all below it; null where it is not there.</summary>
-    public static EtcNode? ReadOne(Dir dir, string path) => ReadChild(dir, path, path, Hashed);
+    public static EtcNode? ReadOne(Dir dir, string path) => ReadOne(dir, path, Hashed);
+
+    /// <summary>The same, with something else in the place of the checksums of files.</summary>
+    internal static EtcNode? ReadOne(Dir dir, string path, EtcContentOf contentOf) => ReadChild(dir, path, path, contentOf);
 
     private static EtcNode? ReadChild(Dir dir, string name, string path, EtcContentOf contentOf)
     {

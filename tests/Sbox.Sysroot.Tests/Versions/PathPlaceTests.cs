@@ -14,7 +14,7 @@ public sealed class PathPlaceTests
         25 21 0:25 / /tmp rw,nosuid - tmpfs tmpfs rw
         26 21 0:26 / /run rw,nosuid - tmpfs tmpfs rw
         27 21 254:1 / /efi rw,relatime - vfat /dev/vda1 rw
-        28 23 0:40 / /var/home/me rw,nosuid - fuse.sbox-tomb sbox-tomb rw
+        28 23 0:40 / /var/home/me rw,nosuid - overlay tomb-me rw,lowerdir=/run/sbox/tombs/me/lower,upperdir=/run/sbox/tombs/me/scratch/1/upper
         29 21 8:1 / /data rw,relatime - xfs /dev/sda1 rw
 
         """);
@@ -26,7 +26,7 @@ public sealed class PathPlaceTests
     [InlineData("/var/log/x", PlaceKind.Var, "stays as it is", "stays as it is: all versions share it", "stays", "gone")]
     [InlineData("/variant", PlaceKind.System, "replaced by the new version's", "the old version's again", "stays", "stays")]
     [InlineData("/tmp/x", PlaceKind.Memory, "gone with the reboot", "gone with the reboot", "gone", "gone with the reboot")]
-    [InlineData("/var/home/me/letter", PlaceKind.Tomb, "stays as it is", "stays as it is: all versions share it", "stays", "stays in the tomb; what was not saved is gone")]
+    [InlineData("/var/home/me/letter", PlaceKind.Tomb, "stays as it is", "stays as it is: all versions share it", "stays in the tomb; what was not saved is gone", "stays in the tomb; what was not saved is gone")]
     [InlineData("/var/home/other", PlaceKind.Var, "stays as it is", "stays as it is: all versions share it", "stays", "gone")]
     [InlineData("/efi/EFI/Linux/x.efi", PlaceKind.Esp, "rewritten as the versions need it; what is not ours stays", "stays as it is: all versions share it", "stays", "stays")]
     [InlineData("/sysroot/ostree/repo", PlaceKind.Disk, "stays as it is", "stays as it is: all versions share it", "stays", "stays")]
@@ -37,9 +37,26 @@ public sealed class PathPlaceTests
         Assert.Equal((kind, upgrade, rollback, reboot, reset), (place.Kind, place.AtUpgrade, place.AtRollback, place.AtReboot, place.AtReset));
     }
 
-    [Theory, InlineData("/etc/hosts"), InlineData("/var/log/x")]
-    public void In_a_ghost_all_that_can_be_changed_is_gone_with_the_reboot(string path) =>
-        Assert.Equal("gone", PathPlace.Of(path, path, exists: true, Mounts, isGhost: true).AtReboot);
+    [Theory]
+    [InlineData("/var/log/mine", true, "gone; sbox keep PATH keeps it", "gone with the reboot: this boot is a ghost")]
+    [InlineData("/var/log/old", false, "stays", "stays as it is")]
+    [InlineData("/var/log", null, "stays, without what this boot changed", "stays as it is")]
+    public void In_a_ghost_what_this_boot_made_is_gone_with_it_and_what_the_disk_has_stays(string path, bool? ofGhost, string reboot, string upgrade)
+    {
+        using var box = new TestBox(inMemory: true);
+        using InstalledBox installed = box.Installed(box.Publish(1));
+        Deployment running = installed.Sysroot.Deployments[0];
+        string upper = Path.Combine(box.SysrootPath, "run/sbox/ghost/var/upper/log"), lower = Path.Combine(box.SysrootPath, running.Name.VarDirectory, "log");
+        foreach ((string directory, string name) in (ReadOnlySpan<(string, string)>)[(upper, "mine"), (lower, "old")])
+        {
+            Directory.CreateDirectory(directory);
+            File.WriteAllText(Path.Combine(directory, name), name);
+        }
+
+        PathPlace place = PathPlace.Of(path, path, exists: true, Mounts, isGhost: true).With(installed.Sysroot, running, Path.Combine(box.SysrootPath, "run"));
+        Assert.Equal((ofGhost, reboot, upgrade), (place.IsOfGhost, place.AtReboot, place.AtUpgrade));
+        Assert.Equal(ofGhost != true, place.Bytes is not null);
+    }
 
     [Fact]
     public void The_bytes_of_a_system_file_are_an_object_of_the_repository_and_a_changed_default_is_seen()
