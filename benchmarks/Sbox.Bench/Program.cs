@@ -13,6 +13,7 @@ string? page = args switch
         return Table.Of(rows, tree, version, comparison.DeltaSizes);
     }),
     ["pull", var ostree, var repository, var branch, _] => InScratch("pull-work", work => new PullComparison(ostree, Judge.Ostree.Command, repository, branch, work).Page()),
+    ["updates", var programs, var recipe, _] => InScratch("updates-work", work => new UpdateComparison(programs, Judge.Ostree.Command, recipe, work).Page()),
     ["store-scale", var ostree, var files, var bytes, _] => InMemory(memory => InScratch("scale", disk =>
         new ScaleMeasure(ostree, Judge.Ostree.Command, memory, disk, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page())),
     ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
@@ -50,6 +51,7 @@ if (page is null)
     Console.Error.WriteLine("""
         Sbox.Bench store OUR-OSTREE TREE PAGE
         Sbox.Bench pull OUR-OSTREE REPOSITORY REF PAGE       from nginx, near and far
+        Sbox.Bench updates OUR-PROGRAMS RECIPE PAGE          what travels when a real Debian is updated
         Sbox.Bench store-scale OUR-OSTREE FILES BYTES PAGE   many small files, and a large one
         Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
         Sbox.Bench sysroot OUR-PROGRAMS REPOSITORY REF PAGE  deploying, and looking at what is deployed

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 
@@ -13,44 +12,13 @@ internal sealed class PullComparison(string ours, IReadOnlyList<string> theirs, 
 
     public string Page()
     {
-        int port = SlowLink.FreePort();
-        using Process nginx = Serve(port);
-        try
-        {
-            Row near = Pair("over the loopback", NearRounds, $"http://127.0.0.1:{port}", static () => { });
-            using var link = new SlowLink(port, RoundTrip, Loss);
-            List<int> counts = [];
-            Row far = Pair("50 ms of round trip, 1 % of packets lost", FarRounds, $"http://127.0.0.1:{link.Port}", () => counts.Add(link.Connections));
-            int[] connections = [.. counts.Select((count, at) => count - (at == 0 ? 0 : counts[at - 1]))];
-            return Page([near, far], connections);
-        }
-        finally
-        {
-            nginx.Kill();
-            nginx.WaitForExit();
-        }
-    }
-
-    private Process Serve(int port)
-    {
-        string config = Path.Combine(work, "nginx.conf");
-        File.WriteAllText(config, $$"""
-            daemon off;
-            master_process off;
-            pid {{work}}/nginx.pid;
-            error_log {{work}}/nginx.log;
-            events { worker_connections 1024; }
-            http {
-                access_log off;
-                sendfile on;
-                keepalive_requests 100000;
-                client_body_temp_path {{work}}/nginx-body;
-                server { listen 127.0.0.1:{{port}}; root {{repository}}; }
-            }
-            """);
-        Process nginx = Process.Start("/usr/sbin/nginx", ["-c", config]);
-        SlowLink.WaitFor(port);
-        return nginx;
+        using Nginx nginx = Nginx.Start(repository, work);
+        Row near = Pair("over the loopback", NearRounds, nginx.Url, static () => { });
+        using var link = new SlowLink(nginx.Port, RoundTrip, Loss);
+        List<int> counts = [];
+        Row far = Pair("50 ms of round trip, 1 % of packets lost", FarRounds, $"http://127.0.0.1:{link.Port}", () => counts.Add(link.Connections));
+        int[] connections = [.. counts.Select((count, at) => count - (at == 0 ? 0 : counts[at - 1]))];
+        return Page([near, far], connections);
     }
 
     private Row Pair(string name, int rounds, string url, Action afterEach)

@@ -113,6 +113,7 @@ internal sealed class BarLook
         { Damage: not null } => new BarItem($"tomb:{status.Name}", "tomb damaged", Bad, IsUrgent: true),
         { OfflineSince: { } since } => new BarItem($"tomb:{status.Name}", $"tomb offline since {since.ToLocalTime():HH:mm}", Bad),
         { SaveFailure: not null } => new BarItem($"tomb:{status.Name}", "tomb not saved", Bad, IsUrgent: true),
+        { Conflict: not null } => new BarItem($"tomb:{status.Name}", "tomb: another box saved too", Busy),
         { Changed: true } => new BarItem($"tomb:{status.Name}", status.UnsavedFiles == 0 ? "tomb: changes here" : $"tomb: {Amount.OfBytes(status.UnsavedBytes)} not offsite", Busy),
         _ => new BarItem($"tomb:{status.Name}", "tomb offsite", Good),
     };

@@ -162,7 +162,11 @@ internal static class OpenCommand
                 json.WriteString("snapshot", known.Id.ToString());
             json.WriteBoolean("recovered", session.Recovered);
             json.WriteNumber("hooks-failed", failed);
+            if (session.Parted is { } parted)
+                json.WriteString("conflict", parted.Id.ToString());
         });
+        if (session.Parted is { } other)
+            speaker.Note(SessionCommands.Parted(other.Id.ToString()));
     }
 
     // Whoever started this waits for the end of its output; from here on nobody listens.

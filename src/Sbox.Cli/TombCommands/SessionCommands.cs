@@ -255,8 +255,11 @@ internal static class SessionCommands
             save.WriteTo(json);
         });
         if (save.Conflict is { } conflict)
-            speaker.Note($"Another box has saved too: snapshot {conflict[..8]} does not know of this one. Both are kept: sbox tomb conflicts");
+            speaker.Note(Parted(conflict));
     }
+
+    /// <summary>What is said where two boxes saved without knowing of each other.</summary>
+    public static string Parted(string snapshot) => $"Another box has saved too: snapshot {snapshot[..8]} does not know of this one. Both are kept: sbox tomb conflicts";
 
     private static string Text(SessionStatus status)
     {
@@ -270,12 +273,15 @@ internal static class SessionCommands
         {
             $"{status.Name}  {status.MountPoint}  {status.Location}",
             $"  {unsaved}",
-            $"  last save: {(status.SavedAt is { } at ? at.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture) : "none")}; written since it was opened: {Amount.OfBytes(status.UpperBytes)} in {status.UpperPlace}",
+            $"  last save: {(status.SavedAt is { } at ? at.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture) : "none")}; written since it was opened: {Amount.OfBytes(status.UpperBytes)} in {status.UpperPlace}{(status.UpperLimit is { } limit ? $", which holds {Amount.OfBytes(limit)}" : "")}",
         };
+        lines.AddRange(status.Largest.Select(static file => $"  {Amount.OfBytes(file.Bytes)} of that is {file.Path}"));
         if (status.SaveFailure is { } failure)
             lines.Add($"  the last save failed: {failure}");
         if (status.OfflineSince is { } gone)
             lines.Add($"  the remote does not answer since {gone.ToString("HH:mm:ss 'UTC'", CultureInfo.InvariantCulture)}");
+        if (status.Conflict is { } conflict)
+            lines.Add($"  {Parted(conflict)}");
         if (status.Damage is { } damage)
             lines.Add($"  damaged: {damage}; sbox tomb check tells all");
         return string.Join('\n', lines);

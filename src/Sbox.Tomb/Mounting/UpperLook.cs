@@ -13,8 +13,15 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="UnsavedBytes">Their bytes.</param>
 /// <param name="Newest">The latest change of any inode, in seconds since 1970.</param>
 /// <param name="Suspects">Those of the suspected inodes that are in it.</param>
-internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes, long Unsaved, long UnsavedBytes, double Newest, IReadOnlySet<ulong> Suspects)
+/// <param name="Largest">The files that take most of it, largest first: a few of those of <see cref="Large"/> bytes and more. The first byte that is written to a file brings all of it here.</param>
+internal sealed record UpperLook(
+    Checksum Fingerprint, long Entries, long Bytes, long Unsaved, long UnsavedBytes, double Newest, IReadOnlySet<ulong> Suspects, IReadOnlyList<(string Path, long Bytes)> Largest)
 {
+    /// <summary>From how many bytes on a file is named.</summary>
+    public const long Large = 64L << 20;
+
+    private const int Named = 3;
+
     /// <summary>Looks at an upper layer.</summary>
     /// <param name="upper">Its top.</param>
     /// <param name="saved">What was saved already.</param>
@@ -33,10 +40,12 @@ internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes,
     {
         private readonly IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         private readonly HashSet<ulong> found = [];
+        private readonly List<string> way = [];
+        private readonly List<(string Path, long Bytes)> large = [];
         private long entries, bytes, unsaved, unsavedBytes;
         private double newest;
 
-        public UpperLook Result() => new(Checksum.FromBytes(hash.GetHashAndReset()), entries, bytes, unsaved, unsavedBytes, newest, found);
+        public UpperLook Result() => new(Checksum.FromBytes(hash.GetHashAndReset()), entries, bytes, unsaved, unsavedBytes, newest, found, [.. large.OrderByDescending(static each => each.Bytes).Take(Named)]);
 
         public void Dispose() => hash.Dispose();
 
@@ -52,8 +61,10 @@ internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes,
                 if (stat.IsDirectory)
                 {
                     using Dir? inner = directory.TryOpenDir(entry.Name);
+                    way.Add(entry.Name);
                     if (inner is not null)
                         Directory(inner);
+                    way.RemoveAt(way.Count - 1);
                     hash.AppendData("\0/"u8); // where a directory ends
                 }
                 else if (stat.IsRegular)
@@ -61,6 +72,8 @@ internal sealed record UpperLook(Checksum Fingerprint, long Entries, long Bytes,
                     if (suspects.Contains(stat.Inode))
                         found.Add(stat.Inode);
                     bytes += stat.Blocks * 512; // of a file of which only attributes changed there are none
+                    if (stat.Blocks * 512 >= Large)
+                        large.Add((string.Join('/', way.Append(entry.Name)), stat.Blocks * 512));
                     if (stat.Size > 0 && stat.Blocks > 0 && (!saved.Has(stat) || suspects.Contains(stat.Inode)))
                     {
                         unsaved++;

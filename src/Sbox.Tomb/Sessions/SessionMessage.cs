@@ -82,12 +82,25 @@ internal static class SessionMessage
             json.WriteNumber("save-takes-seconds", Math.Round(expected.TotalSeconds, 1));
         json.WriteNumber("upper-bytes", status.UpperBytes);
         json.WriteString("upper", status.UpperPlace);
+        if (status.UpperLimit is { } limit)
+            json.WriteNumber("upper-limit", limit);
+        json.WriteStartArray("largest");
+        foreach (LargeFile file in status.Largest)
+        {
+            json.WriteStartObject();
+            json.WriteString("path", file.Path);
+            json.WriteNumber("bytes", file.Bytes);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
         json.WriteNumber("requests", status.Requests);
         json.WriteNumber("fetched-bytes", status.Fetched);
         if (status.OfflineSince is { } gone)
             json.WriteString("offline-since", gone);
         Text(json, "save-failure", status.SaveFailure);
         Text(json, "damage", status.Damage);
+        Text(json, "conflict", status.Conflict);
     }
 
     public static SessionStatus ReadStatus(JsonElement json) => new()
@@ -104,11 +117,15 @@ internal static class SessionMessage
         Expected = json.TryGetProperty("save-takes-seconds", out JsonElement takes) ? TimeSpan.FromSeconds(takes.GetDouble()) : null,
         UpperBytes = json.GetProperty("upper-bytes").GetInt64(),
         UpperPlace = json.GetProperty("upper").GetString()!,
+        UpperLimit = json.TryGetProperty("upper-limit", out JsonElement limit) ? limit.GetInt64() : null,
+        Largest = json.TryGetProperty("largest", out JsonElement largest)
+            ? [.. largest.EnumerateArray().Select(static file => new LargeFile(file.GetProperty("path").GetString()!, file.GetProperty("bytes").GetInt64()))] : [],
         Requests = json.GetProperty("requests").GetInt64(),
         Fetched = json.GetProperty("fetched-bytes").GetInt64(),
         OfflineSince = json.TryGetProperty("offline-since", out JsonElement gone) ? gone.GetDateTimeOffset() : null,
         SaveFailure = Text(json, "save-failure"),
         Damage = Text(json, "damage"),
+        Conflict = Text(json, "conflict"),
     };
 
     public static void Write(Utf8JsonWriter json, SessionSave save)

@@ -1,5 +1,10 @@
 namespace Sbox.Tomb.Sessions;
 
+/// <summary>A file that takes much of an upper layer.</summary>
+/// <param name="Path">From the home's top.</param>
+/// <param name="Bytes">What it takes there.</param>
+public sealed record LargeFile(string Path, long Bytes);
+
 /// <summary>How an open tomb stands.</summary>
 public sealed record SessionStatus
 {
@@ -39,6 +44,12 @@ public sealed record SessionStatus
     /// <summary>Where they are: <c>memory</c> or a directory.</summary>
     public required string UpperPlace { get; init; }
 
+    /// <summary>How many bytes it can hold; null where that is the disk's business.</summary>
+    public long? UpperLimit { get; init; }
+
+    /// <summary>The files that take most of it, largest first, by their paths in the home: a few of those of 64 MiB and more. The first byte that is written to a file brings all of it here.</summary>
+    public IReadOnlyList<LargeFile> Largest { get; init; } = [];
+
     /// <summary>Requests for contents so far.</summary>
     public long Requests { get; init; }
 
@@ -53,6 +64,9 @@ public sealed record SessionStatus
 
     /// <summary>What of the tomb was found missing or changed; null while all was whole.</summary>
     public string? Damage { get; init; }
+
+    /// <summary>The newest snapshot of another box that does not know of what is open here, as far as the last save or the opening saw; null where there is none.</summary>
+    public string? Conflict { get; init; }
 
     /// <summary>Writes its properties into an object that is begun.</summary>
     public void WriteTo(System.Text.Json.Utf8JsonWriter json) => SessionMessage.Write(json, this);

@@ -19,6 +19,9 @@ public sealed partial class TombSession
     private double bytesPerSecond;
     private string? saveFailure;
 
+    /// <summary>What another box saved without knowing of what is open here, as far as the last save or the opening saw; null where there is none.</summary>
+    public Snapshot? Parted { get; private set; }
+
     /// <summary>
     /// Saves what changed: reads only that, uploads packs, then the index, then the snapshot. Whatever moment it is interrupted at, every
     /// earlier snapshot is whole; what was uploaded is found again by the next save.
@@ -236,13 +239,14 @@ public sealed partial class TombSession
 
     private Tree LoadTree(Checksum id, CancellationToken cancel) => blobs.Tree(id, cancel).AsTask().GetAwaiter().GetResult();
 
-    // Another box may have saved meanwhile. Both snapshots are kept; whoever opens next is told.
+    // Another box may have saved meanwhile. Both snapshots are kept; whoever saves is told, and whoever asks how the tomb stands, and whoever opens it next.
     private async Task<Snapshot?> Diverged(CancellationToken cancel)
     {
         IReadOnlyList<ListedFile> files = await tomb.Backend.List(StoredFileType.Snapshot, cancel);
         if (files.All(file => Checksum.TryParse(file.Name, out Checksum id) && known.Contains(id)))
-            return null;
-        IReadOnlyList<Snapshot> all = await tomb.Snapshots(cancel);
-        return Latest is { } latest ? new SnapshotHistory(all).Diverged(latest).LastOrDefault() : null;
+            return Parted;
+        return Parted = PartedOf(await tomb.Snapshots(cancel));
     }
+
+    private Snapshot? PartedOf(IReadOnlyList<Snapshot> all) => Latest is { } latest ? new SnapshotHistory(all).Diverged(latest).LastOrDefault() : null;
 }

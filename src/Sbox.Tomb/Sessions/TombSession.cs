@@ -81,9 +81,18 @@ public sealed partial class TombSession : IAsyncDisposable
             Saved = Latest is { } latest && latest.Id != Opened?.Id ? latest.Id.ToString() : null, SavedAt = checkedAt ?? Latest?.Time.ToDateTimeOffset(),
             UnsavedFiles = look.Unsaved, UnsavedBytes = look.UnsavedBytes, Changed = look.Fingerprint != savedFingerprint || maps.Any || mapped.Any,
             Expected = bytesPerSecond > 0 ? TimeSpan.FromSeconds((look.UnsavedBytes / bytesPerSecond) + 0.5) : null,
-            UpperBytes = look.Bytes, UpperPlace = options.Scratch ?? "memory", Requests = fetched.Requests, Fetched = fetched.BytesFetched,
-            OfflineSince = fetched.GoneSince, SaveFailure = saveFailure, Damage = blobs.Damage,
+            UpperBytes = look.Bytes, UpperPlace = options.Scratch ?? "memory", UpperLimit = UpperLimit(),
+            Largest = [.. look.Largest.Select(static file => new LargeFile(file.Path, file.Bytes))], Requests = fetched.Requests, Fetched = fetched.BytesFetched,
+            OfflineSince = fetched.GoneSince, SaveFailure = saveFailure, Damage = blobs.Damage, Conflict = Parted?.Id.ToString(),
         };
+    }
+
+    private long? UpperLimit()
+    {
+        if (options.Scratch is not null)
+            return null;
+        using Dir memory = Dir.Open(overlay.Scratch);
+        return DiskSpace.Of(memory).TotalBytes;
     }
 
     /// <summary>A mark of what was written and is not saved, which changes with it; null when nothing is. What is written through mappings shows in no mark.</summary>
@@ -133,6 +142,7 @@ public sealed partial class TombSession : IAsyncDisposable
         Opened = Choose(snapshots);
         Latest = LastSaved(snapshots) ?? Opened;
         known.UnionWith(snapshots.Select(static each => each.Id));
+        Parted = PartedOf(snapshots);
         Node? root = await FindRoot(cancel);
         if (root is null)
             PrepareEmpty();

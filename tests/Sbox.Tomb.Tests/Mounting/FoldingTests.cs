@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Diagnostics;
 using Sbox.Linux;
 using Sbox.Tomb.Sessions;
@@ -8,6 +9,38 @@ namespace Sbox.Tomb.Tests.Mounting;
 public sealed class FoldingTests
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_large_file_that_one_byte_was_written_to_takes_all_of_its_size_and_status_names_it()
+    {
+        using var place = new Place();
+        Directory.CreateDirectory(place["home"]);
+        Listing.Sh(place["home"], "mkdir a; head -c 70000000 /dev/urandom > a/film; head -c 1000 /dev/urandom > small");
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        await using OpenTomb open = await OpenTomb.Of(place);
+        Assert.Empty(open.Session.Status(TestContext.Current.CancellationToken).Largest);
+        open.Sh("printf x >> a/film; printf x >> small; chmod 600 a/film");
+        SessionStatus status = SessionMessage.ReadStatus(JsonDocument.Parse(Told(open)).RootElement);
+        LargeFile film = Assert.Single(status.Largest);
+        Assert.Equal("a/film", film.Path);
+        Assert.InRange(film.Bytes, 70_000_000, 71_000_000);
+        Assert.Equal(512L << 20, status.UpperLimit);
+        await open.Close();
+
+        static byte[] Told(OpenTomb open)
+        {
+            using var bytes = new MemoryStream();
+            using (var json = new Utf8JsonWriter(bytes))
+            {
+                json.WriteStartObject();
+                open.Session.Status(TestContext.Current.CancellationToken).WriteTo(json);
+                json.WriteEndObject();
+            }
+
+            return bytes.ToArray();
+        }
+    }
 
     [Fact]
     public async Task Folded_the_home_is_as_it_was_and_takes_no_room_here()
