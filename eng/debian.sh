@@ -50,7 +50,7 @@ need_dotnet() {
 build_packages=(clang lld zlib1g-dev)
 image_packages=(mmdebstrap debian-archive-keyring mtools dosfstools fdisk e2fsprogs zstd xz-utils)
 machine_packages=(qemu-system-x86 qemu-utils ovmf swtpm)
-test_packages=(libfido2-1 dbus-daemon systemd xorriso gpg gpg-agent libtss2-tcti-swtpm0 tpm2-tools cryptsetup-bin softhsm2 opensc libengine-pkcs11-openssl ostree strace git iproute2 patch sqlite3 openssh-server openssh-client erofs-utils fsverity attr binutils python3 sbsigntool efitools openssl cpio pamtester)
+test_packages=(libfido2-1 dbus-daemon systemd xorriso gpg gpg-agent libtss2-tcti-swtpm0 tpm2-tools cryptsetup-bin softhsm2 opensc libengine-pkcs11-openssl ostree strace git iproute2 patch sqlite3 openssh-server openssh-client erofs-utils fsverity attr binutils python3 sbsigntool efitools openssl cpio pamtester zsh fish)
 
 case "$(uname -m)" in
   x86_64) sbox_rid=linux-x64 ;;

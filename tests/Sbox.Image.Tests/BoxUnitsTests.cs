@@ -22,6 +22,33 @@ public sealed class BoxUnitsTests
         Assert.DoesNotContain("[Install]", tree.ReadText("usr/lib/systemd/system/sbox-auto.service"), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Shells_find_what_completes_sbox_and_man_finds_the_pages_where_the_recipe_keeps_documentation()
+    {
+        using var directory = new TempDirectory();
+        string program = directory.Of("program");
+        File.WriteAllText(program, "program");
+        var plain = new BoxPrograms(program, program, SourceTree.Of("packaging", "dracut", "90sbox"));
+        using var bare = new TreeRoot(Directory.CreateDirectory(directory.Of("bare")).FullName);
+        plain.InstallInto(bare);
+        Assert.StartsWith("#compdef sbox\n", bare.ReadText("usr/share/zsh/vendor-completions/_sbox"), StringComparison.Ordinal);
+        Assert.Contains("sbox completion bash", bare.ReadText("usr/share/bash-completion/completions/sbox"), StringComparison.Ordinal);
+        Assert.Contains("sbox completion fish", bare.ReadText("usr/share/fish/vendor_completions.d/sbox.fish"), StringComparison.Ordinal);
+        Assert.False(bare.Exists("usr/share/man"));
+
+        using var documented = new TreeRoot(Directory.CreateDirectory(directory.Of("documented")).FullName);
+        (plain with { ManualPages = SourceTree.Of("docs", "man") }).InstallInto(documented);
+        Assert.Equal(File.ReadAllText(SourceTree.Of("docs", "man", "sbox-upgrade.1")), documented.ReadText("usr/share/man/man1/sbox-upgrade.1"));
+        Assert.True(documented.Exists("usr/share/man/man5/sbox-recipe.5"));
+
+        // A box that builds others has them by section, beside everybody's.
+        documented.Write("usr/share/man/man1/ls.1", "of others");
+        using var next = new TreeRoot(Directory.CreateDirectory(directory.Of("next")).FullName);
+        (plain with { ManualPages = directory.Of("documented/usr/share/man") }).InstallInto(next);
+        Assert.Equal(documented.ReadText("usr/share/man/man5/sbox-recipe.5"), next.ReadText("usr/share/man/man5/sbox-recipe.5"));
+        Assert.False(next.Exists("usr/share/man/man1/ls.1"));
+    }
+
     // systemd's own figure, 0 (may do nothing) to 10. The limits are what was reached, so that no later change opens a unit unseen.
     [Theory]
     [InlineData("sentinel/sbox-watch", 3.3)]

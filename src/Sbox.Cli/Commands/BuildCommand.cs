@@ -36,7 +36,7 @@ internal static class BuildCommand
         {
             var speaker = new Speaker(parsed.GetValue(json));
             Recipe recipe = RecipeReader.Read(parsed.GetValue(recipePath)!);
-            BoxPrograms? programs = recipe.Programs ? OwnPrograms() : null;
+            BoxPrograms? programs = recipe.Programs ? OwnPrograms(recipe.Packages.Docs) : null;
             if (parsed.GetValue(dryRun))
             {
                 Console.Out.Write(new TreeBuilder(BuildCache.OfUser()).Plan(recipe, programs, parsed.GetValue(refresh)));
@@ -73,7 +73,7 @@ internal static class BuildCommand
     };
 
     // A box carries the program that builds it. Beside this one lie the others, in out/; on an installed machine they have their places.
-    private static BoxPrograms OwnPrograms()
+    private static BoxPrograms OwnPrograms(bool docs)
     {
         string own = Environment.ProcessPath ?? "/usr/bin/sbox";
         string beside = Path.GetDirectoryName(own) ?? "/";
@@ -86,6 +86,7 @@ internal static class BuildCommand
                 BoxUnits = Path.Combine(beside, "box"),
                 Tombs = Path.Combine(beside, "tomb"),
                 DiskUnit = Path.Combine(beside, "disk", "sbox-disk.service"),
+                ManualPages = docs ? Path.Combine(beside, "man") : null,
             }
             : new BoxPrograms(own, "/usr/lib/sbox/sbox-root", "/usr/lib/dracut/modules.d/90sbox")
             {
@@ -95,6 +96,7 @@ internal static class BuildCommand
                 BoxUnits = "/usr/lib/sbox/box",
                 Tombs = "/usr/lib/sbox/tomb",
                 DiskUnit = "/usr/lib/systemd/system/sbox-disk.service",
+                ManualPages = docs ? "/usr/share/man" : null,
             };
         return programs.Missing() is [var missing, ..]
             ? throw new Finding($"{missing}: missing, and a box cannot boot without it", "./build makes it in out/, beside sbox; or say programs = false in the recipe")

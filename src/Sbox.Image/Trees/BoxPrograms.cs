@@ -35,11 +35,14 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     /// <summary>The unit that binds an encrypted disk to its machine; null for a box without it.</summary>
     public string? DiskUnit { get; init; }
 
+    /// <summary>The directory of the manual pages; null for a box without them.</summary>
+    public string? ManualPages { get; init; }
+
     /// <summary>What is absent of them; empty when all is there.</summary>
     public IReadOnlyList<string> Missing() =>
     [
         .. new[] { Sbox, SboxRoot, SentinelUnit, VerityUnit, DiskUnit }.OfType<string>().Where(file => !File.Exists(file)),
-        .. new[] { DracutModule, SentinelPolicy, BoxUnits, Tombs }.OfType<string>().Where(directory => !Directory.Exists(directory)),
+        .. new[] { DracutModule, SentinelPolicy, BoxUnits, Tombs, ManualPages }.OfType<string>().Where(directory => !Directory.Exists(directory)),
     ];
 
     internal void InstallInto(TreeRoot tree)
@@ -56,6 +59,9 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
         }
 
         InstallSentinel(tree);
+        ShellFiles.InstallCompletion(tree);
+        if (ManualPages is not null)
+            ShellFiles.InstallPages(tree, ManualPages);
         if (Tombs is not null)
             TombUnits.InstallInto(tree, Tombs);
         foreach ((string? unit, string service) in (ReadOnlySpan<(string?, string)>)[(VerityUnit, VerityService), (DiskUnit, DiskService)])
@@ -131,7 +137,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
 
     internal Checksum Digest()
     {
-        using var digest = new InputDigest("sbox programs 1");
+        using var digest = new InputDigest("sbox programs 2");
         digest.AddFile(Sbox).Add(InitrdDigest().Span);
         foreach (string unit in new[] { SentinelUnit, VerityUnit, DiskUnit }.OfType<string>())
             digest.AddFile(unit);
@@ -143,6 +149,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
             digest.Add(name).AddFile($"{Examples}/{name}");
         foreach (string file in Tombs is null ? [] : TombUnits.Files(Tombs))
             digest.Add(file).AddFile($"{Tombs}/{file}");
+        foreach (string page in ManualPages is null ? [] : ShellFiles.Pages(ManualPages))
+            digest.Add(Path.GetFileName(page)).AddFile(page);
         return digest.Finish();
     }
 
