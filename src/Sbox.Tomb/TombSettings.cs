@@ -24,6 +24,12 @@ public sealed record TombSettings
     /// <summary>A path without which an open tomb is slammed, or <c>fido2</c>.</summary>
     public string? SlamWithout { get; init; }
 
+    /// <summary>Where an open home keeps what is not saved yet; null for memory.</summary>
+    public string? Scratch { get; init; }
+
+    /// <summary>How much memory that may take: <c>2g</c>, <c>50%</c>; null for what is usual.</summary>
+    public string? Memory { get; init; }
+
     /// <summary>What is saved when no path is named.</summary>
     public IReadOnlyList<string> Paths { get; init; } = [];
 
@@ -66,6 +72,8 @@ public sealed record TombSettings
             "password-file" => this with { PasswordFile = Expand(Text(path, pair)) },
             "fido2-file" => this with { TokenFile = Expand(Text(path, pair)) },
             "slam-without" => this with { SlamWithout = Expand(Text(path, pair)) },
+            "scratch" => this with { Scratch = Expand(Text(path, pair)) },
+            "memory" => this with { Memory = Text(path, pair) },
             "paths" => this with { Paths = [.. Texts(path, pair).Select(Expand)] },
             "exclude" => this with { Excludes = Texts(path, pair) },
             "rest-password-file" => this with { Backend = Backend with { RestPasswordFile = Expand(Text(path, pair)) } },

@@ -20,8 +20,9 @@ internal static class OpenCommand
     private static readonly Option<string?> Name = new("--name") { Description = "What it is called while it is open; the last part of --at where it is not said", HelpName = "NAME" };
     private static readonly Option<string?> User = new("--user") { Description = "Open it at this user's home, and let this user save and close it", HelpName = "USER" };
     private static readonly Option<string?> Wanted = new("--snapshot") { Description = "The snapshot to open, by the beginning of its id; the newest of the place where it is seen, where it is not said", HelpName = "ID" };
+    private const string UsualMemory = "50%";
     private static readonly Option<string?> Scratch = new("--scratch") { Description = "A directory that keeps what is not saved yet, on a disk that is encrypted; memory where it is not said", HelpName = "DIR" };
-    private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => "50%" };
+    private static readonly Option<string> Memory = new("--memory") { Description = "How much memory what is not saved may take: 2g, 50%", HelpName = "SIZE", DefaultValueFactory = static _ => UsualMemory };
     private static readonly Option<int> SaveEvery = new("--save-every") { Description = "Save by itself every so many minutes; 0 for never", HelpName = "MINUTES", DefaultValueFactory = static _ => 10 };
     private static readonly Option<int> SaveWhenQuiet = new("--save-when-quiet") { Description = "Save as soon as nothing was written for so many seconds; 0 for never, as with --save-every 0", HelpName = "SECONDS", DefaultValueFactory = static _ => 60 };
     private static readonly Option<string?> HooksAs = new("--hooks-as") { Description = "Follow the hooks inside the tomb as this user, who owns its top; without --user they are followed only so", HelpName = "USER" };
@@ -99,6 +100,16 @@ internal static class OpenCommand
     /// <summary>Where an account's home is, as /etc/passwd has it.</summary>
     public static string HomeOf(string user) => Account(user).Home;
 
+    // What the command line does not say, the settings do. What is kept on a disk is as safe as that disk.
+    private static SessionOptions Settled(SessionOptions options, ParseResult parsed, TombSession opened)
+    {
+        string? scratch = options.Scratch ?? (opened.Settings.Scratch is { } named ? Path.GetFullPath(Path.Combine(named, options.Name)) : null);
+        if (scratch is not null && ScratchDisk.Finding(RealPath.Of(scratch)) is { } finding)
+            opened.Speaker.Note($"{scratch}: {finding}");
+        bool said = parsed.GetResult(Memory) is { Implicit: false };
+        return options with { Scratch = scratch, MemoryLimit = said ? options.MemoryLimit : opened.Settings.Memory ?? options.MemoryLimit };
+    }
+
     private static async Task<int> ServeHere(ParseResult parsed, CancellationToken cancel)
     {
         SessionOptions options = Options(parsed);
@@ -111,6 +122,7 @@ internal static class OpenCommand
         if (await IsOpen(options, cancel))
             throw new Finding($"{options.Name}: this tomb is open already, at {options.MountPoint}", $"sbox tomb status {options.Name}");
         TombSession opened = parsed.GetValue(Unit) ? await TombSession.Open(parsed, TombService.Password(options.Name), cancel) : await TombSession.Open(parsed, cancel);
+        options = Settled(options, parsed, opened);
         await opened.Snapshots(cancel); // says when the remote was rolled back
         TombRepository repository = opened.Repository;
         using TokenWatch? token = Watched(parsed, opened) is { } device ? new TokenWatch(device) : null;

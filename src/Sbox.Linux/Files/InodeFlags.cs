@@ -6,7 +6,15 @@ namespace Sbox.Linux;
 /// <summary>The inode flags that chattr(1) sets.</summary>
 public static class InodeFlags
 {
-    private const uint Immutable = 0x10, AppendOnly = 0x20;
+    private const uint Immutable = 0x10, AppendOnly = 0x20, Encrypted = 0x800;
+
+    /// <summary>Whether what is made in a directory is encrypted by its file system (fscrypt).</summary>
+    public static unsafe bool IsEncrypted(Dir dir)
+    {
+        using var fd = new Borrowed(dir.Handle);
+        uint flags = 0;
+        return Answer.Of(LibC.ioctl_flags(fd.Number, LibC.FS_IOC_GETFLAGS, &flags)) == Errno.None && (flags & Encrypted) != 0;
+    }
 
     /// <summary>Takes off a directory what forbids to remove names from it, as <c>chattr -ia</c> does; file systems without such flags have none to take off.</summary>
     /// <exception cref="LinuxException">Refused.</exception>

@@ -49,6 +49,31 @@ public sealed class SessionCommandTests
     }
 
     [Fact]
+    public void The_settings_say_where_what_is_not_saved_is_kept_and_it_is_found_there_after_a_crash()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        Directory.CreateDirectory(place["at"]);
+        File.WriteAllText(place["tomb.toml"], $"[t]\ntomb = \"{place.TombPath}\"\npassword-file = \"{place.PasswordFile}\"\nscratch = \"{place["scratch"]}\"\n");
+        Sbox(place, 0, $"--tomb @t --config {place["tomb.toml"]} open --at {place["at"]} --name t");
+        try
+        {
+            Listing.Sh(place["at"], "echo unsaved > unsaved");
+            JsonElement status = JsonDocument.Parse(Sbox(place, 0, "status --json")).RootElement;
+            Assert.Equal((place["scratch/t"], false), (status.GetProperty("upper").GetString(), status.TryGetProperty("upper-limit", out _)));
+            Sbox(place, 0, "slam --all");
+            Assert.Contains("what was not saved the last time is there", Sbox(place, 0, $"--tomb @t --config {place["tomb.toml"]} open --at {place["at"]} --name t"), StringComparison.Ordinal);
+            Assert.Equal(["unsaved"], Listing.Sh(place["at"], "cat unsaved"));
+        }
+        finally
+        {
+            Sbox(place, 0, MountTable.At(place["at"]) is null ? "status" : "close");
+        }
+    }
+
+    [Fact]
     public void A_wrong_password_opens_nothing_and_leaves_nothing()
     {
         using var place = new Place();
