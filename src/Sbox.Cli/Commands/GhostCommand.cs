@@ -129,11 +129,10 @@ internal static class GhostCommand
     // Whether there was anything to show.
     private static bool Show(IReadOnlyList<GhostLayer> layers, TimeSpan limit, CancellationToken cancel)
     {
-        IReadOnlyList<KeepRule> kept = GhostSession.Rules();
-        LedgerEntry[] lost = [.. GhostSession.Read(layers, cancel).Where(entry => !LedgerGroup.Of(entry).IsNoise && kept.For(entry.Path) is null)];
-        if (lost.Length == 0)
+        LedgerView view = LedgerView.Of(layers, [], cancel);
+        if (view.Changed.Count == 0 && !view.Entries.Any(entry => !LedgerGroup.Of(entry).IsNoise && view.IsLost(entry)))
             return false;
-        string[] lines = LedgerCommand.Text(lost, all: false).Split('\n');
+        string[] lines = LedgerText.Of(view, all: false, noise: false).Split('\n');
         var text = new StringBuilder("This ghost is being switched off, and forgets:\n");
         foreach (string line in lines.Take(LinesShown))
             text.Append("  ").Append(line).Append('\n');

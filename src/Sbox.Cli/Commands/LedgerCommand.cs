@@ -14,8 +14,6 @@ namespace Sbox.Cli.Commands;
 /// <summary><c>sbox ledger</c>, <c>keep</c> and <c>forget</c>: what a ghost will have forgotten, and what it shall not forget.</summary>
 internal static class LedgerCommand
 {
-    private const int Shown = 12;
-
     public static Command Make()
     {
         Argument<string[]> paths = Paths("Only what is at these paths or below, or in these groups");
@@ -44,7 +42,7 @@ internal static class LedgerCommand
             else if (layers is null)
                 NothingIsLost(speaker);
             else
-                Show(speaker, GhostSession.Select(GhostSession.Read(layers, cancel), parsed.GetValue(paths)!, includeNoise: true), parsed.GetValue(all));
+                LedgerText.Show(speaker, LedgerView.Of(layers, parsed.GetValue(paths)!, cancel), parsed.GetValue(all));
             return Task.FromResult(0);
         });
         return command;
@@ -59,8 +57,12 @@ internal static class LedgerCommand
         var clean = new Option<bool>("--clean") { Description = "With --orphans: delete them, after asking" };
         var adopt = new Option<bool>("--adopt") { Description = $"With --orphans: name them again, in {KeepList.Directory}/{AdoptedList.Name}" };
         Option<bool> yes = Confirmation.Yes();
+        var tomb = new Option<bool>("--tomb") { Description = "Keep it in an open tomb, which is saved at once, and not on the disk" };
+        var fromTomb = new Option<bool>("--from-tomb") { Description = "Put back what an open tomb keeps of /etc and /var: all that is missing here, or what paths and groups name, also where this machine has another" };
+        var name = new Option<string?>("--name") { Description = "The tomb, where several are open", HelpName = "NAME" };
+        Option<string> run = TombCommands.SessionCommands.RunDirectory();
         Option<bool> json = SharedOptions.Json();
-        Command command = new DocumentedCommand("keep", "Write what a ghost would forget to the disk")
+        Command command = new DocumentedCommand("keep", "Write what a ghost would forget to the disk, or into a tomb")
         {
             Details =
             [
@@ -72,33 +74,46 @@ internal static class LedgerCommand
                 + "Where a boot runs from memory there is no disk to keep anything on, and --declared is refused.",
                 "What such a file has kept stays on the disk when a line is taken out of it: --orphans lists that, on any boot of the box, with size, age and what had named it; paths and groups choose. --clean shows it, asks for each line and deletes; an answer of "
                 + "'adopt', or --adopt, names it again. What the disk had before it was kept, and what was changed since, always stays: whose it is nobody knows; after a yes it is not told of again. A list of any version of the box counts. Nothing behind a symbolic link or a mount is touched, and a process that is killed leaves each file there or gone.",
+                $"With --tomb it goes into an open tomb: below {TombShelf.Name} in its top directory, each thing at its own path, with owner and mode, for root alone; the tomb is saved at once, and sbox ledger no longer counts it as lost while it stays as it is. What is in the "
+                + "tomb by itself, as a home, is only saved. Nothing comes back by itself, since a tomb is written by whoever has its password: whoever opens it, and whoever logs in then, is told that it keeps something that is missing, and --from-tomb puts it back, "
+                + "in a ghost or not, on this box or another. Set-user-id bits and capabilities are left out. What is there otherwise stays, unless a path or group names it. What was deleted in the session only the disk can keep.",
             ],
-            ExitCodes = [(0, "All that was asked for is on the disk, listed or deleted."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which.")],
+            ExitCodes = [(0, "All that was asked for is on the disk or in the tomb, listed or deleted."), (1, "Nothing in the ledger is meant by what was asked for, or the disk refused; the message says which."), (4, "It is in the tomb, which could not be saved; the tomb tries again.")],
             Examples = [new Example("The wireless network of this place", "sbox keep network"), new Example("A letter", "sbox keep ~/letter.odt"),
+                new Example("The same network on the next box", "sbox keep --tomb network, and there: sbox keep --from-tomb network"),
                 new Example("What is left of lines that were taken out", "sbox keep --orphans --clean"),
                 new Example("Networks, whenever this box is a ghost", "echo 'presets = [\"network\"]' >/etc/sbox/keep.d/mine.toml && sbox keep /etc/sbox/keep.d")],
-        }.With(paths, declared, dry, orphans, clean, adopt, yes, json);
-        command.SetAction((parsed, cancel) =>
+        }.With(paths, tomb, fromTomb, name, declared, dry, orphans, clean, adopt, yes, run, json);
+        command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
+            bool intoTomb = parsed.GetValue(tomb), outOfTomb = parsed.GetValue(fromTomb);
+            if ((intoTomb || outOfTomb) && ((intoTomb && outOfTomb) || parsed.GetValue(declared) || parsed.GetValue(orphans)))
+                throw new Finding("--tomb, --from-tomb, --declared and --orphans each say something else: one of them at a time", "sbox keep --help");
+            if (parsed.GetValue(name) is not null && !intoTomb && !outOfTomb)
+                throw new Finding("--name says which tomb: it stands beside --tomb or --from-tomb", "sbox keep --help");
             var wish = new KeepOrphans.Wish(parsed.GetValue(clean), parsed.GetValue(adopt), parsed.GetValue(yes));
             if (parsed.GetValue(orphans))
             {
                 if (parsed.GetValue(declared) || (wish.Clean && wish.Adopt) || (parsed.GetValue(dry) && (wish.Clean || wish.Adopt)))
                     throw new Finding("--orphans alone lists, and changes nothing; beside it stands one of --clean and --adopt, without --dry-run, or none", "sbox keep --help");
                 KeepOrphans.Run(speaker, parsed.GetValue(paths)!, wish, cancel);
-                return Task.FromResult(0);
+                return 0;
             }
 
             if (wish != default)
                 throw new Finding("--clean, --adopt and --yes are about what --orphans lists", "sbox keep --orphans");
+            if (outOfTomb)
+                return await KeepInTomb.TakeBack(speaker, parsed.GetValue(run)!, parsed.GetValue(name), parsed.GetValue(paths)!, parsed.GetValue(dry), cancel);
             if (parsed.GetValue(declared) == (parsed.GetValue(paths) is { Length: > 0 }))
                 throw new Finding("what is kept must be said: paths and groups, or --declared", "sbox keep --help");
+            if (intoTomb)
+                return await KeepInTomb.Put(speaker, parsed.GetValue(run)!, parsed.GetValue(name), parsed.GetValue(paths)!, parsed.GetValue(dry), cancel);
             IReadOnlyList<GhostLayer> layers = GhostSession.Layers() ?? throw NoGhost();
             if (parsed.GetValue(declared) && MemoryDisk.IsUsed())
                 throw new NoDiskException(); // its list of what stays is empty here, which must not read as "all is kept"
             Keep(speaker, layers, parsed.GetValue(declared) ? null : parsed.GetValue(paths)!, parsed.GetValue(dry), cancel);
-            return Task.FromResult(0);
+            return 0;
         });
         return command;
     }
@@ -116,12 +131,12 @@ internal static class LedgerCommand
             throw NothingThere(asked);
         if (dry || (asked is null && chosen.Count == 0))
         {
-            Print(speaker, "would keep", chosen);
+            LedgerText.Print(speaker, "would keep", chosen);
             return;
         }
 
         IReadOnlyList<LedgerEntry> kept = chosen.Count == 0 ? [] : GhostSession.Keep(layers, chosen, cancel, speaker.Note, asked is null ? GhostSession.Rules() : null);
-        Print(speaker, "kept", kept);
+        LedgerText.Print(speaker, "kept", kept);
         foreach (LedgerEntry left in chosen.Except(kept))
             speaker.Note($"not kept: {left.Path}: {left.Obstacle ?? "it has changed again; sbox ledger lists it anew"}");
         if (released > 0)
@@ -163,7 +178,7 @@ internal static class LedgerCommand
             IReadOnlyList<LedgerEntry> chosen = Chosen(layers, parsed.GetValue(paths)!, cancel);
             if (!parsed.GetValue(dry))
                 GhostSession.Forget(layers, chosen, cancel);
-            Print(speaker, parsed.GetValue(dry) ? "would forget" : "forgot", chosen);
+            LedgerText.Print(speaker, parsed.GetValue(dry) ? "would forget" : "forgot", chosen);
             return Task.FromResult(0);
         });
         return command;
@@ -181,7 +196,7 @@ internal static class LedgerCommand
         Arity = ArgumentArity.ZeroOrMore,
     };
 
-    private static Finding NoGhost() => new("this boot is no ghost: /etc and /var are on the disk, and stay there", "Reboot into the menu's entry 'ghost' for a session that is forgotten");
+    internal static Finding NoGhost() => new("this boot is no ghost: /etc and /var are on the disk, and stay there", "Reboot into the menu's entry 'ghost' for a session that is forgotten");
 
     private static IReadOnlyList<LedgerEntry> Chosen(IReadOnlyList<GhostLayer> layers, string[] asked, CancellationToken cancel)
     {
@@ -189,7 +204,7 @@ internal static class LedgerCommand
         return chosen.Count > 0 ? chosen : throw NothingThere(asked);
     }
 
-    private static Finding NothingThere(string[] asked) =>
+    internal static Finding NothingThere(string[] asked) =>
         new($"{string.Join(", ", asked)}: the session has changed nothing there", "sbox ledger lists what it changed; the groups are in sbox-ledger(1)");
 
     private static void NothingIsLost(Speaker speaker) => speaker.Answer(
@@ -198,95 +213,6 @@ internal static class LedgerCommand
             writer.WriteBoolean("ghost", false);
             writer.WriteNumber("entries", 0);
         });
-
-    private static void Show(Speaker speaker, IReadOnlyList<LedgerEntry> entries, bool all)
-    {
-        IReadOnlyList<KeepRule> rules = GhostSession.Rules();
-        if (speaker.Json)
-        {
-            foreach (LedgerEntry entry in entries)
-                speaker.Answer("", writer => Write(writer, entry, rules));
-            return;
-        }
-
-        LedgerEntry[] kept = [.. entries.Where(entry => rules.For(entry.Path) is not null)];
-        string more = kept.Length == 0 ? "" : $"\n{Sum(kept)} are kept at power-off, as {KeepList.Directory} says.";
-        if (KeepOrphans.Line() is { } orphans)
-            more += $"\n{orphans}";
-        speaker.Answer(Text([.. entries.Except(kept)], all) + more, static _ => { });
-    }
-
-    internal static string Text(IReadOnlyList<LedgerEntry> entries, bool all)
-    {
-        if (entries.Count == 0)
-            return "Nothing would be lost.";
-        var groups = entries.GroupBy(static entry => LedgerGroup.Of(entry)).ToDictionary(static group => group.Key, static group => group.ToArray());
-        var text = new StringBuilder();
-        foreach (LedgerGroup group in LedgerGroup.All.Where(group => !group.IsNoise && groups.ContainsKey(group)))
-            Append(text, group, groups[group], all);
-        LedgerGroup[] noise = [.. LedgerGroup.All.Where(group => group.IsNoise && groups.ContainsKey(group))];
-        if (all)
-        {
-            foreach (LedgerGroup group in noise)
-                Append(text, group, groups[group], all);
-        }
-        else if (noise.Length > 0)
-        {
-            LedgerEntry[] folded = [.. noise.SelectMany(group => groups[group])];
-            text.Append(CultureInfo.InvariantCulture, $"and {Sum(folded)} that nobody misses: {string.Join("; ", noise.Select(static group => group.Title))}\n");
-        }
-
-        LedgerEntry[] missed = [.. entries.Where(static entry => !LedgerGroup.Of(entry).IsNoise)];
-        text.Append(missed.Length == 0 ? "Nothing else is lost at power-off."
-            : $"{Sum(missed)} are lost at power-off. {(MemoryDisk.IsUsed() ? "" : "sbox keep PATH|GROUP writes to the disk; ")}sbox forget PATH|GROUP takes back.");
-        return text.ToString();
-    }
-
-    private static void Append(StringBuilder text, LedgerGroup group, LedgerEntry[] entries, bool all)
-    {
-        text.Append(CultureInfo.InvariantCulture, $"{group.Id}: {group.Title}, {Sum(entries)}\n");
-        int shown = all || entries.Length <= Shown + 1 ? entries.Length : Shown;
-        foreach (LedgerEntry entry in entries.Take(shown))
-            text.Append(CultureInfo.InvariantCulture, $"  {Line(entry)}\n");
-        if (shown < entries.Length)
-            text.Append(CultureInfo.InvariantCulture, $"  ... and {entries.Length - shown} more; sbox ledger --all {group.Id} lists them\n");
-    }
-
-    private static string Line(LedgerEntry entry) =>
-        $"{Word(entry.Change),-8} {entry.Path}{(entry.Kind == FileKind.Directory ? "/" : "")}{(entry.Bytes > 0 ? $"  {Amount.OfBytes(entry.Bytes)}" : "")}{(entry.From is { } from ? $"  was {from}/" : "")}";
-
-    private static string Sum(LedgerEntry[] entries) =>
-        $"{entries.Length} {(entries.Length == 1 ? "change" : "changes")}, {Amount.OfBytes(entries.Sum(static entry => entry.Bytes))}";
-
-    private static string Word(LedgerChange change) => change switch { LedgerChange.New => "new", LedgerChange.Changed => "changed", _ => "deleted" };
-
-    private static void Print(Speaker speaker, string verb, IReadOnlyList<LedgerEntry> entries)
-    {
-        if (speaker.Json)
-        {
-            foreach (LedgerEntry entry in entries)
-                speaker.Answer("", writer => Write(writer, entry));
-            return;
-        }
-
-        foreach (LedgerEntry entry in entries)
-            speaker.Answer($"{verb} {Line(entry)}", static _ => { });
-    }
-
-    private static void Write(Utf8JsonWriter writer, LedgerEntry entry, IReadOnlyList<KeepRule>? rules = null)
-    {
-        LedgerGroup group = LedgerGroup.Of(entry);
-        writer.WriteString("path", entry.Path);
-        writer.WriteString("change", Word(entry.Change));
-        writer.WriteString("kind", entry.Kind.ToString().ToLowerInvariant());
-        writer.WriteNumber("bytes", entry.Bytes);
-        writer.WriteString("group", group.Id);
-        writer.WriteBoolean("noise", group.IsNoise);
-        if (rules?.For(entry.Path) is { } rule)
-            writer.WriteString("kept-by", rule.File);
-        if (entry.From is { } from)
-            writer.WriteString("from", from);
-    }
 
     private static void Explain(Speaker speaker, IReadOnlyList<GhostLayer>? layers, string path, CancellationToken cancel)
     {
@@ -297,10 +223,10 @@ internal static class LedgerCommand
         string fate = layers is null ? "this boot is no ghost"
             : !layers.Any(layer => layer.Holds(path)) ? "it is neither in /etc nor in /var: the ledger has nothing to say of it (/usr never changes; /tmp and /run are memory on every boot; a tomb keeps itself)"
             : below.Length == 0 ? "the disk has it just so: nothing of it is lost"
-            : GhostSession.Rules().For(path) is { } rule ? $"{Sum(below)} in this session at or below it; at power-off that is kept, as {rule.File} says by {rule.What}"
+            : GhostSession.Rules().For(path) is { } rule ? $"{LedgerText.Sum(below)} in this session at or below it; at power-off that is kept, as {rule.File} says by {rule.What}"
             : below.All(static entry => entry.IsMadeAtBoot) ? "this version makes it at every boot, and it is as that makes it: nothing of it is lost"
-            : below is [{ } one] && one.Path == path ? $"{Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
-            : $"{Sum(below)} in this session at or below it; at power-off it is as the disk has it";
+            : below is [{ } one] && one.Path == path ? $"{LedgerText.Word(one.Change)} in this session, {Amount.OfBytes(one.Bytes)}; at power-off it is as the disk has it"
+            : $"{LedgerText.Sum(below)} in this session at or below it; at power-off it is as the disk has it";
         speaker.Answer($"{path}: {fate}\n  group {group.Id} ({group.Title}{(group.IsNoise ? "; noise" : "")}), by {pattern}", writer =>
         {
             writer.WriteString("path", path);

@@ -13,4 +13,11 @@ internal static class LoginMessage
         Directory.CreateDirectory(Place);
         File.WriteAllText($"{Place}/50-sbox-{about}", said + "\n");
     }
+
+    /// <summary>Shows nothing about it any more.</summary>
+    public static void Withdraw(string about)
+    {
+        if (Directory.Exists(Place))
+            File.Delete($"{Place}/50-sbox-{about}");
+    }
 }

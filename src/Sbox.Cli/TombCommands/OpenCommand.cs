@@ -192,11 +192,14 @@ internal static class OpenCommand
     // The same command in a session of its own, the password by a pipe: no terminal's signal reaches it, and no argument shows the password.
     private static async Task<int> Leave(ParseResult parsed, CancellationToken cancel)
     {
-        Options(parsed);
+        SessionOptions options = Options(parsed);
         await using TombSession place = TombSession.At(parsed);
         Watched(parsed, place); // before anything is asked
         using SecretMemory password = place.Password(parsed, "Password of the tomb: ", twice: false);
-        return await Leave([.. parsed.Tokens.Select(static token => token.Value)], password, cancel);
+        int ended = await Leave([.. parsed.Tokens.Select(static token => token.Value)], password, cancel);
+        if (ended == 0 && await KeepInTomb.Line(options.Name, options.MountPoint) is { } kept)
+            place.Speaker.Note(kept);
+        return ended;
     }
 
     /// <summary>Starts the process that serves a tomb, and waits until it is open or has failed.</summary>

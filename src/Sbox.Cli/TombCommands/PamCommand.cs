@@ -81,6 +81,14 @@ internal static class PamCommand
     private static async Task<int> Open(SessionClient client, string user, string run, CancellationToken cancel)
     {
         using SecretMemory password = FromPam();
+        int ended = await Open(user, password, client, run, cancel);
+        if (ended == 0)
+            await KeepInTomb.TellLogins(user, OpenCommand.HomeOf(user));
+        return ended;
+    }
+
+    private static async Task<int> Open(string user, SecretMemory password, SessionClient client, string run, CancellationToken cancel)
+    {
         if (!TombService.IsThere(user) || run != SessionOptions.DefaultRunDirectory)
             return await OpenCommand.Leave(["tomb", "--tomb", $"@{user}", "--config", Settings, "open", "--user", user, "--name", user, "--run-directory", run], password, cancel);
         await TombService.Start(user, password, client, cancel);

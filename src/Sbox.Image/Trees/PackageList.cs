@@ -11,7 +11,7 @@ public sealed record InstalledPackage(string Name, string Version, string Archit
 }
 
 /// <summary>Which packages a tree holds, by dpkg's database.</summary>
-internal static class PackageList
+public static class PackageList
 {
     /// <summary>Reads dpkg's <c>status</c> file: blank-line separated stanzas of <c>Field: value</c>.</summary>
     /// <returns>What is installed, in the order of the names' bytes.</returns>

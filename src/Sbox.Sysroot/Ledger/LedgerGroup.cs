@@ -38,6 +38,8 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
         new("machine", "what the machine is called", IsNoise: false, ["/etc/machine-info"]),
         new("firewall", "firewall", IsNoise: false, ["/etc/nftables*", "/etc/ufw", "/etc/firewalld"]),
         new("units", "services that were switched on, off or changed", IsNoise: false, ["/etc/systemd/system", "/etc/systemd/user"]),
+        new("packages", "packages and extensions", IsNoise: false,
+            ["/var/lib/flatpak", "/var/home/*/.local/share/flatpak", "/var/lib/extensions", "/var/lib/confexts", "/var/lib/dpkg", "/var/lib/apt/extended_states", "/var/lib/snapd"]),
         new("browser", "browser profiles", IsNoise: false, ["/var/home/*/.mozilla", "/var/home/*/.config/chromium", "/var/roothome/.mozilla"]),
         new("home", "files in home directories", IsNoise: false, ["/var/home", "/var/roothome"]),
         new("etc", "other settings", IsNoise: false, ["/etc"]),
@@ -61,6 +63,9 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
 
         throw new InvalidOperationException($"{path}: the last group has everything");
     }
+
+    /// <summary>Whether a path is just what a pattern means, and nothing below it.</summary>
+    internal static bool IsAt(ReadOnlySpan<char> path, ReadOnlySpan<char> pattern) => path.Count('/') == pattern.Count('/') && IsBelow(path, pattern);
 
     private static bool IsBelow(ReadOnlySpan<char> path, ReadOnlySpan<char> pattern)
     {

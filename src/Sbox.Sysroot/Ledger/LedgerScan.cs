@@ -142,7 +142,7 @@ public sealed class LedgerScan
     }
 
     // A file that was only opened for writing has been copied up, and is as it was.
-    private static bool Same(Dir upper, Dir lower, string name, FileStat now, FileStat before)
+    internal static bool Same(Dir upper, Dir lower, string name, FileStat now, FileStat before)
     {
         if (now.Kind != before.Kind || !SameOwnerAndMode(now, before))
             return false;
