@@ -50,20 +50,20 @@ public sealed class TombKeepTests : IDisposable
         string Of(string part) => said.Split($"== {part}\n")[1].Split("\n== ")[0];
         Assert.Equal("""
             not kept: /etc/motd-of-the-disk: it was deleted, which only the box's disk can keep
-            kept in t new      /etc/NetworkManager/system-connections/cafe.nmconnection  65 B
+            kept in t new      /etc/NetworkManager/system-connections/cafe.nmconnection  58 B
             1 change is in the tomb t, and saved. Wherever it is opened next: sbox keep --from-tomb puts it back
             /run/at/letter is in the tomb t itself: it is saved with it
             the tomb t is saved
             """, Of("keep"));
         Assert.DoesNotContain("sesame", said.Replace(Of("forgotten"), "", StringComparison.Ordinal), StringComparison.Ordinal);
-        Assert.Contains("1 change, 65 B are in the tomb t as they are now: sbox keep --from-tomb puts them back.", Of("ledger"), StringComparison.Ordinal);
+        Assert.Contains("1 change, 58 B are in the tomb t as they are now: sbox keep --from-tomb puts them back.", Of("ledger"), StringComparison.Ordinal);
         Assert.DoesNotContain("new      /etc/NetworkManager", Of("ledger"), StringComparison.Ordinal);
         JsonElement network = JsonDocument.Parse(Of("ledger").Split('\n')[^1]).RootElement;
         Assert.Equal(("t", "wireless network Cafe added"), (network.GetProperty("in-tomb").GetString(), network.GetProperty("means")[0].GetString()));
-        Assert.StartsWith("network: networks, 1 change, 70 B\n  * wireless network Cafe added\n  new      /etc/NetworkManager", Of("edited"), StringComparison.Ordinal);
+        Assert.StartsWith("network: networks, 1 change, 63 B\n  * wireless network Cafe added\n  new      /etc/NetworkManager", Of("edited"), StringComparison.Ordinal);
         Assert.Equal("""
-            would put back /etc/NetworkManager/system-connections/cafe.nmconnection  65 B
-            put back /etc/NetworkManager/system-connections/cafe.nmconnection  65 B
+            would put back /etc/NetworkManager/system-connections/cafe.nmconnection  58 B
+            put back /etc/NetworkManager/system-connections/cafe.nmconnection  58 B
             all of it is here as the tomb t has it
             600 0
             [connection]
@@ -73,8 +73,8 @@ public sealed class TombKeepTests : IDisposable
             psk=sesame
             """, Of("forgotten"));
         Assert.Contains("here is another one; sbox keep --from-tomb /etc/NetworkManager/system-connections/cafe.nmconnection replaces it\n", Of("another"), StringComparison.Ordinal);
-        Assert.Contains("\nother\nput back /etc/NetworkManager/system-connections/cafe.nmconnection  65 B  in the place of another\n", Of("another"), StringComparison.Ordinal);
-        Assert.EndsWith("1 change, 65 B are in the tomb t as they are now: sbox keep --from-tomb puts them back.", Of("another"), StringComparison.Ordinal);
+        Assert.Contains("\nother\nput back /etc/NetworkManager/system-connections/cafe.nmconnection  58 B  in the place of another\n", Of("another"), StringComparison.Ordinal);
+        Assert.EndsWith("1 change, 58 B are in the tomb t as they are now: sbox keep --from-tomb puts them back.", Of("another"), StringComparison.Ordinal);
         Assert.Contains("\nThe tomb t keeps 1 change of /etc and /var that is not here: sudo sbox keep --from-tomb --name t puts it back (--dry-run lists)", Of("opened"), StringComparison.Ordinal);
         Assert.Contains("/run/at/.sbox-kept/etc/NetworkManager/system-connections/cafe.nmconnection\n", Of("offsite"), StringComparison.Ordinal);
         Assert.Contains("/run/at/letter", Of("offsite"), StringComparison.Ordinal);
@@ -85,7 +85,7 @@ public sealed class TombKeepTests : IDisposable
 
     private const string Tomb = """
         export XDG_STATE_HOME=/run/state XDG_CACHE_HOME=/run/cache
-        echo secret > /run/password; mkdir /run/at; sbox tomb --tomb /run/tomb --password-file /run/password init >/dev/null
+        echo secret > /run/password; mkdir /run/at; sbox tomb --tomb /run/tomb --password-file /run/password create >/dev/null
 
         """;
 }
