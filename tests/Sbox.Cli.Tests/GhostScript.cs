@@ -6,7 +6,7 @@ internal static class GhostScript
     public const string Begin = """
         os=/sysroot/ostree/deploy/debian deployment=$(ls -d /sysroot/ostree/deploy/debian/deploy/*.0)
         mount -o remount,bind,rw /sysroot; umask 022
-        mkdir -p $os/var/tmp $deployment/etc; cp -a /etc/ld.so.cache /etc/passwd /etc/group $deployment/etc/
+        mkdir -p $os/var/tmp $deployment/etc; cp -a /etc/ld.so.cache /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/login.defs $deployment/etc/
         echo hello > $deployment/etc/motd-of-the-disk
         mount -o remount,bind,ro /sysroot
         echo "$(cat /run/cmdline) sbox.ghost" > /run/cmdline
