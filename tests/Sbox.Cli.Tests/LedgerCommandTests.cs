@@ -45,6 +45,8 @@ public sealed class LedgerCommandTests : IDisposable
             for preset in bluetooth printers ssh locale units; do echo "== keep $preset"; sbox keep $preset; done
             echo "== forget"; sbox forget --dry-run users; sbox forget users; sbox forget users 2>&1 && exit 9; grep anna /etc/passwd && exit 8
             echo "== left"; sbox ledger --all
+            echo "== logout"; sbox ghost logout; sbox ghost logout --issue; cat /run/issue.d/*; setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$program/sbox" ghost logout
+            echo "== nothing"; sbox forget /etc /var >/dev/null; sbox ghost logout; sbox ghost logout --issue; ls /run/issue.d; echo end
             echo "== disk"; (cd $deployment && find etc -newer etc/motd-of-the-disk ! -type d | sort; cd $os && find var/home var/lib/bluetooth ! -type d | sort)
             """);
         string Of(string part) => said.Split($"== {part}\n")[1].Split("\n== ")[0];
@@ -72,6 +74,10 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Contains("\nforgot changed  /etc/passwd", Of("forget"), StringComparison.Ordinal);
         Assert.EndsWith("users: the session has changed nothing there\n  sbox ledger lists what it changed; the groups are in sbox-ledger(1)", Of("forget"), StringComparison.Ordinal);
         Assert.Equal(["network", "home"], Of("left").Split('\n').Where(static line => line.Contains(": ", StringComparison.Ordinal) && !line.StartsWith(' ')).Select(static line => line.Split(':')[0]).Except(["logs", "leftovers", "caches"]));
+        string[] logout = Of("logout").Split('\n');
+        Assert.Equal(("This ghost forgets 2 changes, 65 B, when it is switched off: sbox ledger", logout[0]), (logout[0], logout[1]));
+        Assert.Matches("^This ghost holds [1-9][0-9.]* [KM]iB of changes in [1-9][0-9]* files and directories, and forgets them when it is switched off: sudo sbox ledger$", logout[^1]);
+        Assert.Equal("end", Of("nothing"));
         Assert.Equal(["etc/cups/printers.conf", "etc/localtime", "etc/systemd/system/multi-user.target.wants/ssh.service", "var/home/ann/.ssh/known_hosts", "var/lib/bluetooth/A/B/info"], Of("disk").TrimEnd().Split('\n'));
     }
 

@@ -49,6 +49,27 @@ public sealed class BoxUnitsTests
         Assert.False(next.Exists("usr/share/man/man1/ls.1"));
     }
 
+    [Fact]
+    public void A_logout_says_what_a_ghost_forgets_beside_all_that_its_owner_has_bash_do_there()
+    {
+        using var directory = new TempDirectory();
+        string program = directory.Of("program"), line = File.ReadAllText(SourceTree.Of("packaging", "box", "sbox-ghost.logout"));
+        File.WriteAllText(program, "program");
+        using var tree = new TreeRoot(Directory.CreateDirectory(directory.Of("tree")).FullName);
+        tree.Write("etc/bash.bash_logout", "clear_console"); // without an end of line
+        tree.Write("etc/pam.d/login", "@include common-session\n");
+        var programs = new BoxPrograms(program, program, SourceTree.Of("packaging", "dracut", "90sbox")) { BoxUnits = SourceTree.Of("packaging", "box") };
+        programs.InstallInto(tree);
+        programs.InstallInto(tree);
+        Assert.Equal($"clear_console\n{line}", tree.ReadText("etc/bash.bash_logout"));
+        Assert.Equal($"@include common-session\n{LogoutLine.Pam}\n", tree.ReadText("etc/pam.d/login"));
+        Assert.Equal(line, tree.ReadText("usr/lib/sbox/box/sbox-ghost.logout"));
+        Assert.False(tree.Exists("usr/lib/systemd/system/sbox-ghost.logout"));
+        // On a boot that is no ghost it is silent, and no logout fails by it.
+        Verdict verdict = Judge.OnPath("sh").Ask("-e", Path.Combine(SourceTree.Of("packaging", "box"), "sbox-ghost.logout"));
+        Assert.Equal((0, "", ""), (verdict.ExitCode, verdict.Output, verdict.Error));
+    }
+
     // systemd's own figure, 0 (may do nothing) to 10. The limits are what was reached, so that no later change opens a unit unseen.
     [Theory]
     [InlineData("sentinel/sbox-watch", 3.3)]
@@ -97,7 +118,7 @@ public sealed class BoxUnitsTests
     [Fact]
     public void Systemd_finds_nothing_wrong_with_the_units()
     {
-        string[] units = [.. Directory.GetFiles(SourceTree.Of("packaging", "box"), "sbox-*").Where(static file => !file.EndsWith(".shutdown", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        string[] units = [.. Directory.GetFiles(SourceTree.Of("packaging", "box"), "sbox-*").Where(static file => !file.EndsWith(".shutdown", StringComparison.Ordinal) && !file.EndsWith(".logout", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
         Assert.Contains(units, static unit => unit.EndsWith("/sbox-next-root.service", StringComparison.Ordinal));
         Verdict verdict = Judge.OnPath("systemd-analyze").Ask(["verify", "--man=no", "--recursive-errors=no", .. units]);
         // The program that they start is not on the machine that tests, and its systemd may be older than a box's (254 knows ImportCredential).

@@ -15,7 +15,7 @@ namespace Sbox.Cli.Commands;
 /// <summary><c>sbox ghost</c>: what a boot that keeps nothing tells its people.</summary>
 internal static class GhostCommand
 {
-    private const int NoGhost = 3;
+    internal const int NoGhost = 3;
     private const int LinesShown = 16;
     private static readonly TimeSpan Between = TimeSpan.FromSeconds(5), Glance = TimeSpan.FromMilliseconds(500), KeepingLimit = TimeSpan.FromSeconds(60);
 
@@ -34,6 +34,7 @@ internal static class GhostCommand
         };
         command.Subcommands.Add(Memory());
         command.Subcommands.Add(Farewell());
+        command.Subcommands.Add(GhostLogout.Make());
         return command;
     }
 

@@ -13,7 +13,7 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
     private const string PolicyInTree = "usr/lib/sbox/sentinel.d";
     private const string ExamplesInTree = "usr/lib/sbox/examples";
     private const string Units = "usr/lib/systemd/system";
-    private const string AtShutdown = ".shutdown";
+    private const string AtShutdown = ".shutdown", AtLogout = ".logout";
     private const string UnitInTree = $"{Units}/sbox-watch.service";
     private const string VerityService = "sbox-verity.service", DiskService = "sbox-disk.service";
 
@@ -90,6 +90,8 @@ public sealed record BoxPrograms(string Sbox, string SboxRoot, string DracutModu
                 tree.Write(hook, File.ReadAllBytes($"{BoxUnits}/{name}"), Permission.Program);
                 tree.Link($"usr/lib/sbox/box/{name}", $"../../systemd/system-shutdown/{name[..^AtShutdown.Length]}");
             }
+            else if (name.EndsWith(AtLogout, StringComparison.Ordinal))
+                LogoutLine.InstallInto(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));
             else
                 InstallUnit(tree, name, File.ReadAllText($"{BoxUnits}/{name}"));
         }

@@ -14,6 +14,12 @@ public readonly record struct DiskSpace(long TotalBytes, long FreeBytes, long Av
         LibC.StatVfs raw = default;
         Answer.Check(LibC.fstatvfs(fd.Number, &raw), "fstatvfs", dir.Path);
         return new DiskSpace(
-            (long)(raw.Blocks * raw.FragmentSize), (long)(raw.BlocksFree * raw.FragmentSize), (long)(raw.BlocksAvailable * raw.FragmentSize));
+            (long)(raw.Blocks * raw.FragmentSize), (long)(raw.BlocksFree * raw.FragmentSize), (long)(raw.BlocksAvailable * raw.FragmentSize))
+        {
+            UsedInodes = (long)(raw.Files - raw.FilesFree),
+        };
     }
+
+    /// <summary>Files, directories and all else that it has; 0 where it does not count them.</summary>
+    public long UsedInodes { get; init; }
 }

@@ -173,7 +173,7 @@ internal static unsafe partial class LibC
     [StructLayout(LayoutKind.Sequential, Size = 112)]
     public struct StatVfs
     {
-        public ulong BlockSize, FragmentSize, Blocks, BlocksFree, BlocksAvailable;
+        public ulong BlockSize, FragmentSize, Blocks, BlocksFree, BlocksAvailable, Files, FilesFree;
     }
 
     [StructLayout(LayoutKind.Sequential)]
