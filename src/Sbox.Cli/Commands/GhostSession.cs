@@ -90,7 +90,7 @@ internal static class GhostSession
 
     /// <summary>The whole ledger.</summary>
     public static IReadOnlyList<LedgerEntry> Read(IReadOnlyList<GhostLayer> layers, CancellationToken cancel) =>
-        [.. layers.SelectMany(layer => LedgerScan.Of(layer, cancel))];
+        layers.Select(layer => LedgerScan.Of(layer, cancel)).Aggregate(static (first, second) => second.Count == 0 ? first : [.. first, .. second]);
 
     /// <summary>What is kept without being asked; nothing where this boot runs from memory, and has no disk to keep it on.</summary>
     public static IReadOnlyList<KeepRule> Rules() => MemoryDisk.IsUsed() ? [] : KeepList.Read(Absolute);

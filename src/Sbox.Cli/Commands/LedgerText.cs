@@ -26,9 +26,9 @@ internal static class LedgerText
             return;
         }
 
-        LedgerEntry[] listed = [.. view.Entries.Where(entry => view.Rules.For(entry.Path) is not null)];
+        LedgerEntry[] listed = view.Rules.Count == 0 ? [] : [.. view.Entries.Where(entry => view.Rules.For(entry.Path) is not null)];
         string more = listed.Length == 0 ? "" : $"\n{Sum(listed)} are kept at power-off, as {KeepList.Directory} says.";
-        foreach (var tomb in view.Entries.Except(listed).Where(entry => view.TombOf(entry) is not null).GroupBy(entry => view.TombOf(entry)!))
+        foreach (IGrouping<string, LedgerEntry> tomb in view.InTombs())
             more += $"\n{Sum([.. tomb])} are in the tomb {tomb.Key} as they are now: sbox keep --from-tomb puts them back.";
         if (KeepOrphans.Line() is { } orphans)
             more += $"\n{orphans}";
@@ -41,10 +41,9 @@ internal static class LedgerText
     /// <param name="noise">Whether noise is mentioned at all.</param>
     public static string Of(LedgerView view, bool all, bool noise = true)
     {
-        LedgerEntry[] entries = [.. view.Entries.Where(entry => view.IsLost(entry) && (noise || !LedgerGroup.Of(entry).IsNoise))];
-        if (entries.Length + view.Changed.Count == 0)
+        Dictionary<LedgerGroup, List<LedgerEntry>> groups = Grouped(view, noise);
+        if (groups.Count + view.Changed.Count == 0)
             return "Nothing would be lost.";
-        var groups = entries.GroupBy(static entry => LedgerGroup.Of(entry)).ToDictionary(static group => group.Key, static group => group.ToArray());
         var text = new StringBuilder();
         foreach (LedgerGroup group in LedgerGroup.All.Where(group => !group.IsNoise && groups.ContainsKey(group)))
             Append(text, view, group, groups[group], all);
@@ -57,14 +56,29 @@ internal static class LedgerText
         }
         else if (folded.Length > 0)
         {
-            LedgerEntry[] unmissed = [.. folded.SelectMany(group => groups[group])];
-            text.Append(CultureInfo.InvariantCulture, $"and {Sum(unmissed)} that nobody misses: {string.Join("; ", folded.Select(static group => group.Title))}\n");
+            text.Append(CultureInfo.InvariantCulture, $"and {Sum([.. folded.SelectMany(group => groups[group])])} that nobody misses: {string.Join("; ", folded.Select(static group => group.Title))}\n");
         }
 
-        LedgerEntry[] missed = [.. entries.Where(static entry => !LedgerGroup.Of(entry).IsNoise)];
+        LedgerEntry[] missed = [.. groups.Where(static group => !group.Key.IsNoise).SelectMany(static group => group.Value)];
         text.Append(missed.Length == 0 ? "Nothing else is lost at power-off."
             : $"{Sum(missed)} are lost at power-off. {(MemoryDisk.IsUsed() ? "" : "sbox keep PATH|GROUP writes to the disk, with --tomb into an open tomb; ")}sbox forget PATH|GROUP takes back.");
         return text.ToString();
+    }
+
+    // Each entry's group is asked for once: there may be a hundred thousand.
+    private static Dictionary<LedgerGroup, List<LedgerEntry>> Grouped(LedgerView view, bool noise)
+    {
+        var groups = new Dictionary<LedgerGroup, List<LedgerEntry>>(ReferenceEqualityComparer.Instance);
+        foreach (LedgerEntry entry in view.Entries)
+        {
+            if (!view.IsLost(entry) || LedgerGroup.Of(entry) is not { } group || (group.IsNoise && !noise))
+                continue;
+            if (!groups.TryGetValue(group, out List<LedgerEntry>? members))
+                groups.Add(group, members = []);
+            members.Add(entry);
+        }
+
+        return groups;
     }
 
     /// <summary>One line for each entry, with what was done to it.</summary>
@@ -82,11 +96,12 @@ internal static class LedgerText
     public static string Word(LedgerChange change) => change switch { LedgerChange.New => "new", LedgerChange.Changed => "changed", _ => "deleted" };
 
     // What changes mean comes before the paths: twelve paths may hide the one network that matters.
-    private static void Append(StringBuilder text, LedgerView view, LedgerGroup group, LedgerEntry[] entries, bool all)
+    private static void Append(StringBuilder text, LedgerView view, LedgerGroup group, List<LedgerEntry> entries, bool all)
     {
         text.Append(CultureInfo.InvariantCulture, $"{group.Id}: {group.Title}, {Sum(entries)}\n");
-        AppendFirst(text, [.. entries.SelectMany(view.Means).Distinct(StringComparer.Ordinal).Select(static meaning => $"  * {meaning}\n")], all, group.Id);
-        AppendFirst(text, [.. entries.Select(static entry => $"  {Line(entry)}\n")], all, group.Id);
+        string[] meanings = [.. entries.SelectMany(view.Means).Distinct(StringComparer.Ordinal)];
+        AppendFirst(text, meanings, static meaning => $"* {meaning}", all, group.Id);
+        AppendFirst(text, entries, Line, all, group.Id);
     }
 
     private static void Append(StringBuilder text, IReadOnlyList<PackageChange> packages, bool all)
@@ -94,15 +109,16 @@ internal static class LedgerText
         if (packages.Count == 0)
             return;
         text.Append(CultureInfo.InvariantCulture, $"{packages.Count} {(packages.Count == 1 ? "package is" : "packages are")} otherwise than in this version's tree; a recipe keeps what sbox keep cannot\n");
-        AppendFirst(text, [.. packages.Select(static package => $"  * {Line(package)}\n")], all, "packages");
+        AppendFirst(text, packages, static package => $"* {Line(package)}", all, "packages");
     }
 
-    private static void AppendFirst(StringBuilder text, string[] lines, bool all, string group)
+    private static void AppendFirst<T>(StringBuilder text, IReadOnlyList<T> items, Func<T, string> line, bool all, string group)
     {
-        int shown = all || lines.Length <= Shown + 1 ? lines.Length : Shown;
-        text.AppendJoin("", lines.Take(shown));
-        if (shown < lines.Length)
-            text.Append(CultureInfo.InvariantCulture, $"  ... and {lines.Length - shown} more; sbox ledger --all {group} lists them\n");
+        int shown = all || items.Count <= Shown + 1 ? items.Count : Shown;
+        for (int at = 0; at < shown; at++)
+            text.Append("  ").Append(line(items[at])).Append('\n');
+        if (shown < items.Count)
+            text.Append(CultureInfo.InvariantCulture, $"  ... and {items.Count - shown} more; sbox ledger --all {group} lists them\n");
     }
 
     private static string Line(LedgerEntry entry) =>

@@ -37,7 +37,7 @@ internal sealed class LedgerView
     /// <summary>Reads the ledger.</summary>
     /// <param name="layers">The ghost's directories.</param>
     /// <param name="asked">Paths and groups; none for all.</param>
-    /// <param name="cancel">Looked at between two directories.</param>
+    /// <param name="cancel">Looked at between two names.</param>
     public static LedgerView Of(IReadOnlyList<GhostLayer> layers, string[] asked, CancellationToken cancel) => new(layers,
         GhostSession.Select(GhostSession.Read(layers, cancel), asked, includeNoise: true), asked.Length == 0 || asked.Contains(Packages) ? PackagesOf(layers) : []);
 
@@ -47,8 +47,12 @@ internal sealed class LedgerView
     /// <summary>The open tomb that has it as it is; null where none has.</summary>
     public string? TombOf(LedgerEntry entry) => inTombs.GetValueOrDefault(entry.Path);
 
+    /// <summary>What tombs have that no list keeps on the disk, by tomb.</summary>
+    public IEnumerable<IGrouping<string, LedgerEntry>> InTombs() => inTombs.Count == 0 ? []
+        : Entries.Where(entry => TombOf(entry) is not null && Rules.For(entry.Path) is null).GroupBy(entry => inTombs[entry.Path]);
+
     /// <summary>Whether it is lost at power-off: neither a list nor a tomb keeps it.</summary>
-    public bool IsLost(LedgerEntry entry) => Rules.For(entry.Path) is null && !inTombs.ContainsKey(entry.Path);
+    public bool IsLost(LedgerEntry entry) => (Rules.Count == 0 || Rules.For(entry.Path) is null) && (inTombs.Count == 0 || !inTombs.ContainsKey(entry.Path));
 
     // /usr of a box cannot be written; what apt writes over it (an overlay of somebody's, an extension that brings a database) is seen in dpkg's own words, beside those of the tree.
     private static IReadOnlyList<PackageChange> PackagesOf(IReadOnlyList<GhostLayer> layers)

@@ -402,14 +402,9 @@ public sealed unsafe class Dir : IDisposable
     /// <summary>The order of <c>strcmp</c>: by bytes, which for UTF-8 is by code point.</summary>
     public static int CompareNames(string a, string b)
     {
-        int common = Math.Min(a.Length, b.Length);
-        for (int at = 0; at < common; at++)
-        {
-            if (a[at] != b[at])
-                return char.IsSurrogate(a[at]) || char.IsSurrogate(b[at]) ? CompareBytes(a, b) : a[at].CompareTo(b[at]);
-        }
-
-        return a.Length.CompareTo(b.Length);
+        int common = a.AsSpan().CommonPrefixLength(b);
+        return common == a.Length || common == b.Length ? a.Length.CompareTo(b.Length)
+            : char.IsSurrogate(a[common]) || char.IsSurrogate(b[common]) ? CompareBytes(a, b) : a[common].CompareTo(b[common]);
     }
 
     private static int CompareBytes(string a, string b) => FileName.ToBytes(a).AsSpan().SequenceCompareTo(FileName.ToBytes(b));

@@ -46,23 +46,25 @@ public sealed record LedgerGroup(string Id, string Title, bool IsNoise, IReadOnl
         new("var", "data of services", IsNoise: false, ["/"]),
     ];
 
+    // Most patterns have no star, and most paths differ from one in its first letters: the ledger of a hundred thousand files asks ten million times.
+    private static readonly (LedgerGroup Group, string Pattern, string Literal)[] Order = [.. All.SelectMany(static group => group.Patterns.Select(pattern => (group, pattern, pattern.Split('*')[0])))];
+
     /// <summary>The group of an entry.</summary>
     public static LedgerGroup Of(LedgerEntry entry) => Of(entry.Path).Group is var group && entry.IsMadeAtBoot && !group.IsNoise ? Made : group;
 
     /// <summary>The group of a path, and the pattern that says so.</summary>
     public static (LedgerGroup Group, string Pattern) Of(string path)
     {
-        foreach (LedgerGroup group in All)
+        foreach ((LedgerGroup group, string pattern, string literal) in Order)
         {
-            foreach (string pattern in group.Patterns)
-            {
-                if (IsBelow(path, pattern))
-                    return (group, pattern);
-            }
+            if (path.StartsWith(literal, StringComparison.Ordinal) && (literal.Length == pattern.Length ? EndsName(path, literal) : IsBelow(path, pattern)))
+                return (group, pattern);
         }
 
         throw new InvalidOperationException($"{path}: the last group has everything");
     }
+
+    private static bool EndsName(string path, string literal) => literal.Length == 1 || path.Length == literal.Length || path[literal.Length] == '/';
 
     /// <summary>Whether a path is just what a pattern means, and nothing below it.</summary>
     internal static bool IsAt(ReadOnlySpan<char> path, ReadOnlySpan<char> pattern) => path.Count('/') == pattern.Count('/') && IsBelow(path, pattern);

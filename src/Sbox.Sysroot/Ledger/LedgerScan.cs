@@ -28,7 +28,7 @@ public sealed class LedgerScan
 
     /// <summary>All that would be lost, in the order of the paths' names, each directory before what is in it.</summary>
     /// <param name="layer">The directory to look at; trusted attributes are seen by root alone.</param>
-    /// <param name="cancel">Looked at between two directories.</param>
+    /// <param name="cancel">Looked at between two names.</param>
     /// <exception cref="LinuxException">A layer is not there, or may not be read.</exception>
     public static IReadOnlyList<LedgerEntry> Of(GhostLayer layer, CancellationToken cancel = default)
     {
@@ -57,14 +57,14 @@ public sealed class LedgerScan
         for (int at = 0; at < found.Count; at++)
         {
             cancel.ThrowIfCancellationRequested();
-            if (made.Is(found[at], upper, layer.Relative(found[at].Path)))
+            if (made.MayBe(found[at]) && made.Is(found[at], upper, layer.Relative(found[at].Path)))
                 found[at] = found[at] with { IsMadeAtBoot = true };
         }
     }
 
     private IReadOnlyList<LedgerEntry> WithUse()
     {
-        string[] sources = [.. found.Select(static entry => entry.From).OfType<string>()];
+        string[] sources = [.. found.Where(static entry => entry.From is not null).Select(static entry => entry.From!)];
         return sources.Length == 0 ? found
             : [.. found.Select(entry => sources.Any(from => GhostLayer.IsAtOrBelow(entry.Path, from) || GhostLayer.IsAtOrBelow(from, entry.Path)) ? entry with { IsInUse = true } : entry)];
     }
@@ -72,24 +72,23 @@ public sealed class LedgerScan
     // The lower path is another one below a directory that was renamed.
     private void Walk(Dir upper, Dir? lower, string path, string lowerPath, int depth)
     {
-        cancel.ThrowIfCancellationRequested();
         foreach (DirEntry entry in upper.Entries())
         {
+            cancel.ThrowIfCancellationRequested();
             if (upper.TryStat(entry.Name) is not { } now)
                 continue; // gone since the directory was read
-            string name = $"{path}/{entry.Name}";
             FileStat? before = lower?.TryStat(entry.Name);
             if (now is { Kind: FileKind.CharacterDevice, RawDevice: 0 })
             {
                 if (before is { } deleted)
-                    found.Add(new LedgerEntry(name, LedgerChange.Deleted, deleted.Kind, 0));
+                    found.Add(new LedgerEntry(Below(path, entry.Name), LedgerChange.Deleted, deleted.Kind, 0));
             }
             else if (now.IsDirectory)
                 VisitDirectory(upper, lower, entry.Name, path, lowerPath, depth, now, before);
             else if (before is not { } old)
-                found.Add(new LedgerEntry(name, LedgerChange.New, now.Kind, SizeOf(now)));
+                found.Add(new LedgerEntry(Below(path, entry.Name), LedgerChange.New, now.Kind, SizeOf(now)));
             else if (!Same(upper, lower!, entry.Name, now, old))
-                found.Add(new LedgerEntry(name, LedgerChange.Changed, now.Kind, SizeOf(now)));
+                found.Add(new LedgerEntry(Below(path, entry.Name), LedgerChange.Changed, now.Kind, SizeOf(now)));
         }
     }
 
@@ -188,6 +187,8 @@ public sealed class LedgerScan
 
     private static bool SameOwnerAndMode(FileStat a, FileStat b) =>
         a.Uid == b.Uid && a.Gid == b.Gid && (a.IsSymlink || a.Permissions == b.Permissions);
+
+    private static string Below(string path, string name) => string.Concat(path, "/", name);
 
     private static long SizeOf(FileStat stat) => stat.IsRegular ? stat.Size : 0;
 

@@ -42,6 +42,24 @@ internal sealed class MadeAtBoot
         return made;
     }
 
+    /// <summary>Whether a line names it, or a directory above it that is copied. Of a hundred thousand new names hardly one is: nothing is looked at or allocated for the others.</summary>
+    public bool MayBe(LedgerEntry entry) => entry.Change == LedgerChange.New && (lines.ContainsKey(entry.Path) || IsBelowCopied(entry.Path));
+
+    private bool IsBelowCopied(ReadOnlySpan<char> path)
+    {
+        if (copied.Count == 0)
+            return false;
+        HashSet<string>.AlternateLookup<ReadOnlySpan<char>> paths = copied.GetAlternateLookup<ReadOnlySpan<char>>();
+        for (int slash; (slash = path.LastIndexOf('/')) > 0;)
+        {
+            path = path[..slash];
+            if (paths.Contains(path))
+                return true;
+        }
+
+        return false;
+    }
+
     /// <summary>Whether a new name is as the version makes it.</summary>
     /// <param name="entry">What is new.</param>
     /// <param name="upper">The layer that has it.</param>

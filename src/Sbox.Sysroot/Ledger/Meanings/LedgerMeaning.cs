@@ -11,7 +11,10 @@ public static class LedgerMeaning
     private const int LongestName = 80;
 
     // The last that fits. An entry's text before and after; of a link, where it leads; null where there was or is nothing.
-    private sealed record Reader(string Pattern, Func<string, string?, string?, IEnumerable<string>> Read, bool ReadsBytes = true);
+    private sealed record Reader(string Pattern, Func<string, string?, string?, IEnumerable<string>> Read, bool ReadsBytes = true)
+    {
+        public string Literal { get; } = Pattern.Split('*')[0]; // what most paths differ from at once
+    }
 
     private static readonly Reader[] Readers =
     [
@@ -75,7 +78,16 @@ public static class LedgerMeaning
     public static IReadOnlyList<string> Of(string path, string? before, string? now) => before == now && before is not { Length: 0 } ? []
         : [.. (ReaderOf(path)?.Read(path, before, now) ?? []).Select(Printable).Distinct(StringComparer.Ordinal)];
 
-    private static Reader? ReaderOf(string path) => Array.FindLast(Readers, reader => LedgerGroup.IsAt(path, reader.Pattern));
+    private static Reader? ReaderOf(string path)
+    {
+        for (int at = Readers.Length - 1; at >= 0; at--)
+        {
+            if (path.StartsWith(Readers[at].Literal, StringComparison.Ordinal) && LedgerGroup.IsAt(path, Readers[at].Pattern))
+                return Readers[at];
+        }
+
+        return null;
+    }
 
     private readonly record struct Text(string? Value, bool IsUnread);
 
