@@ -30,6 +30,7 @@ public sealed class TombKeepTests : IDisposable
             printf '[connection]\nid=Cafe\ntype=wifi\n[wifi-security]\npsk=sesame\n' > /etc/NetworkManager/system-connections/cafe.nmconnection
             rm /etc/motd-of-the-disk; mkdir -p /var/lib/service; echo data > /var/lib/service/data
             umask 022
+            echo "== none"; sbox keep --tomb network 2>&1 && exit 9; sbox keep --tomb --declared 2>&1 && exit 9
             sbox tomb {Words} open --at /run/at --name t >/dev/null
             trap 'sbox tomb slam --all >/dev/null 2>&1 || :' EXIT
             echo "== keep"; sbox keep --tomb network /etc/motd-of-the-disk 2>&1
@@ -48,6 +49,7 @@ public sealed class TombKeepTests : IDisposable
             echo "== offsite"; RESTIC_PASSWORD_FILE=/run/password {string.Join(' ', Judge.Restic.Command)} -r /run/tomb --no-cache ls latest
             """);
         string Of(string part) => said.Split($"== {part}\n")[1].Split("\n== ")[0];
+        Assert.StartsWith("sbox: no tomb is open\n  sbox tomb open opens one\nsbox: --tomb, --from-tomb, --declared and --orphans each say something else", Of("none"), StringComparison.Ordinal);
         Assert.Equal("""
             not kept: /etc/motd-of-the-disk: it was deleted, which only the box's disk can keep
             kept in t new      /etc/NetworkManager/system-connections/cafe.nmconnection  58 B

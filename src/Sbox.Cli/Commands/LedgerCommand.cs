@@ -28,6 +28,10 @@ internal static class LedgerCommand
                 + "What nobody misses (caches, logs, temporary files) is folded into one line. A home that is open from a tomb is not listed: it is kept there.",
                 "It is read from the memory that holds the changes, so it takes as long as there are changes, whatever the disk holds. A file that was written anew with the same bytes is no change.",
                 "On any other boot /etc and /var are on the disk and nothing of them is lost; the command says so.",
+                "Where a file's format is known, what the change means comes first in its group, after a star: users, groups and passwords that changed, networks, ssh hosts, printers, bluetooth devices, time zone, language, services that were switched on or off. Only names are told, never a password or key. "
+                + "Packages that dpkg has otherwise than this version's tree are listed with their versions.",
+                "With --json each line is an object. A change has path, change (new, changed, deleted), kind, bytes, group and noise; and, where they apply, means (what it means, an array of sentences), kept-by (the list that keeps it), in-tomb (the tomb that has it as it is) and from (what it was called). A "
+                + "package has package, change (installed, removed, upgraded, downgraded), version, was, group and noise.",
                 $"Groups: {string.Join(", ", LedgerGroup.All.Select(static group => group.IsNoise ? $"{group.Id} (noise)" : group.Id))}.",
             ],
             ExitCodes = [(0, "The ledger was read, empty or not.")],
