@@ -80,7 +80,7 @@ public sealed class LedgerCommandTests : IDisposable
         string[] logout = Of("logout").Split('\n');
         Assert.Equal(("This ghost forgets 2 changes, 65 B, when it is switched off: sbox ledger", logout[0]), (logout[0], logout[1]));
         Assert.Matches("^This ghost holds [1-9][0-9.]* [KM]iB of changes in [1-9][0-9]* files and directories, and forgets them when it is switched off: sudo sbox ledger$", logout[^1]);
-        Assert.Equal("This ghost forgets 3 changes, 284 B, when it is switched off: sbox ledger", Of("bash"));
+        Assert.Equal("This ghost forgets 3 changes, 282 B, when it is switched off: sbox ledger", Of("bash"));
         Assert.Equal("end", Of("nothing"));
         Assert.Equal(["etc/cups/printers.conf", "etc/localtime", "etc/systemd/system/multi-user.target.wants/ssh.service", "var/home/ann/.ssh/known_hosts", "var/lib/bluetooth/A/B/info"], Of("disk").TrimEnd().Split('\n'));
     }
