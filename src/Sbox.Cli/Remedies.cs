@@ -129,6 +129,7 @@ internal static class Remedies
         PlaceFailedException => "Readers there find what they found before. What was sent is kept: the same command goes on from there",
         PullException { IsOlder: true } => "Nothing was taken. An older version can bring back what newer ones have mended; sbox upgrade --allow-downgrade (sbox switch too), or sbox store pull --allow-older, takes it all the same",
         PullException => "What came so far is kept, and the same command goes on from there",
+        NotEnoughSpaceException { IsPlanned: true } full => $"None of its files was fetched. {Room(full)}",
         NotEnoughSpaceException => "sbox store prune frees what nothing needs",
         RepositoryBusyException => "Another program works there; try again when it is done",
         Fido2Exception { IsAnotherToken: true } => "Plug in the token that belongs to this file, or open the tomb with a password",
@@ -154,6 +155,11 @@ internal static class Remedies
         LinuxException { Errno: Errno.EROFS } => "The file system is read-only. On a box, /usr and / always are; write below /etc, /var or /tmp.",
         _ => null,
     };
+
+    // How much old versions have to themselves is not known from here; what nothing needs is.
+    private static string Room(NotEnoughSpaceException full) =>
+        (full.Prunable is > 0 and { } bytes ? $"sbox store prune frees {Terminal.Amount.OfBytes(bytes)} that nothing needs{(bytes < full.Needed - full.Available ? ", which is not enough" : "")}; " : "Nothing there is without use; ")
+        + "sbox undeploy N removes an old version (sbox status lists them), and core.min-free-space-* in the repository's config says what is to stay free";
 
     private static string For(TrustException trust) => trust.Problem switch
     {

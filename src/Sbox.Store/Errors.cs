@@ -139,6 +139,12 @@ public sealed class CannotCommitException(string path, string finding) : Reposit
 public sealed class NotEnoughSpaceException(string path, long needed, long available)
     : RepositoryException($"{path}: {needed} bytes are needed, {available} are left above the reserve of min-free-space")
 {
+    /// <summary>It was known before anything of it was fetched, from what the commits and deltas tell of their sizes: <see cref="Needed"/> is all that there is to write.</summary>
+    public bool IsPlanned { get; init; }
+
+    /// <summary>Bytes that deleting what nothing needs would free (<see cref="Repository.Prune"/>), where it was looked; null where it was not.</summary>
+    public long? Prunable { get; init; }
+
     /// <summary>Bytes that were to be written.</summary>
     public long Needed { get; } = needed;
 

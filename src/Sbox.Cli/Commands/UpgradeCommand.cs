@@ -75,7 +75,7 @@ internal static class UpgradeCommand
                     SwitchTo = branch is null ? null : Branch(parsed.GetValue(branch)!, box.Sysroot), Offline = parsed.GetValue(offline), Retry = parsed.GetValue(retry),
                     AllowOlder = parsed.GetValue(older), AllowUnapproved = parsed.GetValue(unapproved), PolicyTree = box.IsThisMachine ? "/" : null, Pull = new PullOptions { Url = stick ?? parsed.GetValue(url), BytesPerSecond = Rate(parsed.GetValue(rate)) },
                 },
-                new Reporter<PullProgress>(at => line.Update("  " + PullingCommands.Describe(at))), cancel);
+                PullText.Reporter(line, "  "), cancel);
             offer = offer with { Request = offer.Request with { AllowUnsealed = parsed.GetValue(unsealed), AllowUnopened = parsed.GetValue(force) } };
             string version = offer.Version ?? offer.Request.Commit.ToString()[..12];
             bool checks = parsed.GetValue(check);

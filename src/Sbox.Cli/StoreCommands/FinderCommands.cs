@@ -54,7 +54,7 @@ internal static class FinderCommands
             {
                 notes = repository.CopyToStick(
                     stick, refs, parsed.GetValue(place), durable: !parsed.GetValue(noFsync), parsed.GetValue(commit) is { } revision ? repository.Resolve(revision) : null,
-                    new Reporter<PullProgress>(at => line.Update(PullingCommands.Describe(at))), cancel);
+                    PullText.Reporter(line), cancel);
             }
             catch (RefNotFoundException missing)
             {
@@ -72,7 +72,7 @@ internal static class FinderCommands
     private static async Task<int> Pull(Repository repository, IReadOnlyList<FoundRemote> found, CollectionRef[] there, PullOptions options, CancellationToken cancel)
     {
         using var line = new ProgressLine(new Speaker(json: false));
-        IReadOnlySet<CollectionRef> came = await repository.PullFound(found, options, new Reporter<PullProgress>(at => line.Update(PullingCommands.Describe(at))), cancel);
+        IReadOnlySet<CollectionRef> came = await repository.PullFound(found, options, PullText.Reporter(line), cancel);
         line.Dispose();
         CollectionRef[] missing = [.. there.Where(each => !came.Contains(each))];
         if (missing.Length > 0)

@@ -22,6 +22,9 @@ internal sealed class JsonAnswers : IDisposable
         current = this;
     }
 
+    /// <summary>Whether JSON is asked for.</summary>
+    public static bool AreAsked => current is not null;
+
     /// <summary>Gives an object, where JSON is asked for.</summary>
     public static void Say(Action<Utf8JsonWriter> properties)
     {

@@ -32,7 +32,7 @@ internal static class PullingCommands
                 using Repository from = Repository.Open(path.StartsWith("file://", StringComparison.Ordinal) ? path["file://".Length..] : path);
                 if (parsed.GetValue(noFsync))
                     repository.Fsync = false;
-                using var line = new ProgressLine(new Speaker(json: false));
+                using var line = new ProgressLine(new Speaker(JsonAnswers.AreAsked));
                 long started = Environment.TickCount64;
                 PullResult result = repository.PullLocal(
                     from,
@@ -50,7 +50,7 @@ internal static class PullingCommands
                         GpgVerify = parsed.GetValue(gpg),
                         GpgVerifySummary = parsed.GetValue(gpgSummary),
                     },
-                    new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
+                    PullText.Reporter(line), cancel);
                 line.Dispose();
                 JsonAnswers.Say(result);
                 Console.Out.WriteLine(parsed.GetValue(dryRun) || result.Deltas.TotalParts > 0
@@ -71,10 +71,10 @@ internal static class PullingCommands
             {
                 (string name, string[] refs) = Wanted(parsed.GetValue(remote)!, parsed.GetValue(branches)!);
                 how.Prepare(parsed, repository);
-                using var line = new ProgressLine(new Speaker(json: false));
+                using var line = new ProgressLine(new Speaker(JsonAnswers.AreAsked));
                 long started = Environment.TickCount64;
                 PullOptions options = how.Into(parsed, what.Into(parsed, new PullOptions { Remote = name, Refs = refs }));
-                PullResult result = await repository.Pull(options, new Reporter<PullProgress>(at => line.Update(Describe(at))), cancel);
+                PullResult result = await repository.Pull(options, PullText.Reporter(line), cancel);
                 line.Dispose();
                 foreach (string note in result.Notes)
                     Console.Error.WriteLine(note);
@@ -91,10 +91,6 @@ internal static class PullingCommands
         return $"{result.Metadata - result.LocalMetadata} metadata, {result.Content - result.LocalContent} content objects fetched{local}; " +
             $"{Amount.Decimal(result.BytesTransferred)} transferred in {(Environment.TickCount64 - started) / 1000} seconds; {Amount.Decimal(result.ContentBytes)} content written";
     }
-
-    /// <summary>Progress as one line.</summary>
-    internal static string Describe(PullProgress at) =>
-        $"{at.MetadataFetched} metadata, {at.ContentFetched} content objects; {at.Outstanding} to go; {Amount.OfBytes(at.BytesTransferred)}";
 
     internal static (Option<bool> Never, Option<bool> Required, Option<bool> DryRun) DeltaOptions() => (
         new Option<bool>("--disable-static-deltas") { Description = "Do not use static deltas" },

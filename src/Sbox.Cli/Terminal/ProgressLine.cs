@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json;
 
 namespace Sbox.Cli.Terminal;
 
@@ -7,6 +8,8 @@ internal sealed class ProgressLine(Speaker speaker) : IDisposable
 {
     private readonly Lock sync = new();
     private readonly Stopwatch clock = Stopwatch.StartNew();
+    private static readonly TimeSpan ForPrograms = TimeSpan.FromSeconds(1), ForLogs = TimeSpan.FromSeconds(30);
+    private TimeSpan lastSaid;
     private long lastDrawn = -100; // the first is drawn at once; subtracting the least number there is would overflow, and nothing be drawn
     private int drawn;
     private string step = "";
@@ -41,6 +44,27 @@ internal sealed class ProgressLine(Speaker speaker) : IDisposable
             string line = text.Length > 110 ? text[..110] : text;
             Console.Error.Write($"\r{line.PadRight(drawn)}");
             drawn = line.Length;
+        }
+    }
+
+    /// <summary>As the other one, of what may take very long: with JSON an object a second, and a line in a log every half a minute.</summary>
+    /// <param name="text">For people.</param>
+    /// <param name="properties">For programs.</param>
+    public void Update(string text, Action<Utf8JsonWriter> properties)
+    {
+        if (Speaker.Watched && !speaker.Json)
+        {
+            Update(text);
+            return;
+        }
+
+        lock (sync)
+        {
+            TimeSpan now = clock.Elapsed;
+            if (now - lastSaid < (speaker.Json ? ForPrograms : ForLogs))
+                return;
+            lastSaid = now;
+            Console.Error.WriteLine(speaker.Json ? Speaker.JsonLine(properties) : text.Trim());
         }
     }
 

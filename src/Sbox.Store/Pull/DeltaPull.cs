@@ -36,8 +36,12 @@ internal interface IDeltaSource
     /// <summary>A small file; null where there is none.</summary>
     Task<byte[]?> TryRead(string path, CancellationToken cancel);
 
-    /// <summary>A file of any size.</summary>
-    Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel);
+    /// <summary>A file.</summary>
+    /// <param name="path">Where it is.</param>
+    /// <param name="size">The most that it may be, bytes.</param>
+    /// <param name="transaction">In whose room it waits.</param>
+    /// <param name="cancel">Ends it.</param>
+    Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel);
 
     /// <summary>What a path there is called, for errors.</summary>
     string NameOf(string path);
@@ -59,39 +63,93 @@ internal sealed class DeltaPull(
     /// <exception cref="PullException">The source has a delta that is not what its list says; or none, and one is required.</exception>
     public async Task Take(Transaction transaction, Checksum to, CancellationToken cancel)
     {
+        using FoundDelta? found = await Find(transaction, to, cancel).ConfigureAwait(false);
+        if (found is not null)
+            await Apply(transaction, found, cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>As the other one, for several commits, of all of which it is told what they need before the first part of one is asked for.</summary>
+    public async Task Take(Transaction transaction, IReadOnlyCollection<Checksum> commits, PullPlan plan, CancellationToken cancel)
+    {
+        var found = new Queue<FoundDelta>();
+        try
+        {
+            foreach (Checksum to in commits)
+            {
+                // Of very many, some are taken meanwhile: lists of what they hold must not fill the memory.
+                while (found.Sum(static each => each.Bytes) > DeltaDirectory.MaximumPulledSuperblock)
+                    await ApplyNext().ConfigureAwait(false);
+                if (await Find(transaction, to, cancel).ConfigureAwait(false) is not { } one)
+                    continue;
+                found.Enqueue(one);
+                if (!dryRun)
+                    plan.Add(one.Superblock, one.Needed);
+            }
+
+            while (found.Count > 0)
+                await ApplyNext().ConfigureAwait(false);
+        }
+        finally
+        {
+            foreach (FoundDelta left in found)
+                left.Dispose();
+        }
+
+        async Task ApplyNext()
+        {
+            using FoundDelta next = found.Dequeue();
+            await Apply(transaction, next, cancel).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<FoundDelta?> Find(Transaction transaction, Checksum to, CancellationToken cancel)
+    {
         // An archive keeps objects compressed, one by one: making them out of a delta would cost more than it saves.
         if (target.Mode == RepositoryMode.Archive && use == DeltaUse.Required)
             throw new PullException(target.Path, "a repository that is no archive", "Can't use static deltas in an archive repo");
         if (use == DeltaUse.Never || target.Mode == RepositoryMode.Archive || IsWhole(to))
-            return;
+            return null;
         Dictionary<DeltaName, Checksum>? listed = await source.List(to, cancel).ConfigureAwait(false);
         if (Choose(listed?.Keys.Where(name => name.To == to) ?? []) is not { } name)
         {
             if (use == DeltaUse.Required)
                 throw new PullException(source.NameOf(DeltaName.IndexOf(to)), "a delta", $"Static deltas required, but none found for {to}");
-            return;
+            return null;
         }
 
         byte[]? bytes = await source.TryRead(name.Superblock, cancel).ConfigureAwait(false);
         if (bytes is null && use != DeltaUse.Required)
-            return; // listed and gone: the objects are there all the same
+            return null; // listed and gone: the objects are there all the same
         if (bytes is null || Checksum.Of(bytes) != listed![name])
             throw new PullException(source.NameOf(name.Superblock), $"a superblock that hashes to {listed![name]}", bytes is null ? "none" : $"{Checksum.Of(bytes)}");
         Usage += new DeltaUsage(0, 0, 0, 0, Loose: 2);
-        await Apply(transaction, DeltaDirectory.Parse(bytes, source.NameOf(name.Superblock)), name, cancel).ConfigureAwait(false);
-    }
-
-    private async Task Apply(Transaction transaction, DeltaSuperblock superblock, DeltaName name, CancellationToken cancel)
-    {
+        DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, source.NameOf(name.Superblock));
         if (superblock.Name != name)
             throw new PullException(source.NameOf(name.Superblock), $"the delta {name}", $"{superblock.Name}");
-        using var apply = new DeltaApply(transaction, superblock, source.NameOf(name.Directory));
-        if (!dryRun)
+        var found = new FoundDelta(superblock, new DeltaApply(transaction, superblock, source.NameOf(name.Directory)), bytes.Length);
+        try
         {
-            apply.CheckCommit();
-            await verify(superblock, cancel).ConfigureAwait(false);
+            await Check(found, cancel).ConfigureAwait(false);
+            return found;
         }
+        catch
+        {
+            found.Dispose();
+            throw;
+        }
+    }
 
+    private async Task Check(FoundDelta found, CancellationToken cancel)
+    {
+        if (dryRun)
+            return;
+        found.Delta.CheckCommit();
+        await verify(found.Superblock, cancel).ConfigureAwait(false);
+    }
+
+    private async Task Apply(Transaction transaction, FoundDelta found, CancellationToken cancel)
+    {
+        (DeltaSuperblock superblock, DeltaApply apply) = (found.Superblock, found.Delta);
         for (int i = 0; i < superblock.Parts.Count; i++)
         {
             DeltaPartHeader part = superblock.Parts[i];
@@ -101,7 +159,7 @@ internal sealed class DeltaPull(
                 continue;
             using Stream bytes = superblock.Inline(i) is { } inline
                 ? new MemoryStream(inline, writable: false)
-                : await source.Open(name.Part(i), transaction, cancel).ConfigureAwait(false);
+                : await source.Open(superblock.Name.Part(i), Saturated.Size(part.Size), transaction, cancel).ConfigureAwait(false);
             apply.AddPart(i, bytes, cancel);
         }
 
@@ -130,4 +188,22 @@ internal sealed class DeltaPull(
 
         return best;
     }
+}
+
+/// <summary>A delta that fits, and whose commit is believed.</summary>
+/// <param name="superblock">What it is.</param>
+/// <param name="delta">Makes its objects.</param>
+/// <param name="bytes">How large its superblock is.</param>
+internal sealed class FoundDelta(DeltaSuperblock superblock, DeltaApply delta, long bytes) : IDisposable
+{
+    public DeltaSuperblock Superblock => superblock;
+
+    public DeltaApply Delta => delta;
+
+    public long Bytes => bytes;
+
+    /// <summary>The parts that bring something.</summary>
+    public IReadOnlyCollection<int> Needed => [.. Enumerable.Range(0, superblock.Parts.Count).Where(index => !delta.HasAll(index))];
+
+    public void Dispose() => delta.Dispose();
 }

@@ -77,13 +77,14 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     /// counts against the repository's reserve of free space from its first byte. Null where there is none.
     /// </summary>
     /// <param name="path">The file.</param>
+    /// <param name="limit">The most that it may be.</param>
     /// <param name="spill">Whose it will be.</param>
     /// <param name="spare">Requests by which it may come in pieces, side by side.</param>
     /// <param name="cancel">Ends it.</param>
     /// <exception cref="PullException">It could not be fetched.</exception>
     /// <exception cref="NotEnoughSpaceException">The server sends more than there is room for.</exception>
-    public Task<Fetched?> TryFetchLarge(string path, Transaction spill, ISpareRequests spare, CancellationToken cancel) =>
-        Fetch(path, new Wish(long.MaxValue) { Spill = spill, Spare = spare }, cancel);
+    public Task<Fetched?> TryFetchLarge(string path, long limit, Transaction spill, ISpareRequests spare, CancellationToken cancel) =>
+        Fetch(path, new Wish(limit) { Spill = spill, Spare = spare }, cancel);
 
     /// <summary>As the other one; where one mirror's bytes are not accepted (<see cref="PullException"/>), the next one is asked.</summary>
     public Task<Fetched?> TryFetchLarge(string path, Transaction spill, ISpareRequests spare, Action<Fetched, string> accept, CancellationToken cancel) =>

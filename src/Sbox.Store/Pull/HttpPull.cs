@@ -13,7 +13,6 @@ internal sealed class HttpPull : IDisposable
 
     private readonly Repository target;
     private readonly PullOptions options;
-    private readonly IProgress<PullProgress>? progress;
     private readonly HttpTransport transport;
     private readonly ConcurrentDictionary<ObjectName, bool> seen = new();
     private readonly ConcurrentDictionary<Checksum, int> depths = new();
@@ -30,18 +29,36 @@ internal sealed class HttpPull : IDisposable
     private Dictionary<string, Checksum> wanted = [];
     private bool indexedDeltas;
     private long reported;
+    private readonly PullMeter meter;
+    private PullPlan? plan;
     private MirrorMemory? memory;
 
     public HttpPull(Repository target, string url, RemoteSettings? remote, RemoteTrust? trust, PullTargets targets, PullOptions options, IProgress<PullProgress>? progress)
     {
-        (this.target, this.options, this.progress, this.remote, this.trust, this.targets) = (target, options, progress, remote, trust, targets);
+        (this.target, this.options, this.remote, this.trust, this.targets) = (target, options, remote, trust, targets);
         transport = new HttpTransport(target, remote, options);
+        meter = new PullMeter(() => transport.BytesTransferred, progress, TimeProvider.System);
         caches = new LocalCaches(options.LocalCaches);
         content = ordered = fetcher = new HttpFetcher(transport, url, options); // until the address is looked up
         summary = new SummarySource(fetcher, trust, cache: null, known: null, withSignature: false);
     }
 
     public async Task<PullResult> Run(string url, CancellationToken cancel)
+    {
+        using var done = new CancellationTokenSource();
+        Task watching = meter.Watch(done.Token);
+        try
+        {
+            return await Pull(url, cancel).ConfigureAwait(false);
+        }
+        finally
+        {
+            await done.CancelAsync().ConfigureAwait(false);
+            await watching.ConfigureAwait(false);
+        }
+    }
+
+    private async Task<PullResult> Pull(string url, CancellationToken cancel)
     {
         using SummaryCache? cache = SummaryCache.Open(target, remote?.Name, options.CacheDirectory);
         await FindMirrors(url, cancel).ConfigureAwait(false);
@@ -52,8 +69,10 @@ internal sealed class HttpPull : IDisposable
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
         var deltas = new DeltaPull(target, new HttpDeltas(ordered, indexedDeltas, summary, new SpareRequests(Math.Min(transport.Rate.Requests(options.Parallel), AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
-        foreach (Checksum commit in wanted.Values.Distinct())
-            await deltas.Take(transaction, commit, cancel).ConfigureAwait(false);
+        plan = new PullPlan(transaction, meter);
+        meter.Follow(() => transaction.Stats, static () => 0);
+        Checksum[] tips = [.. wanted.Values.Distinct()];
+        await deltas.Take(transaction, tips, plan, cancel).ConfigureAwait(false);
         if (options.DryRun)
             return new PullResult(new Dictionary<string, Checksum>(), 0, 0, fetcher.BytesTransferred) { Deltas = deltas.Usage };
         long byDeltas = transaction.Stats.ContentBytes;
@@ -61,7 +80,9 @@ internal sealed class HttpPull : IDisposable
         long before = fetcher.BytesTransferred;
         using (var queue = new PullQueue(new RequestWindow(transport.Rate.Requests(options.Parallel), options.SlowBytes, TimeProvider.System, content.Multiplexes), () => fetcher.BytesTransferred - before, cancel))
         {
-            foreach (Checksum commit in wanted.Values.Distinct())
+            meter.Follow(() => transaction.Stats, () => queue.Outstanding);
+            queue.HoldContent(tips.Length);
+            foreach (Checksum commit in tips)
             {
                 depths[commit] = options.Depth;
                 Enqueue(queue, new ObjectName(commit, ObjectType.Commit));
@@ -176,7 +197,8 @@ internal sealed class HttpPull : IDisposable
                 break;
         }
 
-        Report(transaction, queue);
+        if (Interlocked.Increment(ref reported) % 32 == 0)
+            meter.Report();
     }
 
     private async Task TakeCommit(Transaction transaction, PullQueue queue, ObjectName name, CancellationToken cancel)
@@ -209,8 +231,13 @@ internal sealed class HttpPull : IDisposable
             transaction.WriteDetachedMetadata(commit, detached);
         transaction.WriteMetadata(ObjectType.Commit, bytes);
         if (!whole && !options.CommitMetadataOnly)
+        {
+            Plan(commit, parsed);
             await EnqueueTree(transaction, queue, parsed, cancel).ConfigureAwait(false);
+        }
 
+        if (isTip)
+            queue.LetContentGo();
         if (!whole)
             completed.Add(commit);
         if (parsed.Parent is { } parent && depth != 0)
@@ -218,6 +245,15 @@ internal sealed class HttpPull : IDisposable
             depths.TryAdd(parent, depth - 1);
             Enqueue(queue, new ObjectName(parent, ObjectType.Commit));
         }
+    }
+
+    // Of a part of a tree, or of what another place on this machine may have, a commit tells no sizes.
+    private void Plan(Checksum name, Commit commit)
+    {
+        if (options.Subpaths.Count > 0 || options.LocalCaches.Count > 0)
+            meter.ExpectUnknown();
+        else
+            plan!.Add(name, commit);
     }
 
     private async Task EnqueueTree(Transaction transaction, PullQueue queue, Commit commit, CancellationToken cancel)
@@ -352,14 +388,6 @@ internal sealed class HttpPull : IDisposable
         {
             throw new PullException(content.UrlOf(PathOf(name)), $"the object {name}", malformed.Message, malformed) { Words = $"{name}: {malformed.Found}" };
         }
-    }
-
-    private void Report(Transaction transaction, PullQueue queue)
-    {
-        if (progress is null || Interlocked.Increment(ref reported) % 32 != 0)
-            return;
-        TransactionStats stats = transaction.Stats;
-        progress.Report(new PullProgress(stats.MetadataWritten, stats.ContentWritten, queue.Outstanding, fetcher.BytesTransferred));
     }
 
     private static string PathOf(ObjectName name) => $"objects/{name.LoosePath(RepositoryMode.Archive)}";

@@ -15,7 +15,7 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
 
     public Task<byte[]?> TryRead(string path, CancellationToken cancel) => Task.FromResult(DeltaDirectory.TryRead(repository.Dir, path, DeltaDirectory.MaximumPulledSuperblock));
 
-    public Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
+    public Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
 
     public string NameOf(string path) => repository.Dir.Of(path);
 }
@@ -45,9 +45,9 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySourc
 
     public Task<byte[]?> TryRead(string path, CancellationToken cancel) => fetcher.TryFetch(path, DeltaDirectory.MaximumPulledSuperblock, cancel);
 
-    public async Task<Stream> Open(string path, Transaction transaction, CancellationToken cancel)
+    public async Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel)
     {
-        Fetched fetched = await fetcher.TryFetchLarge(path, transaction, spare, cancel).ConfigureAwait(false) ??
+        Fetched fetched = await fetcher.TryFetchLarge(path, size, transaction, spare, cancel).ConfigureAwait(false) ??
             throw new PullException(fetcher.UrlOf(path), "a part of a static delta", "status 404 (there is none)");
         return new FetchedStream(fetched);
     }

@@ -106,7 +106,17 @@ public sealed record PullOptions
 /// <param name="ContentFetched">Files fetched.</param>
 /// <param name="Outstanding">Objects known to be needed and not there yet.</param>
 /// <param name="BytesTransferred">Bytes that came over the network.</param>
-public readonly record struct PullProgress(long MetadataFetched, long ContentFetched, long Outstanding, long BytesTransferred);
+public readonly record struct PullProgress(long MetadataFetched, long ContentFetched, long Outstanding, long BytesTransferred)
+{
+    /// <summary>Bytes that are to come yet, as the commits or the deltas tell of their sizes; null where they do not, or not all of them.</summary>
+    public long? BytesToCome { get; init; }
+
+    /// <summary>How fast they come, over the last seconds; null where that is not known yet.</summary>
+    public long? BytesPerSecond { get; init; }
+
+    /// <summary>How long what is to come takes if it goes on so; null where that cannot be known, or nothing comes.</summary>
+    public TimeSpan? TimeLeft => BytesToCome is { } left && BytesPerSecond is > 0 and { } rate ? TimeSpan.FromSeconds(Math.Min((double)left / rate, TimeSpan.MaxValue.TotalSeconds / 2)) : null;
+}
 
 /// <summary>What a pull did.</summary>
 /// <param name="Refs">The refs that were written, with what they lead to now; those that would have been, where none was to be.</param>

@@ -15,6 +15,9 @@ internal sealed class PullQueue : ISpareRequests, IDisposable
     private readonly CancellationTokenSource stop;
     private ExceptionDispatchInfo? failure;
     private long outstanding;
+    private readonly Lock holding = new();
+    private List<ObjectName>? held; // files that wait for the commits to be known; null where they need not
+    private int commitsAwaited;
     private int helping; // requests beside the window's: taken when there is less left to fetch than it is wide
     private int taken; // places that a narrower window has less, and that are not free yet
 
@@ -30,9 +33,35 @@ internal sealed class PullQueue : ISpareRequests, IDisposable
 
     public long Outstanding => Interlocked.Read(ref outstanding);
 
+    /// <summary>No file is worked on before so many commits were: by then it is known how much all of them need.</summary>
+    public void HoldContent(int commits)
+    {
+        lock (holding)
+            (held, commitsAwaited) = (commits > 0 ? [] : null, commits);
+    }
+
+    /// <summary>One of those commits is known.</summary>
+    public void LetContentGo()
+    {
+        List<ObjectName> waiting;
+        lock (holding)
+        {
+            if (held is null || --commitsAwaited > 0)
+                return;
+            (waiting, held) = (held, null);
+        }
+
+        foreach (ObjectName name in waiting)
+            content.Enqueue(name);
+        if (waiting.Count > 0)
+            ready.Release(waiting.Count);
+    }
+
     public void Add(ObjectName name)
     {
         Interlocked.Increment(ref outstanding);
+        if (name.Type == ObjectType.File && IsHeld(name))
+            return;
         if (name.Type == ObjectType.File)
             content.Enqueue(name);
         else
@@ -47,6 +76,17 @@ internal sealed class PullQueue : ISpareRequests, IDisposable
             return;
         await Task.WhenAll(Enumerable.Range(0, window.Most).Select(_ => Task.Run(() => Worker(work)))).ConfigureAwait(false);
         failure?.Throw();
+    }
+
+    private bool IsHeld(ObjectName name)
+    {
+        if (Volatile.Read(ref held) is null)
+            return false;
+        lock (holding)
+        {
+            held?.Add(name);
+            return held is not null;
+        }
     }
 
     int ISpareRequests.UnderWay => (int)Math.Min(Outstanding, window.Limit) + Volatile.Read(ref helping);

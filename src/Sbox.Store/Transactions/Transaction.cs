@@ -202,6 +202,9 @@ public sealed class Transaction : IDisposable
         return result;
     }
 
+    /// <summary>Bytes that may be written yet.</summary>
+    internal long Writable => Math.Max(0, Interlocked.Read(ref writable));
+
     /// <summary>Counts bytes of content against the reserve, before they are written.</summary>
     /// <exception cref="NotEnoughSpaceException">There is no room for them; nothing was counted.</exception>
     internal void Reserve(long bytes)

@@ -1,0 +1,156 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using Sbox.Codecs;
+using Sbox.Judges;
+
+namespace Sbox.Store.Tests;
+
+/// <summary>How far a pull is, and whether there is room for all of it: known before its first file, where anyone tells.</summary>
+public sealed class PullPlanTests
+{
+    private const int Rate = 1_000_000;
+    private const long TooMuch = 1L << 50;
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_pull_tells_while_one_large_file_comes_how_fast_it_comes_and_how_much_is_to_come(bool delta)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: true, out Checksum commit);
+        if (delta)
+            source.MakeDelta(new DeltaName(null, commit), new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        using var server = new StaticServer(source.Path);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        var seen = new List<PullProgress>();
+        PullResult result = await ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], BytesPerSecond = Rate }, new Heard(seen));
+        Assert.Equal(delta ? 1 : 0, result.Deltas.Parts);
+
+        PullProgress[] told = [.. seen.Where(static at => at.BytesToCome is not null)];
+        PullProgress[] between = [.. told.Where(at => at.BytesToCome > 200_000 && at.BytesTransferred > 200_000)];
+        Assert.NotEmpty(between); // nothing else comes meanwhile: the file is nearly all of it
+        Assert.All(between, at => Assert.InRange(at.BytesTransferred + at.BytesToCome!.Value, result.BytesTransferred - 20_000, result.BytesTransferred + 20_000));
+        Assert.All(seen.Where(static at => at.BytesPerSecond is not null), static at => Assert.InRange(at.BytesPerSecond!.Value, 0, 2 * Rate));
+        Assert.Contains(between, static at => at is { BytesPerSecond: > 0, TimeLeft: { } left } && left >= TimeSpan.FromSeconds((double)at.BytesToCome! / (2 * Rate)));
+    }
+
+    [Fact]
+    public async Task Where_no_commit_tells_sizes_what_is_to_come_is_said_to_be_unknown()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: false, out _);
+        using var server = new StaticServer(source.Path);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        var seen = new List<PullProgress>();
+        await ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], BytesPerSecond = Rate }, new Heard(seen));
+        Assert.Contains(seen, static at => at is { BytesPerSecond: > 0, BytesTransferred: > 500_000 });
+        Assert.All(seen, static at => Assert.Null(at.BytesToCome ?? (object?)at.TimeLeft));
+    }
+
+    [Theory, InlineData(RepositoryMode.Bare), InlineData(RepositoryMode.Archive)]
+    public async Task What_there_is_no_room_for_is_refused_before_its_first_file_with_the_numbers(RepositoryMode mode)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: true, out Checksum commit);
+        Lying(source, commit, "large");
+        using var server = new StaticServer(source.Path);
+        using Repository ours = Repository.Create(scratch["ours"], mode);
+        ours.CommitDirectory(Directory.CreateDirectory(scratch["else"]).FullName, new CommitOptions { Subject = "no ref leads to it" });
+        // The one that fits is first; its files wait for what the other one tells.
+        var options = new PullOptions { Url = server.Url, Refs = ["main", "large"], Parallel = 1 };
+        await ARefusal(ours, server, options);
+
+        server.Requests.Clear();
+        await ours.Pull(options with { Refs = ["main"] });
+        Assert.Equal(commit, ours.Resolve("main"));
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_delta_that_there_is_no_room_for_is_refused_before_its_first_part(bool byCommit)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: false, out Checksum commit);
+        Checksum to = byCommit ? Lying(source, commit, "main") : commit;
+        DeltaReport made = source.MakeDelta(new DeltaName(null, to), new DeltaOptions { MinimumFallback = 0 });
+        if (!byCommit)
+            Superblocks.Patch(source, made.Name, made.Parts[0].UncompressedSize, (ulong)TooMuch);
+        source.WriteSummary();
+        using var server = new StaticServer(source.Path);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        ours.CommitDirectory(Directory.CreateDirectory(scratch["else"]).FullName, new CommitOptions { Subject = "no ref leads to it" });
+        await ARefusal(ours, server, new PullOptions { Url = server.Url, Refs = ["main"], Deltas = DeltaUse.Required });
+        Assert.DoesNotContain(server.Requests, path => path == made.Name.Part(0));
+    }
+
+    private static async Task ARefusal(Repository ours, StaticServer server, PullOptions options)
+    {
+        NotEnoughSpaceException full = await Assert.ThrowsAsync<NotEnoughSpaceException>(() => ours.Pull(options));
+        Assert.True(full.IsPlanned);
+        Assert.InRange(full.Needed, TooMuch, TooMuch + 100_000_000);
+        Assert.InRange(full.Available, 1, TooMuch - 1);
+        Assert.Contains($"{full.Needed} bytes are needed, {full.Available} are left", full.Message);
+        Assert.Equal(ours.Prune(new PruneOptions { DryRun = true }).BytesFreed, full.Prunable);
+        Assert.True(full.Prunable > 0);
+        Assert.DoesNotContain(server.Requests, static path => path.EndsWith(".filez", StringComparison.Ordinal));
+        Assert.Empty(ours.Refs());
+        Judge.HostOstree.Run("fsck", $"--repo={ours.Path}");
+    }
+
+    private static Repository Source(Scratch scratch, bool sizes, out Checksum commit)
+    {
+        Repository source = Repository.Create(scratch["source"], RepositoryMode.Archive);
+        string tree = Directory.CreateDirectory(scratch["tree"]).FullName;
+        File.WriteAllBytes($"{tree}/large", RandomNumberGenerator.GetBytes(2_500_000));
+        File.WriteAllText($"{tree}/small", "small");
+        commit = source.CommitDirectory(tree, new CommitOptions { Branches = ["main"], Sizes = sizes });
+        return source;
+    }
+
+    // The same tree, whose commit tells of one object more, as large as no disk.
+    private static Checksum Lying(Repository source, Checksum commit, string branch)
+    {
+        var entry = new List<byte>(Checksum.Of("no such object"u8).ToArray());
+        foreach (long number in (long[])[TooMuch, TooMuch])
+        {
+            long left = number;
+            for (; left >= 0x80; left >>= 7)
+                entry.Add((byte)(0x80 | (left & 0x7F)));
+            entry.Add((byte)left);
+        }
+
+        entry.Add((byte)ObjectType.File);
+        Commit plain = source.LoadCommit(commit);
+        GVariant sizes = GVariant.Array(GVariantType.Parse("ay"), [GVariant.Of([.. entry])]);
+        using Transaction transaction = source.Begin();
+        Checksum lying = transaction.WriteMetadata(ObjectType.Commit, (plain with { Metadata = VariantDictionary.Empty.With("ostree.sizes", sizes) }).ToBytes());
+        transaction.SetRef(branch, lying);
+        transaction.Commit();
+        return lying;
+    }
+
+    private sealed class Heard(List<PullProgress> heard) : IProgress<PullProgress>
+    {
+        public void Report(PullProgress value)
+        {
+            lock (heard)
+                heard.Add(value);
+        }
+    }
+}
+
+/// <summary>Makes a delta's superblock say what is not so.</summary>
+internal static class Superblocks
+{
+    /// <summary>Puts another number in the place of one, which must be there once, and lists the delta anew.</summary>
+    public static void Patch(Repository source, DeltaName name, ulong from, ulong to)
+    {
+        string path = source.Dir.Of(name.Superblock);
+        byte[] bytes = File.ReadAllBytes(path), old = new byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(old, from);
+        int at = bytes.AsSpan().IndexOf(old);
+        Assert.True(at >= 0 && bytes.AsSpan(at + 8).IndexOf(old) < 0, "the number is not there, or more than once");
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(at), to);
+        File.WriteAllBytes(path, bytes);
+        source.ReindexDeltas();
+        source.WriteSummary();
+    }
+}
