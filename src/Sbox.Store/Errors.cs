@@ -136,9 +136,13 @@ public sealed class CannotCommitException(string path, string finding) : Reposit
 /// <param name="path">The repository.</param>
 /// <param name="needed">Bytes that were to be written.</param>
 /// <param name="available">Bytes that may still be.</param>
-public sealed class NotEnoughSpaceException(string path, long needed, long available)
-    : RepositoryException($"{path}: {needed} bytes are needed, {available} are left above the reserve of min-free-space")
+/// <param name="source">Where those bytes came from; null where that is known.</param>
+public sealed class NotEnoughSpaceException(string path, long needed, long available, string? source = null)
+    : RepositoryException($"{path}: {needed} bytes are needed, {available} are left above the reserve of min-free-space{(source is null ? "" : $" (for {source})")}")
 {
+    /// <summary>The URL of what there is no room for; null where it is no single thing, or came from this machine.</summary>
+    public string? Url { get; } = source;
+
     /// <summary>It was known before anything of it was fetched, from what the commits and deltas tell of their sizes: <see cref="Needed"/> is all that there is to write.</summary>
     public bool IsPlanned { get; init; }
 

@@ -14,11 +14,13 @@ public sealed class HostileTests
         using Repository served = Repository.Create(scratch["served"], RepositoryMode.Archive);
         Checksum commit = served.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
         string big = "objects/" + new ObjectName(served.Find(commit, "/big").Content!.Value, ObjectType.File).LoosePath(RepositoryMode.Archive);
-        using var server = new StaticServer(served.Path) { Misbehave = path => path == big ? Fault.Endless : null };
+        using var server = new StaticServer(served.Path) { Misbehave = path => path == big ? Fault.Swollen : null };
         using Repository ours = Repository.Create(scratch["ours"], mode);
         long reserve = (DiskSpace.Of(ours.Dir).FreeBytes >> 20) - 150;
         ours.WriteConfig(ours.Config.With("core", "min-free-space-size", $"{reserve}MB"));
-        await Assert.ThrowsAsync<NotEnoughSpaceException>(() => ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1 }));
+        NotEnoughSpaceException full = await Assert.ThrowsAsync<NotEnoughSpaceException>(() => ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1 }));
+        Assert.Equal($"{server.Url}/{big}", full.Url);
+        Assert.Contains(full.Url!, full.Message);
         Assert.True(server.SentEndlessly < StaticServer.EndlessBytes);
         Assert.Empty(ours.Refs());
 

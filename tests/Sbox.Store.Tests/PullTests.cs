@@ -118,6 +118,9 @@ public sealed class PullTests
             PullException failure = await Assert.ThrowsAsync<PullException>(() => ours.Pull(options));
             Assert.EndsWith(path, failure.Url);
             Assert.Contains(words, failure.Found);
+            Assert.Contains(failure.Expected, (string[])["a whole file", $"the object {victim}", $"the commit {commit}"]);
+            Assert.Equal(fault is Fault2.Truncate or Fault2.Unavailable or Fault2.Close or Fault2.Hang, failure.Expected == "a whole file");
+            Assert.Contains($"{failure.Url}: expected {failure.Expected}, found ", failure.Message);
             Assert.Empty(ours.Refs());
             Judge.HostOstree.Run("fsck", $"--repo={ours.Path}");
             Assert.True(ours.Fsck().IsWhole);

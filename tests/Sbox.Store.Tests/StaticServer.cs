@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 
 namespace Sbox.Store.Tests;
@@ -19,10 +21,19 @@ internal sealed class StaticServer : IDisposable
         _ = Task.Run(AcceptAll);
     }
 
-    public string Url => $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
+    public string Url => $"http{(Certificate is null ? "" : "s")}://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
 
     /// <summary>Answers as HTTP/1.0 and hangs up, as the simplest servers do.</summary>
     public bool OldStyle { get; init; }
+
+    /// <summary>Speaks TLS, and shows this.</summary>
+    public X509Certificate2? Certificate { get; init; }
+
+    /// <summary>Over TLS, answers only who shows a certificate with this thumbprint.</summary>
+    public string? ClientThumbprint { get; init; }
+
+    /// <summary>Bytes in an answer that trickles, of which one comes each 20 ms.</summary>
+    public const int TrickledBytes = 100_000;
 
     public ConcurrentQueue<string> Requests { get; } = new();
 
@@ -67,7 +78,7 @@ internal sealed class StaticServer : IDisposable
     {
         using (client)
         {
-            NetworkStream stream = client.GetStream();
+            await using Stream stream = await Spoken(client.GetStream());
             using var reader = new StreamReader(stream, Encoding.ASCII);
             while (await reader.ReadLineAsync() is { } request)
             {
@@ -82,10 +93,45 @@ internal sealed class StaticServer : IDisposable
         }
     }
 
-    private async Task Endless(NetworkStream stream)
+    private async Task<Stream> Spoken(NetworkStream plain)
     {
-        await stream.WriteAsync("HTTP/1.1 200 X\r\nContent-Length: 1125899906842624\r\n\r\n"u8.ToArray());
+        if (Certificate is null)
+            return plain;
+        var stream = new SslStream(plain);
+        await stream.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
+        {
+            ServerCertificate = Certificate, ClientCertificateRequired = ClientThumbprint is not null,
+            RemoteCertificateValidationCallback = (_, shown, _, _) => ClientThumbprint is null || (shown as X509Certificate2)?.Thumbprint == ClientThumbprint,
+        });
+        return stream;
+    }
+
+    private async Task Trickle(Stream stream, byte[] bytes)
+    {
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 200 X\r\nContent-Length: {TrickledBytes}\r\n\r\n"));
+        try
+        {
+            for (int sent = 0; sent < TrickledBytes; sent++)
+            {
+                await stream.WriteAsync(bytes.AsMemory(sent % bytes.Length, 1), stop.Token);
+                await Task.Delay(20, stop.Token);
+            }
+        }
+        catch (IOException)
+        {
+            // hung up, as is right
+        }
+    }
+
+    // What is there comes first; where no length is told, it comes in chunks.
+    private async Task Endless(Stream stream, byte[] begin, bool tellsLength)
+    {
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 200 X\r\n{(tellsLength ? "Content-Length: 1125899906842624" : "Transfer-Encoding: chunked")}\r\n\r\n"));
         var piece = new byte[1 << 20];
+        if (tellsLength)
+            await stream.WriteAsync(begin);
+        else
+            piece = [.. "100000\r\n"u8, .. begin.AsSpan(0, Math.Min(begin.Length, 1 << 20)), .. new byte[Math.Max(0, (1 << 20) - begin.Length)], .. "\r\n"u8];
         try
         {
             for (; SentEndlessly < EndlessBytes; SentEndlessly += piece.Length)
@@ -97,7 +143,7 @@ internal sealed class StaticServer : IDisposable
         }
     }
 
-    private async Task<bool> Answer(NetworkStream stream, string path)
+    private async Task<bool> Answer(Stream stream, string path)
     {
         if (Redirect(path) is { } elsewhere)
         {
@@ -131,7 +177,17 @@ internal sealed class StaticServer : IDisposable
                 length = bytes.Length;
                 break;
             case Fault.Endless:
-                await Endless(stream);
+                await Endless(stream, bytes, tellsLength: true);
+                return false;
+            case Fault.EndlessChunks:
+                await Endless(stream, bytes, tellsLength: false);
+                return false;
+            case Fault.Trickle:
+                await Trickle(stream, bytes);
+                return false;
+            case Fault.Swollen: // an object's header tells of more than any disk has
+                bytes[9] = 0x04;
+                await Endless(stream, bytes, tellsLength: false);
                 return false;
             case Fault.Hang:
                 await Task.Delay(Timeout.Infinite, stop.Token);
@@ -149,6 +205,9 @@ internal sealed class StaticServer : IDisposable
 internal enum Fault
 {
     Endless,
+    EndlessChunks,
+    Trickle,
+    Swollen,
     NotFound,
     Forbidden,
     Unavailable,

@@ -9,6 +9,37 @@ namespace Sbox.Store;
 /// <param name="believed">Whether an archive keeps them as they came, without hashing them.</param>
 internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, bool believed)
 {
+    private const int FrameSize = 8;
+    private const long Slack = 4L << 20; // some servers' files have more behind their end; it is not kept
+
+    /// <summary>How long one may be, by its first bytes: content that does not get shorter by compression gets hardly longer.</summary>
+    /// <param name="begun">What came of it, in memory.</param>
+    /// <param name="name">Which it should be.</param>
+    /// <param name="source">Where from.</param>
+    /// <returns>Bytes; null where its header has not come, and where nothing is hashed.</returns>
+    /// <exception cref="PullException">No object begins so.</exception>
+    /// <exception cref="NotEnoughSpaceException">It will not fit.</exception>
+    public long? Longest(Fetched begun, ObjectName name, string source)
+    {
+        ReadOnlySpan<byte> bytes = begun.Memory!.GetBuffer().AsSpan(0, (int)begun.Length);
+        if (believed || bytes.Length < FrameSize)
+            return null;
+        try
+        {
+            int contentAt = FrameSize + ArchiveFile.HeaderLength(bytes[..FrameSize]);
+            if (bytes.Length < contentAt)
+                return null;
+            long size = ArchiveFile.ParseHeader(bytes[FrameSize..contentAt]).Size;
+            if (transaction.Repository.Mode != RepositoryMode.Archive && size > transaction.Writable)
+                throw new NotEnoughSpaceException(transaction.Repository.Path, size, transaction.Writable, source);
+            return Saturated.Sum(Saturated.Sum(size, size / 8), contentAt + Slack);
+        }
+        catch (MalformedException malformed)
+        {
+            throw new PullException(source, $"the object {name}", malformed.Message, malformed);
+        }
+    }
+
     /// <summary>Adds one.</summary>
     /// <exception cref="ObjectCorruptException">The bytes are another object, or none; nothing was added.</exception>
     /// <exception cref="CannotKeepException">It has permissions that are refused; nothing was added.</exception>

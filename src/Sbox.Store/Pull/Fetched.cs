@@ -24,6 +24,9 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
     /// <summary>How long the whole is, by the server's word; null where it said nothing.</summary>
     public long? Total { get; set; }
 
+    /// <summary>How long the whole may be, by its own first bytes; null where they tell nothing.</summary>
+    public long? Most { get; set; }
+
     /// <summary>The server said that the file is as it was; nothing came.</summary>
     public bool IsUnchanged { get; set; }
 
@@ -59,7 +62,7 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
             File = null;
             Memory = new MemoryStream();
             spill?.Release(reserved);
-            (reserved, Length, Total) = (0, 0, null);
+            (reserved, Length, Total, Most) = (0, 0, null, null);
         }
     }
 

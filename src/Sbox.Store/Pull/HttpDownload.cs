@@ -29,6 +29,10 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     /// <summary>Whether status 403 says that there is none: buckets that may not be listed answer so for what they lack.</summary>
     public bool ForbiddenIsNone { get; init; }
 
+    /// <summary>Tells from the first bytes how long the whole may be; null where they are not enough for that.</summary>
+    /// <remarks>May throw <see cref="PullException"/>, where nothing begins so, and <see cref="NotEnoughSpaceException"/>.</remarks>
+    public Func<Fetched, long?>? Measure { get; init; }
+
     /// <summary>Gets it, whole or up to where it broke.</summary>
     /// <param name="known">What the server said of the one that is here; null asks for it in any case.</param>
     /// <param name="cancel">Ends it.</param>
@@ -123,7 +127,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         }
 
         if (response.StatusCode != HttpStatusCode.OK && !goesOn)
-            throw new PullException(HttpTransport.Shown(url), "status 200", $"status {(int)response.StatusCode} {response.ReasonPhrase}");
+            throw new PullException(HttpTransport.Shown(url), "status 200", Status(response));
         if (!goesOn)
             into.Clear(); // the whole of it comes, perhaps of another one
         if (response.Content.Headers.ContentLength > limit - into.Length)
@@ -134,6 +138,9 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         into.Validators = new Validators(response.Headers.ETag?.ToString(), response.Content.Headers.LastModified);
         return true;
     }
+
+    private static string Status(HttpResponseMessage response) => $"status {(int)response.StatusCode} {response.ReasonPhrase}"
+        + (response.Headers.Location is { } elsewhere ? $", which leads to {HttpTransport.Shown(elsewhere.OriginalString)} and is not followed: it leads away from HTTPS, to no server, or too far" : "");
 
     // Where it says nothing of the whole's length or its tag, it may leave them out.
     private bool IsPart(HttpResponseMessage response, long from) =>
@@ -148,9 +155,14 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
 
     private void Append(Piece piece, ReadOnlySpan<byte> bytes)
     {
-        if (into.Length + bytes.Length > limit)
+        if (into.Length + bytes.Length > (into.Most ?? limit))
             throw TooLong("more");
         into.Append(bytes, InMemory);
+        if (Measure is null || into.Most is not null || into.Memory is null)
+            return;
+        into.Most = Measure(into);
+        if (into.Total > into.Most || into.Length > into.Most)
+            throw TooLong($"{into.Total ?? into.Length}");
     }
 
     private async Task Receive(Stream body, Piece piece, Taker take, CancellationTokenSource silence, CancellationToken helping)
@@ -240,8 +252,9 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         }
     }
 
-    private PullException TooLong(string found) =>
-        new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { IsTooLarge = true, Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
+    private PullException TooLong(string found) => into.Most is { } most
+        ? new(HttpTransport.Shown(url), $"at most {most} bytes, as it begins", found) { IsTooLarge = true }
+        : new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { IsTooLarge = true, Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
 
     private delegate void Taker(Piece piece, ReadOnlySpan<byte> bytes);
 

@@ -86,9 +86,9 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     public Task<Fetched?> TryFetchLarge(string path, long limit, Transaction spill, ISpareRequests spare, CancellationToken cancel) =>
         Fetch(path, new Wish(limit) { Spill = spill, Spare = spare }, cancel);
 
-    /// <summary>As the other one; where one mirror's bytes are not accepted (<see cref="PullException"/>), the next one is asked.</summary>
-    public Task<Fetched?> TryFetchLarge(string path, Transaction spill, ISpareRequests spare, Action<Fetched, string> accept, CancellationToken cancel) =>
-        Fetch(path, new Wish(long.MaxValue) { Spill = spill, Spare = spare, Accept = accept }, cancel);
+    /// <summary>As the other one, of what tells itself how long it may be; where one mirror's bytes are not accepted (<see cref="PullException"/>), the next one is asked.</summary>
+    public Task<Fetched?> TryFetchLarge(string path, Func<Fetched, string, long?> measure, Transaction spill, ISpareRequests spare, Action<Fetched, string> accept, CancellationToken cancel) =>
+        Fetch(path, new Wish(long.MaxValue) { Spill = spill, Spare = spare, Accept = accept, Measure = measure }, cancel);
 
     /// <summary>How a file is wanted.</summary>
     /// <param name="Limit">The most that it may be.</param>
@@ -105,6 +105,9 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
 
         /// <summary>That there is none is no failure, and known from something else where it is one.</summary>
         public bool IsUnlikely { get; init; }
+
+        /// <summary>Tells from the first bytes, and their address, how long the whole may be.</summary>
+        public Func<Fetched, string, long?>? Measure { get; init; }
 
         /// <summary>Throws where the bytes are wrong.</summary>
         public Action<Fetched, string>? Accept { get; init; }
@@ -241,8 +244,15 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     {
         try
         {
-            await new HttpDownload(transport, how, url, wish.Limit, into, wish.Spare) { ForbiddenIsNone = wish.IsUnlikely }.Get(wish.Known, cancel).ConfigureAwait(false);
+            await new HttpDownload(transport, how, url, wish.Limit, into, wish.Spare) 
+            {
+                ForbiddenIsNone = wish.IsUnlikely, Measure = wish.Measure is { } measure ? begun => measure(begun, HttpTransport.Shown(url)) : null,
+            }.Get(wish.Known, cancel).ConfigureAwait(false);
             return ("", null);
+        }
+        catch (NotEnoughSpaceException full) when (full.Url is null)
+        {
+            throw new NotEnoughSpaceException(wish.Spill!.Repository.Path, full.Needed, full.Available, HttpTransport.Shown(url));
         }
         catch (HttpRequestException refused) when (IsTransient(refused.StatusCode))
         {

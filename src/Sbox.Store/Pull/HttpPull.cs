@@ -221,7 +221,7 @@ internal sealed class HttpPull : IDisposable
             detached = keep(commit, here, detached);
         // Before anything of it is kept; again where it is kept already, since it may have come when nothing was asked for.
         if (trust is { ForCommits: true })
-            trust.VerifyCommit(commit, bytes, detached ?? transaction.TryLoadDetached(commit), isTip ? PullTargets.NamesOf(commit, wanted) : []);
+            Verify(commit, bytes, detached ?? transaction.TryLoadDetached(commit), isTip ? PullTargets.NamesOf(commit, wanted) : [], fetcher.UrlOf(PathOf(name)));
         Commit parsed = Parse(name, bytes, Commit.Parse);
         if (isTip)
             targets.CheckAge(fetcher.UrlOf(PathOf(name)), wanted, commit, parsed);
@@ -301,7 +301,19 @@ internal sealed class HttpPull : IDisposable
         if (trust is not { ForCommits: true })
             return;
         VariantDictionary? detached = await FetchDetached(commit, cancel).ConfigureAwait(false) ?? superblock.Detached ?? target.LoadDetachedMetadata(commit);
-        trust.VerifyCommit(commit, superblock.Commit, detached, PullTargets.NamesOf(commit, wanted));
+        Verify(commit, superblock.Commit, detached, PullTargets.NamesOf(commit, wanted), ordered.UrlOf(superblock.Name.Superblock));
+    }
+
+    private void Verify(Checksum commit, byte[] bytes, VariantDictionary? detached, IEnumerable<string> names, string url)
+    {
+        try
+        {
+            trust!.VerifyCommit(commit, bytes, detached, names);
+        }
+        catch (SignatureException unbelieved)
+        {
+            throw unbelieved.From(url);
+        }
     }
 
     // Most commits have none beside them. Bytes that are no dictionary hold no signature: whoever asks for one finds none, and nobody else minds.
@@ -340,7 +352,7 @@ internal sealed class HttpPull : IDisposable
         if (caches.TryAdd(transaction, name))
             return;
         string path = PathOf(name);
-        using Fetched fetched = await content.TryFetchLarge(path, transaction, queue, Add, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
+        using Fetched fetched = await content.TryFetchLarge(path, (begun, url) => import.Longest(begun, name, url), transaction, queue, Add, cancel).ConfigureAwait(false) ?? throw NotFound(path, $"the object {name}", content);
 
         void Add(Fetched came, string url)
         {

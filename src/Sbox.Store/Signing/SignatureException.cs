@@ -12,4 +12,10 @@ public sealed class SignatureException(string? subject, string finding, Exceptio
 
     /// <summary>What is wrong.</summary>
     public string Finding { get; } = finding;
+
+    /// <summary>Where it was fetched; null where it was not, or <see cref="Subject"/> is that already.</summary>
+    public string? Url { get; private init; }
+
+    /// <summary>The same, of something that was fetched from there.</summary>
+    internal SignatureException From(string url) => new(Subject, $"{Finding} (from {HttpTransport.Shown(url)})", InnerException) { Url = HttpTransport.Shown(url) };
 }
