@@ -68,20 +68,19 @@ public sealed class NeverHalfSeenTests(ITestOutputHelper output)
         var versions = new List<Checksum> { shop.Commit(files: 50) };
         await shop.Publish();
         string reader = shop.NewReader(shop.Serve(), "reader");
-        int kills = 0;
-        for (int round = 0; round < 6; round++)
+        int kills = 0, round = 0;
+        for (; round < 6 || (kills < 3 && round < 30); round++)
         {
             versions.Add(shop.Commit(files: 50));
+            int sent = Sent(shop) + random.Next(1, 40); // of some fifty files that are new
             using Process publishing = Publish(shop);
             Checksum before = Workshop.Pull(reader);
             Assert.Contains(before, versions);
-            if (!publishing.WaitForExit(random.Next(100, 2500)))
-            {
-                publishing.Kill();
-                kills++;
-            }
-
+            while (!publishing.HasExited && Sent(shop) < sent)
+                await Task.Delay(1, TestContext.Current.CancellationToken);
+            publishing.Kill();
             publishing.WaitForExit();
+            kills += publishing.ExitCode == Killed ? 1 : 0;
             Checksum after = Workshop.Pull(reader);
             Assert.True(versions.IndexOf(after) >= versions.IndexOf(before), "a reader went back");
             if (round % 2 == 1)
@@ -91,8 +90,13 @@ public sealed class NeverHalfSeenTests(ITestOutputHelper output)
         await shop.Publish();
         Assert.Equal(versions[^1], Workshop.Pull(reader));
         Assert.Empty(Directory.GetFiles(shop["www/tmp"]));
-        output.WriteLine($"{kills} of 6 publications were killed");
+        output.WriteLine($"{kills} of {round} publications were killed");
+        Assert.True(kills >= 3, $"only {kills} of {round} publications were killed before their end");
     }
+
+    private const int Killed = 128 + 9;
+
+    private static int Sent(Workshop shop) => Directory.EnumerateFiles(shop["www/objects"], "*.filez", SearchOption.AllDirectories).Count();
 
     private static Process Publish(Workshop shop)
     {

@@ -32,6 +32,9 @@ internal sealed class StaticServer : IDisposable
     /// <summary>Over TLS, answers only who shows a certificate with this thumbprint.</summary>
     public string? ClientThumbprint { get; init; }
 
+    /// <summary>Is a proxy that asks for a login (<c>name:password</c>): what it is asked for of any host, it answers from its own directory. Null: it is none.</summary>
+    public string? ProxyLogin { get; init; }
+
     /// <summary>Bytes in an answer that trickles, of which one comes each 20 ms.</summary>
     public const int TrickledBytes = 100_000;
 
@@ -82,11 +85,23 @@ internal sealed class StaticServer : IDisposable
             using var reader = new StreamReader(stream, Encoding.ASCII);
             while (await reader.ReadLineAsync() is { } request)
             {
+                bool isLoggedIn = false;
                 while (await reader.ReadLineAsync() is { Length: > 0 } header)
+                {
                     Headers.Enqueue(header);
+                    isLoggedIn |= ProxyLogin is not null && header == $"Proxy-Authorization: Basic {Convert.ToBase64String(Encoding.ASCII.GetBytes(ProxyLogin))}";
+                }
 
                 string path = request.Split(' ')[1].TrimStart('/');
+                if (ProxyLogin is not null && !isLoggedIn)
+                {
+                    await stream.WriteAsync("HTTP/1.1 407 X\r\nProxy-Authenticate: Basic realm=\"here\"\r\nContent-Length: 0\r\n\r\n"u8.ToArray());
+                    continue;
+                }
+
                 Requests.Enqueue(path);
+                if (ProxyLogin is not null)
+                    path = new Uri(path).AbsolutePath.TrimStart('/');
                 if (!await Answer(stream, path))
                     return;
             }

@@ -237,7 +237,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     }
 
     // Longer each time, and never the same: a thousand boxes whose server went away must not all come back in the same moment.
-    private static TimeSpan Pause(int attempt) => TimeSpan.FromMilliseconds((100 << Math.Clamp(attempt, 0, 6)) * (0.5 + Random.Shared.NextDouble()));
+    internal static TimeSpan Pause(int attempt) => TimeSpan.FromMilliseconds((100 << Math.Clamp(attempt, 0, 6)) * (0.5 + Random.Shared.NextDouble()));
 
     // What failed, where the network is to blame; an empty finding where nothing did.
     private async Task<(string Finding, Exception? Cause)> TryOnce(string url, Wish wish, PullOptions how, Fetched into, CancellationToken cancel)
