@@ -8,7 +8,7 @@ namespace Sbox.Delivery.Tests;
 /// <summary>A home directory of gpg with one key; its agent ends with it.</summary>
 internal sealed class GpgHome : IDisposable
 {
-    private const string Owner = "publisher@example.org";
+    public const string Owner = "publisher@example.org";
     private readonly string path;
 
     public GpgHome(string path)

@@ -115,13 +115,41 @@ public sealed class DirectoryPlace : IPlace
         string temporary = $"{Aside}/{Mine}{Interlocked.Increment(ref count)}";
         using (SafeFileHandle file = Top.CreateFile(temporary))
         {
-            using var output = new FileStream(file, FileAccess.Write, bufferSize: 0);
-            content.CopyTo(output, 1 << 20);
+            Copy(content, file, path, temporary);
             LetEveryoneRead(file, temporary);
         }
 
         unnamed.Enqueue((temporary, path));
         Interlocked.Add(ref unnamedBytes, content.Length);
+    }
+
+    // The class library's own words would name no file. Half of one is of no use, and on a full stick it takes the room that others need.
+    private void Copy(Stream content, SafeFileHandle file, string path, string temporary)
+    {
+        byte[] buffer = System.Buffers.ArrayPool<byte>.Shared.Rent(1 << 20);
+        try
+        {
+            long at = 0;
+            for (int read; (read = content.Read(buffer)) > 0; at += read)
+                Put(buffer.AsSpan(0, read), at);
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        void Put(ReadOnlySpan<byte> bytes, long at)
+        {
+            try
+            {
+                RandomAccess.Write(file, bytes, at);
+            }
+            catch (IOException failed)
+            {
+                Top.TryUnlink(temporary);
+                throw new PlaceFailedException($"{Location}/{path}", failed.Message, isTransient: false, failed);
+            }
+        }
     }
 
     // Bytes before names: one sync for many files, as a repository's own transactions have it.
