@@ -144,7 +144,7 @@ public sealed class DirectoryPlace : IPlace
             {
                 RandomAccess.Write(file, bytes, at);
             }
-            catch (IOException failed)
+            catch (Exception failed) when (failed is IOException or UnauthorizedAccessException)
             {
                 Top.TryUnlink(temporary);
                 throw new PlaceFailedException($"{Location}/{path}", failed.Message, isTransient: false, failed);
