@@ -51,12 +51,12 @@ public sealed class PullPlanTests
     {
         using var scratch = new Scratch();
         using Repository source = Source(scratch, sizes: true, out Checksum commit);
-        Lying(source, commit, "large");
-        using var server = new StaticServer(source.Path);
+        string large = "objects/" + new ObjectName(Lying(source, commit, "large"), ObjectType.Commit).LoosePath(RepositoryMode.Archive);
+        using var server = new StaticServer(source.Path) { Misbehave = path => path == large ? Late() : null };
         using Repository ours = Repository.Create(scratch["ours"], mode);
         ours.CommitDirectory(Directory.CreateDirectory(scratch["else"]).FullName, new CommitOptions { Subject = "no ref leads to it" });
-        // The one that fits is first; its files wait for what the other one tells.
-        var options = new PullOptions { Url = server.Url, Refs = ["main", "large"], Parallel = 1 };
+        // The one that fits is known first; its files wait for what the other one tells.
+        var options = new PullOptions { Url = server.Url, Refs = ["main", "large"] };
         await ARefusal(ours, server, options);
 
         server.Requests.Clear();
@@ -93,6 +93,12 @@ public sealed class PullPlanTests
         Assert.DoesNotContain(server.Requests, static path => path.EndsWith(".filez", StringComparison.Ordinal));
         Assert.Empty(ours.Refs());
         Judge.HostOstree.Run("fsck", $"--repo={ours.Path}");
+    }
+
+    private static Fault? Late()
+    {
+        Thread.Sleep(1000);
+        return null;
     }
 
     private static Repository Source(Scratch scratch, bool sizes, out Checksum commit)
