@@ -61,16 +61,17 @@ public sealed class PrivateMounts : IDisposable
 
     /// <summary>Makes a physical root writable, in this namespace only. A directory that is no mount point is left as it is.</summary>
     /// <param name="sysroot">Where the physical root is mounted: <c>/sysroot</c>.</param>
+    /// <param name="patience">How long another sbox may go on writing to a ghost's disk; null: ten seconds.</param>
     /// <exception cref="InvalidOperationException"><see cref="Enter"/> was not called: the mounts would be everyone's.</exception>
     /// <exception cref="NoDiskException">This boot runs from memory.</exception>
     /// <exception cref="IOException">The kernel refused.</exception>
-    public static PrivateMounts Open(string sysroot = "/sysroot")
+    public static PrivateMounts Open(string sysroot = "/sysroot", TimeSpan? patience = null)
     {
         Seclude();
         if (MemoryDisk.IsUsed())
             throw new NoDiskException();
         bool readOnly = MountTable.At(sysroot) is { IsReadOnly: true };
-        FileLock? ghostLock = readOnly ? LockGhost() : null;
+        FileLock? ghostLock = readOnly ? LockGhost(patience ?? Patience) : null;
         if (readOnly)
         {
             Mounts.SetAttributes(sysroot, clear: MountAttributes.ReadOnly);
@@ -156,7 +157,7 @@ public sealed class PrivateMounts : IDisposable
     }
 
     // One at a time: whoever ends first makes the superblock read-only, for all.
-    private static FileLock? LockGhost()
+    private static FileLock? LockGhost(TimeSpan patience)
     {
         if (!RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
             return null;
@@ -167,7 +168,7 @@ public sealed class PrivateMounts : IDisposable
         {
             if (FileLock.TryTake(ours, "ghost-disk.lock", mode: 0x180 /* 0600 */) is { } taken)
                 return taken;
-            if (Stopwatch.GetElapsedTime(started) > Patience)
+            if (Stopwatch.GetElapsedTime(started) > patience)
                 throw new IOException("/run/sbox/ghost-disk.lock: another sbox writes to this ghost's disk; when it has ended, this works");
         }
     }

@@ -38,6 +38,9 @@ public sealed class ImageBuilder(BuildCache cache)
     /// <summary>The commit's metadata, true where its initrd encrypts and opens the disk of a root; else absent.</summary>
     public const string EncryptedRootKey = DiskOpening.MetadataKey;
 
+    /// <summary>The commit's metadata with what a new box of it starts as when nobody chooses: <c>ghost</c> or <c>ghost-in-memory</c>; absent for the normal entry.</summary>
+    public const string BootsAsKey = DefaultBoots.MetadataKey;
+
     /// <summary>Builds the recipe's tree and commits it to the recipe's branch.</summary>
     /// <param name="recipe">What to build.</param>
     /// <param name="programs">The box's programs; null when the recipe wants none.</param>
@@ -85,7 +88,7 @@ public sealed class ImageBuilder(BuildCache cache)
         NoParent = !options.KeepHistory,
         Branches = [tree.Plan.Recipe.Ref],
         ComposefsDigest = true, // whoever deploys it knows then that the image is the publisher's, and need not read what an earlier image tells
-        Metadata = (tree.Plan.Recipe.Initrd.EncryptedRoot ? VariantDictionary.Empty.With(EncryptedRootKey, GVariant.Of(true)) : VariantDictionary.Empty)
+        Metadata = Rare(tree.Plan.Recipe)
             .With("version", tree.Plan.Recipe.Version)
             .With("ostree.linux", tree.Kernel)
             .With("ostree.bootable", GVariant.Of(true))
@@ -93,4 +96,11 @@ public sealed class ImageBuilder(BuildCache cache)
             .With(KernelArgumentsKey, GVariant.Of(tree.Plan.Recipe.KernelArguments))
             .With(PackagesKey, GVariant.Of(tree.Packages.Select(package => $"{package}"))),
     };
+
+    // What most recipes do not say is absent from most commits.
+    private static VariantDictionary Rare(Recipe recipe)
+    {
+        VariantDictionary said = recipe.Initrd.EncryptedRoot ? VariantDictionary.Empty.With(EncryptedRootKey, GVariant.Of(true)) : VariantDictionary.Empty;
+        return recipe.BootsAs == DefaultBoot.Normal ? said : said.With(BootsAsKey, recipe.BootsAs.Name());
+    }
 }

@@ -64,6 +64,9 @@ public sealed record StatusReport(
     /// <summary>Whether the running system is a ghost: what changes in its /etc and /var is gone at power-off.</summary>
     public bool IsGhost { get; init; }
 
+    /// <summary>What the box starts as when nobody chooses; null where no EFI partition was looked at.</summary>
+    public DefaultBoot? BootsAs { get; init; }
+
     /// <summary>Whether the kernel zeroes what it frees, so that a ghost's memory is empty when the power goes.</summary>
     public bool IsWiped { get; init; }
 
@@ -125,6 +128,7 @@ public sealed record StatusReport(
             EtcConflicts = new EtcKeeper(sysroot).Open(),
             EtcFailure = sysroot.Deployments.Select(each => EtcRecord.Of(sysroot, each.Name)?.Failure).FirstOrDefault(static failure => failure is not null),
             IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),
+            BootsAs = deployer.Esp?.BootsAs,
             IsWiped = sysroot.BootArguments.GetAll("init_on_free").LastOrDefault() is "1",
             Memory = booted >= 0 ? MemoryDisk.Read() : null,
             Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,

@@ -31,7 +31,12 @@ internal sealed class Box : IDisposable
     /// Opens a box to change it. The running box is opened in a mount namespace of this process's own, so this may replace the process by
     /// itself: nothing may have been done before.
     /// </summary>
-    public static Box ToChange(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null)
+    /// <param name="parsed">What was typed.</param>
+    /// <param name="sysroot">Its physical root.</param>
+    /// <param name="esp">Its EFI partition.</param>
+    /// <param name="how">How the sysroot is opened; null as always.</param>
+    /// <param name="patience">How long another sbox may go on writing to a ghost's disk; null: some seconds.</param>
+    public static Box ToChange(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null, TimeSpan? patience = null)
     {
         string path = parsed.GetValue(sysroot)!;
         if (!IsRunning(path))
@@ -39,7 +44,7 @@ internal sealed class Box : IDisposable
         if (Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
             throw new Finding("only root may change what this box boots", "sudo sbox ...");
         PrivateMounts.Enter();
-        PrivateMounts mounts = PrivateMounts.Open(path);
+        PrivateMounts mounts = PrivateMounts.Open(path, patience);
         return new Box(OstreeSysroot.Open(path, how), mounts, parsed.GetValue(esp) ?? mounts.MountEsp());
     }
 
@@ -107,9 +112,12 @@ internal sealed class Box : IDisposable
         mounts?.Dispose();
     }
 
+    /// <summary>Whether this boot is a ghost.</summary>
+    public static bool IsGhost => RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline")));
+
     private static void RefuseGhost()
     {
-        if (RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
+        if (IsGhost)
             throw new Finding("this boot is a ghost: it keeps nothing, and the disk stays as it is", "Reboot into the menu's entry 'normal', and type the command there");
     }
 

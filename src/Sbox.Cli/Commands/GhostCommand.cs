@@ -21,7 +21,7 @@ internal static class GhostCommand
 
     public static Command Make()
     {
-        Command command = new DocumentedCommand("ghost", "Tell how full the memory of a ghost is, and what it is about to forget")
+        Command command = new DocumentedCommand("ghost", "Have the box be a ghost, tell how full its memory is, and what it is about to forget")
         {
             Details =
             [
@@ -32,6 +32,7 @@ internal static class GhostCommand
                 "Settings are in /etc/sbox/ghost.toml, key by key over /usr/lib/sbox/ghost.toml: farewell-seconds (0 to 600, 30 where it is not said; 0 has a shutdown wait for nobody) and memory-warning (percent, 80).",
             ],
         };
+        command.Subcommands.Add(GhostDefault.Make());
         command.Subcommands.Add(Memory());
         command.Subcommands.Add(Farewell());
         command.Subcommands.Add(GhostLogout.Make());

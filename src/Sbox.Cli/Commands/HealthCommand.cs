@@ -11,7 +11,8 @@ namespace Sbox.Cli.Commands;
 /// <summary><c>sbox health</c>: whether the version that runs is good, and what becomes of one that is not.</summary>
 internal static class HealthCommand
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+    // An upgrade that somebody typed at once is waited for: without a verdict the machine would be restarted.
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120), Patience = TimeSpan.FromMinutes(30);
 
     public static Command Make()
     {
@@ -25,7 +26,7 @@ internal static class HealthCommand
                 "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told. A file of /etc takes the place of one with its name in /usr/lib; a link to "
                 + "/dev/null takes it away. Exit status 0 is good; one that takes more than 120 s is not.",
                 "A new version is on trial: the firmware is told to start it once, and the default stays the version before until every required check has passed. When one fails, or the machine has not come so far after 15 minutes, "
-                + "it is restarted and tried again, whoever asks that it is not; the rescue entry of the boot menu is not. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
+                + "it is restarted and tried again, whoever asks that it is not; the rescue entry of the boot menu is not. A box that starts as a ghost tries it as one, and its verdict is all that is written to the disk; a ghost of which nothing is on trial writes nothing. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
                 + "(sysroot.boot-counting-tries in the repository's config; 0 for no trial) the version before stays: sbox status and the login message say so, and sbox upgrade does not take the same version again unless told to "
                 + "(--retry). The first version of a box, one without sbox-health.service, and any on a machine whose firmware keeps no variables, is the default at once.",
             ],
@@ -39,17 +40,24 @@ internal static class HealthCommand
     private static int Run(
         ParseResult parsed, Speaker speaker, (Option<bool> AtBoot, Option<bool> Deadline, Option<string> Path, Option<string?> Esp) options, CancellationToken cancel)
     {
-        bool counts = parsed.GetValue(options.AtBoot) || parsed.GetValue(options.Deadline);
-        using Box? box = counts ? ToChange(parsed, options.Path, options.Esp, speaker) : null;
-        using Deployer? deployer = box is null ? null : new Deployer(box.Sysroot, box.Esp, box.Seal);
-        BootHealth? health = deployer?.Esp is { } partition ? new BootHealth(box!.Sysroot, partition) : null;
-        BootVerdict? verdict = health?.Look();
-        if (parsed.GetValue(options.Deadline))
-            return verdict is { IsOnTrial: true } ? Restart(box!, speaker, health!, verdict, "it was not found good in time") : 0;
-        if (verdict is { Waiting: { } waiting })
-            Tell(speaker, $"{DeploymentSelector.Describe(box!.Sysroot, waiting)} did not come up, or was not chosen in the menu; {DeploymentSelector.Describe(box.Sysroot, verdict.Running)} runs in its place. The next boot tries it once more (sbox rollback: not again).");
-        if (verdict is { FellBackFrom.Count: > 0 })
-            FallBack(box!, deployer!, health!, verdict, speaker);
+        bool deadline = parsed.GetValue(options.Deadline);
+        bool counts = (parsed.GetValue(options.AtBoot) || deadline) && IsAwaited(parsed, options.Path, options.Esp);
+        BootVerdict? verdict = null;
+        if (counts)
+        {
+            using Trialled box = Open(parsed, options.Path, options.Esp, speaker);
+            verdict = box.Health?.Look();
+            if (deadline)
+                return verdict is { IsOnTrial: true } ? Restart(box, speaker, verdict, "it was not found good in time") : 0;
+            if (verdict is { Waiting: { } waiting })
+                Tell(speaker, $"{DeploymentSelector.Describe(box.Box.Sysroot, waiting)} did not come up, or was not chosen in the menu; {DeploymentSelector.Describe(box.Box.Sysroot, verdict.Running)} runs in its place. The next boot tries it once more (sbox rollback: not again).");
+            if (verdict is { FellBackFrom.Count: > 0 })
+                FallBack(box, verdict, speaker);
+        }
+
+        if (deadline)
+            return 0;
+        // Nothing of the box is open meanwhile: a check may take its time, and a ghost's disk is nobody's to write to then.
         bool good = HealthChecks.Run(HealthChecks.Directories, Limit, finding => Say(speaker, finding), cancel).All(static finding => finding.Failure is null || !finding.IsRequired);
         if (!counts)
         {
@@ -57,24 +65,50 @@ internal static class HealthCommand
             return good ? 0 : 3;
         }
 
-        if (good)
-            health?.MarkGood();
-        else if (verdict is { IsOnTrial: true })
-            return Restart(box!, speaker, health!, verdict, "a required health check failed");
+        return Judge(parsed, options.Path, options.Esp, speaker, verdict, good);
+    }
+
+    private static int Judge(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker, BootVerdict? verdict, bool good)
+    {
+        bool onTrial = verdict is { IsOnTrial: true };
+        // A ghost's disk changes for the end of a trial, and for nothing else.
+        if (onTrial || (good && verdict is not null && !KeepsNothing(parsed, path)))
+        {
+            using Trialled box = Open(parsed, path, esp, speaker);
+            if (good)
+                box.Health?.MarkGood();
+            else
+                return Restart(box, speaker, verdict!, "a required health check failed");
+        }
+
         return good ? 0 : 3;
     }
 
+    private static bool KeepsNothing(ParseResult parsed, Option<string> path) => Box.IsRunning(parsed.GetValue(path)!) && Box.IsGhost;
+
+    // A ghost looks first, and where nothing is to be counted or ended it leaves the disk alone. One from memory has none: the version is tried by a ghost from the medium.
+    private static bool IsAwaited(ParseResult parsed, Option<string> path, Option<string?> esp)
+    {
+        if (!KeepsNothing(parsed, path))
+            return true;
+        if (MemoryDisk.IsUsed())
+            return false;
+        using Box box = Box.ToGlance(parsed, path, esp);
+        using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
+        return deployer.Esp is { } partition && BootHealth.IsAwaited(box.Sysroot, partition);
+    }
+
     // Without an EFI partition nothing is counted, which is said, and the checks are asked all the same.
-    private static Box ToChange(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker)
+    private static Trialled Open(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker)
     {
         try
         {
-            return Box.ToChange(parsed, path, esp);
+            return new Trialled(Box.ToChange(parsed, path, esp, patience: Patience));
         }
         catch (NoEspException unseen)
         {
             speaker.Note($"{unseen.Message}: no trial begins or ends");
-            return Box.ToWrite(parsed.GetValue(path)!);
+            return new Trialled(Box.ToWrite(parsed.GetValue(path)!));
         }
     }
 
@@ -87,10 +121,11 @@ internal static class HealthCommand
             writer.WriteString("failure", finding.Failure);
         });
 
-    private static void FallBack(Box box, Deployer deployer, BootHealth health, BootVerdict verdict, Speaker speaker)
+    private static void FallBack(Trialled trialled, BootVerdict verdict, Speaker speaker)
     {
-        deployer.Rollback(verdict.Running);
-        health.NoteFallback(verdict);
+        Box box = trialled.Box;
+        trialled.Deployer.Rollback(verdict.Running);
+        trialled.Health!.NoteFallback(verdict);
         string running = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
         string names = string.Join(" and ", verdict.FellBackFrom.Select(name =>
             name.Commit == verdict.Running.Commit ? $"{running} as {name.Short}, deployed anew with other kernel arguments or settings," : DeploymentSelector.Describe(box.Sysroot, name)));
@@ -104,10 +139,11 @@ internal static class HealthCommand
         LoginMessage.Show("health", said);
     }
 
-    private static int Restart(Box box, Speaker speaker, BootHealth health, BootVerdict verdict, string why)
+    private static int Restart(Trialled trialled, Speaker speaker, BootVerdict verdict, string why)
     {
+        Box box = trialled.Box;
         string name = DeploymentSelector.Describe(box.Sysroot, verdict.Running);
-        if (health.MarkFailed(why) is not { } left)
+        if (trialled.Health!.MarkFailed(why) is not { } left)
         {
             speaker.Note($"{name}: {why}; it goes on running: a restart would bring nothing better");
             return 3;
@@ -138,6 +174,28 @@ internal static class HealthCommand
             }
 
             speaker.Note($"systemctl {string.Join(' ', how)}: {why}");
+        }
+    }
+
+    // A box that is open to be changed, and what ends its trials; without an EFI partition nothing does.
+    private sealed class Trialled : IDisposable
+    {
+        public Trialled(Box box)
+        {
+            (Box, Deployer) = (box, new Deployer(box.Sysroot, box.Esp, box.Seal));
+            Health = Deployer.Esp is { } partition ? new BootHealth(box.Sysroot, partition) : null;
+        }
+
+        public Box Box { get; }
+
+        public Deployer Deployer { get; }
+
+        public BootHealth? Health { get; }
+
+        public void Dispose()
+        {
+            Deployer.Dispose();
+            Box.Dispose();
         }
     }
 }

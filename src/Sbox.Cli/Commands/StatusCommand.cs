@@ -105,6 +105,8 @@ internal static class StatusCommand
             text.Append(CultureInfo.InvariantCulture, $"TPM: {away}\n");
         if (report.IsGhost)
             text.Append("Ghost: this boot keeps nothing. What changes in /etc and /var lives in memory, and is gone at power-off: sbox ledger lists it.\n");
+        if (report.BootsAs is { } boots and not DefaultBoot.Normal)
+            text.Append(CultureInfo.InvariantCulture, $"Default: {GhostDefault.Text(boots)} (sbox ghost default).\n");
         if (report is { IsGhost: true, IsWiped: false })
             text.Append("Ghost: it was started without init_on_free=1, so what programs left in memory is still there after power-off, for a while: the boot menu's own entry wipes it.\n");
         if (report.Memory is { } memory)
@@ -264,6 +266,7 @@ internal static class StatusCommand
         foreach (BadVersion bad in report.Bad)
             writer.WriteStringValue(bad.Commit.ToString());
         writer.WriteEndArray();
+        writer.WriteString("boots-as", report.BootsAs?.Name());
         writer.WriteBoolean("ghost", report.IsGhost);
         if (report.IsGhost)
             writer.WriteBoolean("wiped", report.IsWiped);

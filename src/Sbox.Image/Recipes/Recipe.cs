@@ -1,3 +1,5 @@
+using Sbox.Sysroot;
+
 namespace Sbox.Image;
 
 /// <summary>Where /tmp is on a running box.</summary>
@@ -89,4 +91,8 @@ public sealed record PackageChoices(
 public sealed record Recipe(
     string Name, string Ref, string Version, PackageChoices Packages, string Hostname, IReadOnlyList<string> KernelArguments, TmpPlace Tmp,
     bool Programs, IReadOnlyList<RecipeFile> Files, IReadOnlyList<RecipeUser> Users, IReadOnlyList<RecipeGroup> Groups, UnitChoices Units,
-    InitrdChoices Initrd, long? SourceDateEpoch);
+    InitrdChoices Initrd, long? SourceDateEpoch)
+{
+    /// <summary>What a new box of it starts as when nobody chooses in the boot menu.</summary>
+    public DefaultBoot BootsAs { get; init; }
+}

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Sbox.Codecs;
+using Sbox.Sysroot;
 
 namespace Sbox.Image;
 
@@ -24,6 +25,9 @@ internal static class RecipeDigest
             .Add(recipe.SourceDateEpoch?.ToString(CultureInfo.InvariantCulture))
             .Add(recipe.Units.Enable).Add(recipe.Units.Disable).Add(recipe.Units.Mask).Add($"{recipe.Initrd.MadeBy}").Add(recipe.Initrd.Modules).Add(recipe.Initrd.Drivers)
             .Add(recipe.Initrd.EncryptedRoot);
+        // A recipe that does not say it is what it was before there was the key.
+        if (recipe.BootsAs != DefaultBoot.Normal)
+            digest.Add(DefaultBoots.MetadataKey).Add(recipe.BootsAs.Name());
         digest.Add($"{recipe.Files.Count}");
         foreach (RecipeFile file in recipe.Files)
             AddFile(digest, file);

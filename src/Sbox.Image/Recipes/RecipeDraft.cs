@@ -1,3 +1,5 @@
+using Sbox.Sysroot;
+
 namespace Sbox.Image;
 
 /// <summary>A recipe while it is read: the extended one fills it first, then the extending one changes and adds.</summary>
@@ -9,6 +11,10 @@ internal sealed class RecipeDraft
     public bool Docs, Locales, Programs = true;
     public TmpPlace Tmp = TmpPlace.Memory;
     public long? SourceDateEpoch;
+    public DefaultBoot BootsAs;
+
+    /// <summary>Where that was said last; whether it can be is known at the end only.</summary>
+    public (string Path, int Line) BootsAsAt;
 
     public List<string> Packages { get; } = [];
 
@@ -57,6 +63,8 @@ internal sealed class RecipeDraft
             throw new RecipeException(InitrdModulesAt.Path, InitrdModulesAt.Line, "initrd.modules", "made-by = \"dracut\" beside them: they are dracut's", $"'{InitrdModules[0]}'");
         if (initrd != Image.InitrdMaker.Sbox && EncryptedRoot)
             throw new RecipeException(EncryptedRootAt.Path, EncryptedRootAt.Line, "initrd.encrypted-root", "made-by = \"sbox\" beside it: it is sbox-root that opens the disk", "true");
+        if (BootsAs != DefaultBoot.Normal && !Programs)
+            throw new RecipeException(BootsAsAt.Path, BootsAsAt.Line, "boots-as", "programs beside it: it is sbox-root that makes a ghost", $"'{BootsAs.Name()}'");
         var packages = new PackageChoices(
             Need(Suite, "suite", "one of Debian's suites, such as 'trixie'"), Variant, Architecture, Components,
             [.. Packages.Distinct().Order(StringComparer.Ordinal)], Mirrors, AptOptions, Docs, Locales);
@@ -64,7 +72,7 @@ internal sealed class RecipeDraft
             Need(Name, "name", "the stateroot's name, such as 'debian'"), Need(Ref, "ref", "a branch, such as 'debian/13/amd64/minimal'"),
             Need(Version, "version", "text that 'sbox status' shows"), packages, Hostname, KernelArguments, Tmp, Programs, files, users, groups,
             new UnitChoices(Distinct(Enable), Distinct(Disable), Distinct(Mask)), new InitrdChoices(initrd, Distinct(InitrdModules), Distinct(InitrdDrivers), EncryptedRoot),
-            SourceDateEpoch);
+            SourceDateEpoch) { BootsAs = BootsAs };
     }
 
     private static IReadOnlyList<string> Distinct(IEnumerable<string> names) => [.. names.Distinct()];

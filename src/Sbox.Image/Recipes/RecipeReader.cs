@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text;
+using Sbox.Boot;
+using Sbox.Sysroot;
 using Tomlyn.Parsing;
 using Tomlyn.Syntax;
 
@@ -75,6 +77,12 @@ public static class RecipeReader
             "disk" => TmpPlace.Disk,
             _ => draft.Tmp,
         };
+        if (DefaultBoots.Parse(top.String("boots-as", static text => DefaultBoots.Parse(text) is not null, DefaultBoots.Names)) is { } boots)
+        {
+            draft.BootsAs = boots;
+            draft.BootsAsAt = top.At("boots-as");
+        }
+
         draft.Packages.AddRange(top.Strings("packages", RecipeNames.IsPackage, "names of Debian packages") ?? []);
         foreach (string package in top.Strings("without-packages", RecipeNames.IsPackage, "names of Debian packages") ?? [])
         {
@@ -82,7 +90,11 @@ public static class RecipeReader
                 throw top.Invalid("without-packages", "packages that the extended recipe names", $"'{package}'");
         }
 
-        draft.KernelArguments.AddRange(top.Strings("kernel-arguments", text => text.Length > 0 && !text.Contains('\n', StringComparison.Ordinal), "one argument each") ?? []);
+        IReadOnlyList<string> arguments = top.Strings("kernel-arguments", text => text.Length > 0 && !text.Contains('\n', StringComparison.Ordinal), "one argument each") ?? [];
+        // They are in every entry of the menu: a factory reset that is a ghost too does not boot.
+        if (arguments.FirstOrDefault(static each => each is RootConfig.GhostArgument or RootConfig.FromRamArgument or RootConfig.ResetArgument) is { } entry)
+            throw top.Invalid("kernel-arguments", "arguments for all entries of the boot menu; boots-as = \"ghost\" chooses the entry that boots", $"'{entry}'");
+        draft.KernelArguments.AddRange(arguments);
     }
 
     private static void ReadTable(RecipeDraft draft, string path, TableSyntaxBase syntax)

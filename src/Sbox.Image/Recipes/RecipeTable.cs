@@ -82,6 +82,9 @@ internal sealed class RecipeTable
     public RecipeException Invalid(string key, string expected, string found) =>
         new(file, values.TryGetValue(key, out KeyValueSyntax? item) ? LineOf(item) : line, Full(key), expected, found);
 
+    /// <summary>Where a key is, for a finding that only the whole recipe gives; the table's line where it is absent.</summary>
+    public (string Path, int Line) At(string key) => (file, values.TryGetValue(key, out KeyValueSyntax? item) ? LineOf(item) : line);
+
     /// <summary>The finding that a key is absent, at the table's line.</summary>
     public RecipeException Missing(string key, string expected) => new(file, line, Full(key), expected, "missing");
 

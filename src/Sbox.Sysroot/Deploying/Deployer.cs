@@ -219,6 +219,15 @@ public sealed partial class Deployer : IDisposable
         return sysroot.Deployments.Count == 0 || esp is null ? [] : esp.Overrule(sysroot.Deployments[0].Name);
     }
 
+    /// <summary>Has the box start as this when nobody chooses in the menu; an upgrade keeps it.</summary>
+    /// <returns>A line for each variable of the firmware's that was in the way; null where there is no EFI partition, or nothing is deployed.</returns>
+    /// <exception cref="NoSuchProfileException">The default's UKI has no such entry.</exception>
+    public IReadOnlyList<string>? StartAs(DefaultBoot boots)
+    {
+        using IDisposable held = Begin();
+        return sysroot.Deployments.Count == 0 ? null : esp?.StartAs(boots);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => espDir?.Dispose();
 

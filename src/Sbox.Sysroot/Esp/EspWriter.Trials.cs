@@ -43,7 +43,7 @@ public sealed partial class EspWriter
     internal void Bless(DeploymentName name)
     {
         // In this order: cut in between, it is still on trial, and found good once more.
-        Configure(name);
+        Configure(name, BootsAsOf(name));
         Trials.End(sysroot, name);
         ForgetTrials(name.Os, name);
     }
@@ -63,7 +63,7 @@ public sealed partial class EspWriter
         try
         {
             Trials.Set(sysroot, name, new Trial(left, boot));
-            if (left > 0 && !StartOnce(name))
+            if (left > 0 && !StartOnce(name, BootsAsOf(name)))
                 Trials.Set(sysroot, name, new Trial(left = 0, boot));
             return left;
         }
@@ -79,21 +79,22 @@ public sealed partial class EspWriter
     internal void SetDefault(IReadOnlyList<DeploymentName> wanted)
     {
         DeploymentName first = wanted[0];
+        DefaultBoot boots = BootsAsOf(first);
         DeploymentName? fallback = TriesLeft(first) is null ? null : FallbackOf(wanted);
-        if (TriesLeft(first) > 0 && fallback is { } before && StartOnce(first))
+        if (TriesLeft(first) > 0 && fallback is { } before && StartOnce(first, boots))
         {
-            Configure(before);
+            Configure(before, boots);
             return;
         }
 
         if (TriesLeft(first) == 0 && fallback is { } good)
         {
-            Configure(good); // it was given up: until what runs is put first, what was found good boots
+            Configure(good, boots); // it was given up: until what runs is put first, what was found good boots
             return;
         }
 
         // Nothing to go back to, or a firmware that takes no variable: no trial.
-        Configure(first);
+        Configure(first, boots);
         Trials.End(sysroot, first);
         ForgetTrials(first.Os, first);
     }
@@ -117,31 +118,33 @@ public sealed partial class EspWriter
     private BootChoice Intended(BootChoice choice) =>
         sysroot.Deployments is [var first, ..] && TriesLeft(first.Name) > 0 && choice.Variable is null
             && (choice.OneShot is null ? first.Name == sysroot.BootedName : Means(choice.Once, first.Name))
-        && UnifiedKernels().Keys.FirstOrDefault(file => UnifiedKernel.IsOf(file, first.Name)) is { } file
-            ? choice with { Entry = file, Once = null, OneShot = null } : choice;
+        && Names(first.Name)
+            ? choice with { Entry = EntryOf(first.Name, BootsAsOf(first.Name)), Once = null, OneShot = null } : choice;
 
     // In the order of how good each is to fall back on: found good, the default already, what runs.
     private DeploymentName? FallbackOf(IReadOnlyList<DeploymentName> wanted) => wanted.Skip(1).Where(Names)
         .OrderByDescending(each => TriesLeft(each) is null).ThenByDescending(IsDefault).ThenByDescending(each => each == sysroot.BootedName)
         .Select(static each => (DeploymentName?)each).FirstOrDefault();
 
-    private void Configure(DeploymentName name)
+    private void Configure(DeploymentName name, DefaultBoot boots)
     {
-        LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(UnifiedKernel.FileName(name));
+        LoaderConf conf = (ReadConf() ?? LoaderConf.Fresh).WithDefault(EntryOf(name, boots));
         if (conf != ReadConf())
             Replace(Loader, ConfName, output => output.Write(Encoding.UTF8.GetBytes(conf.Text)));
     }
 
-    private bool StartOnce(DeploymentName name)
+    // As the box starts by default: a trial must not have a ghost write, nor a box forget.
+    private bool StartOnce(DeploymentName name, DefaultBoot boots)
     {
         if (sysroot.Firmware is not { IsThere: true } firmware)
             return false;
         try
         {
-            if (!StartsOnce(name))
+            string entry = EntryOf(name, boots.OnTrial());
+            if (!string.Equals(firmware.EntryOneShot, entry, StringComparison.OrdinalIgnoreCase))
             {
                 sysroot.Step("tell the firmware to start it once");
-                firmware.SetEntryOneShot(UnifiedKernel.FileName(name));
+                firmware.SetEntryOneShot(entry);
             }
 
             return true;

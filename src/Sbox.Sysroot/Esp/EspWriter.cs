@@ -32,7 +32,17 @@ public sealed partial class EspWriter
     }
 
     /// <summary>The UKI that loader.conf names; null where it is missing or names none that is there.</summary>
-    public string? Default => ReadConf()?.Default is { } pattern ? UnifiedKernels().Keys.FirstOrDefault(file => BootChoice.Fits(pattern, file)) : null;
+    public string? Default
+    {
+        get
+        {
+            if (ReadConf()?.Default is not { } pattern)
+                return null;
+            IReadOnlyDictionary<string, long> ours = UnifiedKernels();
+            return ours.Keys.FirstOrDefault(file => BootChoice.Fits(pattern, file)) // most often, and without a look into the files for their profiles
+                ?? Entries().Where(entry => BootChoice.Fits(pattern, entry)).Select(BootChoice.FileOf).FirstOrDefault(ours.ContainsKey);
+        }
+    }
 
     /// <summary>What is started when nobody chooses, the firmware's variables included; of a version on trial, as if it were the default.</summary>
     public BootChoice Choice => Intended(BootChoice.Of(
@@ -176,7 +186,11 @@ public sealed partial class EspWriter
         var notes = new List<string>();
         // A default in the firmware would start what is on trial again and again.
         if (choice.Variable is { } set && (!Means(choice.Entry, wanted) || TriesLeft(wanted) is not null))
+        {
+            CarryOver(wanted);
             notes.Add(Forget("LoaderEntryDefault", set, firmware.ForgetEntryDefault));
+        }
+
         if (choice.OneShot is { } once && !Means(choice.Once, wanted))
             notes.Add(Forget("LoaderEntryOneShot", once, firmware.ForgetEntryOneShot));
         return notes;

@@ -40,17 +40,20 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
         if (esp.TriesLeft(running) is null)
             AutoState.NoteRan(sysroot, running);
         DeploymentName? waiting = null;
-        // Only what is wanted is tried: who went back from it by hand did not see it fail. What is not on the EFI partition was never started.
-        if (sysroot.Deployments is [var first, ..] && first.Name != running && esp.TriesLeft(first.Name) > 0 && esp.Names(first.Name) && !esp.StartsOnce(first.Name)
-            && esp.Failed(first.Name, boot) > 0)
-        {
-            waiting = first.Name;
-        }
+        if (IsOverdue(sysroot, esp, running) && esp.Failed(sysroot.Deployments[0].Name, boot) > 0)
+            waiting = sysroot.Deployments[0].Name;
+        return new BootVerdict(running, esp.TriesLeft(running), waiting, GivenUp(sysroot, esp, running));
+    }
 
-        IReadOnlyList<BadVersion> known = BadVersions.Read(sysroot, running.Os);
-        DeploymentName[] given = [.. sysroot.Deployments.Select(static each => each.Name)
-            .Where(each => each != running && esp.TriesLeft(each) == 0 && (each == sysroot.Deployments[0].Name || (!IsGoodElsewhere(each) && known.All(bad => bad.Commit != each.Commit))))];
-        return new BootVerdict(running, esp.TriesLeft(running), waiting, given);
+    /// <summary>
+    /// Whether <see cref="Look"/> or a verdict would change anything: something is on trial, or has used up its tries and is not remembered yet. Takes no lock and changes nothing, so that
+    /// a ghost of which nothing is wanted leaves its disk alone.
+    /// </summary>
+    public static bool IsAwaited(OstreeSysroot sysroot, EspWriter esp)
+    {
+        if (sysroot.BootedName is not { } running)
+            return false;
+        return esp.TriesLeft(running) is not null || IsOverdue(sysroot, esp, running) || GivenUp(sysroot, esp, running).Length > 0;
     }
 
     /// <summary>The version that runs is good: its trial is over.</summary>
@@ -103,13 +106,24 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
         using IDisposable held = Hold();
         foreach (DeploymentName bad in verdict.FellBackFrom)
         {
-            if (IsGoodElsewhere(bad) || BadVersions.Add(sysroot, bad.Os, bad.Commit, "it did not come up"))
+            if (IsGoodElsewhere(sysroot, esp, bad) || BadVersions.Add(sysroot, bad.Os, bad.Commit, "it did not come up"))
                 BoxHistory.Add(sysroot, "fallback", bad, $"{DeploymentSelector.Describe(sysroot, verdict.Running)} runs in its place");
         }
     }
 
+    // Only what is wanted is tried: who went back from it by hand did not see it fail. What is not on the EFI partition was never started.
+    private static bool IsOverdue(OstreeSysroot sysroot, EspWriter esp, DeploymentName running) =>
+        sysroot.Deployments is [var first, ..] && first.Name != running && esp.TriesLeft(first.Name) > 0 && esp.Names(first.Name) && !esp.StartsOnce(first.Name);
+
+    private static DeploymentName[] GivenUp(OstreeSysroot sysroot, EspWriter esp, DeploymentName running)
+    {
+        IReadOnlyList<BadVersion> known = BadVersions.Read(sysroot, running.Os);
+        return [.. sysroot.Deployments.Select(static each => each.Name).Where(each => each != running && esp.TriesLeft(each) == 0
+            && (each == sysroot.Deployments[0].Name || (!IsGoodElsewhere(sysroot, esp, each) && known.All(bad => bad.Commit != each.Commit))))];
+    }
+
     // The same commit as another deployment, with other kernel arguments or another /etc, runs or was found good.
-    private bool IsGoodElsewhere(DeploymentName name) =>
+    private static bool IsGoodElsewhere(OstreeSysroot sysroot, EspWriter esp, DeploymentName name) =>
         sysroot.Deployments.Any(each => each.Name != name && each.Name.Commit == name.Commit && (sysroot.IsBooted(each) || esp.TriesLeft(each.Name) is null));
 
     private IDisposable Hold()
