@@ -1,5 +1,6 @@
 using System.Text;
 using Sbox.Judges;
+using Sbox.Sysroot;
 
 namespace Sbox.Image.Tests;
 
@@ -47,6 +48,16 @@ public sealed class RecipeTests : IDisposable
         Assert.Equal(("minbase", "amd64", false, false), (recipe.Packages.Variant, recipe.Packages.Architecture, recipe.Packages.Docs, recipe.Packages.Locales));
         Assert.Empty(recipe.Packages.Mirrors);
         Assert.Equal((TmpPlace.Memory, true, null), (recipe.Tmp, recipe.Programs, recipe.SourceDateEpoch));
+        Assert.Equal(DefaultBoot.Normal, recipe.BootsAs);
+    }
+
+    [Theory, InlineData("normal", DefaultBoot.Normal), InlineData("ghost", DefaultBoot.Ghost), InlineData("ghost-in-memory", DefaultBoot.GhostInMemory)]
+    public void A_recipe_says_what_a_new_box_starts_as(string said, DefaultBoot boots)
+    {
+        Recipe recipe = Read($"boots-as = \"{said}\"\n{Parent}");
+        Assert.Equal(boots, recipe.BootsAs);
+        // A recipe that asks for nothing new gives the commit that it gave.
+        Assert.Equal(boots == DefaultBoot.Normal, RecipeDigest.Of(recipe) == RecipeDigest.Of(Read(Parent)));
     }
 
     [Fact]

@@ -6,10 +6,17 @@ namespace Sbox.Sysroot.Tests;
 public sealed class BootUnitsTests
 {
     [Theory, InlineData("sbox-health-deadline.timer"), InlineData("sbox-health-deadline.service")]
-    public void Only_the_normal_entry_and_a_factory_reset_are_restarted_when_their_time_is_over(string unit)
+    public void Every_entry_but_the_rescue_one_is_restarted_when_its_time_is_over(string unit)
     {
         string[] conditions = Lines(SourceTree.Of("packaging", "box", unit), "Condition");
-        Assert.Equal(["main", "factory-reset"], BootProfiles.Standard.Where(profile => Holds(conditions, profile.MoreArguments)).Select(static profile => profile.Id));
+        Assert.Equal(["main", "ghost", "ghost-in-memory", "factory-reset"], BootProfiles.Standard.Where(profile => Holds(conditions, profile.MoreArguments)).Select(static profile => profile.Id));
+    }
+
+    [Fact]
+    public void Every_entry_that_comes_up_is_judged()
+    {
+        string[] conditions = Lines(SourceTree.Of("packaging", "box", "sbox-health.service"), "Condition");
+        Assert.All(BootProfiles.Standard, profile => Assert.True(conditions.Length == 0 || Holds(conditions, profile.MoreArguments), profile.Id));
     }
 
     [Fact]
