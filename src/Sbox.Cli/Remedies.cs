@@ -79,6 +79,7 @@ internal static class Remedies
         RepairChangedException => "Nothing was changed. Another may have changed the box meanwhile: look again with sbox doctor",
         GhostSettingsException => "sbox-ghost(1) and sbox-keep(1) tell what the files may say; nothing is kept by itself until all of them can be read",
         TombShelfException => "Nothing was put there or taken from there. Rename what is there: then sbox keep --tomb makes its own",
+        NoSuchProfileException => "Nothing was changed. The versions that sbox upgrade brings have it",
         TargetDiskException => "Nothing was written there. The disks that there are: lsblk; name a whole one that nothing uses",
         DiskImageException => "Nothing was written. sbox image makes one; sbox install without --image copies the running box",
         NotClonedException => "sbox stick makes another without its state, which encrypts itself at its first boot; what is yours comes along in a tomb (sbox-tomb(1))",

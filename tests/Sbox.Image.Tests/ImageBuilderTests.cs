@@ -2,6 +2,7 @@ using Sbox.Codecs;
 using Sbox.Judges;
 using Sbox.Linux;
 using Sbox.Store;
+using Sbox.Sysroot;
 
 namespace Sbox.Image.Tests;
 
@@ -83,6 +84,15 @@ public sealed class ImageBuilderTests : IDisposable
         Assert.Equal("['bash 5.2 amd64']", Shown("sbox.packages"));
         Assert.Contains("2023-11-14 22:13:20 +0000", Judge.Ostree.Run("show", "--repo=" + repository.Path, "debian/13/amd64/minimal"), StringComparison.Ordinal);
         Assert.Equal("hello", Judge.Ostree.Run("cat", "--repo=" + repository.Path, "debian/13/amd64/minimal", "/usr/etc/greeting"));
+    }
+
+    [Fact]
+    public void A_commit_says_that_a_new_box_of_it_is_a_ghost_and_says_nothing_of_a_normal_one()
+    {
+        using Repository repository = Create("repo");
+        Assert.Null(repository.LoadCommit(Build(repository, Text).Commit).Metadata.GetString("sbox.boots-as"));
+        new ImageBuilder(cache).Build(Read(Text) with { BootsAs = DefaultBoot.Ghost }, null, repository);
+        Assert.Equal("'ghost'", Judge.Ostree.Run("show", "--repo=" + repository.Path, "--print-metadata-key=sbox.boots-as", "debian/13/amd64/minimal").Trim());
     }
 
     [Fact]

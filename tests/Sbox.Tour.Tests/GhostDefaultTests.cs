@@ -37,7 +37,7 @@ public sealed class GhostDefaultTests(ITestOutputHelper output) : IDisposable
         Runs(vm, "2");
         vm.Run("test ! -e /var/session && test ! -e /etc/session").OrThrow();
         Assert.DoesNotContain("tries-left", vm.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);
-        Assert.Matches("good.*version 2|version 2.*good|good +2", vm.Run("sbox history | tee /dev/stderr").OrThrow());
+        Assert.Matches("good +version 2", vm.Run("sbox history").OrThrow());
 
         vm.Reboot(BootLimit);
         Runs(vm, "2");
