@@ -262,8 +262,13 @@ public sealed partial class Deployer : IDisposable
         IReadOnlyList<string> overruled = targets.Count == 0 || esp is null ? [] : esp.Overrule(targets[0].Name);
         progress?.Report("Cleaning up");
         CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None, noPrune);
-        return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. report.Notes] };
+        return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. MediumIsWanted(targets), .. report.Notes] };
     }
+
+    // Whoever takes the stick out at each login would take it from under a trial.
+    private string[] MediumIsWanted(IReadOnlyList<BootTarget> targets) =>
+        targets.Count > 0 && esp?.TriesLeft(targets[0].Name) > 0 && esp.BootsAs == DefaultBoot.GhostInMemory
+            ? ["The new version is tried as an ordinary ghost: leave the medium in until it was found good; after that the box is a ghost in memory again"] : [];
 
     // Boot entries, then the ESP; what is dropped from both is still there. Returns the bytes freed on the ESP.
     private long Offer(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, DeploymentName? asked = null)

@@ -34,7 +34,7 @@ public sealed class GhostDefaultTests : IDisposable
     {
         Start(boots);
         Assert.Equal(Entry(one, profile), Conf());
-        Upgrade();
+        Assert.Equal(boots == DefaultBoot.GhostInMemory, Upgrade().Notes.Any(static note => note.Contains("leave the medium in", StringComparison.Ordinal)));
         Assert.Equal((Entry(one, profile), Entry(two, onTrial)), (Conf(), Once()));
         using InstalledBox trying = BootOnce(two);
         StatusReport status = StatusReport.Of(trying.Sysroot, trying.Deployer);
@@ -195,10 +195,10 @@ public sealed class GhostDefaultTests : IDisposable
         Assert.Empty(installed.Deployer.StartAs(boots)!);
     }
 
-    private void Upgrade(Checksum? to = null)
+    private DeployResult Upgrade(Checksum? to = null)
     {
         using InstalledBox installed = Running(one);
-        box.Deploy(installed.Deployer, to ?? two);
+        return box.Deploy(installed.Deployer, to ?? two);
     }
 
     // As systemd-boot does it: the variable is gone before what it names is started.
