@@ -41,7 +41,7 @@ internal static class HealthCommand
         ParseResult parsed, Speaker speaker, (Option<bool> AtBoot, Option<bool> Deadline, Option<string> Path, Option<string?> Esp) options, CancellationToken cancel)
     {
         bool deadline = parsed.GetValue(options.Deadline);
-        bool counts = (parsed.GetValue(options.AtBoot) || deadline) && IsAwaited(parsed, options.Path, options.Esp);
+        bool counts = (parsed.GetValue(options.AtBoot) || deadline) && IsAwaited(parsed, options.Path, options.Esp, speaker);
         BootVerdict? verdict = null;
         if (counts)
         {
@@ -87,7 +87,7 @@ internal static class HealthCommand
     private static bool KeepsNothing(ParseResult parsed, Option<string> path) => Box.IsRunning(parsed.GetValue(path)!) && Box.IsGhost;
 
     // A ghost looks first, and where nothing is to be counted or ended it leaves the disk alone. One from memory has none: the version is tried by a ghost from the medium.
-    private static bool IsAwaited(ParseResult parsed, Option<string> path, Option<string?> esp)
+    private static bool IsAwaited(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker)
     {
         if (!KeepsNothing(parsed, path))
             return true;
@@ -95,7 +95,10 @@ internal static class HealthCommand
             return false;
         using Box box = Box.ToGlance(parsed, path, esp);
         using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
-        return deployer.Esp is { } partition && BootHealth.IsAwaited(box.Sysroot, partition);
+        if (deployer.Esp is { } partition)
+            return BootHealth.IsAwaited(box.Sysroot, partition);
+        speaker.Note($"{box.EspUnseen}: no trial begins or ends");
+        return false;
     }
 
     // Without an EFI partition nothing is counted, which is said, and the checks are asked all the same.
