@@ -13,7 +13,8 @@ namespace Sbox.Bench;
 /// <param name="work">For all that is made.</param>
 internal sealed class UpdateComparison(string programs, IReadOnlyList<string> theirs, string recipe, string work)
 {
-    private static readonly string[] Suites = ["trixie", "bookworm"];
+    // SBOX_SUITES, separated by blanks, for some of them.
+    private static readonly string[] Suites = (Environment.GetEnvironmentVariable("SBOX_SUITES") ?? "trixie bookworm").Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
     private readonly string sbox = Path.Combine(programs, "sbox"), ostree = Path.Combine(programs, "ostree");
 
@@ -46,7 +47,14 @@ internal sealed class UpdateComparison(string programs, IReadOnlyList<string> th
         rows.Add(Pull("static delta by ostree, pulled by ours", [ostree], their, place, old, branch));
         rows.Add(Pull("static delta by ours, pulled by ostree", theirs, our, place, old, branch));
         rows.Add(Pull("static delta by ours, pulled by ours", [ostree], our, place, old, branch));
-        rows.AddRange(new PatchComparison(place, Trees(place, old, fresh)).Rows());
+        foreach (UpdateRow row in rows)
+            Say(row.ToString());
+        foreach (UpdateRow row in new PatchComparison(place, Trees(place, old, fresh)).Rows())
+        {
+            Say(row.ToString());
+            rows.Add(row);
+        }
+
         long least = rows.Min(static row => row.Bytes);
         text.Append(CultureInfo.InvariantCulture, $"\n## {suite}\n\n{Changed(place, old, fresh)}\n\n| way | bytes | beside the least | requests | client: CPU s, MiB |\n|---|---|---|---|---|\n");
         foreach (UpdateRow row in rows)
