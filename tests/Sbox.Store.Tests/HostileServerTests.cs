@@ -46,11 +46,11 @@ public sealed class HostileServerTests
         string path = hostile.PathOf(file);
         using var server = new StaticServer(hostile.Source.Path) { Misbehave = asked => asked == path ? Fault.Trickle : null };
         using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
-        var options = new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1, SlowBytes = 1000, SlowTime = TimeSpan.FromSeconds(1) };
+        var options = new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1, SlowBytes = 1000, SlowTime = TimeSpan.FromSeconds(4) }; // an honest file must not take so long either, on a busy machine
         PullException failure = await Assert.ThrowsAsync<PullException>(() => ours.Pull(options));
         Assert.Equal($"{server.Url}/{path}", failure.Url);
         Assert.Equal("a whole file", failure.Expected);
-        Assert.Equal("fewer than 1000 bytes a second for 1 seconds", failure.Found);
+        Assert.Equal("fewer than 1000 bytes a second for 4 seconds", failure.Found);
         Assert.Equal(2, server.Requests.Count(asked => asked == path));
         IsWhole(ours);
     }
