@@ -266,6 +266,9 @@ public sealed class PullException(string url, string expected, string found, Exc
     /// <summary>Whether another try, or another line, may bring it: nothing that came was wrong.</summary>
     internal bool IsOfTheNetwork { get; init; }
 
+    /// <summary>Whether what came was wrong from its first bytes on: no accident of the network, and no word that there is none.</summary>
+    internal bool IsOfBytes { get; init; }
+
     /// <summary>Whether what came is older than what is here, and nothing else is wrong with it.</summary>
     public bool IsOlder { get; init; }
 }

@@ -60,6 +60,14 @@ public sealed class MirrorTests : IDisposable
     }
 
     [Fact]
+    public async Task One_whose_files_begin_as_if_they_were_larger_than_any_disk_is_left_and_hinders_nothing()
+    {
+        servers[1].Misbehave = static path => path.EndsWith(".filez", StringComparison.Ordinal) ? Fault.Swollen : null;
+        PullResult result = await Pull();
+        Assert.Contains(result.Notes, note => note.Contains($"{servers[1].Url} was left", StringComparison.Ordinal) && note.Contains($"found one of {1L << 50}", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task One_of_a_list_that_answers_nothing_about_what_others_lack_hinders_nothing()
     {
         servers[0].Misbehave = servers[2].Misbehave = static path => path.EndsWith(".commitmeta", StringComparison.Ordinal) ? Fault.NotFound : null;

@@ -51,12 +51,13 @@ public sealed class TlsAndProxyTests
         using X509Certificate2 own = Certificate("server");
         Serve(scratch);
         using var plain = new StaticServer(scratch["served"]);
-        using var server = new StaticServer(scratch["served"]) { Certificate = own, Redirect = path => path.StartsWith("objects/", StringComparison.Ordinal) ? $"{plain.Url}/{path}" : null };
+        using var server = new StaticServer(scratch["served"]) { Certificate = own, Redirect = path => path.StartsWith("objects/", StringComparison.Ordinal) ? $"{plain.Url}/{path}?token=s3cret" : null };
         using Repository ours = Target(scratch, server.Url, ("tls-permissive", "true"));
         PullException failure = await Assert.ThrowsAsync<PullException>(() => ours.Pull(new PullOptions { Remote = "origin", Refs = ["main"] }));
         Assert.StartsWith($"{server.Url}/objects/", failure.Url);
         Assert.Equal("status 200", failure.Expected);
         Assert.Contains($"status 302 X, which leads to {plain.Url}/objects/", failure.Found);
+        Assert.DoesNotContain("s3cret", failure.Message);
         Assert.Empty(plain.Requests);
         Assert.Empty(ours.Refs());
         Judges.Judge.HostOstree.Run("fsck", $"--repo={ours.Path}");

@@ -17,8 +17,7 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
     /// <param name="name">Which it should be.</param>
     /// <param name="source">Where from.</param>
     /// <returns>Bytes; null where its header has not come, and where nothing is hashed.</returns>
-    /// <exception cref="PullException">No object begins so.</exception>
-    /// <exception cref="NotEnoughSpaceException">It will not fit.</exception>
+    /// <exception cref="PullException">No object begins so; or it will not fit, which is within (<see cref="NotEnoughSpaceException"/>): who sends it may be lying, and another one may tell another size.</exception>
     public long? Longest(Fetched begun, ObjectName name, string source)
     {
         ReadOnlySpan<byte> bytes = begun.Memory!.GetBuffer().AsSpan(0, (int)begun.Length);
@@ -30,13 +29,14 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
             if (bytes.Length < contentAt)
                 return null;
             long size = ArchiveFile.ParseHeader(bytes[FrameSize..contentAt]).Size;
-            if (transaction.Repository.Mode != RepositoryMode.Archive && size > transaction.Writable)
-                throw new NotEnoughSpaceException(transaction.Repository.Path, size, transaction.Writable, source);
+            // What others reserve at this moment is given back again; whether there is room for it when it is written is asked then.
+            if (transaction.Repository.Mode != RepositoryMode.Archive && transaction.Room is var room && size > room)
+                throw new PullException(source, $"the object {name} of at most {room} bytes, for which there is room", $"one of {size}", new NotEnoughSpaceException(transaction.Repository.Path, size, room, source)) { IsOfBytes = true };
             return Saturated.Sum(Saturated.Sum(size, size / 8), contentAt + Slack);
         }
         catch (MalformedException malformed)
         {
-            throw new PullException(source, $"the object {name}", malformed.Message, malformed);
+            throw new PullException(source, $"the object {name}", malformed.Message, malformed) { IsOfBytes = true };
         }
     }
 

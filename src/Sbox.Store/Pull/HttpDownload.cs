@@ -30,7 +30,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     public bool ForbiddenIsNone { get; init; }
 
     /// <summary>Tells from the first bytes how long the whole may be; null where they are not enough for that.</summary>
-    /// <remarks>May throw <see cref="PullException"/>, where nothing begins so, and <see cref="NotEnoughSpaceException"/>.</remarks>
+    /// <remarks>May throw <see cref="PullException"/>, where nothing begins so or nothing so large would fit.</remarks>
     public Func<Fetched, long?>? Measure { get; init; }
 
     /// <summary>Gets it, whole or up to where it broke.</summary>
@@ -139,8 +139,12 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         return true;
     }
 
-    private static string Status(HttpResponseMessage response) => $"status {(int)response.StatusCode} {response.ReasonPhrase}"
-        + (response.Headers.Location is { } elsewhere ? $", which leads to {HttpTransport.Shown(elsewhere.OriginalString)} and is not followed: it leads away from HTTPS, to no server, or too far" : "");
+    private string Status(HttpResponseMessage response) => $"status {(int)response.StatusCode} {response.ReasonPhrase}"
+        + (response.Headers.Location is { } elsewhere ? $", which leads to {Leads(response.RequestMessage?.RequestUri, elsewhere)} and is not followed: it leads away from HTTPS, to no server, or too far" : "");
+
+    // Without what follows the path: what lets one in for a time is often there.
+    private string Leads(Uri? from, Uri to) =>
+        Uri.TryCreate(from ?? new Uri(url), to, out Uri? whole) ? HttpTransport.Shown(whole.GetLeftPart(UriPartial.Path)) : "no address";
 
     // Where it says nothing of the whole's length or its tag, it may leave them out.
     private bool IsPart(HttpResponseMessage response, long from) =>
@@ -253,7 +257,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
     }
 
     private PullException TooLong(string found) => into.Most is { } most
-        ? new(HttpTransport.Shown(url), $"at most {most} bytes, as it begins", found) { IsTooLarge = true }
+        ? new(HttpTransport.Shown(url), $"at most {most} bytes, as it begins", found) { IsTooLarge = true, IsOfBytes = true }
         : new(HttpTransport.Shown(url), $"at most {limit} bytes", found) { IsTooLarge = true, Words = $"URI {HttpTransport.Shown(url)} exceeded maximum size of {limit} bytes" };
 
     private delegate void Taker(Piece piece, ReadOnlySpan<byte> bytes);

@@ -150,7 +150,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                 catch (PullException failure)
                 {
                     last = failure; // another one may do better
-                    failed[mirror] = new MirrorRace.Failure(failure, began, IsOfBytes: came);
+                    failed[mirror] = new MirrorRace.Failure(failure, began, IsOfBytes: came || failure.IsOfBytes);
                 }
             }
 
@@ -158,7 +158,8 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                 return null;
         }
 
-        throw last!;
+        // One mirror's word that a file is larger than the disk is that mirror's failure; it is believed where each says so.
+        throw failed.Values.All(static each => each.Error.InnerException is NotEnoughSpaceException) ? (NotEnoughSpaceException)last!.InnerException! : last!;
     }
 
     private async Task<Fetched?> FetchFrom(MirrorRace.Mirror mirror, string path, Wish wish, PullOptions how, CancellationToken cancel)

@@ -22,6 +22,7 @@ public sealed class Transaction : IDisposable
     private readonly ConcurrentBag<Checksum> revived = [];
     private readonly EarlySync? writeOut;
     private readonly byte[] published = new byte[256]; // 1: objects/XX is there, 2: it is not
+    private readonly long begunWith;
     private long writable;
     private long cacheHits, metadataWritten, contentWritten, contentBytes, metadataTotal, contentTotal;
     private bool ended;
@@ -33,7 +34,7 @@ public sealed class Transaction : IDisposable
         held = RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Shared, cancel);
         try
         {
-            writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
+            begunWith = writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
             Staging = Staging.Take(repository.Dir);
             writeOut = repository.Settings.Fsync ? new EarlySync(() => Durable.SyncFileSystem(Staging.Dir), Staging.Distrust) : null;
         }
@@ -204,6 +205,9 @@ public sealed class Transaction : IDisposable
 
     /// <summary>Bytes that may be written yet.</summary>
     internal long Writable => Math.Max(0, Interlocked.Read(ref writable));
+
+    /// <summary>Bytes that could be written if nothing else were under way: those of the beginning, less what was added.</summary>
+    internal long Room => Math.Max(0, begunWith - Interlocked.Read(ref contentBytes));
 
     /// <summary>Counts bytes of content against the reserve, before they are written.</summary>
     /// <exception cref="NotEnoughSpaceException">There is no room for them; nothing was counted.</exception>
