@@ -81,6 +81,52 @@ public sealed class PullPlanTests
         Assert.DoesNotContain(server.Requests, path => path == made.Name.Part(0));
     }
 
+    [Fact]
+    public async Task What_deltas_to_two_branches_share_is_counted_once()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: false, out Checksum commit);
+        Checksum other = source.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["other"], Subject = "the same tree" });
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        foreach (Checksum to in (Checksum[])[commit, other])
+        {
+            DeltaReport made = source.MakeDelta(new DeltaName(null, to), new DeltaOptions { MinimumFallback = 0 });
+            Superblocks.Patch(source, made.Name, made.Parts[0].UncompressedSize, (ulong)(DiskSpace.Of(ours.Dir).FreeBytes / 10 * 6)); // both are more than there is
+        }
+
+        using var server = new StaticServer(source.Path);
+        PullResult result = await ours.Pull(new PullOptions { Url = server.Url, Refs = ["main", "other"], Deltas = DeltaUse.Required });
+        Assert.NotEqual(0, result.Deltas.Parts);
+        Assert.Equal((commit, other), (ours.Resolve("main"), ours.Resolve("other")));
+    }
+
+    [Fact]
+    public void What_others_reserve_for_a_moment_makes_no_file_too_large()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: false, out Checksum commit);
+        var name = new ObjectName(source.Find(commit, "/large").Content!.Value, ObjectType.File);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        using Transaction transaction = ours.Begin();
+        using var begun = new Fetched(null);
+        begun.Append(File.ReadAllBytes($"{source.Path}/objects/{name.LoosePath(RepositoryMode.Archive)}").AsSpan(0, 1000), 2000);
+        transaction.Reserve(transaction.Writable - 1000);
+        Assert.True(new ArchiveImport(transaction, plainOnly: false, believed: false).Longest(begun, name, "http://host/file") > 2_500_000);
+    }
+
+    [Fact]
+    public async Task Who_cannot_be_told_how_far_a_pull_is_does_not_end_it()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Source(scratch, sizes: false, out Checksum commit);
+        using var server = new StaticServer(source.Path);
+        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        var deaf = new Deaf();
+        await ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], BytesPerSecond = Rate }, deaf);
+        Assert.InRange(deaf.Told, 1, 5); // several may be telling at the same moment
+        Assert.Equal(commit, ours.Resolve("main"));
+    }
+
     private static async Task ARefusal(Repository ours, StaticServer server, PullOptions options)
     {
         NotEnoughSpaceException full = await Assert.ThrowsAsync<NotEnoughSpaceException>(() => ours.Pull(options));
@@ -131,6 +177,17 @@ public sealed class PullPlanTests
         transaction.SetRef(branch, lying);
         transaction.Commit();
         return lying;
+    }
+
+    private sealed class Deaf : IProgress<PullProgress>
+    {
+        public int Told { get; private set; }
+
+        public void Report(PullProgress value)
+        {
+            Told++;
+            throw new IOException("the pipe is closed");
+        }
     }
 
     private sealed class Heard(List<PullProgress> heard) : IProgress<PullProgress>

@@ -232,7 +232,7 @@ internal sealed class HttpPull : IDisposable
         transaction.WriteMetadata(ObjectType.Commit, bytes);
         if (!whole && !options.CommitMetadataOnly)
         {
-            Plan(commit, parsed);
+            Plan(commit, parsed, isTip);
             await EnqueueTree(transaction, queue, parsed, cancel).ConfigureAwait(false);
         }
 
@@ -248,12 +248,12 @@ internal sealed class HttpPull : IDisposable
     }
 
     // Of a part of a tree, or of what another place on this machine may have, a commit tells no sizes.
-    private void Plan(Checksum name, Commit commit)
+    private void Plan(Checksum name, Commit commit, bool isTip)
     {
         if (options.Subpaths.Count > 0 || options.LocalCaches.Count > 0)
             meter.ExpectUnknown();
         else
-            plan!.Add(name, commit);
+            plan!.Add(name, commit, isFirst: isTip); // files wait for all tips
     }
 
     private async Task EnqueueTree(Transaction transaction, PullQueue queue, Commit commit, CancellationToken cancel)

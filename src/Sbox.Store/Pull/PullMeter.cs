@@ -61,19 +61,29 @@ internal sealed class PullMeter(Func<long> transferred, IProgress<PullProgress>?
     /// <summary>Tells how far it is.</summary>
     public void Report()
     {
-        if (progress is null)
+        if (progress is not { } told)
             return;
         PullProgress now;
         lock (gate)
         {
             TransactionStats written = stats();
-            now = new PullProgress(written.MetadataWritten, written.ContentWritten, outstanding(), transferred())
+            long waiting = outstanding();
+            // Objects that wait while all that was told has come: not everything was told of.
+            bool isKnown = isTold && !Volatile.Read(ref isUnknown) && (waiting == 0 || Left() > 0);
+            now = new PullProgress(written.MetadataWritten, written.ContentWritten, waiting, transferred())
             {
-                BytesToCome = isTold && !Volatile.Read(ref isUnknown) ? Left() : null, BytesPerSecond = Rate(),
+                BytesToCome = isKnown ? Left() : null, BytesPerSecond = Rate(),
             };
         }
 
-        progress.Report(now);
+        try
+        {
+            told.Report(now);
+        }
+        catch (Exception)
+        {
+            progress = null; // whoever cannot listen is told no more: a pull does not fail for that, and what it fails for is not hidden
+        }
     }
 
     private long Left() => Math.Max(0, toCome - (transferred() - mark));

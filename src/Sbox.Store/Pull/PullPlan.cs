@@ -22,32 +22,48 @@ internal sealed class PullPlan(Transaction transaction, PullMeter meter)
     /// <exception cref="NotEnoughSpaceException">There is no room for what it makes.</exception>
     public void Add(DeltaSuperblock delta, IReadOnlyCollection<int> parts)
     {
+        IReadOnlyList<ObjectSize>? sizes = Sizes(Commit.Parse(delta.Commit));
         long coming = 0, written = 0;
-        foreach (int index in parts)
-        {
-            DeltaPartHeader part = delta.Parts[index];
-            coming = Saturated.Sum(coming, delta.IsInline(index) ? 0 : Saturated.Size(part.Size));
-            // Without those of its objects that are here: never more is said to be needed than is.
-            long here = part.Objects.Where(transaction.Has).Sum(transaction.StoredSize);
-            written = Saturated.Sum(written, Math.Max(0, Saturated.Size(part.UncompressedSize) - here));
-        }
-
-        foreach (DeltaFallback alone in delta.Fallbacks.Where(each => !transaction.Has(each.Name)))
-        {
-            coming = Saturated.Sum(coming, Saturated.Size(alone.Size));
-            written = Saturated.Sum(written, Saturated.Size(IsArchive ? alone.Size : alone.UncompressedSize));
-        }
-
         lock (gate)
+        {
             planned.Add(delta.Name.To);
+            foreach (int index in parts)
+            {
+                coming = Saturated.Sum(coming, delta.IsInline(index) ? 0 : Saturated.Size(delta.Parts[index].Size));
+                if (sizes is null)
+                    written = Saturated.Sum(written, Written(delta.Parts[index]));
+            }
+
+            foreach (DeltaFallback alone in delta.Fallbacks.Where(each => !seen.Contains(each.Name) && !transaction.Has(each.Name)))
+            {
+                coming = Saturated.Sum(coming, Saturated.Size(alone.Size));
+                if (sizes is null && seen.Add(alone.Name))
+                    written = Saturated.Sum(written, Saturated.Size(IsArchive ? alone.Size : alone.UncompressedSize));
+            }
+        }
+
         meter.Expect(coming);
         // The commit's own sizes are of single objects, and better.
-        Require(Sizes(Commit.Parse(delta.Commit)) is { } sizes ? Lacking(sizes).Written : written);
+        Require(sizes is not null ? Lacking(sizes).Written : written);
+    }
+
+    // Never more is said to be needed than is: what is here is not counted, and nothing of a part that has an object which is counted already (by a delta to
+    // another branch, as a rule), since it does not tell how large each of its objects is.
+    private long Written(DeltaPartHeader part)
+    {
+        if (part.Objects.Any(seen.Contains))
+            return 0;
+        foreach (ObjectName name in part.Objects)
+            seen.Add(name);
+        return Math.Max(0, Saturated.Size(part.UncompressedSize) - part.Objects.Where(transaction.Has).Sum(transaction.StoredSize));
     }
 
     /// <summary>All of a commit's tree that is not here will be fetched.</summary>
+    /// <param name="name">The commit.</param>
+    /// <param name="commit">What it says.</param>
+    /// <param name="isFirst">Whether no file is asked for yet.</param>
     /// <exception cref="NotEnoughSpaceException">There is no room for it.</exception>
-    public void Add(Checksum name, Commit commit)
+    public void Add(Checksum name, Commit commit, bool isFirst)
     {
         lock (gate)
         {
@@ -63,7 +79,7 @@ internal sealed class PullPlan(Transaction transaction, PullMeter meter)
 
         (long coming, long written) = Lacking(sizes);
         meter.Expect(coming);
-        Require(written);
+        Require(written, isFirst);
     }
 
     private bool IsArchive => transaction.Repository.Mode == RepositoryMode.Archive;
@@ -85,13 +101,14 @@ internal sealed class PullPlan(Transaction transaction, PullMeter meter)
         return (coming, written);
     }
 
-    private void Require(long written)
+    // By a delta that is applied before another one is found, files are there already.
+    private void Require(long written, bool isFirst = true)
     {
         lock (gate)
             needed = Saturated.Sum(needed, written);
         if (needed <= writable)
             return;
-        throw new NotEnoughSpaceException(transaction.Repository.Path, needed, writable) { IsPlanned = true, Prunable = Prunable() };
+        throw new NotEnoughSpaceException(transaction.Repository.Path, needed, writable) { IsPlanned = isFirst && transaction.Stats.ContentWritten == 0, Prunable = Prunable() };
     }
 
     // What prune would free; null where that cannot be known.
@@ -101,7 +118,7 @@ internal sealed class PullPlan(Transaction transaction, PullMeter meter)
         {
             return transaction.Repository.Prune(new PruneOptions { DryRun = true }).BytesFreed;
         }
-        catch (Exception unknown) when (unknown is RepositoryException or MalformedException)
+        catch (Exception unknown) when (unknown is RepositoryException or MalformedException or Linux.LinuxException)
         {
             return null;
         }
