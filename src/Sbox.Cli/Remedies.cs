@@ -159,7 +159,12 @@ internal static class Remedies
 
     // How much old versions have to themselves is not known from here; what nothing needs is.
     private static string Room(NotEnoughSpaceException full) =>
-        (full.Prunable is > 0 and { } bytes ? $"sbox store prune frees {Terminal.Amount.OfBytes(bytes)} that nothing needs{(bytes < full.Needed - full.Available ? ", which is not enough" : "")}; " : "Nothing there is without use; ")
+        full.Prunable switch
+        {
+            null => "sbox store prune frees what nothing needs; ",
+            0 => "Nothing there is without use; ",
+            { } bytes => $"sbox store prune frees {Terminal.Amount.OfBytes(bytes)} that nothing needs{(bytes < full.Needed - full.Available ? ", which is not enough" : "")}; ",
+        }
         + "sbox undeploy N removes an old version (sbox status lists them), and core.min-free-space-* in the repository's config says what is to stay free";
 
     private static string For(TrustException trust) => trust.Problem switch

@@ -10,13 +10,16 @@ internal static class PullText
     /// <summary>Shows it as one line.</summary>
     public static Reporter<PullProgress> Reporter(ProgressLine line, string indent = "") => new(at => line.Update(indent + Describe(at), writer => Write(writer, at)));
 
-    /// <summary>Objects, bytes, rate and time left, as far as they are known: <c>12 metadata, 340 content objects; 66 to go; 4.0 MiB, 9.5 MiB to come; 1.2 MiB/s, 8 s left</c>.</summary>
+    /// <summary>
+    /// Bytes, rate, time left and objects, as far as they are known: <c>4.0 MiB, 9.5 MiB to come; 1.2 MiB/s, 8 s left; 66 to go; 12 metadata, 340 content objects</c>.
+    /// What people wait for comes first: a narrow terminal shows no more.
+    /// </summary>
     public static string Describe(PullProgress at)
     {
         string coming = at.BytesToCome is { } left ? $", {Amount.OfBytes(left)} to come" : "";
         string rate = at.BytesPerSecond is { } bytes ? $"; {Amount.OfBytes(bytes)}/s" : "";
         string time = at is { TimeLeft: { } span, BytesToCome: > 0 } ? $", {Time(span)} left" : "";
-        return $"{at.MetadataFetched} metadata, {at.ContentFetched} content objects; {at.Outstanding} to go; {Amount.OfBytes(at.BytesTransferred)}{coming}{rate}{time}";
+        return $"{Amount.OfBytes(at.BytesTransferred)}{coming}{rate}{time}; {at.Outstanding} to go; {at.MetadataFetched} metadata, {at.ContentFetched} content objects";
     }
 
     private static string Time(TimeSpan span) => span switch
