@@ -159,7 +159,8 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         }
 
         // One mirror's word that a file is larger than the disk is that mirror's failure; it is believed where each says so.
-        throw failed.Values.All(static each => each.Error.InnerException is NotEnoughSpaceException) ? (NotEnoughSpaceException)last!.InnerException! : last!;
+        NotEnoughSpaceException[] large = [.. failed.Values.Select(static each => each.Error.InnerException).OfType<NotEnoughSpaceException>()];
+        throw large.Length == failed.Count ? large[0] : last!;
     }
 
     private async Task<Fetched?> FetchFrom(MirrorRace.Mirror mirror, string path, Wish wish, PullOptions how, CancellationToken cancel)
