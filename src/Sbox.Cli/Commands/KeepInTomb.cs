@@ -42,18 +42,19 @@ internal static class KeepInTomb
         }
 
         using Dir root = Dir.Open("/");
-        IReadOnlyList<LedgerEntry> kept = [];
+        IReadOnlyList<ShelfCopy> copies = [];
         if (possible.Length > 0)
         {
             using TombShelf shelf = TombShelf.Open(top);
-            kept = shelf.Put(root, possible, cancel);
+            copies = shelf.Put(root, possible, cancel);
         }
 
+        LedgerEntry[] kept = [.. copies.Select(static copy => copy.Entry)];
         foreach (LedgerEntry left in chosen.Except(kept))
             speaker.Note($"not kept: {left.Path}: {TombShelf.Obstacle(left) ?? "it has changed again; sbox ledger lists it anew"}");
-        if (kept.Count == 0 && inside.Length == 0)
+        if (kept.Length == 0 && inside.Length == 0)
             throw new Finding($"{string.Join(", ", asked)}: nothing of it can be kept in a tomb", "sbox keep, without --tomb, keeps it on the disk of the box");
-        return await Save(speaker, client, tomb, root, kept, cancel);
+        return await Save(speaker, client, tomb, copies, cancel);
 
         IReadOnlyList<LedgerEntry> Chosen(string[] wanted)
         {
@@ -62,23 +63,24 @@ internal static class KeepInTomb
         }
     }
 
-    private static async Task<int> Save(Speaker speaker, SessionClient client, string tomb, Dir root, IReadOnlyList<LedgerEntry> kept, CancellationToken cancel)
+    private static async Task<int> Save(Speaker speaker, SessionClient client, string tomb, IReadOnlyList<ShelfCopy> copies, CancellationToken cancel)
     {
+        LedgerEntry[] kept = [.. copies.Select(static copy => copy.Entry)];
         try
         {
             await client.Save(tomb, cancel);
         }
         catch (TombException failure)
         {
-            Remedies.Say(new Finding($"{kept.Count} {(kept.Count == 1 ? "change is" : "changes are")} in the tomb {tomb}, which could not be saved: {failure.Message}",
+            Remedies.Say(new Finding($"{kept.Length} {(kept.Length == 1 ? "change is" : "changes are")} in the tomb {tomb}, which could not be saved: {failure.Message}",
                 $"They are kept when it is: the tomb tries again by itself, or sbox tomb save {tomb}. Until then sbox ledger counts them as lost"), ostree: false, speaker.Json);
             return NotSaved;
         }
 
-        KeptInTombs.Add(root, kept.Select(static entry => entry.Path), tomb);
+        KeptInTombs.Add(copies.Select(static copy => (copy.Entry.Path, copy.Was)), tomb);
         LedgerText.Print(speaker, $"kept in {tomb}", kept);
-        if (kept.Count > 0)
-            speaker.Note($"{kept.Count} {(kept.Count == 1 ? "change is" : "changes are")} in the tomb {tomb}, and saved. Wherever it is opened next: sbox keep --from-tomb puts {(kept.Count == 1 ? "it" : "them")} back");
+        if (kept.Length > 0)
+            speaker.Note($"{kept.Length} {(kept.Length == 1 ? "change is" : "changes are")} in the tomb {tomb}, and saved. Wherever it is opened next: sbox keep --from-tomb puts {(kept.Length == 1 ? "it" : "them")} back");
         else
             speaker.Note($"the tomb {tomb} is saved");
         return 0;
@@ -103,16 +105,16 @@ internal static class KeepInTomb
         if (items.Length == 0)
             throw new Finding(asked.Length == 0 ? $"the tomb {tomb} keeps nothing of /etc and /var" : $"{string.Join(", ", asked)}: the tomb {tomb} keeps nothing there", "sbox keep --tomb PATH puts something into it");
         int stays = 0;
-        var back = new List<string>();
+        var back = new List<(string Path, FileStat Was)>();
         foreach (ShelfItem item in items)
         {
             cancel.ThrowIfCancellationRequested();
             bool wanted = item.State == ShelfState.Missing || (item.State == ShelfState.Other && asked.Length > 0);
-            if (item.State == ShelfState.Same)
-                back.Add(item.Path);
-            if (wanted && (dry || shelf!.PutBack(root, item)))
+            FileStat? here = item.State == ShelfState.Same ? item.Here : wanted && !dry ? shelf!.PutBack(root, item) : null;
+            if (here is { } was)
+                back.Add((item.Path, was));
+            if (wanted && (dry || here is not null))
             {
-                back.Add(item.Path);
                 Say(speaker, tomb, item.Path, $"{(dry ? "would put back" : "put back")} {item.Path}{(item.Bytes > 0 ? $"  {Amount.OfBytes(item.Bytes)}" : "")}{(item.State == ShelfState.Other ? "  in the place of another" : "")}");
             }
             else if (item.State != ShelfState.Same)
@@ -124,7 +126,7 @@ internal static class KeepInTomb
 
         if (dry)
             return 0;
-        KeptInTombs.Add(root, back, tomb);
+        KeptInTombs.Add(back, tomb);
         if (stays == 0 && asked.Length == 0)
             LoginMessage.Withdraw($"{About}-{tomb}");
         speaker.Note(stays == 0 ? $"all of it is here as the tomb {tomb} has it" : $"{stays} {(stays == 1 ? "change of the tomb is" : "changes of the tomb are")} not here");

@@ -29,16 +29,15 @@ public sealed class KeptInTombs
     }
 
     /// <summary>Adds paths that a tomb has, saved.</summary>
-    /// <param name="root">The root directory, as the session sees it.</param>
-    /// <param name="paths">From the root.</param>
+    /// <param name="paths">From the root, each as it was before it was compared with what the tomb has, or copied: saving takes long, and what was written meanwhile is not in the tomb.</param>
     /// <param name="tomb">The tomb's name.</param>
     /// <param name="place">Where the record is; made where it is missing.</param>
-    public static void Add(Dir root, IEnumerable<string> paths, string tomb, string place = Place)
+    public static void Add(IEnumerable<(string Path, FileStat Was)> paths, string tomb, string place = Place)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(place)!);
         using Dir parent = Dir.Open(Path.GetDirectoryName(place)!), directory = parent.MakeAndOpenDir(Path.GetFileName(place), OwnerOnly);
         DateTimeOffset now = DateTimeOffset.UtcNow;
-        IEnumerable<KeptPath> added = paths.Select(path => Stat(root, path) is { } stat ? KeptPath.Of(path, new KeepRule(tomb, path), isNew: true, stat, inode: 0, now) : null).OfType<KeptPath>();
+        IEnumerable<KeptPath> added = paths.Select(each => KeptPath.Of(each.Path, new KeepRule(tomb, each.Path), isNew: true, each.Was, inode: 0, now));
         KeptRecord.Write(directory, [.. KeptRecord.Read(directory).Concat(added).GroupBy(static each => each.Path, StringComparer.Ordinal).Select(static same => same.Last())]);
     }
 

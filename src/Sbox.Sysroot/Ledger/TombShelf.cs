@@ -27,7 +27,13 @@ public enum ShelfState
 /// <param name="Kind">What it is.</param>
 /// <param name="Bytes">A file's size; 0 for all else.</param>
 /// <param name="State">How it stands to what is at that path now.</param>
-public sealed record ShelfItem(string Path, FileKind Kind, long Bytes, ShelfState State);
+/// <param name="Here">What is at that path, as it was before the two were compared; null where nothing is.</param>
+public sealed record ShelfItem(string Path, FileKind Kind, long Bytes, ShelfState State, FileStat? Here);
+
+/// <summary>An entry of a ledger that a tomb has a copy of.</summary>
+/// <param name="Entry">What was asked for.</param>
+/// <param name="Was">As it was before it was copied: what is written to it from then on may not be in the tomb.</param>
+public sealed record ShelfCopy(LedgerEntry Entry, FileStat Was);
 
 /// <summary>
 /// What somebody kept of /etc and /var in an open tomb, so that it outlives the box: below <c>.sbox-kept</c> in the tomb's top directory, each thing at its own path,
@@ -87,18 +93,17 @@ public sealed class TombShelf : IDisposable
     /// <param name="cancel">Looked at between two entries.</param>
     /// <returns>What it has now. Not in it is what was deleted, what is neither file, link nor directory, and what went since the ledger was made.</returns>
     /// <exception cref="LinuxException">The tomb refused (ENOSPC, EIO).</exception>
-    public IReadOnlyList<LedgerEntry> Put(Dir root, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel = default)
+    public IReadOnlyList<ShelfCopy> Put(Dir root, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel = default)
     {
-        var kept = new List<LedgerEntry>();
+        var kept = new List<ShelfCopy>();
         foreach (LedgerEntry entry in entries.Where(static entry => Obstacle(entry) is null))
         {
             cancel.ThrowIfCancellationRequested();
             string path = entry.Path.TrimStart('/');
             using Dir? from = root.TryOpenParent(path, out string name);
             using Dir? to = from is null ? null : Parents(root, path, shelf, replaces: true);
-            if (to is null || !Copy(from!, name, to, entry))
-                continue;
-            kept.Add(entry);
+            if (to is not null && from!.TryStat(name) is { } was && Copy(from, name, to, entry))
+                kept.Add(new ShelfCopy(entry, was));
         }
 
         shelf.RemoveAll(Staged);
@@ -172,38 +177,39 @@ public sealed class TombShelf : IDisposable
             items.Add(new ShelfItem(own, stat.Kind, stat.IsRegular ? stat.Size : 0, now is null ? ShelfState.Missing
                 : stat.IsDirectory ? now.Value.IsDirectory ? ShelfState.Same : ShelfState.Other
                 : (stat.Mode, stat.Uid, stat.Gid, stat.Size) == (now.Value.Mode, now.Value.Uid, now.Value.Gid, now.Value.Size) && (!reads || LedgerScan.Same(kept, here!, each.Name, stat, now.Value)) ? ShelfState.Same
-                : ShelfState.Other));
+                : ShelfState.Other, now));
         }
     }
 
     /// <summary>Gives a path of this machine what it has for it. Directories on the way are made where they are missing; those that are there stay as they are.</summary>
     /// <param name="root">The root directory.</param>
     /// <param name="item">What to put back.</param>
-    /// <returns>False where something else is in the way: a directory where a file was, or a link on the way.</returns>
+    /// <returns>What was put there; null where something else is in the way: a directory where a file was, or a link on the way.</returns>
     /// <remarks>Set-user-id and set-group-id are not put back: a tomb is written by whoever has its password, and they are not root for that.</remarks>
     /// <exception cref="LinuxException">The machine refused.</exception>
-    public bool PutBack(Dir root, ShelfItem item)
+    public FileStat? PutBack(Dir root, ShelfItem item)
     {
         string path = item.Path.TrimStart('/');
         using Dir? from = shelf.TryOpenParent(path, out string name);
         using Dir? to = from is null ? null : Parents(shelf, path, root, replaces: false);
         if (to is null || from!.TryStat(name) is not { } kept || to.TryStat(name) is { } there && there.IsDirectory != kept.IsDirectory)
-            return false;
+            return null;
         if (kept.IsDirectory)
         {
             TreeCopy.Directory(from, name, to, name);
             Tame(to, name, kept);
-            return true;
+            return to.Stat(name);
         }
 
         string beside = $".{Name}-{Guid.NewGuid():N}";
         try
         {
             if (!TreeCopy.Leaf(from, name, to, beside))
-                return false;
+                return null;
             Tame(to, beside, kept);
+            FileStat made = to.Stat(beside);
             to.Rename(beside, to, name);
-            return true;
+            return made;
         }
         finally
         {

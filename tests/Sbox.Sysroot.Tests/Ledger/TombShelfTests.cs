@@ -32,7 +32,7 @@ public sealed class TombShelfTests : IDisposable
         File.CreateSymbolicLink(temp.Of("root/etc/link"), "/nowhere");
         LedgerEntry[] entries = [New("/etc/net/secret/x"), New("/etc/link", FileKind.Symlink), New("/var/socketless"), New("/var/gone"), New("/etc/deleted") with { Change = LedgerChange.Deleted }];
         using TombShelf shelf = TombShelf.Open(temp.Of("tomb"));
-        Assert.Equal(entries[..3], shelf.Put(root, entries));
+        Assert.Equal(entries[..3], shelf.Put(root, entries).Select(static copy => copy.Entry));
         Assert.All(shelf.Items(root), static item => Assert.Equal(ShelfState.Same, item.State));
         using (Dir tomb = temp.Open("tomb"))
             Assert.Equal(0x1C0u, tomb.Stat(TombShelf.Name).Permissions);
@@ -42,7 +42,7 @@ public sealed class TombShelfTests : IDisposable
         temp.Write("root/var/socketless", "owt"); // as long
         Assert.Equal([("/etc/link", ShelfState.Missing), ("/etc/net/secret/x", ShelfState.Missing), ("/var/socketless", ShelfState.Other)], shelf.Items(root).Select(static item => (item.Path, item.State)));
         Assert.Equal(ShelfState.Same, shelf.Items(root, reads: false)[^1].State);
-        Assert.All(shelf.Items(root), item => Assert.True(shelf.PutBack(root, item)));
+        Assert.All(shelf.Items(root), item => Assert.NotNull(shelf.PutBack(root, item)));
         Assert.Equal(("one", "two"), (temp.Read("root/etc/net/secret/x"), temp.Read("root/var/socketless")));
         using Dir secret = temp.Open("root/etc/net/secret");
         Assert.Equal((1000u, 1001u, 0x180u), (secret.Stat("x").Uid, secret.Stat("x").Gid, secret.Stat("x").Permissions));
@@ -73,7 +73,7 @@ public sealed class TombShelfTests : IDisposable
         using TombShelf shelf = TombShelf.Open(temp.Of("tomb"));
         shelf.Put(root, [New("/var/tool")]);
         root.Unlink("var/tool");
-        Assert.True(shelf.PutBack(root, shelf.Items(root).Single()));
+        Assert.NotNull(shelf.PutBack(root, shelf.Items(root).Single()));
         using Dir var = temp.Open("root/var");
         Assert.Equal(0x1EDu, var.Stat("tool").Permissions);
     }
@@ -90,7 +90,7 @@ public sealed class TombShelfTests : IDisposable
         Directory.CreateDirectory(temp.Of("elsewhere"));
         File.CreateSymbolicLink(temp.Of("root/etc/dir"), temp.Of("elsewhere"));
         temp.Write("root/etc/plain/inner", "mine");
-        Assert.All(shelf.Items(root), item => Assert.False(shelf.PutBack(root, item)));
+        Assert.All(shelf.Items(root), item => Assert.Null(shelf.PutBack(root, item)));
         Assert.Empty(Directory.EnumerateFileSystemEntries(temp.Of("elsewhere")));
         Assert.Equal("mine", temp.Read("root/etc/plain/inner"));
     }
@@ -110,9 +110,14 @@ public sealed class TombShelfTests : IDisposable
     public void The_ledger_knows_what_a_tomb_has_until_it_is_changed()
     {
         temp.Write("root/etc/a", "one");
-        KeptInTombs.Add(root, ["/etc/a", "/etc/gone"], "ann", temp.Of("record"));
+        temp.Write("root/etc/b", "one");
+        using TombShelf shelf = TombShelf.Open(temp.Of("tomb"));
+        IReadOnlyList<ShelfCopy> copies = shelf.Put(root, [New("/etc/a"), New("/etc/b"), New("/etc/gone")]);
+        temp.Write("root/etc/b", "another"); // while the tomb is saved
+        KeptInTombs.Add(copies.Select(static copy => (copy.Entry.Path, copy.Was)), "ann", temp.Of("record"));
         var kept = KeptInTombs.Read(temp.Of("record"));
         Assert.Equal("ann", kept.TombOf(root, New("/etc/a")));
+        Assert.Null(kept.TombOf(root, New("/etc/b")));
         Assert.Null(kept.TombOf(root, New("/etc/gone")));
         Assert.Null(kept.TombOf(root, New("/etc/a") with { Change = LedgerChange.Deleted }));
         temp.Write("root/etc/a", "another");
