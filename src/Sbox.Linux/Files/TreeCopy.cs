@@ -81,7 +81,7 @@ public static class TreeCopy
         // Owner before mode: chown(2) clears setuid bits.
         to.ChangeOwner(newName, stat.Uid, stat.Gid);
         if (!stat.IsSymlink)
-            to.ChangeMode(newName, stat.Permissions);
+            to.ChangeOwnMode(newName, stat.Permissions); // through no link: whoever may write in the directory could have put one there meanwhile
         to.SetTimes(newName, stat.ModifiedSeconds, stat.ModifiedNanoseconds);
     }
 }

@@ -45,7 +45,7 @@ public sealed class TombShelf : IDisposable
     public const string Name = ".sbox-kept";
 
     private const string Staged = ".new"; // no directory below / has that name
-    private const uint OwnerOnly = 0x1C0, SetId = 0xC00, OthersWrite = 0x12; // 0700, 06000, 0022
+    private const uint OwnerOnly = 0x1C0, SetId = 0xC00, OthersWrite = 0x12, OthersAll = 0x3F; // 0700, 06000, 0022, 0077
     private static readonly string[] Tops = ["etc", "var"];
 
     private readonly Dir shelf;
@@ -194,26 +194,53 @@ public sealed class TombShelf : IDisposable
         using Dir? to = from is null ? null : Parents(shelf, path, root, replaces: false);
         if (to is null || from!.TryStat(name) is not { } kept || to.TryStat(name) is { } there && there.IsDirectory != kept.IsDirectory)
             return null;
-        if (kept.IsDirectory)
+        if (kept.IsDirectory && to.TryStat(name) is { IsDirectory: true } same)
+            return same;
+        return Staging(to, staging =>
         {
-            TreeCopy.Directory(from, name, to, name);
-            Tame(to, name, kept);
-            return to.Stat(name);
-        }
+            if (kept.IsDirectory)
+                TreeCopy.Directory(from, name, staging, Staged);
+            else if (!TreeCopy.Leaf(from, name, staging, Staged))
+                return (FileStat?)null;
+            Tame(staging, Staged, kept);
+            FileStat made = staging.Stat(Staged);
+            if (!kept.IsDirectory)
+                staging.Rename(Staged, to, name);
+            else if (!staging.TryRename(Staged, to, name))
+                return null;
+            return made;
+        });
+    }
 
-        string beside = $".{Name}-{Guid.NewGuid():N}";
+    private static bool MakeLike(Dir seen, string name, Dir staging, Dir above)
+    {
+        TreeCopy.Directory(seen, name, staging, Staged);
+        return staging.TryRename(Staged, above, name);
+    }
+
+    // A directory on the way may be a user's. What is made for it is made in one of root's alone, on the same file system: nobody can run it before its set-user-id is
+    // taken off, or put something else in its place while it gets its owner and mode.
+    private static T Staging<T>(Dir to, Func<Dir, T> make)
+    {
+        string beside = $"{Name}-{Guid.NewGuid():N}";
+        to.MakeDir(beside, OwnerOnly);
+        using Dir staging = to.OpenDir(beside);
         try
         {
-            if (!TreeCopy.Leaf(from, name, to, beside))
-                return null;
-            Tame(to, beside, kept);
-            FileStat made = to.Stat(beside);
-            to.Rename(beside, to, name);
-            return made;
+            FileStat own = staging.Stat();
+            return own.Uid == 0 && (own.Permissions & OthersAll) == 0 ? make(staging) : throw new TombShelfException(staging.Path, $"it was just made, and belongs to user {own.Uid} by now");
         }
         finally
         {
-            to.TryUnlink(beside);
+            staging.RemoveAll(Staged);
+            try
+            {
+                to.RemoveDir(beside);
+            }
+            catch (LinuxException)
+            {
+                // The directory's owner has moved it: it is empty, and nothing of it is needed.
+            }
         }
     }
 
@@ -239,8 +266,10 @@ public sealed class TombShelf : IDisposable
                 above.Unlink(each);
             if (seen.TryStat(each) is not { IsDirectory: true } || (there is { IsDirectory: false } && !replaces))
                 return null;
-            if (there is not { IsDirectory: true })
+            if (there is not { IsDirectory: true } && replaces)
                 TreeCopy.Directory(seen, each, above, each);
+            else if (there is not { IsDirectory: true } && !Staging(above, staging => MakeLike(seen, each, staging, above)))
+                return null; // somebody made something there just now
             (here, pattern) = (above.OpenDir(each), seen.OpenDir(each));
         }
 

@@ -76,6 +76,7 @@ public sealed class TombShelfTests : IDisposable
         Assert.NotNull(shelf.PutBack(root, shelf.Items(root).Single()));
         using Dir var = temp.Open("root/var");
         Assert.Equal(0x1EDu, var.Stat("tool").Permissions);
+        Assert.Equal(["tool"], var.Entries().Select(static entry => entry.Name)); // and where it was made is gone
     }
 
     [Fact]
