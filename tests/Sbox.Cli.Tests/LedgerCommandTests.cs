@@ -46,9 +46,12 @@ public sealed class LedgerCommandTests : IDisposable
             for preset in bluetooth printers ssh locale units; do echo "== keep $preset"; sbox keep $preset; done
             echo "== forget"; sbox forget --dry-run users; sbox forget users; sbox forget users 2>&1 && exit 9; grep anna /etc/passwd && exit 8
             echo "== left"; sbox ledger --all
-            echo "== logout"; sbox ghost logout; sbox ghost logout --issue; cat /run/issue.d/*; setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$program/sbox" ghost logout
+            # What is not counted in a second, on a busy machine, is told by the memory that it takes.
+            counted() { for try in $(seq 20); do told=$("$@"); case $told in *"ghost forgets"*) break ;; esac; sleep 1; done; printf '%s\n' "$told"; }
+            at_prompt() { sbox ghost logout --issue; cat /run/issue.d/*; }
+            echo "== logout"; counted sbox ghost logout; counted at_prompt; setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$program/sbox" ghost logout
             mkdir /run/bin{,-work}; mount -t overlay bin -o lowerdir=/usr/bin,upperdir=/run/bin,workdir=/run/bin-work /usr/bin; ln -s "$program/sbox" /usr/bin/sbox
-            cp {{SourceTree.Of("packaging", "box", "sbox-ghost.logout")}} /etc/bash.bash_logout; echo "== bash"; HOME=/nowhere bash --login -c exit; rm /etc/bash.bash_logout
+            cp {{SourceTree.Of("packaging", "box", "sbox-ghost.logout")}} /etc/bash.bash_logout; echo "== bash"; HOME=/nowhere counted bash --login -c exit; rm /etc/bash.bash_logout
             echo "== nothing"; sbox forget /etc /var >/dev/null; sbox ghost logout; sbox ghost logout --issue; ls /run/issue.d; echo end
             echo "== disk"; (cd $deployment && find etc -newer etc/motd-of-the-disk ! -type d | sort; cd $os && find var/home var/lib/bluetooth ! -type d | sort)
             """);
@@ -80,7 +83,7 @@ public sealed class LedgerCommandTests : IDisposable
         string[] logout = Of("logout").Split('\n');
         Assert.Equal(("This ghost forgets 2 changes, 65 B, when it is switched off: sbox ledger", logout[0]), (logout[0], logout[1]));
         Assert.Matches("^This ghost holds [1-9][0-9.]* [KM]iB of changes in [1-9][0-9]* files and directories, and forgets them when it is switched off: sudo sbox ledger$", logout[^1]);
-        Assert.Equal("This ghost forgets 3 changes, 282 B, when it is switched off: sbox ledger", Of("bash"));
+        Assert.Equal($"This ghost forgets 3 changes, {65 + new FileInfo(SourceTree.Of("packaging", "box", "sbox-ghost.logout")).Length} B, when it is switched off: sbox ledger", Of("bash"));
         Assert.Equal("end", Of("nothing"));
         Assert.Equal(["etc/cups/printers.conf", "etc/localtime", "etc/systemd/system/multi-user.target.wants/ssh.service", "var/home/ann/.ssh/known_hosts", "var/lib/bluetooth/A/B/info"], Of("disk").TrimEnd().Split('\n'));
     }
