@@ -30,16 +30,20 @@ internal static class GhostLogout
                 "For root it is the ledger's sum, noise left out. Everybody else may not see what others changed, and is told how much memory all changes take, noise included.",
                 $"A console's screen is cleared when its login ends: there PAM runs it with --issue, and the next prompt of login(1) says it.",
             ],
-            ExitCodes = [(GhostCommand.NoGhost, "This boot is no ghost; nothing was said.")],
+            ExitCodes = [(GhostCommand.NoGhost, "This boot is no ghost; nothing was said. With --issue that is 0.")],
         }.With(issue, json);
         command.SetAction((parsed, cancel) =>
         {
             if (!RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
-                return Task.FromResult(GhostCommand.NoGhost);
-            Held held = Look(cancel);
+                return Task.FromResult(parsed.GetValue(issue) ? 0 : GhostCommand.NoGhost); // PAM writes all but 0 into the journal, of each logout
             if (parsed.GetValue(issue))
-                SayAtPrompt(held);
-            else if (held.Changes > 0 || parsed.GetValue(json))
+            {
+                SayAtPrompt(cancel);
+                return Task.FromResult(0);
+            }
+
+            Held held = Look(cancel);
+            if (held.Changes > 0 || parsed.GetValue(json))
                 new Speaker(parsed.GetValue(json)).Answer(held.Text, writer =>
                 {
                     writer.WriteNumber("changes", held.Changes);
@@ -86,12 +90,20 @@ internal static class GhostLogout
         return new Held(lost.Length + view.Changed.Count, lost.Sum(static entry => entry.Bytes), HasNoise: false);
     }
 
-    private static void SayAtPrompt(Held held)
+    private static void SayAtPrompt(CancellationToken cancel)
     {
-        Directory.CreateDirectory(Issues);
-        if (held.Changes == 0)
-            File.Delete($"{Issues}/{Issue}");
-        else
-            File.WriteAllText($"{Issues}/{Issue}", held.Text.Replace("\\", "", StringComparison.Ordinal) + "\n\n"); // agetty takes a backslash for an escape
+        try
+        {
+            Held held = Look(cancel);
+            Directory.CreateDirectory(Issues);
+            if (held.Changes == 0)
+                File.Delete($"{Issues}/{Issue}");
+            else
+                File.WriteAllText($"{Issues}/{Issue}", held.Text.Replace("\\", "", StringComparison.Ordinal) + "\n\n"); // agetty takes a backslash for an escape
+        }
+        catch (Exception unsaid) when (unsaid is IOException or UnauthorizedAccessException or SysrootException)
+        {
+            // Nobody reads why, and the logout is done: the prompt only says nothing.
+        }
     }
 }
