@@ -39,6 +39,7 @@ public sealed class LedgerCommandTests : IDisposable
     {
         using var machine = new RunningBox(box, running);
         string said = machine.Run($$"""
+            sbox ghost logout --issue # no ghost yet, and PAM hears of no failure
             {{GhostScript.Begin}}{{Work}}
             echo "== ledger"; sbox ledger
             echo "== json"; sbox ledger --json
@@ -51,7 +52,9 @@ public sealed class LedgerCommandTests : IDisposable
             at_prompt() { sbox ghost logout --issue; cat /run/issue.d/*; }
             echo "== logout"; counted sbox ghost logout; counted at_prompt; setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$program/sbox" ghost logout
             mkdir /run/bin{,-work}; mount -t overlay bin -o lowerdir=/usr/bin,upperdir=/run/bin,workdir=/run/bin-work /usr/bin; ln -s "$program/sbox" /usr/bin/sbox
-            cp {{SourceTree.Of("packaging", "box", "sbox-ghost.logout")}} /etc/bash.bash_logout; echo "== bash"; HOME=/nowhere counted bash --login -c exit; rm /etc/bash.bash_logout
+            cp {{SourceTree.Of("packaging", "box", "sbox-ghost.logout")}} /etc/bash.bash_logout; echo "== script"; HOME=/nowhere bash --login -c exit; echo nothing
+            on_terminal() { HOME=/nowhere script --quiet --return --command 'bash --login -c exit' /dev/null </dev/null | tr -d '\r'; }
+            echo "== bash"; counted on_terminal; rm /etc/bash.bash_logout
             echo "== nothing"; sbox forget /etc /var >/dev/null; sbox ghost logout; sbox ghost logout --issue; ls /run/issue.d; echo end
             echo "== disk"; (cd $deployment && find etc -newer etc/motd-of-the-disk ! -type d | sort; cd $os && find var/home var/lib/bluetooth ! -type d | sort)
             """);
@@ -83,6 +86,7 @@ public sealed class LedgerCommandTests : IDisposable
         string[] logout = Of("logout").Split('\n');
         Assert.Equal(("This ghost forgets 2 changes, 65 B, when it is switched off: sbox ledger", logout[0]), (logout[0], logout[1]));
         Assert.Matches("^This ghost holds [1-9][0-9.]* [KM]iB of changes in [1-9][0-9]* files and directories, and forgets them when it is switched off: sudo sbox ledger$", logout[^1]);
+        Assert.Equal("nothing", Of("script")); // what a script writes is read by programs
         Assert.Equal($"This ghost forgets 3 changes, {65 + new FileInfo(SourceTree.Of("packaging", "box", "sbox-ghost.logout")).Length} B, when it is switched off: sbox ledger", Of("bash"));
         Assert.Equal("end", Of("nothing"));
         Assert.Equal(["etc/cups/printers.conf", "etc/localtime", "etc/systemd/system/multi-user.target.wants/ssh.service", "var/home/ann/.ssh/known_hosts", "var/lib/bluetooth/A/B/info"], Of("disk").TrimEnd().Split('\n'));
