@@ -104,6 +104,7 @@ internal static class KeepInTomb
         ShelfItem[] items = [.. (shelf?.Items(root) ?? []).Where(item => asked.Length == 0 || GhostSession.Means(asked, item.Path))];
         if (items.Length == 0)
             throw new Finding(asked.Length == 0 ? $"the tomb {tomb} keeps nothing of /etc and /var" : $"{string.Join(", ", asked)}: the tomb {tomb} keeps nothing there", "sbox keep --tomb PATH puts something into it");
+        bool offsite = !dry && await IsSaved(speaker, client, tomb, cancel);
         int stays = 0;
         var back = new List<(string Path, FileStat Was)>();
         foreach (ShelfItem item in items)
@@ -126,11 +127,27 @@ internal static class KeepInTomb
 
         if (dry)
             return 0;
-        KeptInTombs.Add(back, tomb);
+        if (offsite)
+            KeptInTombs.Add(back, tomb);
         if (stays == 0 && asked.Length == 0)
             LoginMessage.Withdraw($"{About}-{tomb}");
         speaker.Note(stays == 0 ? $"all of it is here as the tomb {tomb} has it" : $"{stays} {(stays == 1 ? "change of the tomb is" : "changes of the tomb are")} not here");
         return 0;
+    }
+
+    // Something may have been put into it, and never saved: of that the ledger must not say that it is safe.
+    private static async Task<bool> IsSaved(Speaker speaker, SessionClient client, string tomb, CancellationToken cancel)
+    {
+        try
+        {
+            await client.Save(tomb, cancel);
+            return true;
+        }
+        catch (TombException failure)
+        {
+            speaker.Note($"the tomb {tomb} could not be saved: {failure.Message}; sbox ledger counts what is put back as lost until sbox keep --tomb has saved it");
+            return false;
+        }
     }
 
     /// <summary>One line about what a tomb that was just opened keeps of /etc and /var and this machine lacks; null where there is nothing to say, or nobody may look, or the tomb is far and slow.</summary>
