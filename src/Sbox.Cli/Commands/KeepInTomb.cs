@@ -51,7 +51,7 @@ internal static class KeepInTomb
 
         LedgerEntry[] kept = [.. copies.Select(static copy => copy.Entry)];
         foreach (LedgerEntry left in chosen.Except(kept))
-            speaker.Note($"not kept: {left.Path}: {TombShelf.Obstacle(left) ?? "it has changed again; sbox ledger lists it anew"}");
+            speaker.Note($"not kept: {LedgerMeaning.Printable(left.Path)}: {TombShelf.Obstacle(left) ?? "it has changed again; sbox ledger lists it anew"}");
         if (kept.Length == 0 && inside.Length == 0)
             throw new Finding($"{string.Join(", ", asked)}: nothing of it can be kept in a tomb", "sbox keep, without --tomb, keeps it on the disk of the box");
         return await Save(speaker, client, tomb, copies, cancel);
@@ -121,7 +121,7 @@ internal static class KeepInTomb
             else if (item.State != ShelfState.Same)
             {
                 stays++;
-                speaker.Note($"not put back: {item.Path}: {(wanted ? "something else is in its way here" : $"here is another one; sbox keep --from-tomb {item.Path} replaces it")}");
+                speaker.Note($"not put back: {LedgerMeaning.Printable(item.Path)}: {(wanted ? "something else is in its way here" : $"here is another one; sbox keep --from-tomb {LedgerMeaning.Printable(item.Path)} replaces it")}");
             }
         }
 
@@ -188,7 +188,7 @@ internal static class KeepInTomb
 
     private static string Changes(int count) => count == 1 ? "change" : "changes";
 
-    private static void Say(Speaker speaker, string tomb, string path, string text) => speaker.Answer(text, (Utf8JsonWriter writer) =>
+    private static void Say(Speaker speaker, string tomb, string path, string text) => speaker.Answer(LedgerMeaning.Printable(text), (Utf8JsonWriter writer) =>
     {
         writer.WriteString("tomb", tomb);
         writer.WriteString("path", path);

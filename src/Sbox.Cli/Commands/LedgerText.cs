@@ -122,7 +122,7 @@ internal static class LedgerText
     }
 
     private static string Line(LedgerEntry entry) =>
-        $"{Word(entry.Change),-8} {entry.Path}{(entry.Kind == FileKind.Directory ? "/" : "")}{(entry.Bytes > 0 ? $"  {Amount.OfBytes(entry.Bytes)}" : "")}{(entry.From is { } from ? $"  was {from}/" : "")}";
+        $"{Word(entry.Change),-8} {LedgerMeaning.Printable(entry.Path)}{(entry.Kind == FileKind.Directory ? "/" : "")}{(entry.Bytes > 0 ? $"  {Amount.OfBytes(entry.Bytes)}" : "")}{(entry.From is { } from ? $"  was {LedgerMeaning.Printable(from)}/" : "")}";
 
     private static string Line(PackageChange package) => package.Kind switch
     {

@@ -67,6 +67,7 @@ public sealed class MeaningTests
     public void Names_that_other_people_chose_cannot_steer_a_terminal_and_are_not_endless()
     {
         Assert.Equal(["wireless network a?[2Jb?c added"], LedgerMeaning.Of("/var/lib/iwd/a\u001b[2Jb\u202ec.open", null, ""));
+        Assert.Equal("/etc/a?put back ?[2Kb", LedgerMeaning.Printable("/etc/a\nput back \u001b[2Kb"));
         Assert.InRange(LedgerMeaning.Of($"/var/lib/iwd/{new string('x', 5000)}.open", null, "")[0].Length, 1, 200);
     }
 

@@ -76,7 +76,7 @@ public static class LedgerMeaning
     /// <param name="before">What the disk has; null for nothing.</param>
     /// <param name="now">What the session has; null for nothing.</param>
     public static IReadOnlyList<string> Of(string path, string? before, string? now) => before == now && before is not { Length: 0 } ? []
-        : [.. (ReaderOf(path)?.Read(path, before, now) ?? []).Select(Printable).Distinct(StringComparer.Ordinal)];
+        : [.. (ReaderOf(path)?.Read(path, before, now) ?? []).Select(Short).Distinct(StringComparer.Ordinal)];
 
     private static Reader? ReaderOf(string path)
     {
@@ -105,11 +105,13 @@ public static class LedgerMeaning
         };
     }
 
-    // Names of networks, printers and devices are other people's words, and a terminal obeys some characters.
-    private static string Printable(string text)
+    private static string Short(string text) => Printable(text.Length <= 2 * LongestName ? text : text[..(2 * LongestName)] + "…");
+
+    /// <summary>A text that is one line and steers no terminal. Names of networks, printers and files are other people's words, and a terminal obeys some characters.</summary>
+    public static string Printable(string text)
     {
         var plain = new StringBuilder(text.Length);
-        foreach (char letter in text.Length <= 2 * LongestName ? text : text[..(2 * LongestName)] + "…")
+        foreach (char letter in text)
             plain.Append(char.IsControl(letter) || char.GetUnicodeCategory(letter) == System.Globalization.UnicodeCategory.Format ? '?' : letter);
         return plain.ToString();
     }
