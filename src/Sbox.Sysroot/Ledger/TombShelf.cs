@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 
 namespace Sbox.Sysroot;
@@ -204,10 +205,17 @@ public sealed class TombShelf : IDisposable
                 return (FileStat?)null;
             Tame(staging, Staged, kept);
             FileStat made = staging.Stat(Staged);
+            if (made.IsRegular)
+            {
+                using SafeFileHandle file = staging.OpenFile(Staged);
+                Durable.Sync(file, to.Of(name)); // bytes before the name: what it replaces may be the only good one
+            }
+
             if (!kept.IsDirectory)
                 staging.Rename(Staged, to, name);
             else if (!staging.TryRename(Staged, to, name))
                 return null;
+            Durable.Sync(to);
             return made;
         });
     }
@@ -215,7 +223,10 @@ public sealed class TombShelf : IDisposable
     private static bool MakeLike(Dir seen, string name, Dir staging, Dir above)
     {
         TreeCopy.Directory(seen, name, staging, Staged);
-        return staging.TryRename(Staged, above, name);
+        if (!staging.TryRename(Staged, above, name))
+            return false;
+        Durable.Sync(above);
+        return true;
     }
 
     // A directory on the way may be a user's. What is made for it is made in one of root's alone, on the same file system: nobody can run it before its set-user-id is
