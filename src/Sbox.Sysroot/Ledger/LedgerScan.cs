@@ -153,6 +153,14 @@ public sealed class LedgerScan
             && now.Size <= ComparedBytes && SameBytes(upper, lower, name); // times say nothing: whoever writes can set them
     }
 
+    /// <summary>Whether two regular files of one size have the same attributes and bytes, however large they are.</summary>
+    /// <param name="but">An attribute that only the first may have.</param>
+    internal static bool SameContent(Dir first, Dir second, string name, string but)
+    {
+        Xattr[] mine = [.. Attributes(first, name)], theirs = [.. Attributes(second, name)];
+        return (mine.SequenceEqual(theirs, AttributeComparer) || mine.Where(attribute => attribute.Name != but).SequenceEqual(theirs, AttributeComparer)) && SameBytes(first, second, name);
+    }
+
     private static bool SameBytes(Dir upper, Dir lower, string name)
     {
         using SafeFileHandle? now = upper.TryOpenFile(name), before = lower.TryOpenFile(name);

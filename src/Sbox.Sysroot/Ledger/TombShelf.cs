@@ -46,6 +46,7 @@ public sealed class TombShelf : IDisposable
     public const string Name = ".sbox-kept";
 
     private const string Staged = ".new"; // no directory below / has that name
+    private const string Capability = "security.capability";
     private const uint OwnerOnly = 0x1C0, SetId = 0xC00, OthersWrite = 0x12, OthersAll = 0x3F; // 0700, 06000, 0022, 0077
     private static readonly string[] Tops = ["etc", "var"];
 
@@ -177,10 +178,14 @@ public sealed class TombShelf : IDisposable
 
             items.Add(new ShelfItem(own, stat.Kind, stat.IsRegular ? stat.Size : 0, now is null ? ShelfState.Missing
                 : stat.IsDirectory ? now.Value.IsDirectory ? ShelfState.Same : ShelfState.Other
-                : (stat.Mode, stat.Uid, stat.Gid, stat.Size) == (now.Value.Mode, now.Value.Uid, now.Value.Gid, now.Value.Size) && (!reads || LedgerScan.Same(kept, here!, each.Name, stat, now.Value)) ? ShelfState.Same
+                : Looks(stat, now.Value) && (!reads || (stat.IsRegular ? LedgerScan.SameContent(kept, here!, each.Name, Capability) : LedgerScan.Same(kept, here!, each.Name, stat, now.Value))) ? ShelfState.Same
                 : ShelfState.Other, now));
         }
     }
+
+    // As it is put back is as it was kept: without what would make somebody root.
+    private static bool Looks(FileStat kept, FileStat now) =>
+        (kept.Uid, kept.Gid, kept.Size) == (now.Uid, now.Gid, now.Size) && (now.Mode == kept.Mode || (kept.IsRegular && now.Mode == (kept.Mode & ~SetId)));
 
     /// <summary>Gives a path of this machine what it has for it. Directories on the way are made where they are missing; those that are there stay as they are.</summary>
     /// <param name="root">The root directory.</param>
@@ -261,7 +266,7 @@ public sealed class TombShelf : IDisposable
             return;
         if ((stat.Permissions & SetId) != 0)
             directory.ChangeOwnMode(name, stat.Permissions & ~SetId);
-        Xattrs.Remove(directory, name, "security.capability");
+        Xattrs.Remove(directory, name, Capability);
     }
 
     // Name by name, through no link. What is missing gets owner and mode of the same directory on the other side.

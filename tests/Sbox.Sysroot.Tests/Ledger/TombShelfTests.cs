@@ -76,6 +76,9 @@ public sealed class TombShelfTests : IDisposable
         Assert.NotNull(shelf.PutBack(root, shelf.Items(root).Single()));
         using Dir var = temp.Open("root/var");
         Assert.Equal(0x1EDu, var.Stat("tool").Permissions);
+        Assert.Equal(ShelfState.Same, shelf.Items(root).Single().State); // nobody is told again and again that it is another one
+        var.ChangeMode("tool", 0x1C9);
+        Assert.Equal(ShelfState.Other, shelf.Items(root).Single().State);
         Assert.Equal(["tool"], var.Entries().Select(static entry => entry.Name)); // and where it was made is gone
     }
 
