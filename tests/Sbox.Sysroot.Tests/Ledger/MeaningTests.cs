@@ -33,6 +33,9 @@ public sealed class MeaningTests
     [InlineData("/var/roothome/.ssh/known_hosts", "a.org ssh-ed25519 " + Key + "1\n", "a.org ssh-ed25519 " + Key + "2\n", "key of ssh host a.org changed")]
     [InlineData("/etc/ssh/ssh_known_hosts", null, "@cert-authority *.corp ssh-rsa " + Key + "\n", "ssh host *.corp added")]
     [InlineData("/var/home/ann/.ssh/authorized_keys", null, "from=\"192.0.2.1\" ssh-ed25519 " + Key + " ben@laptop\n", "ssh key ben@laptop may log in as ann")]
+    [InlineData("/var/home/ann/.ssh/authorized_keys", null, "command=\"x ssh-y z\" ssh-ed25519 " + Key + " ben\n", "ssh key ben may log in as ann")]
+    [InlineData("/var/home/ann/.ssh/authorized_keys", null, "command=\"x ssh-y z\" ssh-ed25519 " + Key + "\n" + Key + " ssh-ed25519\n", "an ssh key without a comment may log in as ann")]
+    [InlineData("/var/roothome/.ssh/known_hosts", null, "-----BEGIN OPENSSH PRIVATE KEY-----\n" + Key + "\nssh-rsa " + Key + "\na.org ssh-ed25519 " + Key + "\n", "ssh host a.org added")]
     [InlineData("/var/roothome/.ssh/authorized_keys", "ssh-rsa " + Key + "\n", "", "an ssh key without a comment may log in as root no more")]
     [InlineData("/etc/ssh/ssh_host_ed25519_key", null, "secret", "this box's ssh key (ed25519) added")]
     [InlineData("/etc/cups/printers.conf", "<Printer old>\nDeviceURI ipp://a\nState Idle\n</Printer>\n<Printer same>\nState Idle\nDeviceURI ipp://c\n</Printer>\n",

@@ -6,7 +6,7 @@ internal static class SshMeanings
     /// <summary>known_hosts, line by line (sshd(8)). Of a hashed name only that there is one: that is what hashing is for.</summary>
     public static IEnumerable<string> KnownHosts(string? before, string? now)
     {
-        string[] added = [.. Known(now).Except(Known(before)).Select(Host)], removed = [.. Known(before).Except(Known(now)).Select(Host)];
+        string[] added = [.. KnownHostLines(now).Except(KnownHostLines(before)).Select(Host)], removed = [.. KnownHostLines(before).Except(KnownHostLines(now)).Select(Host)];
         foreach (string host in added.Concat(removed).Where(static host => !IsHashed(host)).Distinct(StringComparer.Ordinal))
             yield return !removed.Contains(host) ? $"ssh host {host} added" : !added.Contains(host) ? $"ssh host {host} removed" : $"key of ssh host {host} changed";
         if (added.Where(IsHashed).Distinct(StringComparer.Ordinal).Count() is > 0 and var more)
@@ -27,15 +27,51 @@ internal static class SshMeanings
 
     private static IEnumerable<string> Known(string? text) => LedgerMeaning.Lines(text).Where(static line => !line.StartsWith('#'));
 
-    private static string Host(string line) => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) is [var first, .. var rest] && first.StartsWith('@') && rest.Length > 0 ? rest[0] : line.Split(' ', '\t')[0];
+    // A line without a kind of key in its place may be anything, such as a private key that somebody pasted: nothing of it is told.
+    private static IEnumerable<string> KnownHostLines(string? text) => Known(text).Where(static line => Words(line) is [var first, .. var rest] && (first.StartsWith('@') ? rest is [_, var marked, ..] && IsKind(marked) : rest is [var kind, ..] && IsKind(kind)));
+
+    private static string Host(string line) => Words(line) is [var first, .. var rest] && first.StartsWith('@') ? rest[0] : Words(line)[0];
 
     private static bool IsHashed(string host) => host.StartsWith('|');
 
-    // Options may come before the kind of key; what comes after the key itself is its comment.
+    // Options, one word with quotes in it, may come before the kind of key; what comes after the key itself is its comment.
     private static string Key(string line)
     {
-        string[] words = line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
-        int kind = Array.FindIndex(words, static word => word.StartsWith("ssh-", StringComparison.Ordinal) || word.StartsWith("ecdsa-", StringComparison.Ordinal) || word.StartsWith("sk-", StringComparison.Ordinal));
-        return kind >= 0 && words.Length > kind + 2 ? $"ssh key {string.Join(' ', words[(kind + 2)..])}" : "an ssh key without a comment";
+        string[] comment = Words(line) switch
+        {
+            [var kind, _, .. var rest] when IsKind(kind) => rest,
+            [_, var kind, _, .. var rest] when IsKind(kind) => rest,
+            _ => [],
+        };
+        string[] told = [.. comment.Where(static word => !word.Contains(KeyStart, StringComparison.Ordinal))];
+        return told.Length > 0 ? $"ssh key {string.Join(' ', told)}" : "an ssh key without a comment";
+    }
+
+    private const string KeyStart = "AAAA"; // each key's bytes begin with a length below 256
+
+    // Whole words of sshd(8) and ssh-keygen(1), with those of certificates.
+    private static bool IsKind(string word)
+    {
+        string plain = word.Replace("-cert-v01", "", StringComparison.Ordinal).Replace("@openssh.com", "", StringComparison.Ordinal);
+        return plain is "ssh-rsa" or "ssh-dss" or "ssh-ed25519" or "ssh-ed448" or "ecdsa-sha2-nistp256" or "ecdsa-sha2-nistp384" or "ecdsa-sha2-nistp521" or "sk-ssh-ed25519" or "sk-ecdsa-sha2-nistp256";
+    }
+
+    private static string[] Words(string line)
+    {
+        var words = new List<string>();
+        bool quoted = false;
+        int start = 0;
+        for (int at = 0; at <= line.Length; at++)
+        {
+            if (at < line.Length && line[at] == '"' && (at == 0 || line[at - 1] != '\\'))
+                quoted = !quoted;
+            if (at < line.Length && (quoted || !char.IsWhiteSpace(line[at])))
+                continue;
+            if (at > start)
+                words.Add(line[start..at]);
+            start = at + 1;
+        }
+
+        return [.. words];
     }
 }
