@@ -40,8 +40,10 @@ public sealed class TombKeepTests : IDisposable
             echo "== forgotten"; sbox forget network >/dev/null; sbox keep --from-tomb --dry-run; sbox keep --from-tomb 2>&1
             stat -c '%a %u' /etc/NetworkManager/system-connections/cafe.nmconnection; cat /etc/NetworkManager/system-connections/cafe.nmconnection
             echo other > /etc/NetworkManager/system-connections/cafe.nmconnection
+            mkdir -p /run/motd.d; echo "keeps 1 change" > /run/motd.d/50-sbox-kept-t
             echo "== another"; sbox keep --from-tomb 2>&1; cat /etc/NetworkManager/system-connections/cafe.nmconnection; sbox keep --from-tomb network 2>&1
             sbox ledger network
+            ls /run/motd.d # nothing is missing any more, and logins are not told that
             rm /etc/NetworkManager/system-connections/cafe.nmconnection
             sbox tomb close >/dev/null
             # The line is left out where the tomb takes long to say what it has, which a busy machine makes of any.

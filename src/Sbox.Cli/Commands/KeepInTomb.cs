@@ -129,8 +129,8 @@ internal static class KeepInTomb
             return 0;
         if (offsite)
             KeptInTombs.Add(back, tomb);
-        if (stays == 0 && asked.Length == 0)
-            LoginMessage.Withdraw($"{About}-{tomb}");
+        if (LoginMessage.IsShown($"{About}-{tomb}"))
+            await TellLogins(tomb, top); // anew: less is missing, or nothing
         speaker.Note(stays == 0 ? $"all of it is here as the tomb {tomb} has it" : $"{stays} {(stays == 1 ? "change of the tomb is" : "changes of the tomb are")} not here");
         return 0;
     }
@@ -169,11 +169,13 @@ internal static class KeepInTomb
         }
     }
 
-    /// <summary>Tells whoever logs in what the tomb that was just opened keeps and this machine lacks.</summary>
+    /// <summary>Tells whoever logs in what the tomb that was just opened keeps and this machine lacks; and no longer, where that is nothing by now or not known.</summary>
     public static async Task TellLogins(string tomb, string top)
     {
         if (await Line(tomb, top) is { } line)
             LoginMessage.Show($"{About}-{tomb}", line);
+        else
+            LoginMessage.Withdraw($"{About}-{tomb}");
     }
 
     // By names, owners, modes and sizes: no file is fetched for it.

@@ -14,6 +14,10 @@ internal static class LoginMessage
         File.WriteAllText($"{Place}/50-sbox-{about}", said + "\n");
     }
 
+    /// <summary>Whether a line about it is shown.</summary>
+    /// <param name="about">What it is about.</param>
+    public static bool IsShown(string about) => File.Exists($"{Place}/50-sbox-{about}");
+
     /// <summary>Shows nothing about it any more.</summary>
     public static void Withdraw(string about)
     {
