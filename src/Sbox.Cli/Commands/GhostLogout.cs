@@ -32,17 +32,17 @@ internal static class GhostLogout
             ],
             ExitCodes = [(GhostCommand.NoGhost, "This boot is no ghost; nothing was said. With --issue that is 0.")],
         }.With(issue, json);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction(async (parsed, cancel) =>
         {
             if (!RootConfig.IsGhost(KernelArguments.Parse(File.ReadAllText("/proc/cmdline"))))
-                return Task.FromResult(parsed.GetValue(issue) ? 0 : GhostCommand.NoGhost); // PAM writes all but 0 into the journal, of each logout
+                return parsed.GetValue(issue) ? 0 : GhostCommand.NoGhost; // PAM writes all but 0 into the journal, of each logout
             if (parsed.GetValue(issue))
             {
-                SayAtPrompt(cancel);
-                return Task.FromResult(0);
+                await SayAtPrompt(cancel);
+                return 0;
             }
 
-            Held held = Look(cancel);
+            Held held = await Look(cancel);
             if (held.Changes > 0 || parsed.GetValue(json))
                 new Speaker(parsed.GetValue(json)).Answer(held.Text, writer =>
                 {
@@ -50,7 +50,7 @@ internal static class GhostLogout
                     writer.WriteNumber("bytes", held.Bytes);
                     writer.WriteBoolean("noise", held.HasNoise);
                 });
-            return Task.FromResult(0);
+            return 0;
         });
         return command;
     }
@@ -62,7 +62,7 @@ internal static class GhostLogout
             : string.Create(CultureInfo.InvariantCulture, $"This ghost forgets {Changes} {(Changes == 1 ? "change" : "changes")}, {Amount.OfBytes(Bytes)}, when it is switched off: sbox ledger");
     }
 
-    private static Held Look(CancellationToken cancel)
+    private static async Task<Held> Look(CancellationToken cancel)
     {
         if (Environment.IsPrivilegedProcess)
         {
@@ -70,7 +70,8 @@ internal static class GhostLogout
             limit.CancelAfter(Limit);
             try
             {
-                return GhostSession.Layers() is { } layers ? Sum(LedgerView.Of(layers, [], limit.Token)) : default;
+                // Not by the token alone, which is looked at between two names: one large file may take longer than that to be compared.
+                return await Task.Run(() => GhostSession.Layers() is { } layers ? Sum(LedgerView.Of(layers, [], limit.Token)) : default, CancellationToken.None).WaitAsync(limit.Token);
             }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
             {
@@ -90,11 +91,11 @@ internal static class GhostLogout
         return new Held(lost.Length + view.Changed.Count, lost.Sum(static entry => entry.Bytes), HasNoise: false);
     }
 
-    private static void SayAtPrompt(CancellationToken cancel)
+    private static async Task SayAtPrompt(CancellationToken cancel)
     {
         try
         {
-            Held held = Look(cancel);
+            Held held = await Look(cancel);
             Directory.CreateDirectory(Issues);
             if (held.Changes == 0)
                 File.Delete($"{Issues}/{Issue}");
