@@ -98,17 +98,23 @@ public sealed class TombShelf : IDisposable
     public IReadOnlyList<ShelfCopy> Put(Dir root, IReadOnlyList<LedgerEntry> entries, CancellationToken cancel = default)
     {
         var kept = new List<ShelfCopy>();
-        foreach (LedgerEntry entry in entries.Where(static entry => Obstacle(entry) is null))
+        try
         {
-            cancel.ThrowIfCancellationRequested();
-            string path = entry.Path.TrimStart('/');
-            using Dir? from = root.TryOpenParent(path, out string name);
-            using Dir? to = from is null ? null : Parents(root, path, shelf, replaces: true);
-            if (to is not null && from!.TryStat(name) is { } was && Copy(from, name, to, entry))
-                kept.Add(new ShelfCopy(entry, was));
+            foreach (LedgerEntry entry in entries.Where(static entry => Obstacle(entry) is null))
+            {
+                cancel.ThrowIfCancellationRequested();
+                string path = entry.Path.TrimStart('/');
+                using Dir? from = root.TryOpenParent(path, out string name);
+                using Dir? to = from is null ? null : Parents(root, path, shelf, replaces: true);
+                if (to is not null && from!.TryStat(name) is { } was && Copy(from, name, to, entry))
+                    kept.Add(new ShelfCopy(entry, was));
+            }
+        }
+        finally
+        {
+            shelf.RemoveAll(Staged); // half of a file that found no room would be saved with the tomb
         }
 
-        shelf.RemoveAll(Staged);
         return kept;
     }
 
