@@ -153,8 +153,7 @@ public sealed class LedgerScan
             && now.Size <= ComparedBytes && SameBytes(upper, lower, name); // times say nothing: whoever writes can set them
     }
 
-    /// <summary>Whether two regular files of one size have the same attributes and bytes, however large they are.</summary>
-    /// <param name="but">An attribute that only the first may have.</param>
+    // Two regular files of one size, however large they are; one attribute may be the first one's alone.
     internal static bool SameContent(Dir first, Dir second, string name, string but)
     {
         Xattr[] mine = [.. Attributes(first, name)], theirs = [.. Attributes(second, name)];
