@@ -47,6 +47,7 @@ public sealed class TombShelf : IDisposable
 
     private const string Staged = ".new"; // no directory below / has that name
     private const string Capability = "security.capability";
+    private const int Deepest = 200; // as the ledger goes; two descriptors each
     private const uint OwnerOnly = 0x1C0, SetId = 0xC00, OthersWrite = 0x12, OthersAll = 0x3F; // 0700, 06000, 0022, 0077
     private static readonly string[] Tops = ["etc", "var"];
 
@@ -150,6 +151,7 @@ public sealed class TombShelf : IDisposable
     /// <summary>All that it has: files, links, and directories with nothing in them, in the order of their paths' names.</summary>
     /// <param name="root">The root directory, to compare with.</param>
     /// <param name="reads">Whether files of one size, owner and mode are compared byte by byte, which may fetch them from afar; else they are <see cref="ShelfState.Same"/>.</param>
+    /// <exception cref="TombShelfException">It is deeper than a ledger goes.</exception>
     public IReadOnlyList<ShelfItem> Items(Dir root, bool reads = true)
     {
         var items = new List<ShelfItem>();
@@ -158,14 +160,16 @@ public sealed class TombShelf : IDisposable
             using Dir? kept = shelf.TryStat(top) is { IsDirectory: true } ? shelf.OpenDir(top) : null;
             using Dir? here = root.TryStat(top) is { IsDirectory: true } ? root.OpenDir(top) : null;
             if (kept is not null)
-                Collect(kept, here, $"/{top}", items, reads);
+                Collect(kept, here, $"/{top}", items, reads, depth: 0);
         }
 
         return items;
     }
 
-    private static void Collect(Dir kept, Dir? here, string path, List<ShelfItem> items, bool reads)
+    private static void Collect(Dir kept, Dir? here, string path, List<ShelfItem> items, bool reads, int depth)
     {
+        if (depth > Deepest)
+            throw new TombShelfException(kept.Path, $"it is more than {Deepest} directories deep");
         foreach (DirEntry each in kept.Entries())
         {
             if (kept.TryStat(each.Name) is not { } stat)
@@ -177,7 +181,7 @@ public sealed class TombShelf : IDisposable
             {
                 using Dir inner = kept.OpenDir(each.Name);
                 using Dir? beside = now is { IsDirectory: true } ? here!.TryOpenDir(each.Name) : null;
-                Collect(inner, beside, own, items, reads);
+                Collect(inner, beside, own, items, reads, depth + 1);
                 if (items.Count > known)
                     continue;
             }

@@ -99,6 +99,14 @@ public sealed class TombShelfTests : IDisposable
         Assert.Equal("mine", temp.Read("root/etc/plain/inner"));
     }
 
+    [Fact]
+    public void A_tomb_that_is_deeper_than_any_ledger_is_not_gone_through()
+    {
+        using TombShelf shelf = TombShelf.Open(temp.Of("tomb"));
+        Directory.CreateDirectory(temp.Of($"tomb/{TombShelf.Name}/etc/{string.Join('/', Enumerable.Repeat("a", 300))}"));
+        Assert.Contains("more than 200 directories deep", Assert.Throws<TombShelfException>(() => shelf.Items(root)).Message, StringComparison.Ordinal);
+    }
+
     [Theory, InlineData(1000u, 0x1C0u), InlineData(0u, 0x1FFu)]
     public void What_somebody_else_put_in_its_place_is_not_taken_for_it(uint owner, uint mode)
     {
