@@ -43,8 +43,13 @@ public sealed partial class EspWriter
         return variable is null ? [] : [Forget("LoaderEntryDefault", variable, sysroot.Firmware!.ForgetEntryDefault)];
     }
 
-    // As the owner has it now, or, where nothing says it, as the version's recipe has it. Asked before anything is written.
-    private DefaultBoot BootsAsOf(DeploymentName name) => OfValue(Deciding()) ?? OfValue(ReadConf()?.Default) ?? OfRecipe(name);
+    // As the owner has it now, or, where nothing says it, as the recipe has it of what the box had before this version. Asked before anything is written.
+    private DefaultBoot BootsAsOf(DeploymentName name) => OfValue(Deciding()) ?? OfValue(ReadConf()?.Default) ?? OfRecipe(Elder(name));
+
+    // A new version's recipe is for new boxes: an upgrade makes no ghost. What was found good counts, what runs first; a box's first version is its own.
+    private DeploymentName Elder(DeploymentName name) => sysroot.Deployments.Select(static each => each.Name)
+        .OrderBy(each => TriesLeft(each) is not null).ThenByDescending(each => each == sysroot.BootedName).ThenBy(each => each == name)
+        .FirstOrDefault(name);
 
     // Of a value for the boot loader. Another entry of ours (rescue, a factory reset) and what is not ours say nothing.
     private DefaultBoot? OfValue(string? value)

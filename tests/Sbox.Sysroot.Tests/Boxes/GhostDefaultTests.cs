@@ -174,9 +174,7 @@ public sealed class GhostDefaultTests : IDisposable
     [Theory, InlineData("ghost", Ghost), InlineData("ghost-in-memory", InMemory), InlineData("nonsense", "")]
     public void A_new_box_starts_as_its_recipe_says_and_an_upgrade_changes_no_old_one(string said, string profile)
     {
-        Checksum three = box.PublishWith(3, (Unit, "unit"));
-        three = Checksum.Parse(Judge.HostOstree.Run(
-            "commit", $"--repo={box.Source}", $"--branch={TestBox.Ref}", $"--tree=ref={three}", "--add-metadata-string=version=3.0", $"--add-metadata-string={DefaultBoots.MetadataKey}={said}").Trim());
+        Checksum three = PublishGhost(said);
         Upgrade(three);
         Assert.Equal((Entry(one), Entry(three)), (Conf(), Once()));
 
@@ -187,6 +185,30 @@ public sealed class GhostDefaultTests : IDisposable
         using var deployer = new Deployer(sysroot, Directory.CreateDirectory(fresh.Of("esp")).FullName);
         deployer.Deploy(TestBox.Request(three));
         Assert.Equal(Entry(three, profile), new LoaderConf(File.ReadAllText(fresh.Of("esp/loader/loader.conf"))).Default);
+    }
+
+    // Nothing that the boot loader reads says whether the box is a ghost: the new version's recipe is not asked all the same.
+    [Theory, InlineData("auto-windows"), InlineData("{one}@rescue"), InlineData("@saved"), InlineData(null)]
+    public void An_upgrade_to_a_recipe_that_says_ghost_makes_none_of_a_box_whose_default_says_nothing(string? value)
+    {
+        Checksum three = PublishGhost("ghost");
+        if (value is null)
+            File.Delete($"{box.EspPath}/loader/loader.conf");
+        else
+            File.WriteAllText($"{box.EspPath}/loader/loader.conf", $"default {value.Replace("{one}", Entry(one), StringComparison.Ordinal)}\n");
+        Upgrade(three);
+        Assert.Equal((Entry(one), Entry(three)), (Conf(), Once()));
+        File.Delete($"{box.EspPath}/loader/loader.conf");
+        using InstalledBox trying = BootOnce(three);
+        Health(trying).MarkGood();
+        Assert.Equal(Entry(three), Conf());
+    }
+
+    private Checksum PublishGhost(string said)
+    {
+        Checksum three = box.PublishWith(3, (Unit, "unit"));
+        return Checksum.Parse(Judge.HostOstree.Run(
+            "commit", $"--repo={box.Source}", $"--branch={TestBox.Ref}", $"--tree=ref={three}", "--add-metadata-string=version=3.0", $"--add-metadata-string={DefaultBoots.MetadataKey}={said}").Trim());
     }
 
     private void Start(DefaultBoot boots)
