@@ -25,11 +25,12 @@ public sealed class PrivateMounts : IDisposable
 
     private readonly bool looksOnly, madeWritable;
     private readonly FileLock? ghostLock;
+    private readonly TimeSpan patience;
     private bool espMounted, glances;
     private DetachedMount? unattached;
 
-    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable, FileLock? ghostLock = null) =>
-        (Sysroot, this.looksOnly, this.madeWritable, this.ghostLock) = (sysroot, looksOnly, madeWritable, ghostLock);
+    private PrivateMounts(string sysroot, bool looksOnly, bool madeWritable, FileLock? ghostLock = null, TimeSpan? patience = null) =>
+        (Sysroot, this.looksOnly, this.madeWritable, this.ghostLock, this.patience) = (sysroot, looksOnly, madeWritable, ghostLock, patience ?? Patience);
 
     /// <summary>The physical root; writable here, unless it is only looked at.</summary>
     public string Sysroot { get; }
@@ -61,7 +62,7 @@ public sealed class PrivateMounts : IDisposable
 
     /// <summary>Makes a physical root writable, in this namespace only. A directory that is no mount point is left as it is.</summary>
     /// <param name="sysroot">Where the physical root is mounted: <c>/sysroot</c>.</param>
-    /// <param name="patience">How long another sbox may go on writing to a ghost's disk; null: ten seconds.</param>
+    /// <param name="patience">How long another sbox may go on writing to a ghost's disk, and whoever looks at the EFI partition may keep it from being written to; null: ten seconds.</param>
     /// <exception cref="InvalidOperationException"><see cref="Enter"/> was not called: the mounts would be everyone's.</exception>
     /// <exception cref="NoDiskException">This boot runs from memory.</exception>
     /// <exception cref="IOException">The kernel refused.</exception>
@@ -79,7 +80,7 @@ public sealed class PrivateMounts : IDisposable
                 Mounts.SetSuperblockWritable(sysroot, writable: true);
         }
 
-        return new PrivateMounts(sysroot, looksOnly: false, readOnly, ghostLock);
+        return new PrivateMounts(sysroot, looksOnly: false, readOnly, ghostLock, patience);
     }
 
     /// <summary>Leaves the physical root as it is; <see cref="MountEsp"/> mounts read-only.</summary>
@@ -112,7 +113,7 @@ public sealed class PrivateMounts : IDisposable
             root.MakeDirs(EspMountPoint[1..], 0x1C0 /* 0700 */, parents: 0x1ED); // in /run/sbox are users' sockets too
         if (!looksOnly)
             FatRepair.IfLeftInUse(esp.Path);
-        using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, FatOptions);
+        using DetachedMount mount = looksOnly ? ToLook("vfat", esp.Path, FatOptions) : ToWrite("vfat", esp.Path, patience, FatOptions);
         mount.AttachAt(EspMountPoint);
         espMounted = true;
         return EspMountPoint;
@@ -196,7 +197,7 @@ public sealed class PrivateMounts : IDisposable
     }
 
     // EBUSY: someone looks at it, and will soon have seen enough.
-    internal static DetachedMount ToWrite(string type, string device, params (string Key, string Value)[] options)
+    internal static DetachedMount ToWrite(string type, string device, TimeSpan? patience = null, params (string Key, string Value)[] options)
     {
         for (long started = Stopwatch.GetTimestamp(); ; Thread.Sleep(50))
         {
@@ -204,7 +205,7 @@ public sealed class PrivateMounts : IDisposable
             {
                 return Create(type, device, options, readOnly: false, MountAttributes.None);
             }
-            catch (MountException refused) when (refused.Errno == Errno.EBUSY && Stopwatch.GetElapsedTime(started) < Patience)
+            catch (MountException refused) when (refused.Errno == Errno.EBUSY && Stopwatch.GetElapsedTime(started) < (patience ?? Patience))
             {
                 continue;
             }

@@ -35,7 +35,7 @@ internal sealed class Box : IDisposable
     /// <param name="sysroot">Its physical root.</param>
     /// <param name="esp">Its EFI partition.</param>
     /// <param name="how">How the sysroot is opened; null as always.</param>
-    /// <param name="patience">How long another sbox may go on writing to a ghost's disk; null: some seconds.</param>
+    /// <param name="patience">How long others may keep a ghost's disk, or the EFI partition, from being written to; null: some seconds.</param>
     public static Box ToChange(ParseResult parsed, Option<string> sysroot, Option<string?> esp, SysrootOptions? how = null, TimeSpan? patience = null)
     {
         string path = parsed.GetValue(sysroot)!;
