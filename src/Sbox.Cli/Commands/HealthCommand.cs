@@ -41,7 +41,7 @@ internal static class HealthCommand
         ParseResult parsed, Speaker speaker, (Option<bool> AtBoot, Option<bool> Deadline, Option<string> Path, Option<string?> Esp) options, CancellationToken cancel)
     {
         bool deadline = parsed.GetValue(options.Deadline);
-        bool counts = (parsed.GetValue(options.AtBoot) || deadline) && IsAwaited(parsed, options.Path, options.Esp, speaker);
+        bool counts = (parsed.GetValue(options.AtBoot) || deadline) && IsAwaited(parsed, options.Path, options.Esp, canBeGood: !deadline, speaker);
         BootVerdict? verdict = null;
         if (counts)
         {
@@ -70,15 +70,14 @@ internal static class HealthCommand
 
     private static int Judge(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker, BootVerdict? verdict, bool good)
     {
-        bool onTrial = verdict is { IsOnTrial: true };
         // A ghost's disk changes for the end of a trial, and for nothing else.
-        if (onTrial || (good && verdict is not null && !KeepsNothing(parsed, path)))
+        if (verdict is not null && (verdict.Awaits(good) || (good && !KeepsNothing(parsed, path))))
         {
             using Trialled box = Open(parsed, path, esp, speaker);
             if (good)
                 box.Health?.MarkGood();
             else
-                return Restart(box, speaker, verdict!, "a required health check failed");
+                return Restart(box, speaker, verdict, "a required health check failed");
         }
 
         return good ? 0 : 3;
@@ -87,7 +86,7 @@ internal static class HealthCommand
     private static bool KeepsNothing(ParseResult parsed, Option<string> path) => Box.IsRunning(parsed.GetValue(path)!) && Box.IsGhost;
 
     // A ghost looks first, and where nothing is to be counted or ended it leaves the disk alone. One from memory has none: the version is tried by a ghost from the medium.
-    private static bool IsAwaited(ParseResult parsed, Option<string> path, Option<string?> esp, Speaker speaker)
+    private static bool IsAwaited(ParseResult parsed, Option<string> path, Option<string?> esp, bool canBeGood, Speaker speaker)
     {
         if (!KeepsNothing(parsed, path))
             return true;
@@ -96,7 +95,7 @@ internal static class HealthCommand
         using Box box = Box.ToGlance(parsed, path, esp);
         using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
         if (deployer.Esp is { } partition)
-            return BootHealth.IsAwaited(box.Sysroot, partition);
+            return BootHealth.IsAwaited(box.Sysroot, partition, canBeGood);
         speaker.Note($"{box.EspUnseen}: no trial begins or ends");
         return false;
     }

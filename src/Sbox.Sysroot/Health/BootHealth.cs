@@ -11,6 +11,10 @@ public sealed record BootVerdict(DeploymentName Running, int? TriesLeft, Deploym
 {
     /// <summary>Whether the version that runs has not been found good yet.</summary>
     public bool IsOnTrial => TriesLeft > 0;
+
+    /// <summary>Whether the health checks' answer ends or counts anything: a good one also of a version that was given up and then chosen in the menu.</summary>
+    /// <param name="good">What they found.</param>
+    public bool Awaits(bool good) => good ? TriesLeft is not null : IsOnTrial;
 }
 
 /// <summary>
@@ -49,11 +53,14 @@ public sealed class BootHealth(OstreeSysroot sysroot, EspWriter esp, string? boo
     /// Whether <see cref="Look"/> or a verdict would change anything: something is on trial, or has used up its tries and is not remembered yet. Takes no lock and changes nothing, so that
     /// a ghost of which nothing is wanted leaves its disk alone.
     /// </summary>
-    public static bool IsAwaited(OstreeSysroot sysroot, EspWriter esp)
+    /// <param name="sysroot">The sysroot.</param>
+    /// <param name="esp">Its EFI partition.</param>
+    /// <param name="canBeGood">Whether the verdict may be a good one, which a version without tries left is waiting for too; a deadline that passed has none.</param>
+    public static bool IsAwaited(OstreeSysroot sysroot, EspWriter esp, bool canBeGood = true)
     {
         if (sysroot.BootedName is not { } running)
             return false;
-        return esp.TriesLeft(running) is not null || IsOverdue(sysroot, esp, running) || GivenUp(sysroot, esp, running).Length > 0;
+        return (esp.TriesLeft(running) is { } left && (left > 0 || canBeGood)) || IsOverdue(sysroot, esp, running) || GivenUp(sysroot, esp, running).Length > 0;
     }
 
     /// <summary>The version that runs is good: its trial is over.</summary>

@@ -96,6 +96,14 @@ public sealed class GhostDefaultTests : IDisposable
             Health(failing).MarkFailed("the database is down");
         }
 
+        using (InstalledBox chosen = BootOnce(two)) // it was given up, and somebody chose it in the menu: good ends that, a deadline changes nothing
+        {
+            Assert.True(IsAwaited(chosen));
+            BootVerdict given = Health(chosen).Look()!;
+            Assert.Equal((0, true, false), (given.TriesLeft, given.Awaits(good: true), given.Awaits(good: false)));
+            Assert.False(BootHealth.IsAwaited(chosen.Sysroot, chosen.Deployer.Esp!, canBeGood: false));
+        }
+
         using InstalledBox back = BootOnce(one);
         Assert.True(IsAwaited(back));
         BootVerdict verdict = Health(back).Look()!;
