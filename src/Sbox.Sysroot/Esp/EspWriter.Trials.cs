@@ -163,8 +163,18 @@ public sealed partial class EspWriter
         using Dir tree = sysroot.Root.OpenDir(target.Name.Directory);
         if (!tree.Exists(HealthUnit) || (tree.TryStat(HealthMask) is { IsSymlink: true } && tree.ReadLink(HealthMask) == "/dev/null"))
             return 0;
+        if (RefusesGhosts(target.Name) && BootsAsOf(target.Name) != DefaultBoot.Normal)
+            return 0;
         return sysroot.Repository.Config.GetString("sysroot", "boot-counting-tries") is { } text && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int set)
             ? Math.Min(set, 9) : UsualTries;
+    }
+
+    // Made before ghosts were judged. As a ghost its trial would end by using up its tries, however good it is; and as a box that writes nothing is tried whose owner wants a ghost.
+    private bool RefusesGhosts(DeploymentName name)
+    {
+        using Dir tree = sysroot.Root.OpenDir(name.Directory);
+        return tree.TryReadAll(HealthUnit) is { } unit
+            && Encoding.UTF8.GetString(unit).Split('\n').Any(static line => line.Trim() == $"ConditionKernelCommandLine=!{RootConfig.GhostArgument}");
     }
 
     // Before its UKI is there, so that no cut leaves it as one that was found good. Whoever asks for a version that was given up wants it tried anew.
