@@ -258,11 +258,13 @@ public sealed partial class Deployer : IDisposable
 
     private CleanupReport Activate(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, bool noPrune = false, DeploymentName? asked = null)
     {
+        DeploymentName? first = targets.Count == 0 ? null : targets[0].Name;
+        DefaultBoot boots = first is { } one && esp is not null ? esp.BootsAsOf(one) : DefaultBoot.Normal; // before anything is written
         long freed = Offer(targets, digestOf, updateLoader, progress, asked);
         IReadOnlyList<string> overruled = targets.Count == 0 || esp is null ? [] : esp.Overrule(targets[0].Name);
         progress?.Report("Cleaning up");
         CleanupReport report = new Cleaner(sysroot, planner).Clean(CancellationToken.None, noPrune);
-        return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. MediumIsWanted(targets), .. report.Notes] };
+        return report with { BytesFreed = report.BytesFreed + freed, Notes = [.. overruled, .. first is { } wanted && esp is not null ? esp.Differences(wanted, boots, wanted == asked) : [], .. MediumIsWanted(targets), .. report.Notes] };
     }
 
     // Whoever takes the stick out at each login would take it from under a trial.

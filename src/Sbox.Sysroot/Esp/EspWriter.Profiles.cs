@@ -44,7 +44,7 @@ public sealed partial class EspWriter
     }
 
     // As the owner has it now, or, where nothing says it, as the recipe has it of what the box had before this version. Asked before anything is written.
-    private DefaultBoot BootsAsOf(DeploymentName name) => OfValue(Deciding()) ?? OfValue(ReadConf()?.Default) ?? OfRecipe(Elder(name));
+    internal DefaultBoot BootsAsOf(DeploymentName name) => OfValue(Deciding()) ?? OfValue(ReadConf()?.Default) ?? OfRecipe(Elder(name));
 
     // A new version's recipe is for new boxes: an upgrade makes no ghost. What was found good counts, what runs first; a box's first version is its own.
     private DeploymentName Elder(DeploymentName name) => sysroot.Deployments.Select(static each => each.Name)
@@ -100,6 +100,23 @@ public sealed partial class EspWriter
         string file = UnifiedKernel.FileName(name);
         string? profile = boots == DefaultBoot.Normal ? null : ((DefaultBoot[])[boots, DefaultBoot.Ghost]).Select(static each => each.Profile()!).FirstOrDefault(each => Offers(name, each));
         return profile is null ? file : $"{file}@{profile}";
+    }
+
+    /// <summary>What becomes otherwise than the box has it with a version as its first: lines for people.</summary>
+    /// <param name="name">The version.</param>
+    /// <param name="boots">What the box started as before it, by <see cref="BootsAsOf"/>.</param>
+    /// <param name="isNew">Whether somebody asked for it by this, so that it would be tried.</param>
+    internal IEnumerable<string> Differences(DeploymentName name, DefaultBoot boots, bool isNew)
+    {
+        if (boots == DefaultBoot.Normal)
+            yield break;
+        DefaultBoot offered = OfValue(EntryOf(name, boots)) ?? DefaultBoot.Normal;
+        if (offered == DefaultBoot.Normal)
+            yield return $"{name.Short} has no entry '{boots.Name()}' in the boot menu: it starts as the normal one, which writes to the disk; sbox rollback goes back from it";
+        else if (offered != boots)
+            yield return $"{name.Short} has no entry '{boots.Name()}' in the boot menu: it starts as '{offered.Name()}', so leave the medium in";
+        if (isNew && sysroot.Deployments.Count > 1 && TriesLeft(name) is null && RefusesGhosts(name))
+            yield return $"{name.Short} was made before a ghost could find a version good: it is not tried first, and is the default at once; where it does not come up, choose the one before in the boot menu";
     }
 
     private bool Offers(DeploymentName name, string profile)

@@ -212,6 +212,36 @@ public sealed class GhostDefaultTests : IDisposable
         Assert.Equal(Entry(three), Conf());
     }
 
+    // Nobody would judge it there, and good or not it would be noted as bad.
+    [Fact]
+    public void A_version_whose_unit_refuses_ghosts_is_not_tried_as_one_and_that_is_said()
+    {
+        Checksum three = box.PublishWith(3, (Unit, "[Unit]\nConditionKernelCommandLine=!sbox.ghost\n"));
+        Start(DefaultBoot.Ghost);
+        Assert.Contains(Upgrade(three).Notes, static note => note.Contains("not tried first", StringComparison.Ordinal));
+        Assert.Equal((Entry(three, Ghost), null), (Conf(), Once()));
+    }
+
+    [Fact]
+    public void On_a_box_that_is_no_ghost_such_a_version_is_tried_as_any_other()
+    {
+        Upgrade(box.PublishWith(3, (Unit, "[Unit]\nConditionKernelCommandLine=!sbox.ghost\n")));
+        Assert.NotNull(Once());
+    }
+
+    // It writes, which its owner must hear.
+    [Fact]
+    public void A_way_back_to_a_version_without_that_entry_is_told()
+    {
+        Start(DefaultBoot.Ghost);
+        Upgrade();
+        using InstalledBox trying = BootOnce(two);
+        Health(trying).MarkGood();
+        File.WriteAllText($"{box.EspPath}/EFI/Linux/{Entry(one)}", "one entry alone");
+        Assert.Contains(trying.Deployer.Rollback().Cleanup.Notes, static note => note.Contains("writes to the disk", StringComparison.Ordinal));
+        Assert.Equal(Entry(one), Conf());
+    }
+
     private Checksum PublishGhost(string said)
     {
         Checksum three = box.PublishWith(3, (Unit, "unit"));
