@@ -15,6 +15,9 @@ internal sealed class Box : IDisposable
     /// <summary>Why no ESP is looked at; null where one is.</summary>
     public string? EspUnseen { get; private init; }
 
+    /// <summary>Whether that is since there is none.</summary>
+    public bool HasNoEsp { get; private init; }
+
     /// <summary>Its sysroot.</summary>
     public OstreeSysroot Sysroot { get; }
 
@@ -101,7 +104,7 @@ internal sealed class Box : IDisposable
         catch (Exception unseen) when (unseen is NoEspException or MountException or LinuxException)
         {
             // A kernel without FAT, a disk that is failing, root without the right to mount: what runs can be told all the same.
-            return new Box(OstreeSysroot.Open(path, how), mounts, null) { EspUnseen = unseen.Message };
+            return new Box(OstreeSysroot.Open(path, how), mounts, null) { EspUnseen = unseen.Message, HasNoEsp = unseen is NoEspException };
         }
     }
 

@@ -96,6 +96,8 @@ internal static class HealthCommand
         using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal);
         if (deployer.Esp is { } partition)
             return BootHealth.IsAwaited(box.Sysroot, partition, canBeGood);
+        if (!box.HasNoEsp)
+            throw new Finding($"whether this version is on trial is not known: {box.EspUnseen}", "When that is mended: systemctl restart sbox-health.service");
         speaker.Note($"{box.EspUnseen}: no trial begins or ends");
         return false;
     }
