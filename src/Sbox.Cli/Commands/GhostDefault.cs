@@ -52,8 +52,10 @@ internal static class GhostDefault
             ?? throw new Finding($"{box.Sysroot.Path}: no EFI partition, or nothing is deployed: there is no boot menu to say it in", "--esp=PATH names the EFI partition; another boot loader's menu has a default of its own");
         foreach (string note in notes)
             speaker.Note(note);
-        Say(speaker, boots, notes);
-        return 0;
+        // A firmware that keeps its own default decides, whatever was written.
+        DefaultBoot now = deployer.Esp?.BootsAs ?? boots;
+        Say(speaker, now, notes);
+        return now == boots ? 0 : 1;
     }
 
     private static void Say(Speaker speaker, DefaultBoot boots, IReadOnlyList<string> notes) => speaker.Answer(Text(boots), writer =>
