@@ -128,11 +128,24 @@ public sealed record StatusReport(
             EtcConflicts = new EtcKeeper(sysroot).Open(),
             EtcFailure = sysroot.Deployments.Select(each => EtcRecord.Of(sysroot, each.Name)?.Failure).FirstOrDefault(static failure => failure is not null),
             IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),
-            BootsAs = deployer.Esp?.BootsAs,
+            BootsAs = BootsAsOf(deployer),
             IsWiped = sysroot.BootArguments.GetAll("init_on_free").LastOrDefault() is "1",
             Memory = booted >= 0 ? MemoryDisk.Read() : null,
             Seal = booted >= 0 ? SealStatus.Of(sysroot.BootArguments) : null,
         };
+    }
+
+    // Where the boot loader's files do not say it, a commit is read; one that is damaged must not hide everything else.
+    private static DefaultBoot? BootsAsOf(Deployer deployer)
+    {
+        try
+        {
+            return deployer.Esp?.BootsAs;
+        }
+        catch (Exception damaged) when (damaged is RepositoryException or MalformedException)
+        {
+            return null;
+        }
     }
 
     private static DeploymentStatus One(OstreeSysroot sysroot, Deployment deployment)
