@@ -20,9 +20,10 @@ internal static class GhostDefault
         {
             Details =
             [
-                "on starts the menu's entry 'ghost', in-memory 'ghost in memory', off 'normal'; all entries stay in the menu. It counts from the next boot on, for every version: sbox upgrade and sbox rollback keep it, a version on trial starts as "
-                + "the box does, and a ghost finds it good or goes back as any other boot. A box whose default is in-memory tries a new version as an ordinary ghost, with the medium in, since the verdict is written to it.",
-                "It is written into loader.conf on the EFI partition, as the profile's name behind the default's. The key d of the boot menu says the same to the firmware of one machine: it is obeyed there, and the next upgrade takes it over. Whether a new box of an image "
+                "on starts the menu's entry 'ghost', in-memory 'ghost in memory', off 'normal'; all entries stay in the menu. It counts from the next boot on: sbox upgrade and sbox rollback keep it, a version on trial starts as "
+                + "the box does, and a ghost finds it good or goes back as any other boot. A version whose menu lacks that entry starts as the normal one, and one made before ghosts were judged is not tried first: both are told by the command that brings it. "
+                + "A box whose default is in-memory tries a new version as an ordinary ghost, with the medium in, since the verdict is written to it; one that hangs is followed by the version before as a ghost in memory, which counts nothing: the next try comes when 'ghost' or 'normal' is chosen.",
+                "It is written into loader.conf on the EFI partition, as the profile's name behind the default's. The key d of the boot menu says the same to the firmware of one machine: it is obeyed there alone, until the next upgrade on that machine takes it over. Exit status 1 where the firmware keeps deciding otherwise. Whether a new box of an image "
                 + "starts as a ghost its recipe says (boots-as). What runs now goes on as it is.",
             ],
             Examples = [new Example("A stick that keeps nothing unless asked", "sudo sbox ghost default on"), new Example("What is so?", "sudo sbox ghost default")],
