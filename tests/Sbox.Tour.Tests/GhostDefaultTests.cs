@@ -87,6 +87,7 @@ public sealed class GhostDefaultTests(ITestOutputHelper output) : IDisposable
     private void FallsBack(Sbox.Vm.Vm vm)
     {
         output.WriteLine(vm.Run("sbox upgrade", ChangeLimit).OrThrow());
+        Assert.EndsWith("@ghost", Said(vm, "LoaderEntryOneShot"), StringComparison.Ordinal); // version 3 is tried, and as a ghost
         vm.Console.SendLine("systemctl reboot");
         // Out of version 2, and of version 3 three times by its check.
         for (int restarts = 0; restarts < 4; restarts++)
