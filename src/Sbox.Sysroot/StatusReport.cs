@@ -1,4 +1,5 @@
 using Sbox.Boot;
+using Sbox.Codecs;
 using Sbox.Linux;
 using Sbox.Store;
 
