@@ -169,7 +169,7 @@ public sealed partial class EspWriter
             ? Math.Min(set, 9) : UsualTries;
     }
 
-    // Made before ghosts were judged. As a ghost its trial would end by using up its tries, however good it is; and as a box that writes nothing is tried whose owner wants a ghost.
+    // Made before ghosts were judged. As a ghost it would use up its tries, however good it is; as a normal boot it would write what its owner does not want kept.
     private bool RefusesGhosts(DeploymentName name)
     {
         using Dir tree = sysroot.Root.OpenDir(name.Directory);
