@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Sbox.Codecs;
 using Sbox.Judges;
+using Sbox.Linux;
 
 namespace Sbox.Store.Tests;
 
