@@ -53,7 +53,7 @@ public sealed class LedgerCommandTests : IDisposable
             echo "== logout"; counted sbox ghost logout; counted at_prompt; setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$program/sbox" ghost logout
             mkdir /run/bin{,-work}; mount -t overlay bin -o lowerdir=/usr/bin,upperdir=/run/bin,workdir=/run/bin-work /usr/bin; ln -s "$program/sbox" /usr/bin/sbox
             cp {{SourceTree.Of("packaging", "box", "sbox-ghost.logout")}} /etc/bash.bash_logout; echo "== script"; HOME=/nowhere bash --login -c exit; echo nothing
-            on_terminal() { HOME=/nowhere script --quiet --return --command 'bash --login -c exit' /dev/null </dev/null | tr -d '\r'; }
+            on_terminal() { HOME=/nowhere TERM=dumb script --quiet --return --command 'bash --login -c exit' /dev/null </dev/null | tr -d '\r'; }
             echo "== bash"; counted on_terminal; rm /etc/bash.bash_logout
             echo "== nothing"; sbox forget /etc /var >/dev/null; sbox ghost logout; sbox ghost logout --issue; ls /run/issue.d; echo end
             echo "== disk"; (cd $deployment && find etc -newer etc/motd-of-the-disk ! -type d | sort; cd $os && find var/home var/lib/bluetooth ! -type d | sort)
