@@ -53,6 +53,7 @@ internal sealed record RootLook(IReadOnlySet<string> Whole, IReadOnlySet<string>
         finally
         {
             Unmount(at);
+            LetGo(image);
         }
     }
 
@@ -99,6 +100,26 @@ internal sealed record RootLook(IReadOnlySet<string> Whole, IReadOnlySet<string>
         if (!ObjectsOf.TryGetValue(digest, out string[]? objects))
             ObjectsOf[digest] = objects = Judge.ComposefsInfo.Run("objects", taken).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         return objects.Length > 0 && objects.All(each => new FileInfo($"{repository}/objects/{each}") is { Exists: true, Length: > 0 });
+    }
+
+    // The kernel lets a loop device go some time after its file system; mount would take it again, with what it remembers of a file that was written to since.
+    private static void LetGo(string image)
+    {
+        for (int wait = 0; wait < 600; wait++)
+        {
+            string[] devices = [.. Judge.OnPath("losetup").Run("--noheadings", "--output", "NAME", "--associated", image).Split('\n', StringSplitOptions.RemoveEmptyEntries)];
+            if (devices.Length == 0)
+                return;
+            if (wait >= 20) // not by itself: somebody looked at it meanwhile
+            {
+                foreach (string device in devices)
+                    Judge.OnPath("losetup").Ask("--detach", device.Trim());
+            }
+
+            Thread.Sleep(50);
+        }
+
+        throw new InvalidOperationException($"{image}: a loop device of it does not go");
     }
 
     // Another test's child may hold a descriptor of it from its fork to its exec: the loop device goes when that does.
