@@ -58,16 +58,14 @@ public sealed class DoctorTests : IDisposable
         File.WriteAllText($"{box.EspPath}/EFI/Linux/.half.efi.tmp", "");
         using var machine = new RunningBox(box, first);
         string[] Findings(string closed, string options = "") => [.. machine.Run($$"""
-            trap 'umount /tmp/box-nobody/root /tmp/box-nobody/esp; rm -r /tmp/sbox-nobody; rmdir /tmp/box-nobody/* /tmp/box-nobody' EXIT
-            rm -rf /tmp/sbox-nobody; cp -r {{RunningBox.Program}} /tmp/sbox-nobody; chmod -R a+rX /tmp/sbox-nobody
-            mkdir -p /tmp/box-nobody/esp /tmp/box-nobody/root; mount --bind {{box.SysrootPath}} /tmp/box-nobody/root; mount --bind {{box.EspPath}} /tmp/box-nobody/esp
+            mkdir -p /run/box/esp /run/box/root; mount --bind {{box.SysrootPath}} /run/box/root; mount --bind {{box.EspPath}} /run/box/esp
             chmod 700 {{closed}}
-            setpriv --reuid=65534 --regid=65534 --clear-groups /tmp/sbox-nobody/sbox doctor --sysroot=/tmp/box-nobody/root --esp=/tmp/box-nobody/esp --json {{options}} 2>&1 || echo "{\"finding\":\"exit $?\"}"
+            nobody doctor --sysroot=/run/box/root --esp=/run/box/esp --json {{options}} 2>&1 || echo "{\"finding\":\"exit $?\"}"
             chmod 755 {{closed}}
             """).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(static line => JsonDocument.Parse(line).RootElement)
             .Select(static line => !line.TryGetProperty("finding", out JsonElement name) ? $"{line}" : $"{name.GetString()} {(line.TryGetProperty("fixable", out JsonElement fixable) && fixable.GetBoolean() ? "fixable" : "")}".Trim())];
 
-        foreach (string closed in (string[])["/tmp/box-nobody/esp/EFI/Linux", "/tmp/box-nobody/root/ostree/repo", "/tmp/box-nobody/root/ostree/repo/refs/heads"])
+        foreach (string closed in (string[])["/run/box/esp/EFI/Linux", "/run/box/root/ostree/repo", "/run/box/root/ostree/repo/refs/heads"])
         {
             string[] found = Findings(closed, "--fix --yes");
             Assert.Contains("unseen", found);
@@ -77,7 +75,7 @@ public sealed class DoctorTests : IDisposable
         }
 
         // What is deployed is needed for all the rest.
-        Assert.Contains("This needs root: sudo sbox ...", string.Concat(Findings("/tmp/box-nobody/root/ostree/deploy/debian/deploy")));
+        Assert.Contains("This needs root: sudo sbox ...", string.Concat(Findings("/run/box/root/ostree/deploy/debian/deploy")));
     }
 
     [Fact]

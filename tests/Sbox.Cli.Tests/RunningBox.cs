@@ -37,7 +37,7 @@ internal sealed class RunningBox : IDisposable
 
     public JsonElement Json(string command) => JsonDocument.Parse(Run($"sbox {command} --esp=/run/esp --json")).RootElement;
 
-    /// <summary>Runs a script; <c>sbox</c> is a function in it.</summary>
+    /// <summary>Runs a script; <c>sbox</c> is a function in it, and <c>nobody</c> is sbox without a right.</summary>
     public string Run(string script)
     {
         File.WriteAllText(temp.Of("script"), script);
@@ -70,11 +70,13 @@ internal sealed class RunningBox : IDisposable
         mount --bind $root sysroot; mount -o remount,bind,ro sysroot
         mount --bind $esp run/esp
         mount --bind $dir/efivars sys/firmware/efi/efivars
+        mkdir run/program; mount --bind $program run/program # where nobody may go, whoever may see the checkout
         touch run/ostree-booted
         echo root=LABEL=sbox-root sbox.deployment=$running quiet > run/cmdline
         mount --bind run/cmdline proc/cmdline
         mkdir old; pivot_root . old; umount --lazy old; cd /
         sbox() { "$program/sbox" "$@"; }
+        nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups /run/program/sbox "$@"; }
         . $dir/script
         """;
 }

@@ -1,5 +1,4 @@
 using Sbox.Judges;
-using Sbox.Linux;
 
 namespace Sbox.Tour.Tests;
 
@@ -45,16 +44,8 @@ internal sealed record RootLook(IReadOnlySet<string> Whole, IReadOnlySet<string>
 
     private static T Mounted<T>(string image, string at, Func<string, T> look)
     {
-        Judge.OnPath("mount").Run("-o", "loop,ro,noload", "-t", "ext4", image, at);
-        try
-        {
-            return look(at);
-        }
-        finally
-        {
-            Unmount(at);
-            LetGo(image);
-        }
+        using var mount = new ImageMount(image, at);
+        return look(mount.Path);
     }
 
     // A kernel without fs-verity opens no file that has it, so the marks are taken off for as long as ostree looks.
@@ -100,32 +91,5 @@ internal sealed record RootLook(IReadOnlySet<string> Whole, IReadOnlySet<string>
         if (!ObjectsOf.TryGetValue(digest, out string[]? objects))
             ObjectsOf[digest] = objects = Judge.ComposefsInfo.Run("objects", taken).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         return objects.Length > 0 && objects.All(each => new FileInfo($"{repository}/objects/{each}") is { Exists: true, Length: > 0 });
-    }
-
-    // The kernel lets a loop device go some time after its file system; mount would take it again, with what it remembers of a file that was written to since.
-    private static void LetGo(string image)
-    {
-        for (int wait = 0; wait < 600; wait++)
-        {
-            string[] devices = [.. Judge.OnPath("losetup").Run("--noheadings", "--output", "NAME", "--associated", image).Split('\n', StringSplitOptions.RemoveEmptyEntries)];
-            if (devices.Length == 0)
-                return;
-            if (wait >= 20) // not by itself: somebody looked at it meanwhile
-            {
-                foreach (string device in devices)
-                    Judge.OnPath("losetup").Ask("--detach", device.Trim());
-            }
-
-            Thread.Sleep(50);
-        }
-
-        throw new InvalidOperationException($"{image}: a loop device of it does not go");
-    }
-
-    // Another test's child may hold a descriptor of it from its fork to its exec: the loop device goes when that does.
-    private static void Unmount(string mounted)
-    {
-        for (int wait = 0; wait < 200 && Judge.OnPath("umount").Ask(mounted).ExitCode != 0 && MountTable.At(mounted) is not null; wait++)
-            Thread.Sleep(50);
     }
 }
