@@ -46,7 +46,8 @@ internal sealed class UpdateComparison(string programs, IReadOnlyList<string> th
         rows.Add(Pull("static delta by ostree, pulled by ostree", theirs, their, place, old, branch));
         rows.Add(Pull("static delta by ostree, pulled by ours", [ostree], their, place, old, branch));
         rows.Add(Pull("static delta by ours, pulled by ostree", theirs, our, place, old, branch));
-        rows.Add(Pull("static delta by ours, pulled by ours", [ostree], our, place, old, branch));
+        rows.Add(Pull("static delta by ours, pulled by ours", [ostree], our, place, old, branch, "never"));
+        rows.Add(Pull("the same, kernel modules compressed again by the client", [ostree], our, place, old, branch, "always"));
         foreach (UpdateRow row in rows)
             Say(row.ToString());
         foreach (UpdateRow row in new PatchComparison(place, Trees(place, old, fresh)).Rows())
@@ -95,20 +96,20 @@ internal sealed class UpdateComparison(string programs, IReadOnlyList<string> th
         if (deltasBy is not null)
         {
             Say($"deltas by {deltasBy[^1]}");
-            Timed.Run([.. deltasBy, $"--repo={served}", "static-delta", "generate", $"--from={old}", $"--to={fresh}"]);
+            Timed.Run([.. deltasBy, $"--repo={served}", "static-delta", "generate", $"--from={old}", $"--to={fresh}", .. deltasBy.Count == 1 ? (string[])["--recompress"] : []]);
         }
 
         Timed.Run(ostree, $"--repo={served}", "summary", "--update");
         return served;
     }
 
-    private UpdateRow Pull(string way, IReadOnlyList<string> who, string served, string place, string old, string branch)
+    private UpdateRow Pull(string way, IReadOnlyList<string> who, string served, string place, string old, string branch, string recompress = "auto")
     {
         string client = Path.Combine(place, "client");
         Timed.Run([.. who, $"--repo={client}", "init", "--mode=bare"]);
         Timed.Run([.. who, $"--repo={client}", "pull-local", "--remote=far", Path.Combine(place, "builds"), old]);
         using Nginx nginx = Nginx.Start(served, place, counts: true);
-        Timed.Run([.. who, $"--repo={client}", "remote", "add", "--no-gpg-verify", "far", nginx.Url]);
+        Timed.Run([.. who, $"--repo={client}", "remote", "add", "--no-gpg-verify", $"--set=sbox-recompress={recompress}", "far", nginx.Url]);
         Timed.Run([.. who, $"--repo={client}", "refs", $"--create=far:{branch}", old]);
         Say(way);
         Cost cost = Timed.Run([.. who, $"--repo={client}", "pull", "far", branch]);

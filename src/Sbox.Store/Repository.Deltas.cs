@@ -30,6 +30,20 @@ public sealed partial class Repository
         return DeltaDirectory.Read(dir, System.IO.Path.GetFileName(nameOrPath));
     }
 
+    /// <summary>The superblock of the smaller delta beside another (<see cref="DeltaOptions.Recompress"/>), and its bytes; null where there is none.</summary>
+    /// <param name="superblock">That of the other.</param>
+    /// <exception cref="DeltaException">It is not what the other says.</exception>
+    public (DeltaSuperblock Superblock, byte[] Bytes)? ReadRecompressing(DeltaSuperblock superblock)
+    {
+        if (superblock.Recompressing is not { } said)
+            return null;
+        string path = superblock.Name.RecompressingSuperblock;
+        byte[] bytes = DeltaDirectory.Read(Dir, path);
+        return Checksum.Of(bytes) == said.Checksum
+            ? (DeltaDirectory.Parse(bytes, Dir.Of(path)), bytes)
+            : throw new DeltaException(Dir.Of(path), $"its bytes hash to {Checksum.Of(bytes)}, and the delta beside it says {said.Checksum}");
+    }
+
     /// <summary>Deletes a delta; the list that names it is as it was until it is written anew.</summary>
     /// <returns>Whether there was one.</returns>
     public bool DeleteDelta(DeltaName name) => Dir.RemoveAll(name.Directory);

@@ -27,6 +27,7 @@ internal static class DeltaGenerateCommand
         var difference = new Option<long>("--max-bsdiff-size") { Description = "Megabytes of old and new version together up to which differences are looked for", HelpName = "MB", DefaultValueFactory = static _ => 128 };
         var chunk = new Option<long>("--max-chunk-size") { Description = "Megabytes of a part before it is compressed", HelpName = "MB", DefaultValueFactory = static _ => 32 };
         var file = new Option<string?>("--filename") { Description = "Write the delta to this file, its parts beside it; else it is in the repository", HelpName = "PATH" };
+        var recompress = new Option<bool>("--recompress") { Description = "Put a smaller delta beside it that compresses kernel modules again where it is applied (ours only; others use the usual one)" };
         var sign = new DeltaSignOptions();
         return new DocumentedCommand("generate", "Make a delta")
         {
@@ -35,7 +36,7 @@ internal static class DeltaGenerateCommand
                 new Example("Make what leads from the commit before to the newest one", "ostree --repo=repo static-delta generate main"),
                 new Example("One file that holds all, to be carried to a machine without a network", "ostree --repo=repo static-delta generate --inline --min-fallback-size=0 --filename=update.delta --from=OLD --to=main"),
             ],
-        }.With([words, from, to, empty, inline, noDifferences, unless, endianness, swap, fallback, difference, chunk, file, .. sign.All])
+        }.With([words, from, to, empty, inline, noDifferences, unless, endianness, swap, fallback, difference, chunk, file, recompress, .. sign.All])
             .OnRepository((parsed, repository, cancel) =>
             {
                 string target = parsed.GetValue(to) ?? parsed.GetValue(words)!.FirstOrDefault() ?? throw new Finding("TO revision must be specified", "static-delta generate REV");
@@ -59,6 +60,7 @@ internal static class DeltaGenerateCommand
                     BigEndian = IsBig(parsed.GetValue(endianness)) ^ parsed.GetValue(swap),
                     FileName = parsed.GetValue(file),
                     Sign = sign.Signer(parsed),
+                    Recompress = parsed.GetValue(recompress),
                 };
                 Console.Out.Write($"Generating static delta:\n  From: {source?.ToString() ?? "empty"}\n  To:   {name.To}\n");
                 using var line = new ProgressLine(new Speaker(json: false));
@@ -83,6 +85,8 @@ internal static class DeltaGenerateCommand
         writer.WriteNumber("fallbacks", report.Fallbacks.Count);
         writer.WriteNumber("differences", report.Differences);
         writer.WriteNumber("size", report.Size);
+        writer.WriteNumber("recompressed", report.Recompressed);
+        writer.WriteNumber("recompressedSize", report.RecompressedSize);
         writer.WriteNumber("uncompressedSize", report.UncompressedSize);
     });
 
@@ -105,5 +109,7 @@ internal static class DeltaGenerateCommand
         Console.Error.WriteLine($"uncompressed={report.UncompressedSize} compressed={report.Size} loose={report.LooseSize}");
         Console.Error.WriteLine($"rollsum={report.Copied} objects, {report.CopiedBytes} bytes");
         Console.Error.WriteLine($"bsdiff={report.Differences} objects");
+        if (report.Recompressed > 0)
+            Console.Error.WriteLine($"recompressed={report.Recompressed} objects, compressed={report.RecompressedSize} in place of {report.Size}");
     }
 }

@@ -57,7 +57,7 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
         sending.Begin(PublishStep.Deltas, plan.ToMake.Count);
         foreach (DeltaName delta in plan.ToMake)
         {
-            repository.MakeDelta(delta, new DeltaOptions { Clock = options.Clock }, progress: null, cancel);
+            repository.MakeDelta(delta, new DeltaOptions { Clock = options.Clock, Recompress = true }, progress: null, cancel);
             sending.Passed();
         }
     }
@@ -85,9 +85,16 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
         var parsed = DeltaSuperblock.Parse(superblock);
         if (await place.TryRead(delta.Superblock, cancel).ConfigureAwait(false) is { } there && there.AsSpan().SequenceEqual(superblock))
             return;
-        int[] parts = [.. Enumerable.Range(0, parsed.Parts.Count).Where(index => repository.Dir.Exists(delta.Part(index)))]; // others lie in the superblock
-        await sending.SendAll(parts, index => new SentFile(delta.Part(index), OpenPart(parsed, index), Lifetime.Immutable), cancel).ConfigureAwait(false);
-        await sending.SendAll([superblock], bytes => new SentFile(delta.Superblock, new MemoryStream(bytes, writable: false), Lifetime.Immutable), cancel).ConfigureAwait(false);
+        if (repository.ReadRecompressing(parsed) is { } smaller)
+            await SendParts(smaller.Superblock, smaller.Bytes, delta.RecompressingSuperblock, sending, cancel).ConfigureAwait(false);
+        await SendParts(parsed, superblock, delta.Superblock, sending, cancel).ConfigureAwait(false);
+    }
+
+    private async Task SendParts(DeltaSuperblock superblock, byte[] bytes, string path, Sending sending, CancellationToken cancel)
+    {
+        int[] parts = [.. Enumerable.Range(0, superblock.Parts.Count).Where(index => repository.Dir.Exists(superblock.PathOf(index)))]; // others lie in the superblock
+        await sending.SendAll(parts, index => new SentFile(superblock.PathOf(index), OpenPart(superblock, index), Lifetime.Immutable), cancel).ConfigureAwait(false);
+        await sending.SendAll([bytes], each => new SentFile(path, new MemoryStream(each, writable: false), Lifetime.Immutable), cancel).ConfigureAwait(false);
     }
 
     private async Task SendIndex(Checksum to, IEnumerable<DeltaName> made, Sending sending, CancellationToken cancel)
@@ -156,7 +163,7 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
 
     private FileStream OpenPart(DeltaSuperblock superblock, int index)
     {
-        string path = superblock.Name.Part(index);
+        string path = superblock.PathOf(index);
         var part = new FileStream(repository.Dir.OpenFile(path), FileAccess.Read, bufferSize: 0);
         var found = Checksum.FromBytes(SHA256.HashData(part));
         part.Position = 0;

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Sbox.Linux;
 
-/// <summary>liblzma's calls, as its lzma/base.h and lzma/lzma12.h declare them. Debian has it wherever dpkg is.</summary>
+/// <summary>liblzma's calls, as its lzma/base.h, lzma/container.h and lzma/lzma12.h declare them. Debian has it wherever dpkg is.</summary>
 internal static unsafe partial class LibLzma
 {
     private const string Library = "liblzma.so.5";
@@ -53,11 +53,25 @@ internal static unsafe partial class LibLzma
         public uint Depth;
     }
 
+    /// <summary>lzma_mt, of lzma/container.h; 128 bytes. A block size of 0 is three dictionaries.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 128)]
+    public struct Threads
+    {
+        public uint Flags, Count;
+        public ulong BlockSize;
+        public uint Timeout, Preset;
+        public Filter* Filters;
+        public int Check;
+    }
+
     [LibraryImport(Library)]
     public static partial byte lzma_lzma_preset(Options* options, uint preset);
 
     [LibraryImport(Library)]
     public static partial int lzma_stream_encoder(Stream* stream, Filter* filters, int check);
+
+    [LibraryImport(Library)]
+    public static partial int lzma_stream_encoder_mt(Stream* stream, Threads* options);
 
     [LibraryImport(Library)]
     public static partial int lzma_stream_decoder(Stream* stream, ulong memoryLimit, uint flags);

@@ -40,7 +40,10 @@ internal sealed unsafe class XzCoder : IDisposable
         filters[count++] = new LibLzma.Filter { Id = LibLzma.Lzma2Filter, Options = &options };
         filters[count] = new LibLzma.Filter { Id = LibLzma.EndOfFilters };
         var coder = new XzCoder();
-        return coder.Checked(LibLzma.lzma_stream_encoder(coder.stream, filters, LibLzma.Crc64));
+        if (!settings.Blocks)
+            return coder.Checked(LibLzma.lzma_stream_encoder(coder.stream, filters, settings.Check));
+        var threads = new LibLzma.Threads { Count = 1, Filters = filters, Check = settings.Check };
+        return coder.Checked(LibLzma.lzma_stream_encoder_mt(coder.stream, &threads));
     }
 
     public static XzCoder Decoder(ulong memoryLimit)
@@ -87,7 +90,17 @@ internal sealed unsafe class XzCoder : IDisposable
 /// <param name="NiceLength">A match of so many bytes is taken without looking for a longer one; 0: as the level has it.</param>
 /// <param name="X86">Turn relative addresses in x86 code into absolute ones first, which repeat.</param>
 /// <param name="ByThreeBytes">Look for matches by their first three bytes instead of four: with a small dictionary as good, and a sixth faster.</param>
-public sealed record XzSettings(uint Level, uint DictionarySize, uint NiceLength = 0, bool X86 = false, bool ByThreeBytes = false);
+public sealed record XzSettings(uint Level, uint DictionarySize, uint NiceLength = 0, bool X86 = false, bool ByThreeBytes = false)
+{
+    /// <summary>Added to a level: xz's <c>--extreme</c>.</summary>
+    public const uint Extreme = 1u << 31;
+
+    /// <summary>What the content is checked by, as the format numbers it: 0 nothing, 1 CRC32, 4 CRC64, 10 SHA-256.</summary>
+    public int Check { get; init; } = LibLzma.Crc64;
+
+    /// <summary>Divide it into blocks of three dictionaries whose sizes are in their heads, as <c>xz --threads</c> does, however many threads it has; here it is one.</summary>
+    public bool Blocks { get; init; }
+}
 
 /// <summary>Compresses what is written to it into the .xz format. Disposing without <see cref="Finish"/> leaves a stream cut short.</summary>
 public sealed unsafe class XzEncoder(Stream output, XzSettings settings) : Stream

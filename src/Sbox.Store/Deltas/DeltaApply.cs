@@ -11,6 +11,10 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     // Unpacking takes most of the time, and as much memory as a part has bytes: libostree's dictionaries are larger than its parts.
     private const int UnpackedAtOnce = 2;
     private readonly XzDecoders decoders = new();
+    private readonly Recompressor recompressor = new(transaction);
+
+    /// <summary>Objects that it did not make, since liblzma here compresses otherwise than where the delta was made. They are to be fetched by themselves.</summary>
+    public int ComeOutOtherwise => recompressor.ComeOutOtherwise;
 
     private Repository Repository => transaction.Repository;
 
@@ -83,20 +87,25 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         AddObjects(index, part, cancel);
     }
 
-    public void Dispose() => decoders.Dispose();
+    public void Dispose()
+    {
+        decoders.Dispose();
+        recompressor.Dispose();
+    }
 
     // Nothing but the superblock vouches for a part that lies in it.
     private DeltaPart Open(int index, Stream bytes, bool isInline)
     {
         DeltaPartHeader header = superblock.Parts[index];
         string source = SourceOf(index);
-        if (header.Version > DeltaSuperblock.PartVersion)
+        bool recompresses = header.Version == DeltaSuperblock.RecompressingVersion;
+        if (header.Version > DeltaSuperblock.PartVersion && !recompresses)
             throw new DeltaException(source, $"Delta part has too new version {header.Version}");
         long limit = (long)Math.Min(header.UncompressedSize, long.MaxValue / 4) * 2 + Slack;
-        return DeltaPart.Open(bytes, isInline ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction, decoders);
+        return DeltaPart.Open(bytes, isInline ? null : header.Checksum, limit, transaction.Staging.Dir, source, transaction, decoders, recompresses);
     }
 
-    private string SourceOf(int index) => $"{where}/{index}";
+    private string SourceOf(int index) => $"{where}/{Path.GetFileName(superblock.PathOf(index))}";
 
     private void AddObjects(int index, DeltaPart part, CancellationToken cancel)
     {
@@ -125,6 +134,12 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         }
 
         FileHeader header = part.HeaderOf(recipe);
+        if (recipe.Recompression is not null)
+        {
+            recompressor.Add(part, recipe, header, source);
+            return;
+        }
+
         using Stream content = header.Mode.IsSymlink ? Stream.Null : new RecipeContent(part, recipe, OpenSource);
         transaction.UseWriter(writer => writer.Write(header, content, recipe.Name.Checksum, recipe.Size, source));
     }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -13,35 +12,84 @@ internal sealed class DeltaCompiler(
     Repository repository, Dir tmp, DeltaName name, DeltaOptions options, IProgress<DeltaProgress>? progress, CancellationToken cancel)
 {
     private const int PatchesInMemory = 1024 * 1024;
-    private const int SmallFile = 512 * 1024;
     private const uint Dictionary = 1024 * 1024; // a compressor needs about fourteen times as much memory
     private const int Compressors = 2; // at once, however many processors: 64 MiB shall do for all of it
     private const int BlockFile = 8 * 1024 * 1024; // smaller ones are compared byte by byte
     private const int MostStretches = 256 * 1024;
+    private const long WorthIt = 256 * 1024; // bytes of files that are compressed, below which nobody makes a delta of what they unpack to
     private const int Splittable = 8 * 1024 * 1024; // less than this is one part, whatever its content
-    private readonly ConcurrentBag<BinaryDiff> differs = [];
-    private readonly Lock large = new();
-    private BinaryDiff largeDiffer = new(); // one file with a large window at a time
+    private readonly DifferencePool differs = new(repository, tmp, options, cancel);
     private readonly List<DeltaFallback> fallbacks = [];
+    private readonly List<(DeltaItem Item, OldVersion Old)> compressed = []; // those of an old version, for what makes them out of what they unpack to
     private int metadata, modified, differences, newFiles, newSymlinks, done, total;
     private int copies;
     private long bytesRead, looseSize, copiedBytes;
 
     /// <summary>Makes the parts, as files without names where they shall get some.</summary>
-    public (DeltaReport Report, List<SafeFileHandle> Files) Run(Dir destination)
+    public CompiledDelta Run(Dir destination)
     {
         using var patches = new Spool(tmp, PatchesInMemory);
-        List<DeltaPartWriter> writers = Pack(Plan(patches), patches);
+        List<DeltaItem> items = Plan(patches);
+        List<DeltaItem> again = Recompressed(patches);
+        List<DeltaPartWriter> writers = Pack(items, patches, recompress: false);
         // The memory that differences needed is what the compressors need now.
         differs.Clear();
-        largeDiffer = new BinaryDiff();
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true); // the only way that gives it back at once
         (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(writers, destination);
         List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
         var report = new DeltaReport(
             name, modified, metadata, newFiles, newSymlinks, differences, fallbacks, headers,
             headers.Sum(static part => (long)part.UncompressedSize), headers.Sum(static part => (long)part.Size), looseSize) { Copied = copies, CopiedBytes = copiedBytes };
-        return (report, [.. parts.Select(static part => part.File)]);
+        var files = new CompiledParts(headers, fallbacks, [.. parts.Select(static part => part.File)], 0);
+        if (again.Count == 0)
+            return new CompiledDelta(report, files, null);
+        try
+        {
+            CompiledParts smaller = CompressAgain(items, again, patches, destination);
+            return new CompiledDelta(report with { Recompressed = again.Count, RecompressedSize = smaller.Headers.Sum(static part => (long)part.Size) }, files, smaller);
+        }
+        catch
+        {
+            files.Dispose();
+            throw;
+        }
+    }
+
+    // The same objects, those that are compressed made another way.
+    private CompiledParts CompressAgain(List<DeltaItem> items, List<DeltaItem> again, Spool patches, Dir destination)
+    {
+        Dictionary<ObjectName, DeltaItem> others = again.ToDictionary(static item => item.Name);
+        List<DeltaItem> all = [.. items.Select(item => others.Remove(item.Name, out DeltaItem? other) ? other : item)];
+        all.AddRange(others.Values); // were to be fetched by themselves
+        var names = again.Select(static item => item.Name).ToHashSet();
+        (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(Pack(all, patches, recompress: true), destination);
+        return new CompiledParts(
+            [.. parts.Select(static part => part.Header)], [.. fallbacks.Where(each => !names.Contains(each.Name))], [.. parts.Select(static part => part.File)],
+            again.Sum(static item => item.Recompression!.NewSize));
+    }
+
+    /// <summary>What is compressed, and can be made out of what its old version unpacks to; nothing where that would save little.</summary>
+    private List<DeltaItem> Recompressed(Spool patches)
+    {
+        var made = new List<DeltaItem>();
+        if (compressed.Sum(static pair => pair.Item.Size) < WorthIt)
+            return made;
+        total += compressed.Count;
+        var finder = new RecompressionFinder(repository, tmp, differs, cancel);
+        using var work = new OrderedWork<(DeltaItem Item, OldVersion Old), RecompressionFinder.Found?>(pair => finder.Find(pair.Item, pair.Old), cancel, Math.Min(Compressors, Environment.ProcessorCount));
+        work.Run(compressed, (pair, found) =>
+        {
+            if (found is not null)
+            {
+                using Spool patch = found.Patch;
+                made.Add(pair.Item with { Old = pair.Old.Checksum, PatchAt = patches.Length, PatchSize = patch.Length, Recompression = found.How });
+                patch.CopyTo(patches, 0, patch.Length);
+            }
+
+            Interlocked.Add(ref bytesRead, pair.Item.Size + pair.Old.Size);
+            progress?.Report(new DeltaProgress(++done, total, bytesRead));
+        });
+        return made.Sum(static item => item.Size) < WorthIt ? [] : made;
     }
 
     private List<DeltaItem> Plan(Spool patches)
@@ -83,6 +131,8 @@ internal sealed class DeltaCompiler(
                 }
             }
 
+            if (options is { Recompress: true, Inline: false, FileName: null } && file.Mode.IsRegular && matching?.FindCompressed(file, paths) is { } packed)
+                compressed.Add((item, packed));
             if (file.Mode.IsRegular && options.MinimumFallback > 0 && file.Size > options.MinimumFallback)
                 fallbacks.Add(new DeltaFallback(item.Name, (ulong)repository.Objects.Dir.Stat(file.LoosePath).Size, (ulong)file.Size));
             else
@@ -136,7 +186,7 @@ internal sealed class DeltaCompiler(
         List<(DeltaItem Item, OldVersion Old, string Path)> pairs, Spool patches, List<(DeltaItem Item, string Path)> unlike)
     {
         var made = new List<DeltaItem>(pairs.Count);
-        using var work = new OrderedWork<(DeltaItem Item, OldVersion Old, string Path), Spool?>(pair => Differences(pair.Item, pair.Old), cancel);
+        using var work = new OrderedWork<(DeltaItem Item, OldVersion Old, string Path), Spool?>(pair => differs.Of(pair.Item, pair.Old), cancel);
         work.Run(pairs, (pair, patch) =>
         {
             if (patch is null)
@@ -158,45 +208,7 @@ internal sealed class DeltaCompiler(
         return made;
     }
 
-    /// <summary>The differences of two versions; null where they have so little in common that the new one is better taken as a whole.</summary>
-    private Spool? Differences(DeltaItem fresh, OldVersion old)
-    {
-        if (old.Size > SmallFile || fresh.Size > SmallFile)
-        {
-            lock (large)
-                return Differences(fresh, old, largeDiffer);
-        }
-
-        if (!differs.TryTake(out BinaryDiff? differ))
-            differ = new BinaryDiff();
-        Spool? patch = Differences(fresh, old, differ);
-        differs.Add(differ);
-        return patch;
-    }
-
-    private Spool? Differences(DeltaItem fresh, OldVersion old, BinaryDiff differ)
-    {
-        var patch = new Spool(tmp, 256 * 1024);
-        try
-        {
-            using var before = new RandomContent(repository, repository.LoadFile(old.Checksum), tmp);
-            using var after = new RandomContent(repository, repository.LoadFile(fresh.Name.Checksum), tmp);
-            differ.Write(before.ReadAt, before.Size, after.ReadAt, after.Size, patch, cancel);
-            bool alike = differ.Unchanged >= fresh.Size / 4;
-            // What would be left to be fetched by itself as a whole is worth any difference.
-            if (alike || (options.MinimumFallback > 0 && fresh.Size > options.MinimumFallback))
-                return patch;
-            patch.Dispose();
-            return null;
-        }
-        catch
-        {
-            patch.Dispose();
-            throw;
-        }
-    }
-
-    private List<DeltaPartWriter> Pack(List<DeltaItem> items, Spool patches)
+    private List<DeltaPartWriter> Pack(List<DeltaItem> items, Spool patches, bool recompress)
     {
         long raw = items.Sum(static item => item.RawSize);
         bool split = raw >= Splittable;
@@ -211,7 +223,7 @@ internal sealed class DeltaCompiler(
             foreach (DeltaItem item in group)
             {
                 if (writer is null || (writer.Count > 0 && writer.Size + item.RawSize > limit))
-                    writers.Add(writer = new DeltaPartWriter(repository, tmp, patches, group.Key));
+                    writers.Add(writer = new DeltaPartWriter(repository, tmp, patches, group.Key) { Recompresses = recompress });
                 writer.Add(item);
             }
         }
@@ -258,4 +270,29 @@ internal sealed class DeltaCompiler(
 
     private static uint DictionaryOf(long size) =>
         Math.Min(Dictionary, Math.Max(64 * 1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(size, int.MaxValue))));
+}
+
+/// <summary>The parts of a delta.</summary>
+/// <param name="Headers">What its superblock says of them.</param>
+/// <param name="Fallbacks">What they leave out.</param>
+/// <param name="Files">Their files, which have no names yet.</param>
+/// <param name="Recompressed">Bytes that whoever applies it must compress.</param>
+internal sealed record CompiledParts(IReadOnlyList<DeltaPartHeader> Headers, IReadOnlyList<DeltaFallback> Fallbacks, List<SafeFileHandle> Files, long Recompressed) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose() => Files.ForEach(static file => file.Dispose());
+}
+
+/// <summary>A delta without names.</summary>
+/// <param name="Report">What it is.</param>
+/// <param name="Parts">As libostree knows it.</param>
+/// <param name="Smaller">The one whose outcome is compressed again; null where there is none.</param>
+internal sealed record CompiledDelta(DeltaReport Report, CompiledParts Parts, CompiledParts? Smaller) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Parts.Dispose();
+        Smaller?.Dispose();
+    }
 }

@@ -18,20 +18,27 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
         (Dir destination, string superblock) = Destination();
         using (destination)
         {
-            (DeltaReport report, List<SafeFileHandle> files) = new DeltaCompiler(repository, tmp, name, options, progress, cancel).Run(destination);
-            try
-            {
-                List<GVariant> members = Members(report, commit, options.Inline ? files.Count : 0);
-                if (!options.Inline)
-                    Name(destination, files);
-                WriteSuperblock(destination, superblock, members, options.Inline ? files : []);
-                return report;
-            }
-            finally
-            {
-                files.ForEach(static file => file.Dispose());
-            }
+            using CompiledDelta made = new DeltaCompiler(repository, tmp, name, options, progress, cancel).Run(destination);
+            VariantDictionary metadata = VariantDictionary.Empty;
+            if (made.Smaller is { } smaller)
+                metadata = metadata.With(DeltaSuperblock.RecompressingKey, NameSmaller(destination, smaller, commit).Variant);
+            List<SafeFileHandle> files = made.Parts.Files;
+            List<GVariant> members = Members(made.Parts, commit, metadata, options.Inline ? files.Count : 0);
+            if (!options.Inline)
+                Name(destination, files, static index => $"{index}");
+            WriteSuperblock(destination, superblock, members, options.Inline ? files : []);
+            return made.Report;
         }
+    }
+
+    // Before the superblock that tells of it, and in files of its own, whatever the other is in.
+    private RecompressingDelta NameSmaller(Dir destination, CompiledParts smaller, byte[] commit)
+    {
+        string Own(string path) => Path.GetFileName(path);
+        Name(destination, smaller.Files, index => Own(name.RecompressingPart(index)));
+        byte[] superblock = GVariant.Tuple([.. Members(smaller, commit, VariantDictionary.Empty, 0)]).ToBytes();
+        Durable.Replace(destination, Own(name.RecompressingSuperblock), superblock, FileMode);
+        return new RecompressingDelta(Checksum.Of(superblock), smaller.Headers.Sum(static part => (long)part.Size), smaller.Recompressed);
     }
 
     private (Dir Directory, string Superblock) Destination()
@@ -43,10 +50,10 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
     }
 
     // Bytes before names, and all parts before the superblock that tells of them.
-    private void Name(Dir destination, List<SafeFileHandle> files)
+    private void Name(Dir destination, List<SafeFileHandle> files, Func<int, string> name)
     {
         for (int i = 0; i < files.Count; i++)
-            Name(destination, files[i], $"{i}", repository.Settings.Fsync);
+            Name(destination, files[i], name(i), repository.Settings.Fsync);
     }
 
     private static void Name(Dir destination, SafeFileHandle file, string name, bool durable)
@@ -84,9 +91,9 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
         Durable.Sync(destination);
     }
 
-    private List<GVariant> Members(DeltaReport report, byte[] commit, int inline)
+    private List<GVariant> Members(CompiledParts parts, byte[] commit, VariantDictionary metadata, int inline)
     {
-        VariantDictionary metadata = VariantDictionary.Empty.With(DeltaSuperblock.EndiannessKey, GVariant.Of(options.BigEndian ? (byte)'B' : (byte)'l'));
+        metadata = metadata.With(DeltaSuperblock.EndiannessKey, GVariant.Of(options.BigEndian ? (byte)'B' : (byte)'l'));
         for (int i = 0; i < inline; i++)
             metadata = metadata.With(name.Part(i), GVariant.Of(true)); // its place
         if (repository.LoadDetachedMetadata(name.To) is { } detached)
@@ -99,8 +106,8 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
             GVariant.Of(name.From?.ToArray() ?? []), GVariant.Of(name.To.ToArray()),
             GVariant.Parse(Commit.Type, commit),
             GVariant.Of(Array.Empty<byte>()),
-            GVariant.Array(type.Children[6].Children[0], [.. report.Parts.Select(Header)]),
-            GVariant.Array(type.Children[7].Children[0], [.. report.Fallbacks.Select(Fallback)]),
+            GVariant.Array(type.Children[6].Children[0], [.. parts.Headers.Select(Header)]),
+            GVariant.Array(type.Children[7].Children[0], [.. parts.Fallbacks.Select(Fallback)]),
         ];
     }
 

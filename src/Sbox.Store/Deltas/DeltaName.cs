@@ -25,6 +25,12 @@ public readonly record struct DeltaName(Checksum? From, Checksum To)
     /// <summary>A part of it; also the name of a part that lies in the superblock itself.</summary>
     public string Part(int index) => $"{Directory}/{index}";
 
+    /// <summary>The superblock of the smaller delta that may lie beside it, whose outcome is compressed again.</summary>
+    public string RecompressingSuperblock => $"{Directory}/recompressing";
+
+    /// <summary>A part of that.</summary>
+    internal string RecompressingPart(int index) => $"{Directory}/recompressing.{index}";
+
     /// <summary>The name in the superblock of what lies beside the commit.</summary>
     internal string DetachedMetadata => $"{Directory}/commitmeta";
 

@@ -19,6 +19,8 @@ internal enum DeltaOperation
     Close = 'c',
     /// <summary>Adds what a binary difference in the raw bytes makes of the read source.</summary>
     Patch = 'B',
+    /// <summary>Ours, in a part that says so: the differences of an open file are of what it and the read source unpack to, and the outcome is compressed again.</summary>
+    Recompress = 'x',
 }
 
 /// <summary>How often each operation was there, in the order in which <c>static-delta show</c> prints them.</summary>

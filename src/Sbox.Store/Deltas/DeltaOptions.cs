@@ -15,6 +15,12 @@ public sealed record DeltaOptions
     /// <summary>Whether differences are looked for at all.</summary>
     public bool Differences { get; init; } = true;
 
+    /// <summary>
+    /// Whether a second, smaller delta is put beside it where new files are compressed by xz (kernel modules): it has the differences of what they unpack to, and whoever applies it compresses
+    /// the outcome again. libostree does not see it, and uses the other. Not with <see cref="Inline"/> or <see cref="FileName"/>.
+    /// </summary>
+    public bool Recompress { get; init; }
+
     /// <summary>Put the parts into the superblock, so that the delta is one file.</summary>
     public bool Inline { get; init; }
 
@@ -52,6 +58,12 @@ public sealed record DeltaReport(
 
     /// <summary>Bytes of those stretches.</summary>
     public long CopiedBytes { get; init; }
+
+    /// <summary>Files that the smaller delta beside it makes out of what their old versions unpack to; 0 where there is no such delta.</summary>
+    public int Recompressed { get; init; }
+
+    /// <summary>Bytes of that delta's parts.</summary>
+    public long RecompressedSize { get; init; }
 }
 
 /// <summary>How far the making of a delta is.</summary>

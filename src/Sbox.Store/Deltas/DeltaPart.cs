@@ -18,7 +18,8 @@ internal readonly record struct DeltaStretch(Checksum? Source, long Offset, long
 /// <param name="Xattrs">Index of the xattrs.</param>
 /// <param name="Size">Bytes of content.</param>
 /// <param name="Stretches">Its content, in order.</param>
-internal sealed record DeltaRecipe(ObjectName Name, int Mode, int Xattrs, long Size, IReadOnlyList<DeltaStretch> Stretches);
+/// <param name="Recompression">How its content is compressed, where the stretches, of which there is one, make what it unpacks to; else null.</param>
+internal sealed record DeltaRecipe(ObjectName Name, int Mode, int Xattrs, long Size, IReadOnlyList<DeltaStretch> Stretches, Recompression? Recompression = null);
 
 /// <summary>
 /// A part of a delta, unpacked: owners and modes, xattrs, raw bytes, and operations that make objects of them. Only the first two are in
@@ -65,6 +66,9 @@ internal sealed class DeltaPart : IDisposable
 
     public long RawSize { get; }
 
+    /// <summary>Whether it may have operations that libostree does not know.</summary>
+    public bool MayRecompress { get; init; }
+
     public byte[] Operations { get; }
 
     private long RawAt { get; }
@@ -77,9 +81,10 @@ internal sealed class DeltaPart : IDisposable
     /// <param name="source">What it is, for errors.</param>
     /// <param name="counted">Against whose reserve those bytes count, as long as they wait; null for nobody's.</param>
     /// <param name="decoders">Lends what decompresses; null for one of its own.</param>
+    /// <param name="mayRecompress">Whether it may have operations that libostree does not know.</param>
     /// <exception cref="DeltaException">It is another one, or none.</exception>
     /// <exception cref="NotEnoughSpaceException">There is no room for it.</exception>
-    public static DeltaPart Open(Stream part, Checksum? expected, long limit, Dir tmp, string source, Transaction? counted = null, XzDecoders? decoders = null)
+    public static DeltaPart Open(Stream part, Checksum? expected, long limit, Dir tmp, string source, Transaction? counted = null, XzDecoders? decoders = null, bool mayRecompress = false)
     {
         var content = new Spool(tmp, InMemory, counted);
         try
@@ -100,7 +105,7 @@ internal sealed class DeltaPart : IDisposable
 
             if (expected is { } wanted && hashed.Finish() is var found && found != wanted)
                 throw new DeltaException(source, $"Checksum mismatch in static delta part; expected={wanted} actual={found}");
-            return new DeltaPart(content);
+            return new DeltaPart(content) { MayRecompress = mayRecompress };
         }
         catch (Exception broken) when (broken is InvalidDataException or MalformedException)
         {

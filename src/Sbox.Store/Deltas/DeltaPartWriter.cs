@@ -14,8 +14,10 @@ namespace Sbox.Store;
 /// <param name="PatchAt">Where the differences lie among all of them.</param>
 /// <param name="PatchSize">Bytes of those.</param>
 /// <param name="Stretches">What of the old version is copied as it is, and what is new, where it is made so; else null.</param>
+/// <param name="Recompression">How it is compressed, where the differences are of what both versions unpack to; else null.</param>
 internal sealed record DeltaItem(
-    ObjectName Name, long Size, FileHeader? Header = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0, IReadOnlyList<BlockStretch>? Stretches = null)
+    ObjectName Name, long Size, FileHeader? Header = null, Checksum? Old = null, long PatchAt = 0, long PatchSize = 0, IReadOnlyList<BlockStretch>? Stretches = null,
+    Recompression? Recompression = null)
 {
     /// <summary>Bytes of it that the old version does not have.</summary>
     public long NewBytes { get; } = Stretches?.Sum(static stretch => stretch.OldAt is null ? stretch.Size : 0) ?? 0;
@@ -41,6 +43,9 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
 
     public int Count => items.Count;
 
+    /// <summary>Whether it has operations that libostree does not know.</summary>
+    public bool Recompresses { get; init; }
+
     /// <summary>Bytes that it has by now, compressed last.</summary>
     public long Size => rawSize + operations.Length + tables;
 
@@ -56,6 +61,8 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
         {
             Operation(DeltaOperation.SetSource, rawSize);
             Operation(DeltaOperation.Open, ModeOf(item.Header!), XattrsOf(item.Header!), item.Size);
+            if (item.Recompression is { } how)
+                Operation(DeltaOperation.Recompress, how.Numbers);
             Operation(DeltaOperation.Patch, rawSize + Checksum.Size, item.PatchSize);
             Operation(DeltaOperation.Close);
         }
@@ -118,7 +125,7 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
 
             (Checksum checksum, long size) = output.Finish();
             List<ObjectName> objects = [.. items.Select(static item => item.Name)];
-            return (new DeltaPartHeader(DeltaSuperblock.PartVersion, checksum, (ulong)size, (ulong)uncompressed, objects), file);
+            return (new DeltaPartHeader(Recompresses ? DeltaSuperblock.RecompressingVersion : DeltaSuperblock.PartVersion, checksum, (ulong)size, (ulong)uncompressed, objects), file);
         }
         catch
         {

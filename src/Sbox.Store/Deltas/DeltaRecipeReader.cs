@@ -62,6 +62,9 @@ internal sealed class DeltaRecipeReader(DeltaPart part)
             case DeltaOperation.Close:
                 counts[5]++;
                 return Close();
+            case DeltaOperation.Recompress when part.MayRecompress:
+                open = Opened() with { Recompression = Recompression.Read(Number) };
+                return null;
             default:
                 throw new MalformedException(Format, "operation", "one of S o w r R c B", $"{(int)operation}");
         }
@@ -133,6 +136,8 @@ internal sealed class DeltaRecipeReader(DeltaPart part)
     private DeltaRecipe Close()
     {
         DeltaRecipe done = Opened();
+        if (done.Recompression is not null && done.Stretches is not [{ IsPatch: true }])
+            throw new MalformedException(Format, "operation", "one patch of what is compressed again", $"{done.Stretches.Count} stretches");
         made++;
         open = null;
         source = null;

@@ -53,8 +53,14 @@ public sealed record DeltaSuperblock(
     /// <summary>The name in a summary and an index under which deltas are listed.</summary>
     internal const string ListKey = "ostree.static-deltas";
 
-    /// <summary>The parts' newest version.</summary>
+    /// <summary>The parts' newest version that libostree knows.</summary>
     internal const uint PartVersion = 0;
+
+    /// <summary>The version of parts that compress again what they make; libostree refuses it.</summary>
+    internal const uint RecompressingVersion = 1;
+
+    /// <summary>Its metadata's name for the smaller delta beside it, of which libostree knows nothing.</summary>
+    internal const string RecompressingKey = "sbox.recompressing";
 
     internal const int ObjectSize = 1 + Checksum.Size;
 
@@ -71,6 +77,16 @@ public sealed record DeltaSuperblock(
 
     /// <summary>What lies beside the commit, its signatures among it; null where the delta brings nothing.</summary>
     internal VariantDictionary? Detached => Metadata[Name.DetachedMetadata] is { Type.Signature: "a{sv}" } detached ? new VariantDictionary(detached) : null;
+
+    /// <summary>The smaller delta beside this one, where there is one.</summary>
+    /// <exception cref="MalformedException">What is said of it is no such thing.</exception>
+    internal RecompressingDelta? Recompressing => Metadata[RecompressingKey] is { } said ? RecompressingDelta.From(said) : null;
+
+    /// <summary>Whether this is such a smaller one.</summary>
+    internal bool Recompresses => Parts.Any(static part => part.Version == RecompressingVersion);
+
+    /// <summary>A part's path.</summary>
+    public string PathOf(int index) => Recompresses ? Name.RecompressingPart(index) : Name.Part(index);
 
     /// <summary>Reads a superblock, signed or not.</summary>
     /// <param name="bytes">The whole file; borrowed for the call.</param>

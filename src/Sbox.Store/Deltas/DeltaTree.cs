@@ -77,7 +77,16 @@ internal sealed class DeltaMatching
     /// <summary>The old version; null where none is found that any user could read: who applies the delta need not be root.</summary>
     public OldVersion? Find(FileObject fresh, IReadOnlyList<string> paths)
     {
-        if (fresh.Size == 0 || paths.Any(IsCompressed))
+        return paths.Any(IsCompressed) ? null : FindAny(fresh, paths);
+    }
+
+    /// <summary>The old version of a file whose name says that xz compressed it, as <see cref="Find"/> does for others.</summary>
+    public OldVersion? FindCompressed(FileObject fresh, IReadOnlyList<string> paths) =>
+        paths.All(static path => path.EndsWith(".xz", StringComparison.Ordinal)) ? FindAny(fresh, paths) : null;
+
+    private OldVersion? FindAny(FileObject fresh, IReadOnlyList<string> paths)
+    {
+        if (fresh.Size == 0)
             return null;
         foreach (string path in paths)
         {

@@ -14,6 +14,17 @@ public enum DeltaUse
     Required,
 }
 
+/// <summary>Whether a pull takes the smaller delta, where there is one, whose outcome it must compress again.</summary>
+public enum RecompressUse
+{
+    /// <summary>Where the bytes that it saves would take longer to come than the compressing takes.</summary>
+    WhereItIsSooner,
+    /// <summary>Always: bytes are dear.</summary>
+    Always,
+    /// <summary>Never: the processor is slow.</summary>
+    Never,
+}
+
 /// <summary>What a pull took by deltas, or would take.</summary>
 /// <param name="Parts">Parts fetched.</param>
 /// <param name="TotalParts">Parts that there are; those that bring nothing new are not fetched.</param>
@@ -45,6 +56,9 @@ internal interface IDeltaSource
 
     /// <summary>What a path there is called, for errors.</summary>
     string NameOf(string path);
+
+    /// <summary>How fast bytes come from there, a second, as far as was seen; null where they need not travel.</summary>
+    double? BytesPerSecond { get; }
 }
 
 /// <summary>Takes a commit by a delta, where one fits: the newest whole commit here that one leads from, else one from nothing.</summary>
@@ -56,6 +70,17 @@ internal interface IDeltaSource
 internal sealed class DeltaPull(
     Repository target, IDeltaSource source, DeltaUse use, bool dryRun, Func<DeltaSuperblock, CancellationToken, Task> verify)
 {
+    // A second, on each processor: what xz's usual level does on a machine of today.
+    private const double Recompressed = 4_000_000;
+    private int otherwise;
+
+    /// <summary>Whether the smaller delta is taken, where there is one.</summary>
+    public RecompressUse Recompress { get; init; }
+
+    /// <summary>What people should know of what was taken.</summary>
+    public IEnumerable<string> Notes => otherwise == 0 ? [] :
+        [$"{otherwise} files were fetched by themselves: liblzma here compresses otherwise than where the delta was made; sbox-recompress=never among the remote's settings spares it the trying"];
+
     /// <summary>What was taken.</summary>
     public DeltaUsage Usage { get; private set; }
 
@@ -126,7 +151,8 @@ internal sealed class DeltaPull(
         DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, source.NameOf(name.Superblock));
         if (superblock.Name != name)
             throw new PullException(source.NameOf(name.Superblock), $"the delta {name}", $"{superblock.Name}");
-        var found = new FoundDelta(superblock, new DeltaApply(transaction, superblock, source.NameOf(name.Directory)), bytes.Length);
+        (superblock, int size) = await Smaller(superblock, cancel).ConfigureAwait(false) is { } smaller ? smaller : (superblock, bytes.Length);
+        var found = new FoundDelta(superblock, new DeltaApply(transaction, superblock, source.NameOf(name.Directory)), size);
         try
         {
             await Check(found, cancel).ConfigureAwait(false);
@@ -137,6 +163,42 @@ internal sealed class DeltaPull(
             found.Dispose();
             throw;
         }
+    }
+
+    // The superblock that was believed vouches for the other.
+    private async Task<(DeltaSuperblock Superblock, int Size)?> Smaller(DeltaSuperblock usual, CancellationToken cancel)
+    {
+        string path = usual.Name.RecompressingSuperblock;
+        RecompressingDelta? said;
+        try
+        {
+            said = usual.Recompressing;
+        }
+        catch (MalformedException malformed)
+        {
+            throw new PullException(source.NameOf(usual.Name.Superblock), "a static delta", malformed.Message, malformed);
+        }
+
+        if (said is null || !IsSooner(said, usual) || await source.TryRead(path, cancel).ConfigureAwait(false) is not { } bytes)
+            return null;
+        if (Checksum.Of(bytes) is var found && found != said.Checksum)
+            throw new PullException(source.NameOf(path), $"a superblock that hashes to {said.Checksum}", $"{found}");
+        DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, source.NameOf(path));
+        if (superblock.Name != usual.Name)
+            throw new PullException(source.NameOf(path), $"the delta {usual.Name}", $"{superblock.Name}");
+        Usage += new DeltaUsage(0, 0, 0, 0, Loose: 1);
+        return (superblock, bytes.Length);
+    }
+
+    private bool IsSooner(RecompressingDelta smaller, DeltaSuperblock usual)
+    {
+        double saved = usual.Parts.Sum(static part => (double)part.Size) + usual.Fallbacks.Sum(static each => (double)each.Size) - smaller.Size;
+        return saved > 0 && Recompress switch
+        {
+            RecompressUse.Always => true,
+            RecompressUse.Never => false,
+            _ => source.BytesPerSecond is { } rate && saved / rate > smaller.Recompressed / (Recompressed * Environment.ProcessorCount),
+        };
     }
 
     private async Task Check(FoundDelta found, CancellationToken cancel)
@@ -159,10 +221,11 @@ internal sealed class DeltaPull(
                 continue;
             using Stream bytes = superblock.Inline(i) is { } inline
                 ? new MemoryStream(inline, writable: false)
-                : await source.Open(superblock.Name.Part(i), Saturated.Size(part.Size), transaction, cancel).ConfigureAwait(false);
+                : await source.Open(superblock.PathOf(i), Saturated.Size(part.Size), transaction, cancel).ConfigureAwait(false);
             apply.AddPart(i, bytes, cancel);
         }
 
+        otherwise += apply.ComeOutOtherwise;
         if (!dryRun)
             apply.AddCommit();
     }

@@ -68,7 +68,7 @@ internal sealed class HttpPull : IDisposable
         PullTargets.RequireNames(wanted);
         using Transaction transaction = target.Begin(cancel);
         bool whole = !options.CommitMetadataOnly && options.Subpaths.Count == 0;
-        var deltas = new DeltaPull(target, new HttpDeltas(ordered, indexedDeltas, summary, new SpareRequests(Math.Min(transport.Rate.Requests(options.Parallel), AtOnceForDeltas) - 1)), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify);
+        var deltas = new DeltaPull(target, new HttpDeltas(ordered, indexedDeltas, summary, new SpareRequests(Math.Min(transport.Rate.Requests(options.Parallel), AtOnceForDeltas) - 1), transport.Rate), whole ? options.Deltas : DeltaUse.Never, options.DryRun, Verify) { Recompress = remote?.Recompress ?? RecompressUse.WhereItIsSooner };
         plan = new PullPlan(transaction, meter);
         meter.Follow(() => transaction.Stats, static () => 0);
         Checksum[] tips = [.. wanted.Values.Distinct()];
@@ -99,7 +99,7 @@ internal sealed class HttpPull : IDisposable
         string? note = options.Mirror && options.Refs.Count == 0 && remote?.Branches is not { Count: > 0 } ? await KeepAnnounced(cancel).ConfigureAwait(false) : null;
         return new PullResult(refs, stats.MetadataWritten, stats.ContentWritten, fetcher.BytesTransferred)
         {
-            Notes = [.. note is null ? [] : (string[])[note], .. races.SelectMany(static race => race.Notes)],
+            Notes = [.. note is null ? [] : (string[])[note], .. deltas.Notes, .. races.SelectMany(static race => race.Notes)],
             Deltas = deltas.Usage, ContentBytes = stats.ContentBytes - byDeltas, LocalMetadata = caches.Metadata, LocalContent = caches.Content,
         };
     }

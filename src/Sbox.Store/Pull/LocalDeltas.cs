@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Sbox.Codecs;
 
 namespace Sbox.Store;
@@ -18,6 +19,8 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
     public Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
 
     public string NameOf(string path) => repository.Dir.Of(path);
+
+    public double? BytesPerSecond => null;
 }
 
 /// <summary>The deltas of a repository behind a web server.</summary>
@@ -25,7 +28,8 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
 /// <param name="indexed">Whether its config says that every delta is in an index.</param>
 /// <param name="summary">Its summary; asked only where there are no indexes.</param>
 /// <param name="spare">Requests by which a part may come in pieces.</param>
-internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySource summary, ISpareRequests spare) : IDeltaSource
+/// <param name="limit">How much may come.</param>
+internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySource summary, ISpareRequests spare, RateLimit limit) : IDeltaSource
 {
     public async Task<Dictionary<DeltaName, Checksum>?> List(Checksum to, CancellationToken cancel)
     {
@@ -43,7 +47,17 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySourc
         }
     }
 
-    public Task<byte[]?> TryRead(string path, CancellationToken cancel) => fetcher.TryFetch(path, DeltaDirectory.MaximumPulledSuperblock, cancel);
+    public double? BytesPerSecond { get; private set; }
+
+    public async Task<byte[]?> TryRead(string path, CancellationToken cancel)
+    {
+        long begun = Stopwatch.GetTimestamp();
+        byte[]? bytes = await fetcher.TryFetch(path, DeltaDirectory.MaximumPulledSuperblock, cancel).ConfigureAwait(false);
+        // Superblocks have some hundred kilobytes, by which a line can be told from a machine in the next room; it is asked no more than that.
+        if (bytes is { Length: > 0 })
+            BytesPerSecond = limit.Within(bytes.Length / Stopwatch.GetElapsedTime(begun).TotalSeconds);
+        return bytes;
+    }
 
     public async Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel)
     {

@@ -22,6 +22,9 @@ public sealed class RateLimit(long bytesPerSecond, TimeProvider clock)
     /// <summary>Whether there is a limit.</summary>
     public bool IsSet => bytesPerSecond > 0;
 
+    /// <summary>What a line that brings so many bytes a second brings within the limit.</summary>
+    public double Within(double rate) => IsSet ? Math.Min(rate, bytesPerSecond) : rate;
+
     /// <summary>Waits until bytes that were just read may have come.</summary>
     /// <param name="bytes">How many.</param>
     /// <param name="cancel">Ends it.</param>

@@ -57,6 +57,9 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
     /// <summary>Bytes a second that are fetched at most (<c>sbox-rate-limit</c>, which libostree does not know and leaves alone), as it is written; null for no limit.</summary>
     internal string? RateLimit { get; init; }
 
+    /// <summary>Whether the smaller of two deltas is taken, whose outcome must be compressed again (<c>sbox-recompress</c>: <c>auto</c>, <c>always</c> or <c>never</c>; libostree leaves it alone).</summary>
+    internal RecompressUse Recompress { get; init; }
+
     /// <summary>Why nothing may be pulled from it, in words for people; null where it may.</summary>
     internal string? UnconfiguredState { get; init; }
 
@@ -94,6 +97,13 @@ public sealed record RemoteSettings(string Name, string? Url, IReadOnlyList<stri
             Http2 = config.GetBoolean(group, "http2", otherwise: true),
             Http2Cleartext = config.GetBoolean(group, Http2CleartextKey),
             RateLimit = Text(config, group, "sbox-rate-limit"),
+            Recompress = Text(config, group, "sbox-recompress") switch
+            {
+                null or "auto" => RecompressUse.WhereItIsSooner,
+                "always" => RecompressUse.Always,
+                "never" => RecompressUse.Never,
+                var other => throw new MalformedException("repository config", $"[{group}] sbox-recompress", "auto, always or never", other),
+            },
             UnconfiguredState = Text(config, group, "unconfigured-state"),
         };
     }

@@ -1,0 +1,23 @@
+using Sbox.Codecs;
+
+namespace Sbox.Store;
+
+/// <summary>What a superblock says of the smaller delta beside it, which leads from and to the same commits.</summary>
+/// <param name="Checksum">SHA-256 of its superblock.</param>
+/// <param name="Size">Bytes of its parts.</param>
+/// <param name="Recompressed">Bytes that whoever applies it must compress.</param>
+internal sealed record RecompressingDelta(Checksum Checksum, long Size, long Recompressed)
+{
+    private static readonly GVariantType Type = GVariantType.Parse("(aytt)");
+
+    /// <summary>As the metadata of a superblock has it, its numbers most significant byte first.</summary>
+    public GVariant Variant => GVariant.Tuple(GVariant.Of(Checksum.ToArray()), BigEndian.Of((ulong)Size), BigEndian.Of((ulong)Recompressed));
+
+    /// <exception cref="MalformedException">It is none.</exception>
+    public static RecompressingDelta From(GVariant said)
+    {
+        if (!said.Type.Equals(Type) || said.Items[0].Bytes is not { Length: Checksum.Size } checksum)
+            throw new MalformedException("static delta", DeltaSuperblock.RecompressingKey, Type.Signature, said.Type.Signature);
+        return new RecompressingDelta(Checksum.FromBytes(checksum), (long)Math.Min(BigEndian.From64(said.Items[1]), long.MaxValue), (long)Math.Min(BigEndian.From64(said.Items[2]), long.MaxValue));
+    }
+}

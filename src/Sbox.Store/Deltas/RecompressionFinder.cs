@@ -1,0 +1,111 @@
+using Sbox.Codecs;
+using Sbox.Linux;
+
+namespace Sbox.Store;
+
+/// <summary>
+/// Finds files that xz compressed and that can be made again out of what they unpack to, to the byte: each is compressed here, and compared. Kernel modules are most of what a kernel's update
+/// brings, and what they unpack to hardly differs from the kernel before.
+/// </summary>
+/// <param name="repository">Where the files are.</param>
+/// <param name="tmp">Where bytes may wait.</param>
+/// <param name="differs">Looks for the differences.</param>
+/// <param name="cancel">Looked at every now and then.</param>
+internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, CancellationToken cancel)
+{
+    // Whoever compressed so many files in a way that is not known here compressed the rest so too.
+    private const int Tries = 16;
+    private int known, unknown;
+    private uint lastLevel = 6;
+
+    /// <summary>One file made so.</summary>
+    /// <param name="How">How.</param>
+    /// <param name="Patch">The differences of what old and new version unpack to. Whoever has this disposes it.</param>
+    public sealed record Found(Recompression How, Spool Patch);
+
+    /// <summary>How to make a file so; null where that is not known, or not worth it.</summary>
+    /// <param name="fresh">The file.</param>
+    /// <param name="old">Its old version.</param>
+    public Found? Find(DeltaItem fresh, OldVersion old)
+    {
+        if (known == 0 && unknown >= Tries)
+            return null;
+        FileObject file = repository.LoadFile(fresh.Name.Checksum);
+        using var content = new RandomContent(repository, file, tmp);
+        Span<byte> first = stackalloc byte[Recompression.ShapeSize];
+        if (Recompression.Shape(first[..content.ReadAt(first, 0)]) is not { } shape)
+            return null;
+        using Spool? after = TryUnpack(file), before = TryUnpack(repository.LoadFile(old.Checksum));
+        if (after is null || before is null || SettingsOf(shape, after, content) is not { } settings)
+            return null;
+        (Spool patch, long unchanged) = differs.Of(before.ReadAt, before.Length, after.ReadAt, after.Length);
+        if (unchanged >= after.Length / 2)
+            return new Found(new Recompression(before.Length, after.Length, settings), patch);
+        patch.Dispose();
+        return null;
+    }
+
+    private XzSettings? SettingsOf(XzSettings shape, Spool unpacked, RandomContent wanted)
+    {
+        foreach (uint level in Recompression.Levels(shape).Prepend(lastLevel).Distinct())
+        {
+            XzSettings settings = shape with { Level = level };
+            if (!IsMadeBy(settings, unpacked, wanted))
+                continue;
+            lastLevel = level;
+            Interlocked.Increment(ref known);
+            return settings;
+        }
+
+        Interlocked.Increment(ref unknown);
+        return null;
+    }
+
+    private bool IsMadeBy(XzSettings settings, Spool unpacked, RandomContent wanted)
+    {
+        cancel.ThrowIfCancellationRequested();
+        var made = new ComparedOutput(wanted);
+        using var xz = new XzEncoder(made, settings);
+        using var bytes = new StretchStream(unpacked.ReadAt, 0, unpacked.Length);
+        var buffer = new byte[64 * 1024];
+        for (int read; made.IsSame && (read = bytes.Read(buffer)) > 0;)
+            xz.Write(buffer.AsSpan(0, read));
+        if (made.IsSame)
+            xz.Finish();
+        return made.IsSame && made.Length == wanted.Size;
+    }
+
+    private Spool? TryUnpack(FileObject file)
+    {
+        try
+        {
+            return Recompressor.Unpacked(file, Recompression.MaximumSize, tmp);
+        }
+        catch (MalformedException)
+        {
+            return null;
+        }
+    }
+
+    // Compares what is written with a file.
+    private sealed class ComparedOutput(RandomContent wanted) : OutputStream
+    {
+        private readonly byte[] buffer = new byte[64 * 1024];
+        private long written;
+
+        public override long Length => written;
+
+        public bool IsSame { get; private set; } = true;
+
+        public override void Write(ReadOnlySpan<byte> bytes)
+        {
+            while (IsSame && !bytes.IsEmpty)
+            {
+                ReadOnlySpan<byte> now = bytes[..Math.Min(bytes.Length, buffer.Length)];
+                IsSame = now.SequenceEqual(buffer.AsSpan(0, wanted.ReadAt(buffer.AsSpan(0, now.Length), written)));
+                written += now.Length;
+                bytes = bytes[now.Length..];
+            }
+        }
+    }
+}
