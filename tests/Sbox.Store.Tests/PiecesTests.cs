@@ -166,6 +166,7 @@ internal sealed partial class RangeServer : IDisposable
     private readonly ConcurrentQueue<(string Path, Sent Sent)> log = new();
     private readonly string root;
     private int under;
+    private long bytes;
 
     public RangeServer(string root)
     {
@@ -194,6 +195,9 @@ internal sealed partial class RangeServer : IDisposable
 
     /// <summary>How many large answers were under way at once.</summary>
     public int MostAtOnce { get; private set; }
+
+    /// <summary>Bytes of files that went out so far.</summary>
+    public long Bytes => Interlocked.Read(ref bytes);
 
     /// <summary>What was sent of a file, request by request.</summary>
     public Sent[] Of(string path) => [.. log.Where(each => each.Path == path).Select(static each => each.Sent)];
@@ -248,20 +252,20 @@ internal sealed partial class RangeServer : IDisposable
         }
 
         byte[]? instead = Instead(path);
-        byte[] bytes = instead ?? await File.ReadAllBytesAsync(file);
+        byte[] content = instead ?? await File.ReadAllBytesAsync(file);
         string tag = instead is null ? "\"right\"" : "\"other\"";
-        (int status, long from, long to, string more, int? length) = (200, 0L, bytes.Length - 1L, GivesParts ? "Accept-Ranges: bytes\r\n" : "", null);
+        (int status, long from, long to, string more, int? length) = (200, 0L, content.Length - 1L, GivesParts ? "Accept-Ranges: bytes\r\n" : "", null);
         if (GivesParts && headers.TryGetValue("Range", out string? range) && headers.GetValueOrDefault("If-Range") == tag && Asked().Match(range) is { Success: true } match)
         {
             from = long.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
             to = match.Groups[2].Length > 0 ? long.Parse(match.Groups[2].ValueSpan, CultureInfo.InvariantCulture) : to;
-            (status, string? said, length) = Answer(from, to, bytes.Length);
+            (status, string? said, length) = Answer(from, to, content.Length);
             more = said is null ? "" : $"Content-Range: {said}\r\n";
         }
 
         int size = length ?? (int)(to - from + 1);
         await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {status} X\r\n{(status == 200 || TagsParts ? $"ETag: {tag}\r\n" : "")}{more}Content-Length: {size}\r\n\r\n"));
-        return await Send(stream, path, bytes.AsMemory((int)from, size), from, Cut(path, size));
+        return await Send(stream, path, content.AsMemory((int)from, size), from, Cut(path, size));
     }
 
     private async Task<bool> Send(NetworkStream stream, string path, ReadOnlyMemory<byte> body, long from, int? cut)
@@ -278,6 +282,7 @@ internal sealed partial class RangeServer : IDisposable
                 int now = Math.Min(step, end - sent);
                 await stream.WriteAsync(body.Slice(sent, now));
                 sent += now;
+                Interlocked.Add(ref bytes, now);
                 if (body.Length > step)
                     await Task.Delay(TimeSpan.FromSeconds((double)now / PerSecond));
             }

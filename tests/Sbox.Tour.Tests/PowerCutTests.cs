@@ -13,6 +13,15 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12);
     private static readonly TimeSpan UpgradeLimit = TimeSpan.FromMinutes(15);
 
+    // The box has our own ostree; the real one is lent to it, with all that it needs.
+    private const string Lent = "/run/judge";
+
+    private static string JudgeRoot => new DirectoryInfo(Judge.Root).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(Judge.Root);
+
+    private static string[] LentJudge => ["-virtfs", $"local,path={JudgeRoot},mount_tag=judge,security_model=none,readonly=on"];
+
+    private static string RealOstree => string.Join(' ', Judge.Ostree.Command.Select(static word => word.Replace(Judge.Root, Lent, StringComparison.Ordinal)));
+
     /// <summary>How many cuts are made; each costs a boot and an upgrade, two to four minutes under emulation.</summary>
     private static int Cuts => int.Parse(Environment.GetEnvironmentVariable("SBOX_POWER_CUTS") ?? "1", CultureInfo.InvariantCulture);
 
@@ -24,7 +33,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         image.Withdraw();
         image.Publish();
         await using FileServer server = await FileServer.Start(image.Served, DemoImage.Port);
-        var options = new VmOptions(image.FreshMachine("power-machine"), image.Disk);
+        var options = new VmOptions(image.FreshMachine("power-machine"), image.Disk) { MoreArguments = LentJudge };
         TimeSpan whole = PrepareAndTime(options);
         int seed = Environment.GetEnvironmentVariable("SBOX_SEED") is { } given ? int.Parse(given, CultureInfo.InvariantCulture) : Random.Shared.Next();
         output.WriteLine($"an upgrade takes {whole.TotalSeconds:0.0} s here; SBOX_SEED={seed}");
@@ -46,7 +55,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
 
     private void CutOnce(VmOptions options, int number, TimeSpan after)
     {
-        using (Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options with { MoreArguments = ["-loadvm", Ready] }))
+        using (Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options with { MoreArguments = [.. LentJudge, "-loadvm", Ready] }))
         {
             vm.Console.SendLine("sbox upgrade; printf '%s-%s\\n' upgrade over");
             Thread.Sleep(after);
@@ -60,7 +69,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         string runs = version.Split("\"booted\":{\"version\":\"")[1].Split('"')[0];
         Assert.Contains(runs, new[] { "1", "2" });
         Assert.DoesNotContain("sbox.ghost", again.Run("cat /proc/cmdline").OrThrow(), StringComparison.Ordinal);
-        again.Run("ostree --repo=/sysroot/ostree/repo fsck -q", UpgradeLimit).OrThrow();
+        again.Run($"mkdir -p {Lent} && modprobe 9pnet_virtio && mount -t 9p -o trans=virtio,ro judge {Lent} && {RealOstree} --repo=/sysroot/ostree/repo fsck -q", UpgradeLimit).OrThrow();
         string upgraded = again.Run("sbox upgrade", UpgradeLimit).OrThrow();
         output.WriteLine($"cut {number} after {after.TotalSeconds:0.0} s: version {runs} booted; the next upgrade: {upgraded.Split('\n')[^1]}");
         Assert.Contains("\"version\":\"2\"", again.Run("sbox status --json").OrThrow(), StringComparison.Ordinal);

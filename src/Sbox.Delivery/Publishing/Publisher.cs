@@ -55,9 +55,10 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
     private void MakeDeltas(PublishPlan plan, Sending sending, CancellationToken cancel)
     {
         sending.Begin(PublishStep.Deltas, plan.ToMake.Count);
+        var how = new DeltaOptions { Clock = options.Clock, Recompress = true };
         foreach (DeltaName delta in plan.ToMake)
         {
-            repository.MakeDelta(delta, new DeltaOptions { Clock = options.Clock, Recompress = true }, progress: null, cancel);
+            repository.MakeDelta(delta, how, progress: null, cancel);
             sending.Passed();
         }
     }

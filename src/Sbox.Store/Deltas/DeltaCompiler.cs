@@ -75,7 +75,7 @@ internal sealed class DeltaCompiler(
         if (compressed.Sum(static pair => pair.Item.Size) < WorthIt)
             return made;
         total += compressed.Count;
-        var finder = new RecompressionFinder(repository, tmp, differs, cancel);
+        var finder = new RecompressionFinder(repository, tmp, differs, options.KnownCompression, cancel);
         using var work = new OrderedWork<(DeltaItem Item, OldVersion Old), RecompressionFinder.Found?>(pair => finder.Find(pair.Item, pair.Old), cancel, Math.Min(Compressors, Environment.ProcessorCount));
         work.Run(compressed, (pair, found) =>
         {

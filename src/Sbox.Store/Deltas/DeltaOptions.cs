@@ -1,3 +1,7 @@
+using System.Collections.Concurrent;
+using Sbox.Codecs;
+using Sbox.Linux;
+
 namespace Sbox.Store;
 
 /// <summary>How a static delta is made.</summary>
@@ -20,6 +24,9 @@ public sealed record DeltaOptions
     /// the outcome again. libostree does not see it, and uses the other. Not with <see cref="Inline"/> or <see cref="FileName"/>.
     /// </summary>
     public bool Recompress { get; init; }
+
+    // How files were found to be compressed, for the next delta that brings the same: finding out is most of the work.
+    internal ConcurrentDictionary<Checksum, XzSettings?> KnownCompression { get; } = [];
 
     /// <summary>Put the parts into the superblock, so that the delta is one file.</summary>
     public bool Inline { get; init; }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -10,11 +11,13 @@ namespace Sbox.Store;
 /// <param name="repository">Where the files are.</param>
 /// <param name="tmp">Where bytes may wait.</param>
 /// <param name="differs">Looks for the differences.</param>
+/// <param name="found">What was found out of files before, null of those that cannot be made again; added to.</param>
 /// <param name="cancel">Looked at every now and then.</param>
-internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, CancellationToken cancel)
+internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, ConcurrentDictionary<Checksum, XzSettings?> found, CancellationToken cancel)
 {
     // Whoever compressed so many files in a way that is not known here compressed the rest so too.
     private const int Tries = 16;
+    private static readonly XzSettings Unasked = new(0, 0);
     private int known, unknown;
     private uint lastLevel = 6;
 
@@ -28,7 +31,7 @@ internal sealed class RecompressionFinder(Repository repository, Dir tmp, Differ
     /// <param name="old">Its old version.</param>
     public Found? Find(DeltaItem fresh, OldVersion old)
     {
-        if (known == 0 && unknown >= Tries)
+        if ((known == 0 && unknown >= Tries) || found.GetValueOrDefault(fresh.Name.Checksum, Unasked) is null)
             return null;
         FileObject file = repository.LoadFile(fresh.Name.Checksum);
         using var content = new RandomContent(repository, file, tmp);
@@ -36,7 +39,7 @@ internal sealed class RecompressionFinder(Repository repository, Dir tmp, Differ
         if (Recompression.Shape(first[..content.ReadAt(first, 0)]) is not { } shape)
             return null;
         using Spool? after = TryUnpack(file), before = TryUnpack(repository.LoadFile(old.Checksum));
-        if (after is null || before is null || SettingsOf(shape, after, content) is not { } settings)
+        if (after is null || before is null || found.GetOrAdd(fresh.Name.Checksum, _ => SettingsOf(shape, after, content)) is not { } settings)
             return null;
         (Spool patch, long unchanged) = differs.Of(before.ReadAt, before.Length, after.ReadAt, after.Length);
         if (unchanged >= after.Length / 2)

@@ -50,9 +50,10 @@ internal interface IDeltaSource
     /// <summary>A file.</summary>
     /// <param name="path">Where it is.</param>
     /// <param name="size">The most that it may be, bytes.</param>
+    /// <param name="checksum">SHA-256 that it should have; who opens it may ask.</param>
     /// <param name="transaction">In whose room it waits.</param>
     /// <param name="cancel">Ends it.</param>
-    Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel);
+    Task<Stream> Open(string path, long size, Checksum checksum, Transaction transaction, CancellationToken cancel);
 
     /// <summary>What a path there is called, for errors.</summary>
     string NameOf(string path);
@@ -70,8 +71,6 @@ internal interface IDeltaSource
 internal sealed class DeltaPull(
     Repository target, IDeltaSource source, DeltaUse use, bool dryRun, Func<DeltaSuperblock, CancellationToken, Task> verify)
 {
-    // A second, on each processor: what xz's usual level does on a machine of today.
-    private const double Recompressed = 4_000_000;
     private int otherwise;
 
     /// <summary>Whether the smaller delta is taken, where there is one.</summary>
@@ -197,7 +196,7 @@ internal sealed class DeltaPull(
         {
             RecompressUse.Always => true,
             RecompressUse.Never => false,
-            _ => source.BytesPerSecond is { } rate && saved / rate > smaller.Recompressed / (Recompressed * Environment.ProcessorCount),
+            _ => source.BytesPerSecond is { } rate && smaller.IsSooner(saved, rate, Environment.ProcessorCount),
         };
     }
 
@@ -221,7 +220,7 @@ internal sealed class DeltaPull(
                 continue;
             using Stream bytes = superblock.Inline(i) is { } inline
                 ? new MemoryStream(inline, writable: false)
-                : await source.Open(superblock.PathOf(i), Saturated.Size(part.Size), transaction, cancel).ConfigureAwait(false);
+                : await source.Open(superblock.PathOf(i), Saturated.Size(part.Size), part.Checksum, transaction, cancel).ConfigureAwait(false);
             apply.AddPart(i, bytes, cancel);
         }
 

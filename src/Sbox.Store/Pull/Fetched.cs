@@ -8,11 +8,29 @@ namespace Sbox.Store;
 /// beginning; of a file, pieces farther ahead may come by requests of their own.
 /// </summary>
 /// <param name="spill">Where such a file is made; null keeps all in memory.</param>
-internal sealed class Fetched(Transaction? spill) : IDisposable
+/// <param name="name">What such a file is called beside the objects that wait, where a later process of this boot may go on with it; null for none.</param>
+internal sealed class Fetched(Transaction? spill, string? name = null) : IDisposable
 {
+    private const long MarkEach = 1024 * 1024;
     private readonly Lock gate = new();
+    private long unmarked;
     private readonly SortedDictionary<long, long> ahead = []; // where a piece begins, and how far it came
     private long reserved;
+
+    /// <summary>One for what is at an address: with what came of it by a pull that was ended, killed or given up.</summary>
+    public static Fetched Of(string url, Transaction? spill)
+    {
+        // Of an archive's objects the file itself becomes the object.
+        var fetched = new Fetched(spill, spill is null or { Repository.Mode: RepositoryMode.Archive } ? null : PartialNote.NameOf(url));
+        fetched.GoOn();
+        return fetched;
+    }
+
+    /// <summary>Some of it came by another process: its bytes are believed only when they were hashed.</summary>
+    public bool GoesOn { get; private set; }
+
+    /// <summary>All of it is there.</summary>
+    public bool IsWhole => File is not null && Length == Total;
 
     public MemoryStream? Memory { get; private set; } = new();
 
@@ -58,8 +76,9 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         lock (gate)
         {
             ahead.Clear();
+            DropName();
             File?.Dispose();
-            File = null;
+            (File, GoesOn, unmarked) = (null, false, 0);
             Memory = new MemoryStream();
             spill?.Release(reserved);
             (reserved, Length, Total, Most) = (0, 0, null, null);
@@ -74,6 +93,8 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         {
             Reserve(Length);
             File = spill.Staging.Dir.CreateUnnamed();
+            if (name is not null)
+                spill.Staging.Dir.TryLink(File, name);
             Write(Memory.GetBuffer().AsSpan(0, (int)Memory.Length), 0);
             Memory = null;
         }
@@ -90,6 +111,7 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         }
 
         Length += bytes.Length;
+        Mark(bytes.Length);
     }
 
     /// <summary>Adds bytes to a piece that is ahead, of what is in a file.</summary>
@@ -103,6 +125,7 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         Write(bytes, at);
         lock (gate)
             ahead[begin] = at + bytes.Length;
+        Mark(bytes.Length);
     }
 
     /// <summary>What came ahead counts as there from where all before it is.</summary>
@@ -129,11 +152,48 @@ internal sealed class Fetched(Transaction? spill) : IDisposable
         return new FileStream(new SafeFileHandle(File!.DangerousGetHandle(), ownsHandle: false), FileAccess.Read, bufferSize: 0) { Position = 0 };
     }
 
+    /// <summary>It was made use of, or is no good: nobody needs go on with it.</summary>
+    public void DropName()
+    {
+        if (name is not null && File is not null)
+            spill!.Staging.Dir.TryUnlink(name);
+    }
+
     public void Dispose()
     {
+        if (IsWhole || !CanResume)
+            DropName();
+        else
+            Mark(MarkEach);
         File?.Dispose();
         spill?.Release(reserved);
         reserved = 0;
+    }
+
+    private void GoOn()
+    {
+        if (name is null || PartialNote.TryOpen(spill!.Staging.Dir, name) is not var (file, note))
+            return;
+        (Memory, File, GoesOn) = (null, file, true);
+        (Length, Total, Most, Validators) = (note.Length, note.Total, note.Most, note.Said);
+        foreach ((long begin, long end) in note.Ahead)
+            ahead[begin] = end;
+        Join();
+    }
+
+    // Now and then: what a killed process leaves unsaid is fetched again.
+    private void Mark(long came)
+    {
+        if (name is null || File is null)
+            return;
+        lock (gate)
+        {
+            unmarked += came;
+            if (unmarked < MarkEach || Validators is null)
+                return;
+            unmarked = 0;
+            new PartialNote(Length, Total, Most, Validators, [.. ahead.Select(static each => (each.Key, each.Value))]).WriteTo(File, name);
+        }
     }
 
     // A full disk is no broken network, though the class library has one exception for both.

@@ -80,11 +80,12 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     /// <param name="limit">The most that it may be.</param>
     /// <param name="spill">Whose it will be.</param>
     /// <param name="spare">Requests by which it may come in pieces, side by side.</param>
+    /// <param name="accept">Throws <see cref="PullException"/> where the bytes from that address are wrong.</param>
     /// <param name="cancel">Ends it.</param>
     /// <exception cref="PullException">It could not be fetched.</exception>
     /// <exception cref="NotEnoughSpaceException">The server sends more than there is room for.</exception>
-    public Task<Fetched?> TryFetchLarge(string path, long limit, Transaction spill, ISpareRequests spare, CancellationToken cancel) =>
-        Fetch(path, new Wish(limit) { Spill = spill, Spare = spare }, cancel);
+    public Task<Fetched?> TryFetchLarge(string path, long limit, Transaction spill, ISpareRequests spare, Action<Fetched, string> accept, CancellationToken cancel) =>
+        Fetch(path, new Wish(limit) { Spill = spill, Spare = spare, Accept = accept }, cancel);
 
     /// <summary>As the other one, of what tells itself how long it may be; where one mirror's bytes are not accepted (<see cref="PullException"/>), the next one is asked.</summary>
     public Task<Fetched?> TryFetchLarge(string path, Func<Fetched, string, long?> measure, Transaction spill, ISpareRequests spare, Action<Fetched, string> accept, CancellationToken cancel) =>
@@ -136,9 +137,9 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                     if (await FetchFrom(mirror, path, wish, wish.IsUnlikely && lacked.Count > 0 ? hasty : how, cancel).ConfigureAwait(false) is { } fetched)
                     {
                         came = true;
-                        Accept(fetched, wish, HttpTransport.Shown(Join(mirror.Url, path)));
+                        Fetched accepted = await Accepted(fetched, mirror, path, wish, how, cancel).ConfigureAwait(false);
                         mirrors.Came(mirror, failed, lacked);
-                        return fetched;
+                        return accepted;
                     }
 
                     lacked.Add(mirror);
@@ -185,6 +186,24 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         }
     }
 
+    // What began to come by another process is no word against the server where it is wrong: then it is fetched from its beginning.
+    private async Task<Fetched> Accepted(Fetched fetched, MirrorRace.Mirror mirror, string path, Wish wish, PullOptions how, CancellationToken cancel)
+    {
+        string url = HttpTransport.Shown(Join(mirror.Url, path));
+        try
+        {
+            Accept(fetched, wish, url);
+            return fetched;
+        }
+        catch (PullException) when (fetched.GoesOn)
+        {
+        }
+
+        Fetched again = await FetchFrom(mirror, path, wish, how, cancel).ConfigureAwait(false) ?? throw new PullException(url, "the file that had begun to come", "none");
+        Accept(again, wish, url);
+        return again;
+    }
+
     private static TimeSpan Least(TimeSpan one, TimeSpan other) => one < other ? one : other;
 
     private static void Accept(Fetched fetched, Wish wish, string url)
@@ -195,6 +214,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         }
         catch
         {
+            fetched.DropName();
             fetched.Dispose();
             throw;
         }
@@ -203,8 +223,10 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     // What came before the connection was cut is not fetched again, where the server says that the file is still the same.
     private async Task<Fetched?> FetchFrom(string url, Wish wish, PullOptions how, CancellationToken cancel)
     {
-        var begun = new Fetched(wish.Spill);
-        bool done = false;
+        var begun = Fetched.Of(url, wish.Spill);
+        bool done = begun.IsWhole;
+        if (done)
+            return begun;
         try
         {
             long farthest = 0;
@@ -214,6 +236,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                 if (failure.Finding.Length == 0)
                 {
                     done = !begun.IsMissing;
+                    begun.Total ??= begun.Length; // a server need not say it
                     return done ? begun : null;
                 }
 

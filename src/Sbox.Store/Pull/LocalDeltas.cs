@@ -16,7 +16,7 @@ internal sealed class LocalDeltas(Repository repository) : IDeltaSource
 
     public Task<byte[]?> TryRead(string path, CancellationToken cancel) => Task.FromResult(DeltaDirectory.TryRead(repository.Dir, path, DeltaDirectory.MaximumPulledSuperblock));
 
-    public Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
+    public Task<Stream> Open(string path, long size, Checksum checksum, Transaction transaction, CancellationToken cancel) => Task.FromResult(DeltaDirectory.OpenPart(repository.Dir, path));
 
     public string NameOf(string path) => repository.Dir.Of(path);
 
@@ -59,11 +59,21 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySourc
         return bytes;
     }
 
-    public async Task<Stream> Open(string path, long size, Transaction transaction, CancellationToken cancel)
+    public async Task<Stream> Open(string path, long size, Checksum checksum, Transaction transaction, CancellationToken cancel)
     {
-        Fetched fetched = await fetcher.TryFetchLarge(path, size, transaction, spare, cancel).ConfigureAwait(false) ??
+        Fetched fetched = await fetcher.TryFetchLarge(path, size, transaction, spare, Look, cancel).ConfigureAwait(false) ??
             throw new PullException(fetcher.UrlOf(path), "a part of a static delta", "status 404 (there is none)");
         return new FetchedStream(fetched);
+
+        // Who unpacks it hashes it too; but what began to come by another process can be fetched anew here.
+        void Look(Fetched came, string url)
+        {
+            if (!came.GoesOn)
+                return;
+            using var hashed = new HashedInput(came.Open());
+            if (hashed.Finish() is var found && found != checksum)
+                throw new PullException(url, $"a part that hashes to {checksum}", $"{found}");
+        }
     }
 
     public string NameOf(string path) => fetcher.UrlOf(path);

@@ -1,0 +1,124 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using Sbox.Codecs;
+using Sbox.Judges;
+
+namespace Sbox.Store.Tests;
+
+/// <summary>What came of one large file by a pull that was killed, or gave up, is not fetched again by the next.</summary>
+public sealed class GoingOnTests : IDisposable
+{
+    private const int Size = 8 << 20;
+
+    // What is sent and not yet marked when a process is killed: a mebibyte, and for each of nine requests what lies in buffers.
+    private const int Lost = 3 << 20;
+    private readonly Scratch scratch = new();
+    private readonly Repository source, ours;
+    private readonly Checksum commit;
+
+    public GoingOnTests()
+    {
+        source = Repository.Create(scratch["source"], RepositoryMode.Archive);
+        ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
+        Directory.CreateDirectory(scratch["tree"]);
+        File.WriteAllBytes(scratch["tree/large"], RandomNumberGenerator.GetBytes(Size));
+        commit = source.CommitDirectory(scratch["tree"], new CommitOptions { Branches = ["main"] });
+    }
+
+    public void Dispose()
+    {
+        source.Dispose();
+        ours.Dispose();
+        scratch.Dispose();
+    }
+
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    public async Task After_a_kill_the_rest_of_a_large_file_is_fetched(bool isDelta, bool damage)
+    {
+        using RangeServer server = Serve(isDelta, static (_, _) => null);
+        using (Process pull = Victim.Pull(ours, server.Url))
+        {
+            long begun = Stopwatch.GetTimestamp();
+            while (server.Bytes < Size * 5 / 8)
+            {
+                Assert.False(pull.HasExited, "the pull ended by itself");
+                Assert.True(Stopwatch.GetElapsedTime(begun) < TimeSpan.FromMinutes(3), "it never came so far");
+                await Task.Delay(20);
+            }
+
+            pull.Kill();
+            pull.WaitForExit();
+        }
+
+        string partial = Assert.Single(Partial());
+        if (damage)
+        {
+            using FileStream file = File.OpenWrite(partial);
+            file.Position = 4096;
+            file.WriteByte(0);
+            file.WriteByte(0);
+        }
+
+        await Task.Delay(200); // what the server still sends to nobody
+        long before = server.Bytes;
+        await Finish(server, isDelta);
+        Assert.InRange(server.Bytes - before, damage ? Size : Size / 4, damage ? 2 * Size : (Size * 3 / 8) + Lost);
+    }
+
+    [Fact]
+    public async Task After_a_pull_that_gave_up_too()
+    {
+        int answers = 0;
+        using RangeServer server = Serve(isDelta: false, (path, size) => size > 100_000 && ++answers < 4 ? size / 4 : size > 100_000 && answers < 12 ? 0 : null);
+        await Assert.ThrowsAsync<PullException>(() => ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1 }));
+        Assert.Single(Partial());
+        long before = server.Bytes;
+        Assert.True(before > Size / 4, $"{before}");
+        answers = 12;
+        await Finish(server, isDelta: false);
+        Assert.InRange(server.Bytes - before, 1, Size - (Size / 4) + Lost);
+    }
+
+    [Fact]
+    public void A_note_that_cannot_be_read_is_none()
+    {
+        using Linux.Dir dir = Linux.Dir.Open(scratch.Root);
+        foreach (string note in (string[])["", "1\n2\n3\n\"tag\"\nnoon\n", "5\n9\n\n\"tag\"\n\n4-2", "x\n\n\n\n\n", "99\n\n\n\"tag\"\n\n"])
+        {
+            Scratch.Write(dir, "partial", "content"u8.ToArray());
+            Linux.Xattrs.Set(dir, "partial", new Linux.Xattr("user.sbox.partial", System.Text.Encoding.UTF8.GetBytes(note)));
+            Assert.Null(PartialNote.TryOpen(dir, "partial"));
+            Assert.False(dir.Exists("partial"));
+        }
+
+        var right = new PartialNote(3, 7, null, new Validators("\"tag\"", DateTimeOffset.UnixEpoch), [(4, 5)]);
+        Scratch.Write(dir, "partial", "content"u8.ToArray());
+        using (Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenToWrite("partial"))
+            right.WriteTo(file, "partial");
+        (Microsoft.Win32.SafeHandles.SafeFileHandle again, PartialNote read) = PartialNote.TryOpen(dir, "partial")!.Value;
+        again.Dispose();
+        Assert.Equal($"{right}", $"{read}");
+    }
+
+    private RangeServer Serve(bool isDelta, Func<string, int, int?> cut)
+    {
+        if (isDelta)
+            source.MakeDelta(new DeltaName(null, commit), new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        return new RangeServer(source.Path) { PerSecond = 4_000_000, Cut = cut };
+    }
+
+    private async Task Finish(RangeServer server, bool isDelta)
+    {
+        PullResult result = await ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"] });
+        Assert.Equal(isDelta ? 1 : 0, result.Deltas.Parts);
+        Assert.Equal(commit, ours.Resolve("main"));
+        Assert.Empty(Partial());
+        Judge.HostOstree.Run("fsck", $"--repo={ours.Path}");
+    }
+
+    private string[] Partial() => [.. Directory.EnumerateFiles($"{ours.Path}/tmp", "partial-*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true })];
+}
