@@ -69,7 +69,7 @@ public sealed class MountedStickTests
         }
         finally
         {
-            Judge.OnPath("umount").Run(shop["stick"]);
+            Unmounting.Unmount(shop["stick"], shop["stick.img"]); // e2fsck reads it
         }
 
         Judge.OnPath("e2fsck").Run("-fn", shop["stick.img"]);

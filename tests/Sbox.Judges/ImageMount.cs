@@ -8,7 +8,6 @@ namespace Sbox.Judges;
 /// </summary>
 public sealed class ImageMount : IDisposable
 {
-    private static readonly TimeSpan LetGoLimit = TimeSpan.FromSeconds(60);
     private readonly Process holder;
     private readonly string image;
 
@@ -42,12 +41,6 @@ public sealed class ImageMount : IDisposable
         holder.StandardInput.Close();
         holder.WaitForExit();
         holder.Dispose();
-        var clock = Stopwatch.StartNew();
-        while (Judge.OnPath("losetup").Run("--noheadings", "--output", "NAME", "--associated", image).Length > 0)
-        {
-            if (clock.Elapsed > LetGoLimit)
-                throw new InvalidOperationException($"{image}: a loop device of it does not go: {Judge.OnPath("losetup").Run("--associated", image)}");
-            Thread.Sleep(20);
-        }
+        Unmounting.AwaitNoLoop(image);
     }
 }

@@ -64,7 +64,7 @@ public sealed class ObjectNamesTests
         }
         finally
         {
-            Judge.OnPath("umount").Run(small);
+            Unmounting.Unmount(small);
         }
     }
 

@@ -119,7 +119,7 @@ public sealed class BoxImageTests : IDisposable
         }
         finally
         {
-            Judge.OnPath("umount").Run(mounted);
+            Unmounting.Unmount(mounted, image);
         }
     }
 }

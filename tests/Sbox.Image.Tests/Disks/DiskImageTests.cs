@@ -58,7 +58,7 @@ public sealed class DiskImageTests : IDisposable
         }
         finally
         {
-            Judge.OnPath("umount").Run(mounted);
+            Unmounting.Unmount(mounted);
         }
     }
 

@@ -22,15 +22,20 @@ internal sealed class LoopDisk : IDisposable
     public string Mount(string at, string options = "rw")
     {
         Directory.CreateDirectory(at);
+        if (mounted.Count == 0)
+            Unmounting.AwaitUnused(Partition(2));
         Judge.OnPath("mount").Run("-o", options, Partition(2), at);
         mounted.Add(at);
         return at;
     }
 
+    /// <summary>Unmounts it; whoever reads the disk afterwards has it alone.</summary>
     public void Unmount(string at)
     {
-        Judge.OnPath("umount").Run(at);
+        Unmounting.Unmount(at);
         mounted.Remove(at);
+        if (mounted.Count == 0)
+            Unmounting.AwaitUnused(Partition(2));
     }
 
     public void Dispose()

@@ -98,7 +98,7 @@ public sealed class FirmwareTests : IDisposable
         }
         finally
         {
-            Judge.OnPath("umount").Run(efivars.Of("ro"));
+            Unmounting.Unmount(efivars.Of("ro"));
         }
     }
 
