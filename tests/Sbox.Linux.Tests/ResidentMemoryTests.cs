@@ -1,6 +1,8 @@
 namespace Sbox.Linux.Tests;
 
-/// <summary>What a program gives back before it sleeps, and that it runs on.</summary>
+/// <summary>What a program gives back before it sleeps, and that it runs on. Nothing else may run in the process meanwhile.</summary>
+[CollectionDefinition(nameof(ResidentMemoryTests), DisableParallelization = true)]
+[Collection(nameof(ResidentMemoryTests))]
 public sealed class ResidentMemoryTests
 {
     [Fact]

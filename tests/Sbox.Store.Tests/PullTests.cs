@@ -109,13 +109,14 @@ public sealed class PullTests
             new(served.Find(commit, "/big").Content!.Value, ObjectType.File),
             new(served.Find(commit, "/etc/shadow").Content!.Value, ObjectType.File),
         ];
-        var options = new PullOptions { Url = server.Url, Refs = ["os/main"], Retries = 2, Timeout = TimeSpan.FromMilliseconds(400) };
+        var options = new PullOptions { Url = server.Url, Refs = ["os/main"], Retries = 2, Timeout = TimeSpan.FromSeconds(20) };
+        PullOptions faulty = fault == Fault2.Hang ? options with { Timeout = TimeSpan.FromSeconds(1) } : options; // that one is waited for, each time
         foreach (ObjectName victim in victims)
         {
             using Repository ours = Repository.Create(scratch[victim.ToString()], RepositoryMode.Bare);
             string path = "objects/" + victim.LoosePath(RepositoryMode.Archive);
             server.Misbehave = asked => asked == path ? (Fault)fault : null;
-            PullException failure = await Assert.ThrowsAsync<PullException>(() => ours.Pull(options));
+            PullException failure = await Assert.ThrowsAsync<PullException>(() => ours.Pull(faulty));
             Assert.EndsWith(path, failure.Url);
             Assert.Contains(words, failure.Found);
             Assert.Contains(failure.Expected, (string[])["a whole file", $"the object {victim}", $"the commit {commit}"]);

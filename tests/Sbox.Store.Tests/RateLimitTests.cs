@@ -36,18 +36,25 @@ public sealed class RateLimitTests
         source.CommitDirectory(tree, new CommitOptions { Branches = ["main"] });
         using var server = new StaticServer(source.Path);
         using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Archive);
-        File.AppendAllText($"{ours.Path}/config", $"\n[remote \"origin\"]\nurl={server.Url}\ngpg-verify=false\nsbox-rate-limit=200K\n");
+        File.AppendAllText($"{ours.Path}/config", $"\n[remote \"origin\"]\nurl={server.Url}\ngpg-verify=false\nsbox-rate-limit=100K\n");
         using Repository again = Repository.Open(ours.Path);
         long begun = Stopwatch.GetTimestamp();
         PullResult slow = await again.Pull(new PullOptions { Remote = "origin", Refs = ["main"] });
-        Assert.InRange(Stopwatch.GetElapsedTime(begun).TotalSeconds, ((slow.BytesTransferred - 50_000) / 200_000.0) - 0.3, 60);
+        Assert.InRange(Stopwatch.GetElapsedTime(begun).TotalSeconds, ((slow.BytesTransferred - 50_000) / 100_000.0) - 0.3, 120);
         Assert.True(slow.BytesTransferred > 600_000);
 
-        using Repository other = Repository.Create(scratch["other"], RepositoryMode.Archive);
-        File.Copy($"{ours.Path}/config", $"{other.Path}/config", overwrite: true);
-        using Repository fast = Repository.Open(other.Path);
-        begun = Stopwatch.GetTimestamp();
-        await fast.Pull(new PullOptions { Remote = "origin", Refs = ["main"], BytesPerSecond = 0 });
-        Assert.True(Stopwatch.GetElapsedTime(begun).TotalSeconds < slow.BytesTransferred / 200_000.0, "as slow as with the limit");
+        // With the limit it cannot take less; without it a busy machine may take as long, but not every time.
+        double limited = slow.BytesTransferred / 100_000.0, best = double.MaxValue;
+        for (int attempt = 0; attempt < 3 && best >= limited; attempt++)
+        {
+            using Repository other = Repository.Create(scratch[$"other{attempt}"], RepositoryMode.Archive);
+            File.Copy($"{ours.Path}/config", $"{other.Path}/config", overwrite: true);
+            using Repository fast = Repository.Open(other.Path);
+            begun = Stopwatch.GetTimestamp();
+            await fast.Pull(new PullOptions { Remote = "origin", Refs = ["main"], BytesPerSecond = 0 });
+            best = Math.Min(best, Stopwatch.GetElapsedTime(begun).TotalSeconds);
+        }
+
+        Assert.True(best < limited, "as slow as with the limit");
     }
 }

@@ -118,14 +118,14 @@ public sealed class SerialConsole : IDisposable
 
     /// <summary>Runs a command line of up to 4,000 bytes in the guest's shell.</summary>
     /// <param name="command">For bash; several lines are fine. It must not read from the terminal.</param>
-    /// <param name="timeout">How long it may take; a minute unless told.</param>
+    /// <param name="timeout">How long it may take; five minutes unless told.</param>
     /// <exception cref="VmException">It did not end in time.</exception>
     public CommandResult Run(string command, TimeSpan? timeout = null)
     {
         string mark = $"{Environment.ProcessId}.{++commands}";
         // printf joins the halves: a shell that echoes what is typed does not say the marker by that.
         SendLine($"printf '\\n%s %s\\n' '[begin' '{mark}]'; {{ {command}\n}} 2>&1 </dev/null; printf '\\n%s %s %d\\n' '[end' '{mark}]' $?");
-        TimeSpan limit = timeout ?? TimeSpan.FromMinutes(1);
+        TimeSpan limit = timeout ?? TimeSpan.FromMinutes(5);
         WaitFor($"^{Regex.Escape($"[begin {mark}]")}\n", limit);
         Match match = WaitFor($"(?s)(.*?)\n?^{Regex.Escape($"[end {mark}]")} (\\d+)$", limit);
         return new CommandResult(match.Groups[1].Value.TrimEnd('\n'), int.Parse(match.Groups[2].ValueSpan));

@@ -20,7 +20,7 @@ public sealed class SentinelTests(ITestOutputHelper output)
         output.WriteLine(alarm.ToJson());
         Assert.Equal("mount", alarm.Culprit!.Name);
         Assert.EndsWith("bin/mount", alarm.Culprit.Program, StringComparison.Ordinal);
-        Assert.InRange(alarm.Latency!.Value, TimeSpan.Zero, TimeSpan.FromSeconds(1));
+        Assert.InRange(alarm.Latency!.Value, TimeSpan.Zero, TimeSpan.FromSeconds(10)); // the first pays for the compiling; a benchmark measures it
         Assert.Contains(alarm.ToJson(), File.ReadLines($"{world.Directory}/state/history.jsonl"));
     }
 
@@ -91,8 +91,9 @@ public sealed class SentinelTests(ITestOutputHelper output)
     [Fact]
     public void What_others_do_in_such_a_namespace_is_undone()
     {
-        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"undo\"]", "cp /bin/sleep sbox; mount -o remount,bind,rw storage; (sleep 6; mount -o remount,bind,rw protected) & echo ready; exec ./sbox 1000");
+        using var world = new WatchedWorld("[reaction.critical]\ndo = [\"undo\"]", "cp /bin/sleep sbox; mount -o remount,bind,rw storage; (while [ ! -e go ]; do sleep 0.1; done; mount -o remount,bind,rw protected) & echo ready; exec ./sbox 1000");
         Assert.Contains("not undone: sbox was at work there when the sentinel started", world.Next(FindingKind.PhysicalWritable).Done);
+        File.WriteAllText($"{world.Directory}/go", "");
         Assert.Contains("undone: read-only again", world.Next(FindingKind.Writable).Done);
     }
 
@@ -129,11 +130,12 @@ public sealed class SentinelTests(ITestOutputHelper output)
         using var world = new WatchedWorld("[reaction.critical]\ndo = [\"kill\"]");
         // One process mounts and would go on: it is the one that is killed.
         Assert.ThrowsAny<Exception>(() => world.InSystem(
-            "exec python3 -c 'import ctypes, time; c = ctypes.CDLL(None); c.mount(None, b\"" + world.Directory + "/protected\", None, 4096 | 32, None); time.sleep(5); print(1)'"));
+            "exec python3 -c 'import ctypes, time; c = ctypes.CDLL(None); c.mount(None, b\"" + world.Directory + "/protected\", None, 4096 | 32, None); time.sleep(60); print(1)'"));
         // Which of the two eyes that see it is first, and kills, is chance; the other finds one who ended or is about to.
-        Alarm[] alarms = [world.Next(), .. world.Rest()];
-        Assert.Contains(alarms, static alarm => alarm.Finding.Kind == FindingKind.Writable);
-        Assert.Contains(alarms, static alarm => alarm.Done.Any(static step => step.StartsWith("killed ", StringComparison.Ordinal)));
+        List<Alarm> alarms = [];
+        while (!(alarms.Exists(static alarm => alarm.Finding.Kind == FindingKind.Writable) && alarms.Exists(static alarm => alarm.Done.Any(static step => step.StartsWith("killed ", StringComparison.Ordinal)))))
+            alarms.Add(world.Next()); // which fails when none comes any more
+        alarms.AddRange(world.Rest());
         Assert.All(alarms, static alarm => Assert.DoesNotContain(alarm.Done, static step => step.Contains("failed", StringComparison.Ordinal)));
     }
 

@@ -74,7 +74,7 @@ public sealed class WatchedWorld : IDisposable
         using var ready = new ManualResetEventSlim();
         thread = new Thread(() => sentinel.Run(ready.Set, stop.Token));
         thread.Start();
-        Assert.True(ready.Wait(TimeSpan.FromSeconds(30)));
+        Assert.True(ready.Wait(TimeSpan.FromMinutes(2)));
     }
 
     public string Directory { get; }
@@ -92,7 +92,7 @@ public sealed class WatchedWorld : IDisposable
 
     /// <summary>The next alarm.</summary>
     public Alarm Next(TimeSpan? patience = null) =>
-        alarms.TryTake(out Alarm? alarm, patience ?? TimeSpan.FromSeconds(10)) ? alarm : throw new TimeoutException("no alarm came");
+        alarms.TryTake(out Alarm? alarm, patience ?? TimeSpan.FromSeconds(60)) ? alarm : throw new TimeoutException("no alarm came");
 
     /// <summary>The next alarm of a kind; others before it are passed over.</summary>
     public Alarm Next(FindingKind kind)

@@ -266,7 +266,7 @@ public sealed class FuseMountTests
         using var mounted = new MountedTree(new MemoryTree());
         Assert.Equal(["."], mounted.Sh("find"));
         mounted.Mount.Unmount();
-        await mounted.Mount.Ended.WaitAsync(TimeSpan.FromSeconds(30));
+        await mounted.Mount.Ended.WaitAsync(TimeSpan.FromMinutes(5));
         Assert.Null(MountTable.At(mounted.Place));
     }
 
@@ -286,7 +286,7 @@ public sealed class FuseMountTests
         Assert.False(tree.IsUnmounted);
         await other.StandardInput.WriteLineAsync();
         Assert.Equal("there", await other.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken));
-        await mounted.Mount.Ended.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        await mounted.Mount.Ended.WaitAsync(TimeSpan.FromMinutes(5), TestContext.Current.CancellationToken);
         Assert.True(tree.IsUnmounted);
     }
 
@@ -300,9 +300,10 @@ public sealed class FuseMountTests
         using var mounted = new MountedTree(tree);
         Assert.Null(mounted.Mount.ReadAheadFinding);
         Assert.Equal(["16777216"], mounted.Sh("cat f | wc -c"));
-        Assert.InRange(reads, 16, 24);
+        int first = reads;
+        Assert.InRange(first, 16, 40); // a busy machine reads ahead in smaller pieces now and then
         mounted.Sh("cat f >/dev/null");
-        Assert.InRange(reads, 16, 24); // the second time the kernel has it
+        Assert.InRange(reads, first, first + 8); // the second time the kernel has it
     }
 
     [Fact]

