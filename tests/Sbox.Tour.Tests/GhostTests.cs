@@ -23,10 +23,9 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
     public void A_busy_session_leaves_nothing_on_the_disk_and_nothing_in_the_memory()
     {
         string image = Image();
-        var options = new VmOptions(Of("machine"), image) { MemoryMiB = MemoryMiB, MoreArguments = ["-no-shutdown"] };
-        using (Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options))
+        (Sbox.Vm.Vm ghost, string disk) = StartAsGhost(image);
+        using (Sbox.Vm.Vm vm = ghost)
         {
-            ChooseGhost(vm);
             BeBusy(vm);
             vm.WriteMemory(Of("alive"), MemoryMiB);
             vm.Console.SendLine("systemctl poweroff");
@@ -37,7 +36,7 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
 
         Assert.Equal(Traces.Order(), Found(Of("alive")).Order()); // else this judges nothing
         Assert.Empty(Found(Of("off")));
-        string compared = Judge.OnPath("qemu-img").Run("compare", "-f", "raw", "-F", "qcow2", image, Path.Combine(options.Directory, "disk.qcow2"));
+        string compared = Judge.OnPath("qemu-img").Run("compare", "-f", "raw", "-F", "qcow2", image, disk);
         output.WriteLine(compared);
         Assert.Contains("Images are identical", compared, StringComparison.Ordinal);
     }
@@ -51,14 +50,39 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
         return image;
     }
 
-    private static void ChooseGhost(Sbox.Vm.Vm vm)
+    // The menu waits for three seconds, and on a busy host they may be over when its key comes. What booted then has written to its disk: the next attempt has another one.
+    private (Sbox.Vm.Vm Vm, string Disk) StartAsGhost(string image)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            var options = new VmOptions(Of($"machine-{attempt}"), image) { MemoryMiB = MemoryMiB, MoreArguments = ["-no-shutdown"] };
+            Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options);
+            bool isGhost = false;
+            try
+            {
+                string status = ChooseGhost(vm);
+                isGhost = status.Contains("Ghost: this boot keeps nothing", StringComparison.Ordinal);
+                Assert.True(isGhost || attempt < 3, status);
+                if (isGhost)
+                    return (vm, Path.Combine(options.Directory, "disk.qcow2"));
+            }
+            finally
+            {
+                if (!isGhost)
+                    vm.Dispose();
+            }
+        }
+    }
+
+    // What status says then.
+    private static string ChooseGhost(Sbox.Vm.Vm vm)
     {
         vm.Console.WaitFor("Boot in", BootLimit);
         vm.Console.Send("\u001b[B"); // down
         Thread.Sleep(TimeSpan.FromSeconds(2));
         vm.Console.Send("\r");
         vm.WaitForLogin(BootLimit);
-        Assert.Contains("Ghost: this boot keeps nothing", vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
+        return vm.Run("sbox status").OrThrow();
     }
 
     private void BeBusy(Sbox.Vm.Vm vm)
