@@ -23,13 +23,13 @@ internal static class InstallCommand
             Details =
             [
                 "The running box is copied as it is on its disk: all versions, /etc, /var, keys. The new disk has partitions and file systems of its own, as large as it allows, and its first boot makes a machine-id of its own; host keys of "
-                + "ssh are the same. In a ghost, what the session changed is not on the disk, and does not come along: sbox keep first. A box whose disk is encrypted is not copied with its state, which would lie there as "
+                + "ssh are the same. In a ghost, what the session changed is not on the disk, and does not come along: sbox keep first. The ghost of a CD is installed the same way. A box whose disk is encrypted is not copied with its state, which would lie there as "
                 + "plain text: sbox stick makes another without, and a tomb carries what is yours.",
                 "With --image the file is written as it is, gets identifiers of its own, and its root grows at the first boot.",
                 .. Common(),
             ],
             ExitCodes = [(OnlyShown, "It was only shown: nobody confirmed it.")],
-            Examples = [new Example("From a stick to the machine's own disk", "sbox install --to /dev/nvme0n1"), new Example("An image to a stick", "sbox install --image disk.img --to /dev/sdb")],
+            Examples = [new Example("From a stick, or a CD, to the machine's own disk", "sbox install --to /dev/nvme0n1"), new Example("An image to a stick", "sbox install --image disk.img --to /dev/sdb")],
         }.With(to, image, yes, json);
         command.SetAction((parsed, cancel) =>
         {
@@ -109,7 +109,8 @@ internal static class InstallCommand
         speaker.Note($"To be written there: {what}.");
         if (yes || Typed(disk.Name))
             return true;
-        speaker.Answer($"Nothing was changed on {disk.Path}", writer =>
+        string why = Console.IsInputRedirected ? "it was only shown, since nobody could be asked (--yes does it without)" : $"what was typed is not {disk.Name}";
+        speaker.Answer($"Nothing was changed on {disk.Path}: {why}", writer =>
         {
             writer.WriteBoolean("done", false);
             writer.WriteString("disk", disk.Path);
@@ -131,7 +132,7 @@ internal static class InstallCommand
     {
         if (changed > 0)
             speaker.Note($"{changed} files of /etc and /var were written to meanwhile; the copy has each as it was at some moment of it");
-        speaker.Answer($"{disk.Path} boots this box now: {Amount.OfBytes(bytes)} were written and read back{(more.Length > 0 ? $"; {more}" : "")}", writer =>
+        speaker.Answer($"{disk.Path} boots this box now, and may be taken out: {Amount.OfBytes(bytes)} were written and read back{(more.Length > 0 ? $"; {more}" : "")}", writer =>
         {
             writer.WriteBoolean("done", true);
             writer.WriteString("disk", disk.Path);
@@ -162,7 +163,7 @@ internal static class InstallCommand
     private static string Rate(InstallProgress now, double seconds)
     {
         double rate = seconds > 0 ? now.Done / seconds : 0;
-        long left = rate > 0 ? (long)((now.Total - now.Done) / rate) : 0;
+        long left = now.Share > 0 ? (long)(seconds * (1 - now.Share) / now.Share) : 0;
         return $"{Amount.OfBytes(now.Done)} of {Amount.OfBytes(now.Total)}, {Amount.OfBytes((long)rate)}/s{(seconds > 2 ? $", {left / 60}:{left % 60:00} left" : "")}";
     }
 }

@@ -26,8 +26,9 @@ public sealed record CloneResult(long Bytes, long ChangedMeanwhile);
 /// <param name="WithState">Whether /etc and /var come along.</param>
 /// <param name="Table">The disk's table then.</param>
 /// <param name="Bytes">Bytes of files to be written.</param>
-/// <param name="Inodes">How many files there can be.</param>
-public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithState, GuidPartitionTable Table, long Bytes, long Inodes)
+/// <param name="Files">How many files, links and directories are to be written.</param>
+/// <param name="Inodes">How many there can be.</param>
+public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithState, GuidPartitionTable Table, long Bytes, long Files, long Inodes)
 {
     private const int Esp = 0, Root = 1;
     private const long InodeBytes = 16384;
@@ -58,7 +59,7 @@ public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithSt
         // The first boot encrypts a whole partition, free space too: it grows afterwards.
         long bytes = source.IsEncrypted ? Math.Min(room, (2 * least) + (EncryptedDisk.SpareMebibytes * mebibyte) + (2048 * mebibyte)) : room;
         var partition = new GptPartition(source.RootType, Guid.NewGuid(), first, first + (bytes / mebibyte * GuidPartitionTable.SectorsInMebibyte) - 1, 0, RootFileSystem.Label);
-        return new BoxClone(source, target, withState, table.With(Root, partition), measure.Bytes, inodes);
+        return new BoxClone(source, target, withState, table.With(Root, partition), measure.Bytes, measure.Inodes, inodes);
     }
 
     /// <summary>Does it, and reads it back. The EFI system partition comes last: cut short, the disk holds nothing that boots.</summary>
@@ -79,22 +80,25 @@ public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithSt
             Durable.Sync(empty, dev.Of(esp));
         }
 
+        progress?.Report(new InstallProgress("file system", 0, 0));
         long spare = Source.IsEncrypted ? (long)EncryptedDisk.SpareMebibytes << 20 : 0;
         InstalledDisk.MakeRoot(root, ((Table.Slots[Root]!.Sectors * GuidPartitionTable.SectorSize) - spare) / RootFileSystem.BlockSize, Inodes, cancel);
         using Dir source = Dir.Open(Source.Root);
         OnMounted(root, writable: true, target => Write(source, target, progress, cancel));
+        progress?.Report(new InstallProgress("e2fsck", 0, 0));
         InstalledDisk.Check(root, cancel);
         long changed = 0;
         OnMounted(root, writable: false, target => changed = Compare(source, target, progress, cancel));
         if (Source.DeployedAt != before)
             throw new ChangedWhileClonedException(Source.Root);
+        progress?.Report(new InstallProgress("EFI partition", 0, 0)); // until here, nothing boots
         CopyEsp(dev, esp, cancel);
         return new CloneResult(Bytes, changed);
     }
 
     private void Write(Dir source, Dir target, IProgress<InstallProgress>? progress, CancellationToken cancel)
     {
-        using var writer = new CloneWriter(target, Bytes, progress);
+        using var writer = new CloneWriter(target, new CloneCount(Bytes, Files, progress));
         new CloneWalk(source, WithState, cancel).Visit(writer);
         target.ChangeMode(".", source.Stat().Permissions);
         if (Source.IsEncrypted)
@@ -109,7 +113,7 @@ public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithSt
 
     private long Compare(Dir source, Dir target, IProgress<InstallProgress>? progress, CancellationToken cancel)
     {
-        using var comparison = new CloneComparison(target, Bytes, progress, cancel);
+        using var comparison = new CloneComparison(target, new CloneCount(Bytes, Files, progress), cancel);
         new CloneWalk(source, WithState, cancel).Visit(comparison);
         return comparison.ChangedMeanwhile;
     }
@@ -119,8 +123,8 @@ public sealed record BoxClone(CloneSource Source, TargetDisk Target, bool WithSt
     {
         using SafeFileHandle from = dev.OpenFile(Source.Esp), to = dev.OpenUnusedDevice(esp);
         Disk.ForgetCached(from, dev.Of(Source.Esp));
-        InstalledDisk.Write(from, to, Source.EspBytes, dev.Of(esp), null, cancel);
-        InstalledDisk.Compare(from, to, Source.EspBytes, dev.Of(esp), null, cancel);
+        InstalledDisk.Write(from, to, Source.EspBytes, dev.Of(esp), null, cancel, Source.EspAt);
+        InstalledDisk.Compare(from, to, Source.EspBytes, dev.Of(esp), null, cancel, Source.EspAt);
         InstalledDisk.ChangeFatSerial(to, dev.Of(esp));
     }
 

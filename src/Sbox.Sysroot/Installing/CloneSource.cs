@@ -8,10 +8,12 @@ namespace Sbox.Sysroot;
 
 /// <summary>A box on a disk, of which another disk is made.</summary>
 /// <param name="Root">Where its physical root is mounted; it is only read.</param>
-/// <param name="Esp">Its EFI system partition: <c>sda1</c>.</param>
+/// <param name="Esp">The device with its EFI system partition: <c>sda1</c>; of a CD, on which the kernel looks for no partitions, all of it: <c>sr0</c>.</param>
+/// <param name="EspAt">Where on that device it begins, in bytes.</param>
+/// <param name="EspBytes">How many bytes it has.</param>
 /// <param name="RootType">The type of its root's partition.</param>
 /// <param name="IsEncrypted">Whether its root is on an encrypted volume.</param>
-public sealed record CloneSource(string Root, string Esp, Guid RootType, bool IsEncrypted)
+public sealed record CloneSource(string Root, string Esp, long EspAt, long EspBytes, Guid RootType, bool IsEncrypted)
 {
     /// <summary>What is deployed, by the time at which that changed last.</summary>
     internal (long Seconds, uint Nanoseconds) DeployedAt
@@ -39,17 +41,20 @@ public sealed record CloneSource(string Root, string Esp, Guid RootType, bool Is
         BlockDevice fileSystem = devices.FirstOrDefault(device => device.Number == number)
             ?? throw new DiskImageException(root, "it is on no disk of this machine");
         BlockDevice partition = fileSystem.Below is { } below ? devices.First(device => device.Name == below) : fileSystem;
-        if (partition.Disk is not { } disk)
+        string? cd = partition.Disk is null ? CdBelow(partition.Name, devices, sys) : null;
+        if ((partition.Disk ?? cd) is not { } disk)
             throw new DiskImageException(partition.Path, "it is no partition of a disk, so there is no table to go by");
         using Dir dev = Dir.Open("/dev");
         using SafeFileHandle handle = dev.OpenFile(disk);
         try
         {
             GuidPartitionTable table = DiskTable.Read(handle, dev.Of(disk));
-            int esp = Enumerable.Range(0, table.Slots.Count).FirstOrDefault(slot => table.Slots[slot] is { } each && $"{each.Type}" == EfiSystemPartition.PartitionType, -1);
-            BlockDevice boots = devices.FirstOrDefault(device => device.Disk == disk && Number(sys, device.Name, "partition") == esp + 1)
-                ?? throw new NoEspException($"{dev.Of(disk)}: it has no EFI system partition");
-            return new CloneSource(root, boots.Name, table.Slots[(int)Number(sys, partition.Name, "partition") - 1]!.Type, fileSystem.Below is not null);
+            int at = IndexOf(table, static each => $"{each.Type}" == EfiSystemPartition.PartitionType);
+            if (at < 0 || (cd ?? devices.FirstOrDefault(device => device.Disk == disk && Number(sys, device.Name, "partition") == at + 1)?.Name) is not { } boots)
+                throw new NoEspException($"{dev.Of(disk)}: it has no EFI system partition");
+            GptPartition esp = table.Slots[at]!;
+            GptPartition own = table.Slots[cd is null ? (int)Number(sys, partition.Name, "partition") - 1 : RootOnCd(partition, table, sys)]!;
+            return new CloneSource(root, boots, cd is null ? 0 : esp.First * GuidPartitionTable.SectorSize, esp.Sectors * GuidPartitionTable.SectorSize, own.Type, fileSystem.Below is not null);
         }
         catch (Codecs.MalformedException unread)
         {
@@ -57,8 +62,23 @@ public sealed record CloneSource(string Root, string Esp, Guid RootType, bool Is
         }
     }
 
-    /// <summary>How many bytes its EFI system partition has.</summary>
-    internal long EspBytes => Number("/sys", Esp, "size") * GuidPartitionTable.SectorSize;
+    // sbox-root makes a loop device of the root's partition on a CD: the device that it reads from.
+    private static string? CdBelow(string loop, IReadOnlyList<BlockDevice> devices, string sys)
+    {
+        string backing = $"{sys}/class/block/{loop}/loop/backing_file";
+        string? name = File.Exists(backing) ? Path.GetFileName(File.ReadAllText(backing).Trim()) : null;
+        return devices.FirstOrDefault(device => device.Name == name && device.Disk is null)?.Name;
+    }
+
+    private static int RootOnCd(BlockDevice loop, GuidPartitionTable table, string sys)
+    {
+        long offset = Number(sys, loop.Name, "loop/offset");
+        int slot = IndexOf(table, each => each.First * GuidPartitionTable.SectorSize == offset);
+        return slot >= 0 ? slot : throw new DiskImageException(loop.Path, $"the table has no partition that begins at byte {offset}, where this one does");
+    }
+
+    private static int IndexOf(GuidPartitionTable table, Func<GptPartition, bool> wanted) =>
+        Enumerable.Range(0, table.Slots.Count).FirstOrDefault(slot => table.Slots[slot] is { } each && wanted(each), -1);
 
     private static long Number(string sys, string device, string attribute) =>
         long.Parse(File.ReadAllText($"{sys}/class/block/{device}/{attribute}").Trim(), CultureInfo.InvariantCulture);

@@ -82,18 +82,19 @@ internal static class InstalledDisk
     }
 
     /// <summary>Writes bytes to a device, zeros by the device's own way, the beginning last of all: cut short, there is nothing that boots.</summary>
-    /// <param name="from">Read from its beginning.</param>
+    /// <param name="from">What is read.</param>
     /// <param name="to">Written from its beginning.</param>
     /// <param name="bytes">How many.</param>
     /// <param name="path">The device's path.</param>
     /// <param name="progress">Told after each piece.</param>
     /// <param name="cancel">Looked at between pieces.</param>
-    public static void Write(SafeFileHandle from, SafeFileHandle to, long bytes, string path, IProgress<InstallProgress>? progress, CancellationToken cancel)
+    /// <param name="fromAt">Where reading begins, in bytes.</param>
+    public static void Write(SafeFileHandle from, SafeFileHandle to, long bytes, string path, IProgress<InstallProgress>? progress, CancellationToken cancel, long fromAt = 0)
     {
         Disk.Zero(to, 0, Math.Min(PieceBytes, bytes), path);
         Durable.Sync(to, path);
         long done = 0;
-        foreach ((long at, byte[] piece, int count) in Pieces(from, bytes, path, headLast: true, cancel))
+        foreach ((long at, byte[] piece, int count) in Pieces(from, fromAt, bytes, path, headLast: true, cancel))
         {
             if (at == 0)
                 Durable.Sync(to, path);
@@ -109,11 +110,11 @@ internal static class InstalledDisk
 
     /// <summary>Reads back what was written, from the device and not from memory.</summary>
     /// <exception cref="CloneDamagedException">There is something else.</exception>
-    public static void Compare(SafeFileHandle from, SafeFileHandle with, long bytes, string path, IProgress<InstallProgress>? progress, CancellationToken cancel)
+    public static void Compare(SafeFileHandle from, SafeFileHandle with, long bytes, string path, IProgress<InstallProgress>? progress, CancellationToken cancel, long fromAt = 0)
     {
         Disk.ForgetCached(with, path);
         var there = new byte[PieceBytes];
-        foreach ((long at, byte[] piece, int count) in Pieces(from, bytes, path, headLast: false, cancel))
+        foreach ((long at, byte[] piece, int count) in Pieces(from, fromAt, bytes, path, headLast: false, cancel))
         {
             Fill(with, there.AsSpan(0, count), at, path);
             if (!piece.AsSpan(0, count).SequenceEqual(there.AsSpan(0, count)))
@@ -122,7 +123,7 @@ internal static class InstalledDisk
         }
     }
 
-    private static IEnumerable<(long At, byte[] Piece, int Count)> Pieces(SafeFileHandle from, long bytes, string path, bool headLast, CancellationToken cancel)
+    private static IEnumerable<(long At, byte[] Piece, int Count)> Pieces(SafeFileHandle from, long fromAt, long bytes, string path, bool headLast, CancellationToken cancel)
     {
         var piece = new byte[PieceBytes];
         long pieces = (bytes + PieceBytes - 1) / PieceBytes;
@@ -131,7 +132,7 @@ internal static class InstalledDisk
             cancel.ThrowIfCancellationRequested();
             long at = (headLast ? (turn + 1) % pieces : turn) * PieceBytes;
             int count = (int)Math.Min(PieceBytes, bytes - at);
-            Fill(from, piece.AsSpan(0, count), at, path);
+            Fill(from, piece.AsSpan(0, count), fromAt + at, path);
             yield return (at, piece, count);
         }
     }

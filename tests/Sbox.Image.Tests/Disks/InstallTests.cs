@@ -125,6 +125,30 @@ public sealed class InstallTests : IDisposable
         Assert.Equal(1, Judge.OnPath("grep").Ask("-c", "-a", "letter of mine", to.Partition(2)).ExitCode);
     }
 
+    // As a CD is to the kernel, which looks for no partitions there: sbox-root makes a read-only loop device of the root's.
+    [Fact]
+    public void A_box_on_a_medium_of_which_the_kernel_knows_no_partitions_is_copied_by_what_its_table_says()
+    {
+        LoopDisk from = Installed(), to = Disk("other.disk");
+        string first = File.ReadAllText($"/sys/class/block/{Path.GetFileName(from.Partition(2))}/start").Trim(), esp = Judge.OnPath("mdir").Run("-i", from.Partition(1), "-/", "-b", "::");
+        string start = $"{long.Parse(first, CultureInfo.InvariantCulture) * 512}", at = Directory.CreateDirectory(directory.Of("medium")).FullName;
+        string loop = Judge.OnPath("losetup").Run("--find", "--show", "--read-only", "--offset", start, "--sizelimit", $"{Length(from.Partition(2))}", from.Path).Trim();
+        try
+        {
+            Judge.OnPath("mount").Run("-o", "ro", loop, at);
+            CloneSource source = CloneSource.Of(at);
+            Assert.Equal((Path.GetFileName(from.Path), 1L << 20, Length(from.Partition(1))), (source.Esp, source.EspAt, source.EspBytes));
+            BoxClone.Plan(source, TargetDisk.Look(to.Path), withState: true, TestContext.Current.CancellationToken).Execute(cancel: TestContext.Current.CancellationToken);
+            Assert.Equal(Listing(at), Listing(Checked(to)));
+            Assert.Equal(esp, Judge.OnPath("mdir").Run("-i", to.Partition(1), "-/", "-b", "::"));
+        }
+        finally
+        {
+            Judge.OnPath("umount").Ask(at);
+            Judge.OnPath("losetup").Run("--detach", loop);
+        }
+    }
+
     [Fact]
     public void A_disk_that_does_not_give_back_what_it_was_given_is_found_out()
     {
