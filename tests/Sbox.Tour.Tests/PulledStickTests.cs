@@ -1,0 +1,103 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Sbox.Judges;
+using Sbox.Vm;
+
+namespace Sbox.Tour.Tests;
+
+/// <summary>A ghost's stick that is pulled out while the ghost upgrades it.</summary>
+[Collection("machine")]
+public sealed class PulledStickTests(ITestOutputHelper output) : IDisposable
+{
+    private const string Ready = "ready";
+    private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12), ChangeLimit = TimeSpan.FromMinutes(15);
+    private readonly string directory = Directory.CreateDirectory(Path.Combine(Judge.Cache, $"pulled-{Environment.ProcessId}")).FullName;
+
+    // Each costs a boot and two upgrades, two to four minutes under emulation.
+    private static int Pulls => int.Parse(Environment.GetEnvironmentVariable("SBOX_PULLS") ?? "2", CultureInfo.InvariantCulture);
+
+    public void Dispose() => Directory.Delete(directory, recursive: true);
+
+    [Fact(Explicit = true), Trait("Category", "Slow")]
+    public async Task A_stick_that_is_pulled_out_while_its_ghost_upgrades_is_whole_boots_and_takes_the_next_upgrade()
+    {
+        DemoImage image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache);
+        image.Withdraw();
+        image.Publish();
+        await using FileServer server = await FileServer.Start(image.Served, DemoImage.Port);
+        var options = new VmOptions(Of("machine"), image.Disk) { AsStick = true };
+        TimeSpan whole = PrepareAndTime(options);
+        int seed = Environment.GetEnvironmentVariable("SBOX_SEED") is { } given ? int.Parse(given, CultureInfo.InvariantCulture) : Random.Shared.Next();
+        output.WriteLine($"an upgrade takes {whole.TotalSeconds:0.0} s here; SBOX_SEED={seed}");
+        var random = new Random(seed);
+        for (int pull = 0; pull < Pulls; pull++)
+            PullOnce(options, (pull + random.NextDouble()) / Pulls * whole, image);
+    }
+
+    // As a ghost that has just started, to which each pull goes back.
+    private static TimeSpan PrepareAndTime(VmOptions options)
+    {
+        using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options);
+        vm.Console.WaitFor("Boot in", BootLimit);
+        vm.Console.Send("\u001b[B"); // down
+        Thread.Sleep(TimeSpan.FromSeconds(2));
+        vm.Console.Send("\r");
+        vm.WaitForLogin(BootLimit);
+        Assert.Contains("Ghost: this boot keeps nothing", vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
+        vm.Save(Ready);
+        long started = Stopwatch.GetTimestamp();
+        vm.Run("sbox upgrade", ChangeLimit).OrThrow();
+        return Stopwatch.GetElapsedTime(started);
+    }
+
+    private void PullOnce(VmOptions options, TimeSpan after, DemoImage image)
+    {
+        using (Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options with { MoreArguments = ["-loadvm", Ready] }))
+        {
+            int before = vm.Console.Text.Length;
+            vm.Console.SendLine("echo 7 >/proc/sys/kernel/printk; TERM=vt220 sbox upgrade; printf '\\n%s-%s %d\\n' upgrade over $?");
+            Thread.Sleep(after);
+            vm.PullOut(VmOptions.Stick);
+            string? ended = vm.Console.TryWaitFor("upgrade-over \\d+", TimeSpan.FromSeconds(60))?.Value;
+            Thread.Sleep(TimeSpan.FromSeconds(5));
+            output.WriteLine($"pulled out after {after.TotalSeconds:0.0} s; then: {ended ?? "it hung"}\n{vm.Console.Text[before..]}");
+            vm.Kill();
+        }
+
+        IsSound(Path.Combine(options.Directory, "disk.qcow2"), image);
+        using Sbox.Vm.Vm again = Sbox.Vm.Vm.Start(options);
+        again.WaitForLogin(BootLimit);
+        JsonElement booted = JsonDocument.Parse(again.Run("sbox status --json").OrThrow()).RootElement.GetProperty("booted");
+        Assert.Contains(booted.GetProperty("checksum").GetString(), new[] { image.First, image.Second });
+        string upgraded = again.Run("sbox upgrade", ChangeLimit).OrThrow();
+        output.WriteLine($"version {booted.GetProperty("version")} booted; the next upgrade: {upgraded}\n{again.Run("sbox status").OrThrow()}");
+        again.Reboot(BootLimit);
+        again.Run("systemctl start sbox-health.service", BootLimit).OrThrow();
+        JsonElement status = JsonDocument.Parse(again.Run("sbox status --json").OrThrow()).RootElement;
+        Assert.Equal(image.Second, status.GetProperty("booted").GetProperty("checksum").GetString());
+        Assert.True(status.GetProperty("settled").GetBoolean());
+        again.PowerDown(BootLimit);
+    }
+
+    // As it lay on the table, before any boot replays or mends something.
+    private void IsSound(string disk, DemoImage image)
+    {
+        string esp = TakenOut(disk, image.Disk, 0, "esp.img"), root = TakenOut(disk, image.Disk, 1, "root.img");
+        Assert.Empty(EspJudge.Fsck(esp));
+        RootLook look = RootLook.At(root, directory, new Dictionary<string, string>(), askOstree: true); // e2fsck, fsck of real ostree
+        Assert.NotEmpty(look.Menu);
+        Assert.Subset(new HashSet<string> { image.First, image.Second }, look.Menu.ToHashSet());
+        Assert.Contains(image.First, look.Menu);
+    }
+
+    private string TakenOut(string disk, string image, int slot, string name)
+    {
+        JsonElement partition = JsonDocument.Parse(Judge.OnPath("sfdisk").Run("-J", image)).RootElement.GetProperty("partitiontable").GetProperty("partitions")[slot];
+        string part = string.Create(CultureInfo.InvariantCulture, $"driver=raw,offset={partition.GetProperty("start").GetInt64() * 512},size={partition.GetProperty("size").GetInt64() * 512}");
+        Judge.OnPath("qemu-img").Run("convert", "--image-opts", $"{part},file.driver=qcow2,file.file.driver=file,file.file.filename={disk}", "-O", "raw", Of(name));
+        return Of(name);
+    }
+
+    private string Of(string name) => Path.Combine(directory, name);
+}
