@@ -13,8 +13,8 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
     private readonly string directory = Directory.CreateDirectory(Path.Combine(Judge.Cache, "ghost")).FullName;
     private readonly Tools tools = new(SourceTree.Root);
 
-    // Names, bytes, arguments, a program's memory, the journal, a login that fails, a crash: each leaves one of these where it goes.
-    private static readonly string[] Traces = ["name", "bytes", "typed", "memory", "journal", "login", "crash", "deleted", "tmp", "etc", "directory", "run"];
+    // Names, bytes, arguments, a program's memory, the journal, a login that fails, a crash, a stick, a browser's profile: each leaves one of these where it goes.
+    private static readonly string[] Traces = ["name", "bytes", "typed", "memory", "journal", "login", "crash", "deleted", "tmp", "etc", "directory", "run", "stick", "browser"];
     private readonly string secret = $"xq{Random.Shared.Next(100_000, 999_999)}";
 
     public void Dispose() => Directory.Delete(directory, recursive: true);
@@ -27,6 +27,8 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
         using (Sbox.Vm.Vm vm = ghost)
         {
             BeBusy(vm);
+            Browse(vm);
+            UseAStick(vm);
             vm.WriteMemory(Of("alive"), MemoryMiB);
             vm.Console.SendLine("systemctl poweroff");
             vm.Console.WaitFor("reboot: Power down", BootLimit);
@@ -55,7 +57,7 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
     {
         for (int attempt = 1; ; attempt++)
         {
-            var options = new VmOptions(Of($"machine-{attempt}"), image) { MemoryMiB = MemoryMiB, MoreArguments = ["-no-shutdown"] };
+            var options = new VmOptions(Of($"machine-{attempt}"), image) { MemoryMiB = MemoryMiB, MoreArguments = ["-no-shutdown", "-device", "qemu-xhci,id=usb"] };
             Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(options);
             bool isGhost = false;
             try
@@ -93,6 +95,30 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
         vm.Run($"echo {Trace("deleted")} >/var/gone; rm /var/gone; echo {Trace("tmp")} >/tmp/file; echo {Trace("etc")} >>/etc/hosts; find / -xdev -name hosts >/dev/null; sync").OrThrow();
         vm.Run($"mkdir /home/ann/{Trace("directory")} /run/{Trace("run")}").OrThrow();
         vm.Run("printf 'farewell-seconds = 2\\n' >/etc/sbox/ghost.toml").OrThrow(); // its words go to the console and the kernel's log
+    }
+
+    // No browser is in this box: what one does to its files, as sqlite has them with a write-ahead log, and a cache.
+    private void Browse(Sbox.Vm.Vm vm) => vm.Run($$"""
+        mkdir -p /home/ann/.mozilla/firefox/x.default /home/ann/.cache/mozilla/firefox/x.default/cache2/entries && cd /home/ann/.mozilla/firefox/x.default
+        yes '{{Trace("browser")}}' | dd of=places.sqlite bs=4096 count=64 iflag=fullblock conv=fsync status=none
+        for n in 1 2 3; do
+          yes '{{Trace("browser")}}' | dd of=places.sqlite-wal bs=4120 count=20 iflag=fullblock conv=fsync,notrunc oflag=append status=none && dd if=places.sqlite-wal of=places.sqlite bs=4096 seek=$n conv=fsync,notrunc status=none
+          yes '{{Trace("browser")}}' | head -c 300000 >~ann/.cache/mozilla/firefox/x.default/cache2/entries/$n
+        done
+        : >places.sqlite-wal && mv places.sqlite places.sqlite.old && cp places.sqlite.old places.sqlite && rm places.sqlite-wal places.sqlite.old && sync
+        """).OrThrow();
+
+    // What was written there is there; of where it came from the box has nothing.
+    private void UseAStick(Sbox.Vm.Vm vm)
+    {
+        const string name = "a-stick";
+        string stick = Of("stick.img");
+        Judge.OnPath("mkfs.vfat").Run("-C", stick, "32768");
+        vm.PlugIn(name, stick);
+        vm.Run("for n in $(seq 60); do test -e /dev/sda && break; sleep 1; done; mkdir /var/stick && mount /dev/sda /var/stick").OrThrow();
+        vm.Run($"for n in $(seq 500); do echo {Trace("stick")} $n; done >/var/stick/letter && umount /var/stick").OrThrow();
+        vm.PullOut(name);
+        Assert.Contains(Trace("stick"), Judge.OnPath("mtype").Run("-i", stick, "::letter"), StringComparison.Ordinal);
     }
 
     private string Trace(string kind) => $"{secret}-{kind}-{secret}";
