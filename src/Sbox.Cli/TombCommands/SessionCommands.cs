@@ -254,6 +254,8 @@ internal static class SessionCommands
             json.WriteString(done, name);
             save.WriteTo(json);
         });
+        if (save.Blurred is { } reason)
+            speaker.Note($"Not as it was at one moment, for programs wrote meanwhile: {reason}. The next save tries again");
         if (save.Conflict is { } conflict)
             speaker.Note(Parted(conflict));
     }

@@ -53,6 +53,8 @@ internal static unsafe partial class LibC
         public long NameLength, FragmentSize, Flags;
     }
 
+    public const ulong FICLONERANGE = 0x4020940D;
+
     [LibraryImport("libc", SetLastError = true)]
     public static partial int mount(byte* source, byte* target, byte* type, ulong flags, byte* data);
 

@@ -14,7 +14,9 @@ public static class MountUsers
 {
     /// <summary>All processes that have something open below one of these places; oneself is left out.</summary>
     /// <param name="places">Absolute paths of mount points.</param>
-    public static IReadOnlyList<MountUser> Of(IReadOnlyList<string> places)
+    public static IReadOnlyList<MountUser> Of(IReadOnlyList<string> places) => Those(process => Use(process, places));
+
+    private static List<MountUser> Those(Func<Dir, string?> look)
     {
         var users = new List<MountUser>();
         using Dir proc = Dir.Open("/proc");
@@ -25,7 +27,7 @@ public static class MountUsers
             try
             {
                 using Dir process = proc.OpenDir(entry.Name);
-                if (Use(process, places) is { } use)
+                if (look(process) is { } use)
                     users.Add(new MountUser(number, FileName.FromBytes(process.ReadAll("comm")).TrimEnd('\n'), process.Stat().Uid, use));
             }
             catch (LinuxException gone) when (gone.Errno is Errno.ENOENT or Errno.ESRCH or Errno.EACCES or Errno.EPERM)
@@ -35,6 +37,22 @@ public static class MountUsers
         }
 
         return users;
+    }
+
+    /// <summary>The numbers of processes that hold a file below one of these places open for writing, or have it mapped so; oneself is left out.</summary>
+    /// <param name="places">Absolute paths of mount points.</param>
+    public static IReadOnlyList<int> Writers(IReadOnlyList<string> places) => Those(process => Writes(process, places) ? "" : null).ConvertAll(static user => user.Process);
+
+    private static bool Writes(Dir process, IReadOnlyList<string> places)
+    {
+        using (Dir open = process.OpenDir("fd"))
+        {
+            // proc_pid_fd(5): the link's permission bits are those of the descriptor.
+            if (open.Entries().Any(entry => open.TryStat(entry.Name) is { } link && (link.Permissions & 0x80) != 0 && Target(open, entry.Name) is { } path && Below(path, places)))
+                return true;
+        }
+
+        return SharedMap.Of(process).Any(map => Below(map.Path, places));
     }
 
     private static string? Use(Dir process, IReadOnlyList<string> places)

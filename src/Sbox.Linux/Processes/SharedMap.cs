@@ -8,6 +8,9 @@ namespace Sbox.Linux;
 /// <param name="Path">Where it was when it was mapped.</param>
 public sealed record SharedMap(string Device, ulong Inode, string Path)
 {
+    /// <summary>Who has it mapped; 0 where a single line was read.</summary>
+    public int Process { get; init; }
+
     private const string DeletedSuffix = " (deleted)";
 
     /// <summary>Whether its name is gone.</summary>
@@ -17,20 +20,23 @@ public sealed record SharedMap(string Device, ulong Inode, string Path)
     /// <param name="devices">Major and minor: <c>0:47</c>.</param>
     public static IReadOnlyList<SharedMap> On(IReadOnlyCollection<string> devices)
     {
+        using Dir proc = Dir.Open("/proc");
+        return On(devices, proc.Entries().Select(static entry => int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : 0).Where(static number => number > 0));
+    }
+
+    /// <summary>Those of some processes.</summary>
+    /// <param name="devices">Major and minor: <c>0:47</c>.</param>
+    /// <param name="processes">Their numbers; what has ended or may not be looked at has none.</param>
+    public static IReadOnlyList<SharedMap> On(IReadOnlyCollection<string> devices, IEnumerable<int> processes)
+    {
         var maps = new List<SharedMap>();
         using Dir proc = Dir.Open("/proc");
-        foreach (DirEntry entry in proc.Entries())
+        foreach (int number in processes)
         {
-            if (!int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out _))
-                continue;
             try
             {
-                using Dir process = proc.OpenDir(entry.Name);
-                foreach (string line in FileName.FromBytes(process.ReadAll("maps")).Split('\n'))
-                {
-                    if (Parse(line) is { } map && devices.Contains(map.Device))
-                        maps.Add(map);
-                }
+                using Dir process = proc.OpenDir(number.ToString(CultureInfo.InvariantCulture));
+                maps.AddRange(Of(process).Where(map => devices.Contains(map.Device)).Select(map => map with { Process = number }));
             }
             catch (LinuxException unseen) when (unseen.Errno is Errno.ENOENT or Errno.ESRCH or Errno.EACCES or Errno.EPERM)
             {
@@ -39,6 +45,15 @@ public sealed record SharedMap(string Device, ulong Inode, string Path)
         }
 
         return maps;
+    }
+
+    /// <summary>All of one process, by its directory in /proc.</summary>
+    internal static IEnumerable<SharedMap> Of(Dir process)
+    {
+        // Thousands of lines, and in most processes none that is writable and shared.
+        byte[] maps = process.ReadAll("maps");
+        return maps.AsSpan().IndexOf("w-s "u8) < 0 && maps.AsSpan().IndexOf("wxs "u8) < 0
+            ? [] : FileName.FromBytes(maps).Split('\n').Select(Parse).OfType<SharedMap>();
     }
 
     /// <summary>Reads one line of <c>maps</c>; null where it is no file that is mapped shared and writable.</summary>

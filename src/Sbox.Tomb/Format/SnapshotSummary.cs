@@ -46,9 +46,9 @@ public sealed record SnapshotSummary
     /// <summary>Their bytes.</summary>
     public long Bytes { get; init; }
 
-    /// <summary>The JSON that restic would write.</summary>
+    /// <summary>The JSON that restic would write. It cannot read a snapshot with a count below 0.</summary>
     public byte[] ToBytes() => Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $$"""
-        {"backup_start":"{{Begun}}","backup_end":"{{Ended}}","files_new":{{FilesNew}},"files_changed":{{FilesChanged}},"files_unmodified":{{Files - FilesNew - FilesChanged}},"dirs_new":{{DirectoriesNew}},"dirs_changed":{{DirectoriesChanged}},"dirs_unmodified":{{DirectoriesUnmodified}},"data_blobs":{{DataBlobs}},"tree_blobs":{{TreeBlobs}},"data_added":{{BytesAdded}},"data_added_packed":{{BytesStored}},"total_files_processed":{{Files}},"total_bytes_processed":{{Bytes}}}
+        {"backup_start":"{{Begun}}","backup_end":"{{Ended}}","files_new":{{FilesNew}},"files_changed":{{FilesChanged}},"files_unmodified":{{Math.Max(0, Files - FilesNew - FilesChanged)}},"dirs_new":{{DirectoriesNew}},"dirs_changed":{{DirectoriesChanged}},"dirs_unmodified":{{DirectoriesUnmodified}},"data_blobs":{{DataBlobs}},"tree_blobs":{{TreeBlobs}},"data_added":{{BytesAdded}},"data_added_packed":{{BytesStored}},"total_files_processed":{{Files}},"total_bytes_processed":{{Bytes}}}
         """));
 
     /// <summary>How many files a snapshot has, and their bytes; null where nobody counted.</summary>

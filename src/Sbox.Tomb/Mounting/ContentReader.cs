@@ -15,9 +15,13 @@ internal sealed class ContentReader(TombRepository tomb, PackWriter packs, Cance
     public long BytesRead { get; private set; }
 
     /// <summary>Reads a file to its end.</summary>
+    /// <param name="file">Open for reading.</param>
+    /// <param name="path">What it is, for errors.</param>
+    /// <param name="from">Where it begins.</param>
+    /// <param name="most">Bytes that are read at most.</param>
     /// <returns>Its blobs and its size as it was read.</returns>
     /// <exception cref="LinuxException">It cannot be read.</exception>
-    public (IReadOnlyList<Checksum> Content, long Size) Read(SafeFileHandle file, string path)
+    public (IReadOnlyList<Checksum> Content, long Size) Read(SafeFileHandle file, string path, long from = 0, long most = long.MaxValue)
     {
         window ??= new NativeBlock(WindowSize);
         Span<byte> bytes = window.GetSpan();
@@ -33,7 +37,7 @@ internal sealed class ContentReader(TombRepository tomb, PackWriter packs, Cance
                 (start, filled) = (0, filled - start);
                 for (int read; filled < bytes.Length && !ended; filled += read, offset += read)
                 {
-                    read = Files.ReadAt(file, bytes[filled..], offset, path);
+                    read = Files.ReadAt(file, bytes[filled..(int)Math.Min(bytes.Length, filled + most - offset)], from + offset, path);
                     ended = read == 0;
                 }
             }

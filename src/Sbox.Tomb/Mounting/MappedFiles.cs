@@ -16,8 +16,36 @@ internal sealed class MappedFiles(string upper, string mountPoint)
     /// <summary>The upper layer's inodes that are mapped, or were at the last save.</summary>
     public IReadOnlySet<ulong> Suspects { get; private set; } = new HashSet<ulong>();
 
+    /// <summary>Who has files of the overlay mapped.</summary>
+    public IReadOnlyList<int> Mappers { get; private set; } = [];
+
     /// <summary>Looks who maps what now.</summary>
     public void Look()
+    {
+        (IReadOnlyList<string> devices, Func<SharedMap, bool> isOurs) = Overlay();
+        Note([.. SharedMap.On(devices).Where(isOurs)]);
+    }
+
+    /// <summary>Looks at some processes once more, and adds what they have mapped since.</summary>
+    public void LookAgain(IReadOnlyCollection<int> processes)
+    {
+        (IReadOnlyList<string> devices, Func<SharedMap, bool> isOurs) = Overlay();
+        HashSet<ulong> earlier = mapped;
+        IReadOnlyList<int> mappers = Mappers;
+        Note([.. SharedMap.On(devices, processes).Where(isOurs)]);
+        mapped.UnionWith(earlier);
+        Mappers = [.. mappers.Union(Mappers)];
+        Suspects = new HashSet<ulong>(mapped.Concat(before));
+    }
+
+    private void Note(SharedMap[] maps)
+    {
+        mapped = [.. maps.Select(static map => map.Inode)];
+        Mappers = [.. maps.Select(static map => map.Process).Distinct()];
+        Suspects = new HashSet<ulong>(mapped.Concat(before));
+    }
+
+    private (IReadOnlyList<string> Devices, Func<SharedMap, bool> IsOurs) Overlay()
     {
         IReadOnlyList<MountEntry> mounts = MountTable.Read();
         string? overlay = mounts.LastOrDefault(mount => mount.MountPoint == mountPoint && mount.Type == "overlay")?.Device;
@@ -25,10 +53,9 @@ internal sealed class MappedFiles(string upper, string mountPoint)
         bool isOwn = holds?.MountPoint == Path.GetDirectoryName(upper); // memory of the session's: nothing else is on it
 
         // Kernels from 6.8 on show the overlay's device and number, those before the upper layer's, both with the overlay's path.
-        bool Is(SharedMap map) => map.Device == overlay || isOwn || map.Path.StartsWith($"{mountPoint}/", StringComparison.Ordinal);
-        string[] devices = [.. new[] { overlay, holds?.Device }.OfType<string>()];
-        mapped = [.. SharedMap.On(devices).Where(map => !map.IsDeleted && Is(map)).Select(static map => map.Inode)];
-        Suspects = new HashSet<ulong>(mapped.Concat(before));
+        return (
+            [.. new[] { overlay, holds?.Device }.OfType<string>()],
+            map => !map.IsDeleted && (map.Device == overlay || isOwn || map.Path.StartsWith($"{mountPoint}/", StringComparison.Ordinal)));
     }
 
     /// <summary>Whether something may have changed that no time tells of.</summary>

@@ -23,7 +23,9 @@ internal enum UpperKind
 /// <param name="Stat">What it is there.</param>
 /// <param name="Kind">What it says about what is below.</param>
 /// <param name="Redirect">Where it was below before it was renamed: a name in the same directory, or an absolute path from the lower layer's top; null where it has not moved.</param>
-internal sealed record UpperEntry(string Name, FileStat Stat, UpperKind Kind, string? Redirect)
+/// <param name="Attributes">Its own extended attributes; the overlay's are not among them.</param>
+/// <param name="LinkTarget">Where a symbolic link leads; empty for all else.</param>
+internal sealed record UpperEntry(string Name, FileStat Stat, UpperKind Kind, string? Redirect, IReadOnlyList<Xattr> Attributes, string LinkTarget)
 {
     private const string Prefix = "trusted.overlay.";
 
@@ -33,10 +35,14 @@ internal sealed record UpperEntry(string Name, FileStat Stat, UpperKind Kind, st
     {
         foreach (DirEntry entry in directory.Entries())
         {
-            if (directory.TryStat(entry.Name) is { } stat && Of(directory, entry.Name, stat) is { } found)
+            if (At(directory, entry.Name) is { } found)
                 yield return found;
         }
     }
+
+    /// <summary>One name; null where there is none.</summary>
+    /// <exception cref="LinuxException">It cannot be looked at.</exception>
+    public static UpperEntry? At(Dir directory, string name) => directory.TryStat(name) is { } stat ? Of(directory, name, stat) : null;
 
     /// <summary>Attributes that are the file's own, not the overlay's.</summary>
     public static IReadOnlyList<Xattr> Own(IReadOnlyList<Xattr> attributes) =>
@@ -48,23 +54,27 @@ internal sealed record UpperEntry(string Name, FileStat Stat, UpperKind Kind, st
     private static UpperEntry? Of(Dir directory, string name, FileStat stat)
     {
         if (stat.Kind == FileKind.CharacterDevice && stat.RawDevice == 0)
-            return new UpperEntry(name, stat, UpperKind.Deleted, null);
-        if (!stat.IsDirectory && !stat.IsRegular)
-            return new UpperEntry(name, stat, UpperKind.Present, null);
+            return new UpperEntry(name, stat, UpperKind.Deleted, null, [], "");
         IReadOnlyList<Xattr> attributes;
+        string target;
         try
         {
             attributes = Xattrs.Read(directory, name);
+            target = stat.IsSymlink ? directory.ReadLink(name) : "";
         }
         catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
         {
             return null;
         }
 
+        IReadOnlyList<Xattr> own = Own(attributes);
+        if (!stat.IsDirectory && !stat.IsRegular)
+            return new UpperEntry(name, stat, UpperKind.Present, null, own, target);
         string? redirect = Find(attributes, "redirect") is { } where ? FileName.FromBytes(where) : null;
-        if (stat.IsDirectory)
-            return new UpperEntry(name, stat, Find(attributes, "opaque") is [(byte)'y'] ? UpperKind.Replaced : UpperKind.Merged, redirect);
-        return new UpperEntry(name, stat, Find(attributes, "metacopy") is null ? UpperKind.Present : UpperKind.AttributesOnly, redirect);
+        UpperKind kind = stat.IsDirectory
+            ? Find(attributes, "opaque") is [(byte)'y'] ? UpperKind.Replaced : UpperKind.Merged
+            : Find(attributes, "metacopy") is null ? UpperKind.Present : UpperKind.AttributesOnly;
+        return new UpperEntry(name, stat, kind, redirect, own, target);
     }
 
     private static byte[]? Find(IReadOnlyList<Xattr> attributes, string name)

@@ -1,4 +1,3 @@
-using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -7,12 +6,16 @@ namespace Sbox.Tomb.Mounting;
 /// <summary>What a merge counted.</summary>
 internal sealed class MergeCounts
 {
-    public long Files, FilesNew, Directories, DirectoriesNew, Deleted, BytesRead;
+    public long Files, FilesNew, Directories, DirectoriesNew, BytesRead;
+
+    /// <summary>Inodes of files that were read, those that are gone again too; <see cref="Files"/> counts the names of those that are there.</summary>
+    public HashSet<ulong> Read { get; } = [];
 
     /// <summary>How much more there is than in the lower layer.</summary>
-    public MergeTotals Totals { get; } = new();
+    public MergeTotals Totals { get; private set; } = new();
 
-    public List<Unsaved> Unsaved { get; } = [];
+    /// <summary>All is looked at once more; what was read was read.</summary>
+    public void Restart() => (Files, FilesNew, Directories, DirectoriesNew, Totals) = (0, 0, 0, 0, new MergeTotals());
 }
 
 /// <summary>
@@ -22,9 +25,6 @@ internal sealed class MergeCounts
 /// <remarks>The kernel's Documentation/filesystems/overlayfs.rst tells what deletions, opaque directories, redirects and metacopies look like.</remarks>
 internal sealed class UpperMerge
 {
-    private const int TriesOfAMovingFile = 3;
-
-    private readonly TombRepository tomb;
     private readonly PackWriter packs;
     private readonly SavedFiles saved;
     private readonly ContentReader reader;
@@ -43,7 +43,7 @@ internal sealed class UpperMerge
     /// <param name="cancel">Ends it.</param>
     public UpperMerge(TombRepository tomb, PackWriter packs, SavedFiles saved, Checksum? lower, Func<Checksum, Tree> load, ulong device, CancellationToken cancel)
     {
-        (this.tomb, this.packs, this.saved, this.load, this.device, this.cancel) = (tomb, packs, saved, load, device, cancel);
+        (this.packs, this.saved, this.load, this.device, this.cancel) = (packs, saved, load, device, cancel);
         lowerTop = lower is { } top ? load(top) : null;
         reader = new ContentReader(tomb, packs, cancel);
     }
@@ -51,10 +51,11 @@ internal sealed class UpperMerge
     /// <summary>What was done.</summary>
     public MergeCounts Counts { get; } = new();
 
-    /// <summary>Merges all of the upper layer.</summary>
+    /// <summary>Merges all of the upper layer. Done again, only what changed since is read.</summary>
     /// <returns>The tree of the merged top.</returns>
-    public Checksum Merge(Dir upper)
+    public Checksum Merge(IUpperDirectory upper)
     {
+        Counts.Restart();
         try
         {
             return Directory(upper, lowerTop);
@@ -66,9 +67,13 @@ internal sealed class UpperMerge
         }
     }
 
-    /// <summary>The node of a directory of the upper layer, without its tree.</summary>
-    public Node Describe(Dir parent, string name, in FileStat stat)
+    /// <summary>A file's blobs where it has not changed since it was read and they are in the tomb, or on their way to it; null otherwise.</summary>
+    public IReadOnlyList<Checksum>? Known(in FileStat stat) => saved.Content(stat) is { } content && content.All(packs.Has) ? content : null;
+
+    /// <summary>The node of a name, without its tree or its content.</summary>
+    public Node Describe(UpperEntry entry)
     {
+        FileStat stat = entry.Stat;
         NodeType type = GoMode.Type(stat.Kind);
         bool counted = type is NodeType.File or NodeType.Symlink or NodeType.BlockDevice or NodeType.CharacterDevice;
         var modified = new Moment(stat.ModifiedSeconds, stat.ModifiedNanoseconds);
@@ -77,20 +82,20 @@ internal sealed class UpperMerge
         Moment changed = type == NodeType.Directory ? modified : new Moment(stat.ChangedSeconds, stat.ChangedNanoseconds);
         return new Node
         {
-            Name = name, Type = type, Mode = GoMode.FromStat(stat.Mode), Modified = modified, Accessed = modified,
+            Name = entry.Name, Type = type, Mode = GoMode.FromStat(stat.Mode), Modified = modified, Accessed = modified,
             Changed = changed, Uid = stat.Uid, Gid = stat.Gid, User = accounts.User(stat.Uid), Group = accounts.Group(stat.Gid),
             Inode = stat.Inode, DeviceId = counted && stat.Links > 1 ? device : 0, Size = type == NodeType.File ? (ulong)stat.Size : 0, Links = counted ? stat.Links : 0,
-            LinkTarget = type == NodeType.Symlink ? parent.ReadLink(name) : "", Xattrs = UpperEntry.Own(Xattrs.Read(parent, name)),
+            LinkTarget = entry.LinkTarget, Xattrs = entry.Attributes,
             Device = type is NodeType.BlockDevice or NodeType.CharacterDevice ? stat.RawDevice : 0,
         };
     }
 
-    private Checksum Directory(Dir upper, Tree? lower)
+    private Checksum Directory(IUpperDirectory upper, Tree? lower)
     {
         cancel.ThrowIfCancellationRequested();
         var nodes = new List<Node>();
         int below = 0;
-        foreach (UpperEntry entry in UpperEntry.In(upper))
+        foreach (UpperEntry entry in upper.Entries())
         {
             Node? before = null;
             for (; lower is not null && below < lower.Nodes.Count; below++)
@@ -113,11 +118,10 @@ internal sealed class UpperMerge
         return packs.AddTree(new Tree(nodes));
     }
 
-    private Node? Entry(Dir upper, UpperEntry entry, Node? before, Tree? lower)
+    private Node? Entry(IUpperDirectory upper, UpperEntry entry, Node? before, Tree? lower)
     {
         if (entry.Kind == UpperKind.Deleted)
         {
-            Counts.Deleted++;
             Counts.Totals.Remove(before);
             return null;
         }
@@ -129,6 +133,8 @@ internal sealed class UpperMerge
             Node node = Other(upper, entry, before, lower);
             Counts.Totals.Remove(before);
             Counts.Totals.Add(node);
+            if (node.Type == NodeType.File && Counts.Read.Contains(node.Inode))
+                Counts.Files++;
             if (before is null && node.Type == NodeType.File)
                 Counts.FilesNew++;
             return node;
@@ -139,21 +145,21 @@ internal sealed class UpperMerge
         }
     }
 
-    private Node Other(Dir upper, UpperEntry entry, Node? before, Tree? lower)
+    private Node Other(IUpperDirectory upper, UpperEntry entry, Node? before, Tree? lower)
     {
         if (entry.Kind != UpperKind.AttributesOnly)
-            return entry.Stat.IsRegular ? File(upper, entry) : Describe(upper, entry.Name, entry.Stat);
+            return entry.Stat.IsRegular ? File(upper, entry) : Describe(entry);
         Node below = (entry.Redirect is { } moved ? Redirected(moved, lower) : before) ?? throw Lost(upper, entry);
         return below.Type == NodeType.File
-            ? Describe(upper, entry.Name, entry.Stat) with { Content = below.Content ?? [], Size = below.Size }
+            ? Describe(entry) with { Content = below.Content ?? [], Size = below.Size }
             : throw Lost(upper, entry);
     }
 
-    private Node Subdirectory(Dir upper, UpperEntry entry, Node? before, Tree? lower)
+    private Node Subdirectory(IUpperDirectory upper, UpperEntry entry, Node? before, Tree? lower)
     {
-        Node node = Describe(upper, entry.Name, entry.Stat);
+        Node node = Describe(entry);
         Node? below = entry.Kind == UpperKind.Replaced ? null : entry.Redirect is { } moved ? Redirected(moved, lower) : before;
-        using Dir inner = upper.OpenDir(entry.Name);
+        using IUpperDirectory inner = upper.Enter(entry);
         Counts.Directories++;
         if (below is not { Type: NodeType.Directory } || below != before)
         {
@@ -165,37 +171,18 @@ internal sealed class UpperMerge
         return node with { Subtree = Directory(inner, below is { Type: NodeType.Directory, Subtree: { } tree } ? load(tree) : null) };
     }
 
-    private Node File(Dir upper, UpperEntry entry)
+    private Node File(IUpperDirectory upper, UpperEntry entry)
     {
-        if (saved.Content(entry.Stat) is { } known && known.All(id => tomb.Index.Contains(BlobType.Data, id)))
-            return Describe(upper, entry.Name, entry.Stat) with { Content = known };
-        using SafeFileHandle file = upper.OpenFile(entry.Name);
-        string path = upper.Of(entry.Name);
-        FileStat stat = Files.Stat(file, path);
-        for (int tries = 1; ; tries++)
-        {
-            (IReadOnlyList<Checksum> content, long size) = reader.Read(file, path);
-            FileStat after = Files.Stat(file, path);
-            bool still = after == stat && size == stat.Size;
-            if (!still && tries < TriesOfAMovingFile)
-            {
-                stat = after;
-                continue;
-            }
-
-            // A file that never holds still is saved as it was read; not noted as saved, it is read again the next time.
-            Counts.Files++;
-            if (still && Settled(stat))
-                saved.Add(stat, content);
-            return Describe(upper, entry.Name, stat) with { Content = content, Size = (ulong)size };
-        }
+        if (Known(entry.Stat) is { } known)
+            return Describe(entry) with { Content = known };
+        UpperContent read = upper.Read(entry, reader);
+        Counts.Read.Add(entry.Stat.Inode);
+        if (read.Still)
+            saved.Add(read.Entry.Stat, read.Content);
+        return Describe(read.Entry) with { Content = read.Content, Size = (ulong)read.Size };
     }
 
-    // Within one tick of the kernel's clock a second change leaves no trace in the times.
-    private static bool Settled(in FileStat stat) =>
-        DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - (stat.ChangedSeconds * 1000) - (stat.ChangedNanoseconds / 1_000_000) > 50;
-
-    private static LinuxException Lost(Dir upper, UpperEntry entry) =>
+    private static LinuxException Lost(IUpperDirectory upper, UpperEntry entry) =>
         new(Errno.EIO, "overlay", $"{upper.Of(entry.Name)}: only its attributes are here, and the snapshot below has no file for it");
 
     private Node? Redirected(string redirect, Tree? lower)

@@ -87,6 +87,18 @@ internal sealed class PackWriter : IAsyncDisposable
         return true;
     }
 
+    /// <summary>Whether data is in the tomb, or on its way into it.</summary>
+    public bool Has(Checksum id)
+    {
+        lock (sync)
+        {
+            if (claimed.Contains((BlobType.Data, id)))
+                return true;
+        }
+
+        return tomb.Index.Contains(BlobType.Data, id); // looked at last: a claim is given back when the index has it
+    }
+
     /// <summary>Adds a directory's tree unless the tomb has it.</summary>
     /// <returns>Its id.</returns>
     /// <exception cref="TombException">As <see cref="Add"/>.</exception>

@@ -136,11 +136,12 @@ internal static class SessionMessage
         json.WriteNumber("bytes-stored", save.BytesStored);
         json.WriteNumber("seconds", Math.Round(save.Seconds, 3));
         Text(json, "conflict", save.Conflict);
+        Text(json, "not-of-one-moment", save.Blurred);
     }
 
     public static SessionSave ReadSave(JsonElement json) => new(
         Text(json, "snapshot"), json.GetProperty("files").GetInt64(), json.GetProperty("bytes-read").GetInt64(), json.GetProperty("bytes-stored").GetInt64(),
-        json.GetProperty("seconds").GetDouble(), Text(json, "conflict"));
+        json.GetProperty("seconds").GetDouble(), Text(json, "conflict")) { Blurred = Text(json, "not-of-one-moment") };
 
     public static void Write(Utf8JsonWriter json, PinnedPaths pins)
     {

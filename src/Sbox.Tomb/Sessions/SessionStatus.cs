@@ -81,6 +81,9 @@ public sealed record SessionStatus
 /// <param name="Conflict">A snapshot of another box that does not know what was saved here; null where there is none.</param>
 public sealed record SessionSave(string? Snapshot, long Files, long BytesRead, long BytesStored, double Seconds, string? Conflict)
 {
+    /// <summary>Why what was saved is not the home as it was at one moment; null where it is.</summary>
+    public string? Blurred { get; init; }
+
     /// <summary>Writes its properties into an object that is begun.</summary>
     public void WriteTo(System.Text.Json.Utf8JsonWriter json) => SessionMessage.Write(json, this);
 }

@@ -75,7 +75,7 @@ public sealed partial class TombSession
 
     // Within one tick of the kernel's clock a second change leaves no trace: what is that new is looked at again the next time.
     private static Checksum? FingerprintOf(UpperLook look, DateTimeOffset at) =>
-        look.Newest < (at.ToUnixTimeMilliseconds() / 1000.0) - 0.05 ? look.Fingerprint : null;
+        KernelTick.HasPassed(look.Newest, at) ? look.Fingerprint : null;
 
     private void NoteAsSaved()
     {
@@ -100,7 +100,8 @@ public sealed partial class TombSession
         await HoldLock(cancel);
         await using var packs = new PackWriter(tomb, options.Clock, cancel);
         var merge = new UpperMerge(tomb, packs, saved, lowerTree, id => LoadTree(id, cancel), device, cancel);
-        Checksum top = Wrap(merge, packs, merge.Merge(upper), cancel);
+        MergedHome home = MergeAtOneMoment(merge, look, now, cancel);
+        Checksum top = Wrap(merge, packs, home, cancel);
         await packs.Finish();
         Snapshot? snapshot = null;
         if (Latest is null || top != Latest.Tree)
@@ -113,13 +114,13 @@ public sealed partial class TombSession
         }
 
         mapped.Saved();
-        savedFingerprint = FingerprintOf(look, now);
+        savedFingerprint = home.Fingerprint;
         double seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
         if (merge.Counts.BytesRead > 1 << 20)
             bytesPerSecond = merge.Counts.BytesRead / seconds;
         return new SessionSave(
             snapshot?.Id.ToString(), merge.Counts.Files, merge.Counts.BytesRead, packs.SealedBytes, seconds,
-            snapshot is null ? null : (await Diverged(cancel))?.Id.ToString());
+            snapshot is null ? null : (await Diverged(cancel))?.Id.ToString()) { Blurred = home.Blurred };
     }
 
     private void NoteAsLatest(Snapshot snapshot)
@@ -189,14 +190,13 @@ public sealed partial class TombSession
     }
 
     // The merged home goes where it was in the snapshot, below its parents, which stay as they are; the first one where it is seen.
-    private Checksum Wrap(UpperMerge merge, PackWriter packs, Checksum home, CancellationToken cancel)
+    private Checksum Wrap(UpperMerge merge, PackWriter packs, MergedHome home, CancellationToken cancel)
     {
         if (names.Count == 0)
-            return home;
-        using Dir layer = Dir.Open(overlay.Layer);
-        Node top = merge.Describe(layer, "upper", layer.Stat("upper")) with { Name = names[^1] };
+            return home.Home;
+        Node top = home.Top with { Name = names[^1] };
         IReadOnlyList<Tree> parents = Opened is null ? OnTheWay(merge, top) : Parents(cancel);
-        Checksum below = home;
+        Checksum below = home.Home;
         for (int depth = names.Count - 1; depth >= 0; depth--)
         {
             string name = names[depth];
@@ -230,7 +230,7 @@ public sealed partial class TombSession
             string real = RealPath.Of($"/{string.Join('/', names.Take(depth))}"); // /home may be a link, and is a directory in the snapshot
             using Dir parent = Dir.Open(Path.GetDirectoryName(real) ?? "/");
             string name = Path.GetFileName(real);
-            parents.Add(new Tree([merge.Describe(parent, name, parent.Stat(name)) with { Name = names[depth - 1] }]));
+            parents.Add(new Tree([merge.Describe(UpperEntry.At(parent, name)!) with { Name = names[depth - 1] }]));
         }
 
         parents.Add(new Tree([top]));
