@@ -211,7 +211,7 @@ public sealed class KeepingTests
         using var place = new Place();
         Directory.CreateDirectory(place["home"]);
         await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
-        var memory = new TombMemory(place["memory"]);
+        var memory = new TombMemory(place["memory"], TimeProvider.System);
         await Saving.Save(tomb, place["home"]);
         SaveReport newest = await Saving.Save(tomb, place["home"]);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(Cancel);

@@ -43,7 +43,7 @@ internal static class ConflictsCommand
             foreach (Snapshot other in others)
             {
                 HistoryMerged done = await HistoryMerge.Run(session.Repository, history, first, other, $"sbox {ProgramVersion.Text}", TimeProvider.System, cancel);
-                TombSession.Memory.Remember(session.Repository, [done.Snapshot]);
+                TombSession.Memory.Remember(session.Repository, done.Snapshot);
                 Say(session, done, other);
                 history = new SnapshotHistory([.. history.Snapshots, done.Snapshot]);
                 first = done.Snapshot;

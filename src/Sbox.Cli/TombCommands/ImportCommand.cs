@@ -66,7 +66,7 @@ internal static class ImportCommand
         };
         using var line = new ProgressLine(session.Speaker);
         SaveReport report = await Saver.Save(session.Repository, null, options, TimeProvider.System, new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read  {at.Path}")), cancel);
-        TombSession.Memory.Remember(session.Repository, [report.Snapshot!]);
+        TombSession.Memory.Remember(session.Repository, report.Snapshot!);
         SaveReport again = await Saver.Save(
             session.Repository, null, options with { DryRun = true }, TimeProvider.System, new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read again  {at.Path}")), cancel);
         line.Dispose();

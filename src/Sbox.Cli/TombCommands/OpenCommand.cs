@@ -126,7 +126,7 @@ internal static class OpenCommand
         await opened.Snapshots(cancel); // says when the remote was rolled back
         TombRepository repository = opened.Repository;
         using TokenWatch? token = Watched(parsed, opened) is { } device ? new TokenWatch(device) : null;
-        options = options with { OnSaved = snapshot => TombSession.Memory.Remember(repository, [snapshot]) };
+        options = options with { OnSaved = snapshot => TombSession.Memory.Remember(repository, snapshot) };
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         using PosixSignalRegistration terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>

@@ -94,7 +94,7 @@ internal static class SavingCommands
         SaveReport report = await Saver.Save(session.Repository, Saver.ParentFor(snapshots, options), options, TimeProvider.System, progress, stop.Token);
         line.Dispose();
         if (report.Snapshot is { } written)
-            TombSession.Memory.Remember(session.Repository, [written]);
+            TombSession.Memory.Remember(session.Repository, written);
         foreach (Unsaved each in report.Unsaved)
             Console.Error.WriteLine($"sbox: not saved: {each.Path}: {each.Reason}");
         Answer(session, report, options.DryRun);

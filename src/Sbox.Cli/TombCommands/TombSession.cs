@@ -39,7 +39,7 @@ internal sealed class TombSession : IAsyncDisposable
     public TombRepository Repository { get; private set; } = null!;
 
     /// <summary>Where this machine remembers what it has seen: the user's state directory.</summary>
-    public static TombMemory Memory => new(Path.Combine(Home("XDG_STATE_HOME", ".local/state"), "sbox", "tombs"));
+    public static TombMemory Memory => new(Path.Combine(Home("XDG_STATE_HOME", ".local/state"), "sbox", "tombs"), TimeProvider.System);
 
     /// <summary>The place and the settings, without opening the tomb.</summary>
     public static TombSession At(ParseResult parsed)
