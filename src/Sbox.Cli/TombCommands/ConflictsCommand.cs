@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
 using Sbox.Tomb;
@@ -12,17 +13,28 @@ internal static class ConflictsCommand
     public static Command Make()
     {
         var merge = new Option<bool>("--merge") { Description = "Bring them together in a new snapshot; the old ones stay" };
+        var mine = new Option<string[]>("--mine") { Description = "With --merge: of this file, or of all below this directory, take what this machine saved; may be given several times", HelpName = "PATH" };
+        var theirs = new Option<string[]>("--theirs") { Description = "With --merge: the same, what the other machine saved", HelpName = "PATH" };
         return new DocumentedCommand("conflicts", "Show, and bring together, what two boxes saved without knowing of each other")
         {
             Details =
             [
                 "Both histories are always kept. Brought together, what one side changed is taken; a file that both changed is there twice, the other box's with its name behind it; "
                 + "what one side deleted and the other changed is there. No file is read for it. A tomb that is open shows it after it was closed and opened again.",
+                "Without --merge the snapshots are shown, and the files that both changed, or that one deleted and the other changed. Of these, --mine and --theirs take one side only; "
+                + "the other is still in its own snapshot, from which sbox tomb restore brings it back.",
                 "Exit status 0: there is nothing to bring together (any more); 1: there is.",
             ],
-            Examples = [new Example("After two boxes have saved", "sbox tomb conflicts --merge")],
-        }.With(merge).OnTomb(async (parsed, session, cancel) =>
+            Examples =
+            [
+                new Example("After two boxes have saved", "sbox tomb conflicts --merge"),
+                new Example("One file as it is here, and all of a directory as it is on the other box", "sbox tomb conflicts --merge --mine /home/me/plan --theirs /home/me/music"),
+            ],
+        }.With(merge, mine, theirs).OnTomb(async (parsed, session, cancel) =>
         {
+            var choices = new ConflictChoices(parsed.GetValue(mine) ?? [], parsed.GetValue(theirs) ?? []);
+            if (choices.Any && !parsed.GetValue(merge))
+                throw new Finding("--mine and --theirs say how to bring together what has parted, and that was not asked for", "Add --merge");
             var history = new SnapshotHistory(await session.Snapshots(cancel));
             IReadOnlyList<Snapshot> others = history.NewestParted is { } newest ? history.Diverged(newest) : [];
             if (others.Count == 0)
@@ -31,31 +43,33 @@ internal static class ConflictsCommand
                 return 0;
             }
 
+            await session.Repository.LoadIndex(cancel);
             if (!parsed.GetValue(merge))
             {
-                Say(session, history, others);
+                await Show(session, history, others, cancel);
                 return 1;
             }
 
-            await session.Repository.LoadIndex(cancel);
+            await choices.Check(session.Repository, history, others, cancel);
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
             Snapshot first = history.NewestParted!;
             foreach (Snapshot other in others)
             {
-                HistoryMerged done = await HistoryMerge.Run(session.Repository, history, first, other, $"sbox {ProgramVersion.Text}", TimeProvider.System, cancel);
-                TombSession.Memory.Remember(session.Repository, done.Snapshot);
-                Say(session, done, other);
-                history = new SnapshotHistory([.. history.Snapshots, done.Snapshot]);
-                first = done.Snapshot;
+                HistoryMerged done = await HistoryMerge.Run(session.Repository, history, first, other, choices.Between(first, other), $"sbox {ProgramVersion.Text}", TimeProvider.System, cancel);
+                TombSession.Memory.Remember(session.Repository, done.Snapshot!);
+                Say(session, done, first, other);
+                history = new SnapshotHistory([.. history.Snapshots, done.Snapshot!]);
+                first = done.Snapshot!;
             }
 
             return 0;
         });
     }
 
-    private static void Say(TombSession session, SnapshotHistory history, IReadOnlyList<Snapshot> others)
+    private static async Task Show(TombSession session, SnapshotHistory history, IReadOnlyList<Snapshot> others, CancellationToken cancel)
     {
-        foreach (Snapshot each in others.Prepend(history.NewestParted!))
+        Snapshot first = history.NewestParted!;
+        foreach (Snapshot each in others.Prepend(first))
         {
             session.Speaker.Answer($"{each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {each.Hostname}", json =>
             {
@@ -65,23 +79,55 @@ internal static class ConflictsCommand
             });
         }
 
-        session.Speaker.Note("None of these came out of another: sbox tomb conflicts --merge brings them together.");
+        foreach (Snapshot other in others)
+        {
+            HistoryMerged plan = await HistoryMerge.Plan(session.Repository, history, first, other, static _ => MergeSide.Both, cancel);
+            foreach ((string path, bool twice) in plan.Twice.Select(static path => (path, true)).Concat(plan.Kept.Select(static path => (path, false))))
+            {
+                session.Speaker.Answer($"  {(twice ? "changed on both" : "deleted on one, changed on the other")}: {path}", json =>
+                {
+                    json.WriteString("path", path);
+                    json.WriteString("finding", twice ? "changed-on-both" : "deleted-and-changed");
+                    json.WriteString("snapshot", first.Id.ToString());
+                    json.WriteString("other", other.Id.ToString());
+                });
+            }
+        }
+
+        session.Speaker.Note("None of these snapshots came out of another: sbox tomb conflicts --merge brings them together; with --mine PATH or --theirs PATH only one side of a file is taken.");
     }
 
-    private static void Say(TombSession session, HistoryMerged done, Snapshot other) => session.Speaker.Answer(
-        $"merged {other.Id.ToString()[..8]} of {other.Hostname}: snapshot {done.Snapshot.Id.ToString()[..8]}"
-            + string.Concat(done.Twice.Select(static path => $"\n  changed on both, there twice: {path}")) + string.Concat(done.Kept.Select(static path => $"\n  deleted on one, changed on the other, kept: {path}")),
-        json =>
-        {
-            json.WriteString("snapshot", done.Snapshot.Id.ToString());
-            json.WriteString("merged", other.Id.ToString());
-            json.WriteStartArray("twice");
-            foreach (string path in done.Twice)
-                json.WriteStringValue(path);
-            json.WriteEndArray();
-            json.WriteStartArray("kept");
-            foreach (string path in done.Kept)
-                json.WriteStringValue(path);
-            json.WriteEndArray();
-        });
+    private static void Say(TombSession session, HistoryMerged done, Snapshot first, Snapshot other)
+    {
+        string Box(MergeSide side) => side == MergeSide.First ? first.Hostname : other.Hostname;
+        session.Speaker.Answer(
+            $"merged {other.Id.ToString()[..8]} of {other.Hostname}: snapshot {done.Snapshot!.Id.ToString()[..8]}"
+                + string.Concat(done.Twice.Select(static path => $"\n  changed on both, there twice: {path}")) + string.Concat(done.Kept.Select(static path => $"\n  deleted on one, changed on the other, kept: {path}"))
+                + string.Concat(done.Chosen.Select(each => $"\n  as it is on {Box(each.Side)}: {each.Path}")),
+            json =>
+            {
+                json.WriteString("snapshot", done.Snapshot.Id.ToString());
+                json.WriteString("merged", other.Id.ToString());
+                Write(json, "twice", done.Twice);
+                Write(json, "kept", done.Kept);
+                json.WriteStartArray("chosen");
+                foreach ((string path, MergeSide side) in done.Chosen)
+                {
+                    json.WriteStartObject();
+                    json.WriteString("path", path);
+                    json.WriteString("hostname", Box(side));
+                    json.WriteEndObject();
+                }
+
+                json.WriteEndArray();
+            });
+    }
+
+    private static void Write(Utf8JsonWriter json, string name, IReadOnlyList<string> paths)
+    {
+        json.WriteStartArray(name);
+        foreach (string path in paths)
+            json.WriteStringValue(path);
+        json.WriteEndArray();
+    }
 }

@@ -22,7 +22,7 @@ public sealed class HistoryMergeTests
         Assert.Equal(2, history.Heads.Count());
         Snapshot left = history.Snapshots.Single(each => each.Id.ToString() == first), right = history.Snapshots.Single(each => each.Id.ToString() == second);
         Assert.Equal(right.Id, Assert.Single(history.Diverged(left)).Id);
-        HistoryMerged done = await HistoryMerge.Run(tomb, history, left, right, "sbox test", TimeProvider.System, cancel);
+        HistoryMerged done = await HistoryMerge.Run(tomb, history, left, right, static _ => MergeSide.Both, "sbox test", TimeProvider.System, cancel);
         Assert.Equal([$"{place["home"]}/b"], done.Twice);
         Assert.Equal([$"{place["home"]}/gone1", $"{place["home"]}/gone2"], done.Kept.Order());
 
@@ -32,7 +32,7 @@ public sealed class HistoryMergeTests
             ["./a 1", "./b 1", "./b (two) 2", "./both same", "./c 2", "./d/e/z old", "./d/n/f 2", "./d/x 1", "./d/y 2", "./gone1 2", "./gone2 1", "./new1 1", "./new2 2", "./only/f 2", "700"],
             Listing.Sh(place["restored"] + place["home"], "find . -type f | sort | while read -r f; do echo \"$f $(cat \"$f\")\"; done; stat -c %a only"));
         history = new SnapshotHistory(await tomb.Snapshots(cancel));
-        Assert.Equal(done.Snapshot.Id, Assert.Single(history.Heads).Id);
+        Assert.Equal(done.Snapshot!.Id, Assert.Single(history.Heads).Id);
         Assert.Empty(history.Diverged(history.Newest!));
     }
 
