@@ -96,12 +96,12 @@ public sealed partial class Repository
     /// <exception cref="DeltaException">The part is not there, or is none.</exception>
     public DeltaPartContent ReadDeltaPart(DeltaSuperblock superblock, int index)
     {
-        string path = superblock.Name.Part(index);
+        string path = superblock.PathOf(index);
         using Stream bytes = superblock.Inline(index) is { } inline
             ? new MemoryStream(inline, writable: false)
             : DeltaDirectory.OpenPart(Dir, path);
         using Dir tmp = Dir.MakeAndOpenDir("tmp");
-        using var part = DeltaPart.Open(bytes, expected: null, long.MaxValue, tmp, Dir.Of(path));
+        using var part = DeltaPart.Open(bytes, expected: null, long.MaxValue, tmp, Dir.Of(path), mayRecompress: superblock.Recompresses);
         try
         {
             return new DeltaPartContent(part.ModeCount, part.XattrsCount, part.RawSize, part.Operations.Length, part.Count(superblock.Parts[index].Objects));

@@ -83,6 +83,31 @@ public sealed class GoingOnTests : IDisposable
     }
 
     [Fact]
+    public async Task What_another_file_has_taken_the_place_of_is_fetched_from_its_beginning()
+    {
+        byte[]? instead = null;
+        source.MakeDelta(new DeltaName(null, commit), new DeltaOptions { MinimumFallback = 0 });
+        source.WriteSummary();
+        string part = new DeltaName(null, commit).Part(1); // the first one has what is small
+        using var server = new RangeServer(source.Path) { PerSecond = 4_000_000, Cut = (path, size) => path == part && instead is null ? Less(size) : null, Instead = path => path == part ? instead : null };
+        await Assert.ThrowsAsync<PullException>(() => ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 0, Timeout = TimeSpan.FromSeconds(20) }));
+        Assert.Single(Partial());
+        long before = server.Bytes;
+        instead = File.ReadAllBytes(Path.Combine(source.Path, part)); // another by its tag
+        await Finish(server, isDelta: true);
+        Assert.InRange(server.Bytes - before, Size, 2 * Size);
+    }
+
+    [Fact]
+    public async Task An_archive_keeps_nothing_of_what_came_in_part()
+    {
+        using Repository archive = Repository.Create(scratch["archive"], RepositoryMode.Archive);
+        using RangeServer server = Serve(isDelta: false, static (_, size) => size > 100_000 ? Less(size) : null);
+        await Assert.ThrowsAsync<PullException>(() => archive.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 0 }));
+        Assert.Empty(Directory.EnumerateFiles($"{archive.Path}/tmp", "partial-*", new EnumerationOptions { RecurseSubdirectories = true }));
+    }
+
+    [Fact]
     public void A_note_that_cannot_be_read_is_none()
     {
         using Linux.Dir dir = Linux.Dir.Open(scratch.Root);
@@ -97,11 +122,14 @@ public sealed class GoingOnTests : IDisposable
         var right = new PartialNote(3, 7, null, new Validators("\"tag\"", DateTimeOffset.UnixEpoch), [(4, 5)]);
         Scratch.Write(dir, "partial", "content"u8.ToArray());
         using (Microsoft.Win32.SafeHandles.SafeFileHandle file = dir.OpenToWrite("partial"))
-            right.WriteTo(file, "partial");
+            Assert.True(right.TryWriteTo(file, "partial"));
         (Microsoft.Win32.SafeHandles.SafeFileHandle again, PartialNote read) = PartialNote.TryOpen(dir, "partial")!.Value;
         again.Dispose();
         Assert.Equal($"{right}", $"{read}");
     }
+
+    // Half of what is asked for, and in the end nothing more.
+    private static int Less(int size) => size > 600_000 ? size / 2 : 0;
 
     private RangeServer Serve(bool isDelta, Func<string, int, int?> cut)
     {

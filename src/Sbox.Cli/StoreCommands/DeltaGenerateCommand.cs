@@ -42,6 +42,8 @@ internal static class DeltaGenerateCommand
                 string target = parsed.GetValue(to) ?? parsed.GetValue(words)!.FirstOrDefault() ?? throw new Finding("TO revision must be specified", "static-delta generate REV");
                 if (parsed.GetValue(empty) && parsed.GetValue(from) is not null)
                     throw new Finding("Cannot specify both --empty and --from=REV", "one of them");
+                if (parsed.GetValue(recompress) && (parsed.GetValue(inline) || parsed.GetValue(file) is not null))
+                    throw new Finding("--recompress puts a second delta beside the usual one, and --inline and --filename make one file", "leave one of them out");
                 Checksum? source = parsed.GetValue(empty) ? null : repository.Resolve(parsed.GetValue(from) ?? target + "^");
                 var name = new DeltaName(source, repository.Resolve(target));
                 if (parsed.GetValue(unless) && repository.HasDelta(name))

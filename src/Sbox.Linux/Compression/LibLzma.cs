@@ -53,7 +53,7 @@ internal static unsafe partial class LibLzma
         public uint Depth;
     }
 
-    /// <summary>lzma_mt, of lzma/container.h; 128 bytes. A block size of 0 is three dictionaries.</summary>
+    /// <summary>lzma_mt, of lzma/container.h; 128 bytes. A block size of 0 is three dictionaries, or 1 MiB where that is more.</summary>
     [StructLayout(LayoutKind.Sequential, Size = 128)]
     public struct Threads
     {

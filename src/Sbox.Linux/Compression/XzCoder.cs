@@ -25,6 +25,14 @@ internal sealed unsafe class XzCoder : IDisposable
 
     public static XzCoder Encoder(XzSettings settings)
     {
+        var coder = new XzCoder();
+        coder.BeginEncoding(settings);
+        return coder;
+    }
+
+    /// <summary>Begins a stream, in the memory of the one before where that is as large as it must be.</summary>
+    public void BeginEncoding(XzSettings settings)
+    {
         LibLzma.Options options = default;
         if (LibLzma.lzma_lzma_preset(&options, settings.Level) != 0)
             throw new ArgumentOutOfRangeException(nameof(settings), settings.Level, "liblzma has no such level");
@@ -39,11 +47,8 @@ internal sealed unsafe class XzCoder : IDisposable
             filters[count++] = new LibLzma.Filter { Id = LibLzma.X86Filter };
         filters[count++] = new LibLzma.Filter { Id = LibLzma.Lzma2Filter, Options = &options };
         filters[count] = new LibLzma.Filter { Id = LibLzma.EndOfFilters };
-        var coder = new XzCoder();
-        if (!settings.Blocks)
-            return coder.Checked(LibLzma.lzma_stream_encoder(coder.stream, filters, settings.Check));
         var threads = new LibLzma.Threads { Count = 1, Filters = filters, Check = settings.Check };
-        return coder.Checked(LibLzma.lzma_stream_encoder_mt(coder.stream, &threads));
+        Checked(settings.Blocks ? LibLzma.lzma_stream_encoder_mt(Stream, &threads) : LibLzma.lzma_stream_encoder(Stream, filters, settings.Check));
     }
 
     public static XzCoder Decoder(ulong memoryLimit)
@@ -98,7 +103,7 @@ public sealed record XzSettings(uint Level, uint DictionarySize, uint NiceLength
     /// <summary>What the content is checked by, as the format numbers it: 0 nothing, 1 CRC32, 4 CRC64, 10 SHA-256.</summary>
     public int Check { get; init; } = LibLzma.Crc64;
 
-    /// <summary>Divide it into blocks of three dictionaries whose sizes are in their heads, as <c>xz --threads</c> does, however many threads it has; here it is one.</summary>
+    /// <summary>Divide it into blocks of three dictionaries, or 1 MiB where that is more, whose sizes are in their heads, as <c>xz --threads</c> does, however many threads it has; here it is one.</summary>
     public bool Blocks { get; init; }
 }
 
@@ -106,6 +111,18 @@ public sealed record XzSettings(uint Level, uint DictionarySize, uint NiceLength
 public sealed unsafe class XzEncoder(Stream output, XzSettings settings) : Stream
 {
     private readonly XzCoder coder = XzCoder.Encoder(settings);
+    private Stream output = output;
+
+    /// <summary>How it compresses.</summary>
+    public XzSettings Settings => settings;
+
+    /// <summary>Goes on with another stream, in the same memory: tens of megabytes that the kernel need not make anew.</summary>
+    /// <param name="next">Takes what is compressed.</param>
+    public void Begin(Stream next)
+    {
+        coder.BeginEncoding(settings);
+        output = next;
+    }
 
     /// <inheritdoc/>
     public override bool CanRead => false;

@@ -3,7 +3,7 @@ using Sbox.Codecs;
 namespace Sbox.Store;
 
 /// <summary>Adds the objects that a delta makes to a transaction, on several threads; each is hashed before it is kept.</summary>
-internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, string where) : IDisposable
+internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superblock, string where, long mostRecompressed = long.MaxValue) : IDisposable
 {
     // Beside what its objects are, a part holds tables and the numbers of its patches; a part that unpacks to far more is an attack.
     private const long Slack = 64 * 1024 * 1024;
@@ -11,7 +11,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     // Unpacking takes most of the time, and as much memory as a part has bytes: libostree's dictionaries are larger than its parts.
     private const int UnpackedAtOnce = 2;
     private readonly XzDecoders decoders = new();
-    private readonly Recompressor recompressor = new(transaction);
+    private readonly Recompressor recompressor = new(transaction, mostRecompressed);
 
     /// <summary>Objects that it did not make, since liblzma here compresses otherwise than where the delta was made. They are to be fetched by themselves.</summary>
     public int ComeOutOtherwise => recompressor.ComeOutOtherwise;
@@ -112,7 +112,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         string source = SourceOf(index);
         try
         {
-            using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source), static _ => { }, cancel);
+            using var work = new ParallelWork<DeltaRecipe>(recipe => Add(part, recipe, source, cancel), static _ => { }, cancel);
             foreach (DeltaRecipe recipe in part.Recipes(superblock.Parts[index].Objects))
                 work.Add(recipe);
             work.Finish();
@@ -123,7 +123,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         }
     }
 
-    private void Add(DeltaPart part, DeltaRecipe recipe, string source)
+    private void Add(DeltaPart part, DeltaRecipe recipe, string source, CancellationToken cancel)
     {
         if (transaction.Has(recipe.Name))
             return;
@@ -136,7 +136,7 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
         FileHeader header = part.HeaderOf(recipe);
         if (recipe.Recompression is not null)
         {
-            recompressor.Add(part, recipe, header, source);
+            recompressor.Add(part, recipe, header, source, cancel);
             return;
         }
 

@@ -46,6 +46,12 @@ internal sealed class DeltaCompiler(
         try
         {
             CompiledParts smaller = CompressAgain(items, again, patches, destination);
+            if (smaller.Headers.Sum(static part => (long)part.Size) >= report.Size + fallbacks.Sum(static each => (long)each.Size))
+            {
+                smaller.Dispose(); // all of it is new
+                return new CompiledDelta(report, files, null);
+            }
+
             return new CompiledDelta(report with { Recompressed = again.Count, RecompressedSize = smaller.Headers.Sum(static part => (long)part.Size) }, files, smaller);
         }
         catch
@@ -75,7 +81,7 @@ internal sealed class DeltaCompiler(
         if (compressed.Sum(static pair => pair.Item.Size) < WorthIt)
             return made;
         total += compressed.Count;
-        var finder = new RecompressionFinder(repository, tmp, differs, options.KnownCompression, cancel);
+        using var finder = new RecompressionFinder(repository, tmp, differs, options.KnownCompression, cancel);
         using var work = new OrderedWork<(DeltaItem Item, OldVersion Old), RecompressionFinder.Found?>(pair => finder.Find(pair.Item, pair.Old), cancel, Math.Min(Compressors, Environment.ProcessorCount));
         work.Run(compressed, (pair, found) =>
         {

@@ -62,7 +62,7 @@ internal sealed class DeltaFile : IDisposable
         inline.TryGetValue(Superblock.Name.Part(index), out (long At, long Size) place)
             ? new StretchStream((into, at) => Linux.Files.ReadAt(file, into, at, Path), place.At, place.Size)
             : Superblock.Inline(index) is { } bytes ? new MemoryStream(bytes, writable: false)
-            : DeltaDirectory.OpenPart(dir, $"{index}");
+            : DeltaDirectory.OpenPart(dir, System.IO.Path.GetFileName(Superblock.PathOf(index)));
 
     public void Dispose()
     {

@@ -63,7 +63,9 @@ internal sealed class DeltaRecipeReader(DeltaPart part)
                 counts[5]++;
                 return Close();
             case DeltaOperation.Recompress when part.MayRecompress:
-                open = Opened() with { Recompression = Recompression.Read(Number) };
+                if (Opened() is not { Recompression: null, Stretches: [] } begun)
+                    throw new MalformedException(Format, "operation", "the way of compressing before anything else of a file", "behind it");
+                open = begun with { Recompression = Recompression.Read(Number) };
                 return null;
             default:
                 throw new MalformedException(Format, "operation", "one of S o w r R c B", $"{(int)operation}");

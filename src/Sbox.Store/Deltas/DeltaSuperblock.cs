@@ -79,7 +79,6 @@ public sealed record DeltaSuperblock(
     internal VariantDictionary? Detached => Metadata[Name.DetachedMetadata] is { Type.Signature: "a{sv}" } detached ? new VariantDictionary(detached) : null;
 
     /// <summary>The smaller delta beside this one, where there is one.</summary>
-    /// <exception cref="MalformedException">What is said of it is no such thing.</exception>
     internal RecompressingDelta? Recompressing => Metadata[RecompressingKey] is { } said ? RecompressingDelta.From(said) : null;
 
     /// <summary>Whether this is such a smaller one.</summary>

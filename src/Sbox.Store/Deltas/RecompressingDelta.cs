@@ -17,16 +17,16 @@ internal sealed record RecompressingDelta(Checksum Checksum, long Size, long Rec
     /// <param name="saved">How many need not come.</param>
     /// <param name="rate">How many come a second.</param>
     /// <param name="processors">How many compress.</param>
-    public bool IsSooner(double saved, double rate, int processors) => saved / rate > Recompressed / (CompressedPerSecond * processors);
+    public bool IsSooner(double saved, double rate, int processors) => saved / rate > Recompressed / (CompressedPerSecond * Math.Min(processors, Recompressor.AtOnce));
 
     /// <summary>As the metadata of a superblock has it, its numbers most significant byte first.</summary>
     public GVariant Variant => GVariant.Tuple(GVariant.Of(Checksum.ToArray()), BigEndian.Of((ulong)Size), BigEndian.Of((ulong)Recompressed));
 
-    /// <exception cref="MalformedException">It is none.</exception>
-    public static RecompressingDelta From(GVariant said)
+    /// <summary>Reads it; null for what is none, as one of a later day may be.</summary>
+    public static RecompressingDelta? From(GVariant said)
     {
         if (!said.Type.Equals(Type) || said.Items[0].Bytes is not { Length: Checksum.Size } checksum)
-            throw new MalformedException("static delta", DeltaSuperblock.RecompressingKey, Type.Signature, said.Type.Signature);
+            return null;
         return new RecompressingDelta(Checksum.FromBytes(checksum), (long)Math.Min(BigEndian.From64(said.Items[1]), long.MaxValue), (long)Math.Min(BigEndian.From64(said.Items[2]), long.MaxValue));
     }
 }

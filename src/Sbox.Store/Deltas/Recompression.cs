@@ -1,4 +1,3 @@
-using System.Numerics;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -17,8 +16,8 @@ internal sealed record Recompression(long OldSize, long NewSize, XzSettings Sett
     /// <summary>Neither version may unpack to more bytes than this.</summary>
     public const long MaximumSize = 64 * 1024 * 1024;
 
-    /// <summary>A compressor looks back so far at most: it needs about sixteen times as much memory.</summary>
-    public const uint MaximumDictionary = 4 * 1024 * 1024;
+    /// <summary>A compressor looks back so far at most: it needs about 25 times as much memory. The kernel's own makefile says as much.</summary>
+    public const uint MaximumDictionary = 1024 * 1024;
 
     private const string Format = "static delta part";
     private const int Xz = 1;
@@ -41,17 +40,17 @@ internal sealed record Recompression(long OldSize, long NewSize, XzSettings Sett
         if (Within("extreme", number(), 0, 1) == 1)
             level |= XzSettings.Extreme;
         var dictionary = (uint)Within("dictionary", number(), 4096, MaximumDictionary);
-        return new Recompression(oldSize, newSize, new XzSettings(level, dictionary)
-        {
-            Check = (int)Within("check", number(), 0, 15), Blocks = Within("blocks", number(), 0, 1) == 1,
-        });
+        long check = number();
+        if (!IsCheck(check))
+            throw new MalformedException(Format, "recompression, check", "0, 1, 4 or 10", $"{check}");
+        return new Recompression(oldSize, newSize, new XzSettings(level, dictionary) { Check = (int)check, Blocks = Within("blocks", number(), 0, 1) == 1 });
     }
 
     /// <summary>How a file was compressed, as its first bytes tell; null where it is no .xz, or one that this does not make. The level is not told, and is 0.</summary>
     public static XzSettings? Shape(ReadOnlySpan<byte> first)
     {
         // Magic, two bytes of which the second is the check, their CRC; then the first block: how long its head is, what is in it, the sizes if they are, filters.
-        if (first.Length < ShapeSize || !first.StartsWith((ReadOnlySpan<byte>)[0xFD, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0, 0]) || first[7] > 15)
+        if (first.Length < ShapeSize || !first.StartsWith((ReadOnlySpan<byte>)[0xFD, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0, 0]) || !IsCheck(first[7]))
             return null;
         byte flags = first[13];
         if ((flags & 0x3F) != 0 || (flags & 0xC0) is not (0 or 0xC0)) // one filter; both sizes or neither
@@ -64,7 +63,7 @@ internal sealed record Recompression(long OldSize, long NewSize, XzSettings Sett
             }
         }
 
-        if (at + 3 > first.Length || first[at] != Lzma2 || first[at + 1] != 1 || first[at + 2] > 20)
+        if (at + 3 > first.Length || first[at] != Lzma2 || first[at + 1] != 1 || first[at + 2] > 16)
             return null;
         int bits = first[at + 2];
         uint dictionary = (2u | ((uint)bits & 1)) << ((bits / 2) + 11);
@@ -77,13 +76,11 @@ internal sealed record Recompression(long OldSize, long NewSize, XzSettings Sett
         // From 4 on levels differ in their dictionaries only, and that is known.
         yield return 6;
         yield return 6 | XzSettings.Extreme;
-        if (shape.DictionarySize <= 1024 * 1024)
-            yield return (uint)Math.Max(0, BitOperations.Log2(shape.DictionarySize) - 19);
-        if (shape.DictionarySize is 2 * 1024 * 1024)
-            yield return 2;
-        if (shape.DictionarySize is 4 * 1024 * 1024)
-            yield return 3;
+        yield return shape.DictionarySize == MaximumDictionary ? 1u : 0;
     }
+
+    // Those that liblzma can make.
+    private static bool IsCheck(long check) => check is 0 or 1 or 4 or 10;
 
     private static long Within(string what, long number, long least, long most) =>
         number >= least && number <= most ? number : throw new MalformedException(Format, $"recompression, {what}", least == most ? $"{least}" : $"{least} to {most}", $"{number}");

@@ -13,25 +13,30 @@ namespace Sbox.Store;
 /// <param name="differs">Looks for the differences.</param>
 /// <param name="found">What was found out of files before, null of those that cannot be made again; added to.</param>
 /// <param name="cancel">Looked at every now and then.</param>
-internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, ConcurrentDictionary<Checksum, XzSettings?> found, CancellationToken cancel)
+internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, ConcurrentDictionary<Checksum, XzSettings?> found, CancellationToken cancel) : IDisposable
 {
     // Whoever compressed so many files in a way that is not known here compressed the rest so too.
     private const int Tries = 16;
-    private static readonly XzSettings Unasked = new(0, 0);
+    private readonly XzEncoders encoders = new();
     private int known, unknown;
     private uint lastLevel = 6;
 
     /// <summary>One file made so.</summary>
     /// <param name="How">How.</param>
-    /// <param name="Patch">The differences of what old and new version unpack to. Whoever has this disposes it.</param>
-    public sealed record Found(Recompression How, Spool Patch);
+    /// <param name="Patch">The differences of what old and new version unpack to.</param>
+    public sealed record Found(Recompression How, Spool Patch) : IDisposable
+    {
+        /// <inheritdoc/>
+        public void Dispose() => Patch.Dispose();
+    }
 
     /// <summary>How to make a file so; null where that is not known, or not worth it.</summary>
     /// <param name="fresh">The file.</param>
     /// <param name="old">Its old version.</param>
     public Found? Find(DeltaItem fresh, OldVersion old)
     {
-        if ((known == 0 && unknown >= Tries) || found.GetValueOrDefault(fresh.Name.Checksum, Unasked) is null)
+        bool isAsked = found.TryGetValue(fresh.Name.Checksum, out XzSettings? asked);
+        if (isAsked ? asked is null : known == 0 && unknown >= Tries)
             return null;
         FileObject file = repository.LoadFile(fresh.Name.Checksum);
         using var content = new RandomContent(repository, file, tmp);
@@ -47,6 +52,9 @@ internal sealed class RecompressionFinder(Repository repository, Dir tmp, Differ
         patch.Dispose();
         return null;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => encoders.Dispose();
 
     private XzSettings? SettingsOf(XzSettings shape, Spool unpacked, RandomContent wanted)
     {
@@ -68,13 +76,15 @@ internal sealed class RecompressionFinder(Repository repository, Dir tmp, Differ
     {
         cancel.ThrowIfCancellationRequested();
         var made = new ComparedOutput(wanted);
-        using var xz = new XzEncoder(made, settings);
-        using var bytes = new StretchStream(unpacked.ReadAt, 0, unpacked.Length);
-        var buffer = new byte[64 * 1024];
-        for (int read; made.IsSame && (read = bytes.Read(buffer)) > 0;)
-            xz.Write(buffer.AsSpan(0, read));
-        if (made.IsSame)
-            xz.Finish();
+        encoders.Use(settings, made, xz =>
+        {
+            using var bytes = new StretchStream(unpacked.ReadAt, 0, unpacked.Length);
+            var buffer = new byte[64 * 1024];
+            for (int read; made.IsSame && (read = bytes.Read(buffer)) > 0;)
+                xz.Write(buffer.AsSpan(0, read));
+            if (made.IsSame)
+                xz.Finish();
+        });
         return made.IsSame && made.Length == wanted.Size;
     }
 

@@ -8,34 +8,35 @@ namespace Sbox.Store;
 /// is left out: its name says what it must be, and it can be had by itself.
 /// </summary>
 /// <param name="transaction">Where they are added.</param>
-internal sealed class Recompressor(Transaction transaction) : IDisposable
+/// <param name="most">Bytes that it may have to compress in all: who offered the delta said so.</param>
+internal sealed class Recompressor(Transaction transaction, long most) : IDisposable
 {
     // Each compressor has about 25 MiB, whatever the number of processors.
-    private const int AtOnce = 3;
+    internal const int AtOnce = 3;
 
-    // When the first ones all come out otherwise, the rest will too.
+    // When so many more come out otherwise than right, the rest is not tried.
     private const int Tries = 4;
     private const int InMemory = 1024 * 1024;
+    private const long DecoderMemory = 16 * 1024 * 1024; // the old version may look farther back than the new one
+    private readonly XzEncoders encoders = new();
     private readonly SemaphoreSlim places = new(AtOnce);
     private int made, otherwise;
+    private long left = most;
 
     /// <summary>Objects that were left out.</summary>
     public int ComeOutOtherwise => otherwise;
 
     /// <summary>Adds the object, or counts it among those that are left out.</summary>
     /// <exception cref="MalformedException">The old version is not compressed, or the differences are not its.</exception>
-    public void Add(DeltaPart part, DeltaRecipe recipe, FileHeader header, string source)
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public void Add(DeltaPart part, DeltaRecipe recipe, FileHeader header, string source, CancellationToken cancel)
     {
-        if (made == 0 && otherwise >= Tries)
-        {
-            Interlocked.Increment(ref otherwise);
-            return;
-        }
-
-        places.Wait();
+        if (Interlocked.Add(ref left, -recipe.Recompression!.NewSize) < 0)
+            throw new MalformedException("static delta part", "bytes to compress", $"at most what its delta says in all", "more");
+        places.Wait(cancel);
         try
         {
-            using Spool? content = Compressed(part, recipe, recipe.Recompression!);
+            using Spool? content = Volatile.Read(ref otherwise) >= Volatile.Read(ref made) + Tries ? null : Compressed(part, recipe, recipe.Recompression, cancel);
             if (content is null)
             {
                 Interlocked.Increment(ref otherwise);
@@ -55,10 +56,14 @@ internal sealed class Recompressor(Transaction transaction) : IDisposable
         }
     }
 
-    public void Dispose() => places.Dispose();
+    public void Dispose()
+    {
+        places.Dispose();
+        encoders.Dispose();
+    }
 
     // Null where it has another length than it must have.
-    private Spool? Compressed(DeltaPart part, DeltaRecipe recipe, Recompression how)
+    private Spool? Compressed(DeltaPart part, DeltaRecipe recipe, Recompression how, CancellationToken cancel)
     {
         DeltaStretch patch = recipe.Stretches[0];
         using Spool old = Unpacked(transaction.Repository.LoadFile(patch.Source!.Value), how.OldSize, transaction.Staging.Dir, transaction);
@@ -67,9 +72,13 @@ internal sealed class Recompressor(Transaction transaction) : IDisposable
         var content = new Spool(transaction.Staging.Dir, InMemory, transaction);
         try
         {
-            using var xz = new XzEncoder(content, how.Settings);
-            fresh.CopyTo(xz);
-            xz.Finish();
+            encoders.Use(how.Settings, content, xz =>
+            {
+                var buffer = new byte[64 * 1024];
+                for (int read; (read = fresh.Read(buffer)) > 0; cancel.ThrowIfCancellationRequested())
+                    xz.Write(buffer.AsSpan(0, read));
+                xz.Finish();
+            });
             if (content.Length == recipe.Size)
                 return content;
         }
@@ -95,7 +104,7 @@ internal sealed class Recompressor(Transaction transaction) : IDisposable
         try
         {
             using Stream compressed = file.OpenContent();
-            using var xz = new XzDecoder(compressed);
+            using var xz = new XzDecoder(compressed, DecoderMemory);
             var buffer = new byte[64 * 1024];
             for (int read; (read = xz.Read(buffer)) > 0;)
             {

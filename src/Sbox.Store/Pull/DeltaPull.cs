@@ -71,14 +71,15 @@ internal interface IDeltaSource
 internal sealed class DeltaPull(
     Repository target, IDeltaSource source, DeltaUse use, bool dryRun, Func<DeltaSuperblock, CancellationToken, Task> verify)
 {
+    private readonly List<string> notes = [];
     private int otherwise;
 
     /// <summary>Whether the smaller delta is taken, where there is one.</summary>
     public RecompressUse Recompress { get; init; }
 
     /// <summary>What people should know of what was taken.</summary>
-    public IEnumerable<string> Notes => otherwise == 0 ? [] :
-        [$"{otherwise} files were fetched by themselves: liblzma here compresses otherwise than where the delta was made; sbox-recompress=never among the remote's settings spares it the trying"];
+    public IEnumerable<string> Notes => otherwise == 0 ? notes :
+        [.. notes, $"{otherwise} files were fetched by themselves: liblzma here compresses otherwise than where the delta was made; sbox-recompress=never among the remote's settings spares it the trying"];
 
     /// <summary>What was taken.</summary>
     public DeltaUsage Usage { get; private set; }
@@ -150,8 +151,11 @@ internal sealed class DeltaPull(
         DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, source.NameOf(name.Superblock));
         if (superblock.Name != name)
             throw new PullException(source.NameOf(name.Superblock), $"the delta {name}", $"{superblock.Name}");
-        (superblock, int size) = await Smaller(superblock, cancel).ConfigureAwait(false) is { } smaller ? smaller : (superblock, bytes.Length);
-        var found = new FoundDelta(superblock, new DeltaApply(transaction, superblock, source.NameOf(name.Directory)), size);
+        long recompressed = long.MaxValue;
+        int size = bytes.Length;
+        if (await Smaller(superblock, cancel).ConfigureAwait(false) is { } smaller)
+            (superblock, size, recompressed) = smaller;
+        var found = new FoundDelta(superblock, new DeltaApply(transaction, superblock, source.NameOf(name.Directory), recompressed), size);
         try
         {
             await Check(found, cancel).ConfigureAwait(false);
@@ -164,29 +168,32 @@ internal sealed class DeltaPull(
         }
     }
 
-    // The superblock that was believed vouches for the other.
-    private async Task<(DeltaSuperblock Superblock, int Size)?> Smaller(DeltaSuperblock usual, CancellationToken cancel)
+    // The superblock that was believed vouches for the other. It is a kindness: where something is wrong with it, the usual one is there.
+    private async Task<(DeltaSuperblock Superblock, int Size, long Recompressed)?> Smaller(DeltaSuperblock usual, CancellationToken cancel)
     {
+        if (usual.Recompressing is not { } said || !IsSooner(said, usual))
+            return null;
         string path = usual.Name.RecompressingSuperblock;
-        RecompressingDelta? said;
+        if (await source.TryRead(path, cancel).ConfigureAwait(false) is not { } bytes || Checksum.Of(bytes) != said.Checksum)
+            return None("another one, or none");
         try
         {
-            said = usual.Recompressing;
+            DeltaSuperblock superblock = DeltaSuperblock.Parse(bytes);
+            if (superblock.Name != usual.Name || !superblock.Recompresses)
+                return None($"the delta {superblock.Name}");
+            Usage += new DeltaUsage(0, 0, 0, 0, Loose: 1);
+            return (superblock, bytes.Length, said.Recompressed);
         }
         catch (MalformedException malformed)
         {
-            throw new PullException(source.NameOf(usual.Name.Superblock), "a static delta", malformed.Message, malformed);
+            return None(malformed.Message);
         }
 
-        if (said is null || !IsSooner(said, usual) || await source.TryRead(path, cancel).ConfigureAwait(false) is not { } bytes)
+        (DeltaSuperblock, int, long)? None(string found)
+        {
+            notes.Add($"{source.NameOf(path)}: {found}, where the delta beside it says {said.Checksum}; the usual delta was taken");
             return null;
-        if (Checksum.Of(bytes) is var found && found != said.Checksum)
-            throw new PullException(source.NameOf(path), $"a superblock that hashes to {said.Checksum}", $"{found}");
-        DeltaSuperblock superblock = DeltaDirectory.Parse(bytes, source.NameOf(path));
-        if (superblock.Name != usual.Name)
-            throw new PullException(source.NameOf(path), $"the delta {usual.Name}", $"{superblock.Name}");
-        Usage += new DeltaUsage(0, 0, 0, 0, Loose: 1);
-        return (superblock, bytes.Length);
+        }
     }
 
     private bool IsSooner(RecompressingDelta smaller, DeltaSuperblock usual)
@@ -218,10 +225,17 @@ internal sealed class DeltaPull(
             Usage += new DeltaUsage(needed && !dryRun ? 1 : 0, 1, needed ? (long)part.Size : 0, needed ? (long)part.UncompressedSize : 0, 0);
             if (!needed || dryRun)
                 continue;
-            using Stream bytes = superblock.Inline(i) is { } inline
-                ? new MemoryStream(inline, writable: false)
-                : await source.Open(superblock.PathOf(i), Saturated.Size(part.Size), part.Checksum, transaction, cancel).ConfigureAwait(false);
-            apply.AddPart(i, bytes, cancel);
+            try
+            {
+                using Stream bytes = superblock.Inline(i) is { } inline
+                    ? new MemoryStream(inline, writable: false)
+                    : await source.Open(superblock.PathOf(i), Saturated.Size(part.Size), part.Checksum, transaction, cancel).ConfigureAwait(false);
+                apply.AddPart(i, bytes, cancel);
+            }
+            catch (PullException lacking) when (superblock.Recompresses && !lacking.IsOfTheNetwork)
+            {
+                notes.Add($"{lacking.Message}; what it would have made was fetched by itself");
+            }
         }
 
         otherwise += apply.ComeOutOtherwise;

@@ -14,6 +14,7 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
     private const long MarkEach = 1024 * 1024;
     private readonly Lock gate = new();
     private long unmarked;
+    private bool isNamed;
     private readonly SortedDictionary<long, long> ahead = []; // where a piece begins, and how far it came
     private long reserved;
 
@@ -28,6 +29,12 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
 
     /// <summary>Some of it came by another process: its bytes are believed only when they were hashed.</summary>
     public bool GoesOn { get; private set; }
+
+    /// <summary>The network, or somebody who had no more time, ended it: another process may go on.</summary>
+    public bool MayGoOn { get; set; }
+
+    /// <summary>How long the last answer's bytes took to come.</summary>
+    public TimeSpan Took { get; set; }
 
     /// <summary>All of it is there.</summary>
     public bool IsWhole => File is not null && Length == Total;
@@ -78,7 +85,7 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
             ahead.Clear();
             DropName();
             File?.Dispose();
-            (File, GoesOn, unmarked) = (null, false, 0);
+            (File, GoesOn, isNamed, unmarked) = (null, false, false, 0);
             Memory = new MemoryStream();
             spill?.Release(reserved);
             (reserved, Length, Total, Most) = (0, 0, null, null);
@@ -93,8 +100,6 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
         {
             Reserve(Length);
             File = spill.Staging.Dir.CreateUnnamed();
-            if (name is not null)
-                spill.Staging.Dir.TryLink(File, name);
             Write(Memory.GetBuffer().AsSpan(0, (int)Memory.Length), 0);
             Memory = null;
         }
@@ -155,16 +160,18 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
     /// <summary>It was made use of, or is no good: nobody needs go on with it.</summary>
     public void DropName()
     {
-        if (name is not null && File is not null)
-            spill!.Staging.Dir.TryUnlink(name);
+        if (isNamed)
+            spill!.Staging.Dir.TryUnlink(name!);
+        isNamed = false;
     }
 
     public void Dispose()
     {
-        if (IsWhole || !CanResume)
-            DropName();
-        else
+        // What is kept is room that the next pull has not: never most of it.
+        if (MayGoOn && CanResume && !IsWhole && spill?.Room > Length)
             Mark(MarkEach);
+        else
+            DropName();
         File?.Dispose();
         spill?.Release(reserved);
         reserved = 0;
@@ -174,7 +181,7 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
     {
         if (name is null || PartialNote.TryOpen(spill!.Staging.Dir, name) is not var (file, note))
             return;
-        (Memory, File, GoesOn) = (null, file, true);
+        (Memory, File, GoesOn, isNamed) = (null, file, true, true);
         (Length, Total, Most, Validators) = (note.Length, note.Total, note.Most, note.Said);
         foreach ((long begin, long end) in note.Ahead)
             ahead[begin] = end;
@@ -192,7 +199,9 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
             if (unmarked < MarkEach || Validators is null)
                 return;
             unmarked = 0;
-            new PartialNote(Length, Total, Most, Validators, [.. ahead.Select(static each => (each.Key, each.Value))]).WriteTo(File, name);
+            bool said = new PartialNote(Length, Total, Most, Validators, [.. ahead.Select(static each => (each.Key, each.Value))]).TryWriteTo(File, name);
+            if (said && !isNamed)
+                isNamed = spill!.Staging.Dir.TryLink(File, name);
         }
     }
 

@@ -53,7 +53,9 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
             {
                 var piece = new Piece(into.Length, into.NextPiece ?? into.Total ?? long.MaxValue, IsDivisible(response));
                 using Stream body = await response.Content.ReadAsStreamAsync(silence.Token).ConfigureAwait(false);
+                long begun = Stopwatch.GetTimestamp();
                 await Receive(body, piece, Append, silence, helping.Token).ConfigureAwait(false);
+                into.Took = Stopwatch.GetElapsedTime(begun);
             }
         }
         catch (Exception failed) when (!IsOfTheNetwork(failed))

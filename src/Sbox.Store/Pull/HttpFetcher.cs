@@ -171,7 +171,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         try
         {
             Fetched? fetched = await FetchFrom(Join(mirror.Url, path), wish, how, cancel).ConfigureAwait(false);
-            bytes = fetched?.Length ?? 0;
+            bytes = fetched is { GoesOn: false } ? fetched.Length : 0; // what lay here says nothing of its speed
             return fetched;
         }
         catch (PullException failure)
@@ -227,9 +227,10 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         bool done = begun.IsWhole;
         if (done)
             return begun;
+        long start = begun.Length;
         try
         {
-            long farthest = 0;
+            long farthest = start;
             for (int attempt = 0; ; attempt++)
             {
                 (string Finding, Exception? Cause) failure = await TryOnce(url, wish, Patience(), begun, cancel).ConfigureAwait(false);
@@ -242,6 +243,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
 
                 if (!begun.CanResume)
                     begun.Clear();
+                start = Math.Min(start, begun.Length);
                 if (begun.Length - farthest >= Progress)
                     (attempt, farthest) = (-1, begun.Length); // slow, but it comes
 
@@ -251,6 +253,11 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
                 await Task.Delay(Pause(attempt), cancel).ConfigureAwait(false);
             }
         }
+        catch (Exception ended) when (ended is OperationCanceledException or PullException { IsOfTheNetwork: true })
+        {
+            begun.MayGoOn = true;
+            throw;
+        }
         finally
         {
             if (!done)
@@ -258,7 +265,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         }
 
         // Another one would begin anew: for the rest of what has begun to come, this one is waited for as if it were alone.
-        PullOptions Patience() => begun.Length >= Progress && begun.CanResume ? options : how;
+        PullOptions Patience() => begun.Length - start >= Progress && begun.CanResume ? options : how;
     }
 
     // Longer each time, and never the same: a thousand boxes whose server went away must not all come back in the same moment.

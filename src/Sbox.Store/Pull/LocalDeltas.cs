@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Sbox.Codecs;
 
 namespace Sbox.Store;
@@ -47,16 +46,17 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySourc
         }
     }
 
+    private const int TellsSpeed = 64 * 1024;
+
     public double? BytesPerSecond { get; private set; }
 
     public async Task<byte[]?> TryRead(string path, CancellationToken cancel)
     {
-        long begun = Stopwatch.GetTimestamp();
-        byte[]? bytes = await fetcher.TryFetch(path, DeltaDirectory.MaximumPulledSuperblock, cancel).ConfigureAwait(false);
-        // Superblocks have some hundred kilobytes, by which a line can be told from a machine in the next room; it is asked no more than that.
-        if (bytes is { Length: > 0 })
-            BytesPerSecond = limit.Within(bytes.Length / Stopwatch.GetElapsedTime(begun).TotalSeconds);
-        return bytes;
+        using Fetched? fetched = await fetcher.TryFetchIfChanged(path, DeltaDirectory.MaximumPulledSuperblock, known: null, cancel).ConfigureAwait(false);
+        // That of a kernel's update has some hundred kilobytes, by which a line can be told from a machine in the next room; less says how far it is, and not how fast.
+        if (fetched is { Length: >= TellsSpeed })
+            BytesPerSecond = limit.Within(fetched.Length / Math.Max(fetched.Took.TotalSeconds, 0.001));
+        return fetched?.Memory!.ToArray();
     }
 
     public async Task<Stream> Open(string path, long size, Checksum checksum, Transaction transaction, CancellationToken cancel)

@@ -28,23 +28,35 @@ internal sealed record PartialNote(long Length, long? Total, long? Most, Validat
     {
         if (dir.TryStat(name) is not { } stat)
             return null;
-        SafeFileHandle file = dir.OpenToWrite(name);
-        if (Xattrs.TryRead(file, Attribute, dir.Of(name)) is { } bytes && Parse(Encoding.UTF8.GetString(bytes)) is { } note && note.Length <= stat.Size && note.Ahead.All(piece => piece.End <= stat.Size))
-            return (file, note);
-        file.Dispose();
+        SafeFileHandle? file = null;
+        try
+        {
+            file = dir.OpenToWrite(name);
+            if (Xattrs.TryRead(file, Attribute, dir.Of(name)) is { } bytes && Parse(Encoding.UTF8.GetString(bytes)) is { } note && note.Length <= stat.Size && note.Ahead.All(piece => piece.End <= stat.Size))
+                return (file, note);
+        }
+        catch (LinuxException)
+        {
+            // Whose it may be: it is fetched anew.
+        }
+
+        file?.Dispose();
         dir.TryUnlink(name);
         return null;
     }
 
-    /// <summary>Writes it; where the file system has no such attributes, nobody goes on.</summary>
-    public void WriteTo(SafeFileHandle file, string path)
+    /// <summary>Writes it.</summary>
+    /// <returns>Whether the file system has such attributes; where not, nobody goes on.</returns>
+    public bool TryWriteTo(SafeFileHandle file, string path)
     {
         try
         {
             Xattrs.Set(file, new Xattr(Attribute, Encoding.UTF8.GetBytes(ToString())), path);
+            return true;
         }
         catch (LinuxException)
         {
+            return false;
         }
     }
 
