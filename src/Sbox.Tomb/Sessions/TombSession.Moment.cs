@@ -33,6 +33,14 @@ public sealed partial class TombSession
             UpperLook after = UpperLook.At(upper, saved, mapped.Suspects, cancel);
             if (!mapped.Any && FingerprintOf(look, at) is { } still && still == after.Fingerprint)
                 return new MergedHome(home, top, still, null);
+            if (rounds < RoundsAtMost && !mapped.Any && look.Fingerprint == after.Fingerprint)
+            {
+                // Nobody wrote, but somebody had a moment before: once a tick has passed that can be seen, and nobody need stand still for it.
+                Thread.Sleep(KernelTick.Longest);
+                (at, look) = (DateTimeOffset.UtcNow, UpperLook.At(upper, saved, mapped.Suspects, cancel));
+                continue;
+            }
+
             if (rounds < RoundsAtMost && after.UnsavedBytes > WorthAnotherRound && (rounds == 1 || after.UnsavedBytes < look.UnsavedBytes / 2))
             {
                 (look, at) = (after, now);
