@@ -34,6 +34,16 @@ public sealed class TombMemoryTests : IAsyncLifetime
     }
 
     [Fact]
+    public void It_may_also_when_that_clock_was_ahead_by_little_and_the_time_it_said_has_come()
+    {
+        Snapshot first = Saved(-60), ahead = Saved(60);
+        memory.Remember(tomb, [first, ahead]);
+        clock.Now = Noon.AddMinutes(90);
+        memory.Check(tomb, [first, Saved(2)]);
+        Assert.Throws<RolledBackException>(() => memory.Check(tomb, [first]));
+    }
+
+    [Fact]
     public void So_may_one_of_this_machines_own_clock_that_was_ahead()
     {
         Snapshot first = Saved(-60), ahead = Saved(4 * 365 * 24 * 60), second = Saved(2);
