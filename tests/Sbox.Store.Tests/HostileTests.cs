@@ -7,6 +7,8 @@ namespace Sbox.Store.Tests;
 /// <summary>What someone made on purpose to exhaust whoever reads it.</summary>
 public sealed class HostileTests
 {
+    private const int MiB = 300; // of a disk of its own, of which half is kept free
+
     [Theory, MemberData(nameof(CommitTests.Modes), MemberType = typeof(CommitTests))]
     public async Task A_server_that_sends_without_end_is_stopped_at_the_reserve_of_free_space(RepositoryMode mode)
     {
@@ -15,9 +17,8 @@ public sealed class HostileTests
         Checksum commit = served.CommitDirectory(scratch.Tree(), new CommitOptions { Branches = ["main"] });
         string big = "objects/" + new ObjectName(served.Find(commit, "/big").Content!.Value, ObjectType.File).LoosePath(RepositoryMode.Archive);
         using var server = new StaticServer(served.Path) { Misbehave = path => path == big ? Fault.Swollen : null };
-        using Repository ours = Repository.Create(scratch["ours"], mode);
-        long reserve = (DiskSpace.Of(ours.Dir).FreeBytes >> 20) - 150;
-        ours.WriteConfig(ours.Config.With("core", "min-free-space-size", $"{reserve}MB"));
+        using Repository ours = Repository.Create(scratch.Disk("ours", MiB), mode);
+        ours.WriteConfig(ours.Config.With("core", "min-free-space-size", "150MB"));
         NotEnoughSpaceException full = await Assert.ThrowsAsync<NotEnoughSpaceException>(() => ours.Pull(new PullOptions { Url = server.Url, Refs = ["main"], Retries = 1 }));
         Assert.Equal($"{server.Url}/{big}", full.Url);
         Assert.Contains(full.Url!, full.Message);
@@ -121,9 +122,8 @@ public sealed class HostileTests
     public void What_a_part_unpacks_to_counts_against_the_reserve_as_long_as_it_waits()
     {
         using var scratch = new Scratch();
-        using Repository ours = Repository.Create(scratch["ours"], RepositoryMode.Bare);
-        long reserve = (DiskSpace.Of(ours.Dir).FreeBytes >> 20) - 150;
-        ours.WriteConfig(ours.Config.With("core", "min-free-space-size", $"{reserve}MB"));
+        using Repository ours = Repository.Create(scratch.Disk("ours", MiB), RepositoryMode.Bare);
+        ours.WriteConfig(ours.Config.With("core", "min-free-space-size", "150MB"));
         var packed = new MemoryStream();
         packed.WriteByte((byte)'x');
         using (var xz = new XzEncoder(packed, new XzSettings(1, 1 << 20)))

@@ -9,6 +9,8 @@ internal sealed class Scratch : IDisposable
     public const string Timestamp = "2024-05-06T07:08:09Z";
     public static readonly DateTimeOffset Time = DateTimeOffset.Parse(Timestamp, null);
 
+    private readonly List<string> disks = [];
+
     public Scratch()
     {
         Root = Path.Combine("/var/tmp", $"sbox-store-{Guid.NewGuid():N}");
@@ -19,8 +21,20 @@ internal sealed class Scratch : IDisposable
 
     public string this[string name] => Path.Combine(Root, name);
 
+    /// <summary>A file system of a size of its own: what others do on the disk frees room there, or takes it.</summary>
+    /// <param name="name">Where it is mounted.</param>
+    /// <param name="mebibytes">Its size.</param>
+    public string Disk(string name, int mebibytes)
+    {
+        System.IO.Directory.CreateDirectory(this[name]);
+        Judge.OnPath("mount").Run("-t", "tmpfs", "-o", $"size={mebibytes}m", "sbox-test", this[name]);
+        disks.Add(this[name]);
+        return this[name];
+    }
+
     public void Dispose()
     {
+        disks.ForEach(Unmounting.Unmount);
         using Dir parent = Dir.Open("/var/tmp");
         parent.RemoveAll(Path.GetFileName(Root));
     }
