@@ -30,9 +30,9 @@ public static class MountUsers
                 if (look(process) is { } use)
                     users.Add(new MountUser(number, FileName.FromBytes(process.ReadAll("comm")).TrimEnd('\n'), process.Stat().Uid, use));
             }
-            catch (LinuxException gone) when (gone.Errno is Errno.ENOENT or Errno.ESRCH or Errno.EACCES or Errno.EPERM)
+            catch (LinuxException)
             {
-                continue; // it ended while it was looked at, or is another user's
+                continue; // it ended while it was looked at, or is another user's; and no single process may keep the others from being found
             }
         }
 
@@ -82,14 +82,14 @@ public static class MountUsers
         return null;
     }
 
-    // A kernel thread has no exe; a descriptor may be closed meanwhile.
+    // A kernel thread has no exe; a descriptor may be closed meanwhile; a path of more than 4095 bytes, which anybody can make, is not told (ENAMETOOLONG).
     private static string? Target(Dir dir, string name)
     {
         try
         {
             return dir.ReadLink(name);
         }
-        catch (LinuxException none) when (none.Errno is Errno.ENOENT or Errno.ESRCH)
+        catch (LinuxException)
         {
             return null;
         }

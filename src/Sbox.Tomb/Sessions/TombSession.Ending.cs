@@ -42,7 +42,18 @@ public sealed partial class TombSession
     public async Task<IReadOnlyList<MountUser>> Slam()
     {
         await ending.CancelAsync();
-        IReadOnlyList<MountUser> users = await EndUsers(PatienceOfSlam);
+        try
+        {
+            return await EndUsers(PatienceOfSlam);
+        }
+        finally
+        {
+            await TakeAway(); // also where nobody could be looked for
+        }
+    }
+
+    private async Task TakeAway()
+    {
         bool held = await gate.WaitAsync(PatienceWithSaves);
         ended = true;
         try
@@ -60,8 +71,6 @@ public sealed partial class TombSession
         {
             await Leave(held);
         }
-
-        return users;
     }
 
     /// <summary>
@@ -76,9 +85,9 @@ public sealed partial class TombSession
         {
             for (int attempt = 1; ; attempt++)
             {
-                await EndUsers(PatienceAtShutdown);
                 try
                 {
+                    await EndUsers(PatienceAtShutdown);
                     await Close(CancellationToken.None);
                     return;
                 }
@@ -86,8 +95,9 @@ public sealed partial class TombSession
                 {
                     continue; // somebody came meanwhile
                 }
-                catch (TombInUseException)
+                catch (Exception inTheWay) when (!ended && inTheWay is TombInUseException or LinuxException)
                 {
+                    // Whoever is still there, or cannot be looked for: what is written is saved.
                     await Save(CancellationToken.None);
                     await Slam();
                     return;
