@@ -17,6 +17,7 @@ internal sealed unsafe class FuseDevice : IDisposable
     private readonly List<SafeFileHandle> handles = [];
     private readonly Lock gate = new();
     private volatile bool closed;
+    private long deafUntil; // in milliseconds since the machine started
 
     public FuseDevice()
     {
@@ -76,9 +77,14 @@ internal sealed unsafe class FuseDevice : IDisposable
             block.Free();
     }
 
+    /// <summary>For so long no request is interrupted.</summary>
+    public void IgnoreInterrupts(TimeSpan howLong) => Volatile.Write(ref deafUntil, Environment.TickCount64 + (long)howLong.TotalMilliseconds);
+
     /// <summary>Interrupts a request that is being worked on; false where there is none by that number (any more, or yet).</summary>
     public bool Interrupt(ulong unique)
     {
+        if (Environment.TickCount64 < Volatile.Read(ref deafUntil))
+            return true;
         lock (gate)
         {
             FuseRequest? found = all.Find(request => Volatile.Read(ref request.Unique) == unique);

@@ -76,6 +76,12 @@ public sealed class FuseMount : IDisposable
         }
     }
 
+    /// <summary>
+    /// For so long, from now, whoever waits is answered when the answer is there, whatever signal comes meanwhile; what was said before is over. A process that
+    /// is held (<see cref="HeldProcesses"/>) is interrupted by that, and would be told EINTR where no signal ever came.
+    /// </summary>
+    public void IgnoreInterrupts(TimeSpan howLong) => device.IgnoreInterrupts(howLong);
+
     /// <summary>Unmounts.</summary>
     /// <exception cref="LinuxException">It is in use (EBUSY), or unmounted already (EINVAL).</exception>
     public void Unmount()

@@ -11,7 +11,7 @@ public sealed partial class TombSession
 {
     private const long WorthAnotherRound = 4L << 20, RoomAtMost = 256L << 20, EntriesAtMost = 200_000;
     private const int RoundsAtMost = 4, TriesOfAMoment = 3;
-    private static readonly TimeSpan HeldAtMost = TimeSpan.FromSeconds(2), PatienceOfHolding = TimeSpan.FromMilliseconds(300);
+    private static readonly TimeSpan HeldAtMost = TimeSpan.FromSeconds(2), PatienceOfHolding = TimeSpan.FromMilliseconds(300), LastInterrupts = TimeSpan.FromSeconds(1);
 
     /// <summary>A merged home.</summary>
     /// <param name="Home">Its tree.</param>
@@ -63,6 +63,7 @@ public sealed partial class TombSession
     private (UpperMoment Moment, Checksum Fingerprint)? TakeMoment(Dir layer, Dir upper, UpperMerge merge, bool everybody, ref string blurred, CancellationToken cancel)
     {
         UpperMoment? moment = null;
+        IgnoreInterrupts((2 * HeldAtMost) + LastInterrupts);
         using var held = new HeldProcesses(HeldAtMost);
         try
         {
@@ -83,6 +84,7 @@ public sealed partial class TombSession
             moment = new UpperMoment(layer, stat => merge.Known(stat) is not null, Math.Min(RoomAtMost, DiskSpace.Of(layer).AvailableBytes / 4));
             bool same = UpperLook.At(upper, saved, mapped.Suspects, cancel).Fingerprint == before.Fingerprint;
             bool inTime = held.LetGo();
+            IgnoreInterrupts(LastInterrupts);
             if (same && inTime && (all || mapped.Mappers.Count == 0))
                 return (moment, before.Fingerprint);
             blurred = inTime ? "somebody who could not be held went on writing" : "what changed meanwhile took too long to copy";
@@ -99,6 +101,14 @@ public sealed partial class TombSession
 
         moment?.Dispose();
         return null;
+    }
+
+    // Being held interrupts who waits for the snapshot's files: they go on waiting instead of being told EINTR, as they would on a disk.
+    private void IgnoreInterrupts(TimeSpan howLong)
+    {
+        lower?.IgnoreInterrupts(howLong);
+        foreach (FuseMount unused in beneath)
+            unused.IgnoreInterrupts(howLong);
     }
 
     // Those who have a file open for writing, or everybody who is there. Whoever could not be held is noticed by what they write, except through a mapping.

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text;
 
 namespace Sbox.Linux.Tests.Fuse;
@@ -232,6 +233,36 @@ public sealed class FuseMountTests
         asking.Kill();
         Assert.True(asking.WaitForExit(TimeSpan.FromSeconds(60)));
         Assert.True(cancelled.Wait(TimeSpan.FromSeconds(60)));
+    }
+
+    // Not our own child is held: of that the class library would take a stop for the end.
+    [Fact]
+    public async Task Whoever_is_held_while_a_name_is_waited_for_has_it_when_it_is_there_and_no_EINTR()
+    {
+        var tree = new MemoryTree();
+        tree.AddFile(1, "slow", []);
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var there = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        tree.BeforeLookup = (name, cancel) =>
+        {
+            if (name != "slow")
+                return Task.CompletedTask;
+            asked.TrySetResult();
+            return there.Task.WaitAsync(cancel);
+        };
+        using var mounted = new MountedTree(tree);
+        using Process shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"stat -c %n {mounted.Place}/slow & echo $!; wait $!; echo $?"]) { RedirectStandardOutput = true })!;
+        int asking = int.Parse((await shell.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken))!, CultureInfo.InvariantCulture);
+        await asked.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        mounted.Mount.IgnoreInterrupts(TimeSpan.FromMinutes(5));
+        using (var held = new HeldProcesses(TimeSpan.FromMinutes(2)))
+        {
+            Assert.False(held.Hold([asking], TimeSpan.FromMilliseconds(300))); // it waits in the kernel
+            there.SetResult();
+            Assert.True(held.Hold([asking], TimeSpan.FromMinutes(1)));
+        }
+
+        Assert.Equal($"{mounted.Place}/slow\n0\n", await shell.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken));
     }
 
     [Fact]
