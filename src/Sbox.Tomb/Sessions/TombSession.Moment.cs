@@ -10,6 +10,7 @@ namespace Sbox.Tomb.Sessions;
 public sealed partial class TombSession
 {
     private const long WorthAnotherRound = 4L << 20, RoomAtMost = 256L << 20, EntriesAtMost = 200_000;
+    private const string WentOn = "somebody who could not be held went on writing"; // the only reason that the next try may not find
     private const int RoundsAtMost = 4, TriesOfAMoment = 3;
     private static readonly TimeSpan HeldAtMost = TimeSpan.FromSeconds(2), PatienceOfHolding = TimeSpan.FromMilliseconds(300), LastInterrupts = TimeSpan.FromSeconds(1);
 
@@ -47,10 +48,11 @@ public sealed partial class TombSession
                 continue;
             }
 
-            string blurred = "";
-            for (int tries = 0; tries < TriesOfAMoment; tries++)
+            long room = Math.Min(RoomAtMost, DiskSpace.Of(layer).AvailableBytes / 4);
+            string? blurred = TooMuch(after, room);
+            for (int tries = 0; tries < TriesOfAMoment && blurred is null or WentOn; tries++)
             {
-                if (TakeMoment(layer, upper, merge, everybody: tries > 0, ref blurred, cancel) is not var (moment, fingerprint))
+                if (TakeMoment(layer, upper, merge, everybody: tries > 0, room, ref blurred, cancel) is not var (moment, fingerprint))
                     continue;
                 using (moment)
                     return new MergedHome(merge.Merge(moment.Directory), merge.Describe(moment.Top), fingerprint, null);
@@ -60,7 +62,13 @@ public sealed partial class TombSession
         }
     }
 
-    private (UpperMoment Moment, Checksum Fingerprint)? TakeMoment(Dir layer, Dir upper, UpperMerge merge, bool everybody, ref string blurred, CancellationToken cancel)
+    // What can be said before anybody stands still. A scratch directory's file system may share blocks, and copies then take no room.
+    private string? TooMuch(UpperLook look, long room) =>
+        look.Entries > EntriesAtMost ? $"more than {EntriesAtMost} files were written since the last fold"
+        : options.Scratch is null && look.UnsavedBytes > room ? $"what changed meanwhile is too much to copy: {look.UnsavedBytes} bytes, and there is room for {room}"
+        : null;
+
+    private (UpperMoment Moment, Checksum Fingerprint)? TakeMoment(Dir layer, Dir upper, UpperMerge merge, bool everybody, long room, ref string? blurred, CancellationToken cancel)
     {
         UpperMoment? moment = null;
         IgnoreInterrupts((2 * HeldAtMost) + LastInterrupts);
@@ -70,28 +78,27 @@ public sealed partial class TombSession
             bool all = Hold(held, everybody);
             if (Settled(upper, cancel) is not { } before)
             {
-                blurred = "somebody who could not be held went on writing";
-                return null;
-            }
-
-            if (before.Entries > EntriesAtMost)
-            {
-                blurred = $"more than {EntriesAtMost} files were written since the last fold";
+                blurred = WentOn;
                 return null;
             }
 
             mapped.Forget(before, saved);
-            moment = new UpperMoment(layer, stat => merge.Known(stat) is not null, Math.Min(RoomAtMost, DiskSpace.Of(layer).AvailableBytes / 4));
+            moment = new UpperMoment(layer, stat => merge.Known(stat) is not null, room);
             bool same = UpperLook.At(upper, saved, mapped.Suspects, cancel).Fingerprint == before.Fingerprint;
             bool inTime = held.LetGo();
             IgnoreInterrupts(LastInterrupts);
             if (same && inTime && (all || mapped.Mappers.Count == 0))
                 return (moment, before.Fingerprint);
-            blurred = inTime ? "somebody who could not be held went on writing" : "what changed meanwhile took too long to copy";
+            blurred = inTime ? WentOn : "what changed meanwhile took too long to copy";
         }
         catch (LinuxException refused)
         {
-            blurred = refused.Errno == Errno.ENOSPC ? $"what changed meanwhile is too much to copy: {refused.Path}" : refused.Message;
+            blurred = refused.Errno switch
+            {
+                Errno.ENOSPC => $"what changed meanwhile is too much to copy: {refused.Path}",
+                Errno.ENOENT or Errno.ENOTDIR or Errno.ELOOP or Errno.ESTALE or Errno.EIO => WentOn, // it went, was replaced, or became shorter under our hands
+                _ => refused.Message,
+            };
         }
         catch
         {
