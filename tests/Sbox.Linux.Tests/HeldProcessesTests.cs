@@ -59,6 +59,18 @@ public sealed class HeldProcessesTests : IDisposable
         Assert.True(second.Hold([int.MaxValue], TimeSpan.FromMinutes(1))); // nobody
     }
 
+    [Fact]
+    public async Task Who_cannot_be_had_keeps_nobody_behind_from_being_held()
+    {
+        int counter = await Started();
+        using Process own = Process.Start(new ProcessStartInfo("cat") { RedirectStandardInput = true })!;
+        using var held = new HeldProcesses(TimeSpan.FromMinutes(2));
+        Assert.False(held.Hold([own.Id, counter], TimeSpan.FromMinutes(1)));
+        Assert.All(States(counter), static state => Assert.Equal('t', state));
+        own.StandardInput.Close();
+        await own.WaitForExitAsync(TestContext.Current.CancellationToken);
+    }
+
     private int? Counter => File.Exists(Path.Combine(place, "counter")) && int.TryParse(File.ReadAllText(Path.Combine(place, "counter")), NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : null;
 
     private string Counted => File.Exists(Path.Combine(place, "count")) ? File.ReadAllText(Path.Combine(place, "count")) : "";

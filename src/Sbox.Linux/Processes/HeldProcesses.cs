@@ -102,17 +102,19 @@ public sealed class HeldProcesses : IDisposable
     private bool Seize(IReadOnlyCollection<int> processes, TimeSpan patience)
     {
         long since = Stopwatch.GetTimestamp();
+        var refused = new HashSet<int>(); // whoever cannot be had keeps nobody else from being held
         while (!late)
         {
             // A thread that runs can make another one: until none is new, all that were there stand still.
-            int[] found = [.. processes.SelectMany(TasksOf).Where(number => !tasks.ContainsKey(number))];
+            int[] found = [.. processes.SelectMany(TasksOf).Where(number => !tasks.ContainsKey(number) && !refused.Contains(number))];
             if (found.Length == 0)
-                return true;
+                return refused.Count == 0;
             foreach (int number in found)
             {
-                if (HeldTask.Seize(number) is not { } task)
-                    return false;
-                tasks[number] = task;
+                if (HeldTask.Seize(number) is { } task)
+                    tasks[number] = task;
+                else
+                    refused.Add(number);
             }
 
             while (tasks.Values.Any(static task => !task.Stands && !task.Ended))

@@ -126,12 +126,12 @@ public sealed partial class TombSession
         int[] writers = [.. MountUsers.Writers(places).Union(mapped.Mappers)];
         bool all = held.Hold(writers, PatienceOfHolding);
         var known = new HashSet<int>(writers);
-        while (everybody && all)
+        while (everybody)
         {
             int[] found = [.. MountUsers.Of(places).Select(static user => user.Process).Where(known.Add)];
             if (found.Length == 0)
                 break;
-            all = held.Hold(found, PatienceOfHolding);
+            all &= held.Hold(found, PatienceOfHolding);
         }
 
         mapped.LookAgain(known);
