@@ -33,7 +33,12 @@ public sealed partial class TombSession
             DateTimeOffset now = DateTimeOffset.UtcNow;
             UpperLook after = UpperLook.At(upper, saved, mapped.Suspects, cancel);
             if (!mapped.Any && FingerprintOf(look, at) is { } still && still == after.Fingerprint)
-                return new MergedHome(home, top, still, null);
+            {
+                mapped.Look(); // who has mapped a file since can have written without a trace
+                if (!mapped.Any)
+                    return new MergedHome(home, top, still, null);
+            }
+
             if (rounds < RoundsAtMost && !mapped.Any && look.Fingerprint == after.Fingerprint)
             {
                 // Nobody wrote, but somebody had a moment before: once a tick has passed that can be seen, and nobody need stand still for it.
