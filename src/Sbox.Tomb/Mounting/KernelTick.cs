@@ -13,5 +13,10 @@ internal static class KernelTick
     public static bool HasPassed(in FileStat stat, DateTimeOffset at) => HasPassed(stat.ChangedSeconds + (stat.ChangedNanoseconds / 1e9), at);
 
     /// <summary>The same of many, of which the last changed at <paramref name="newest"/>, in seconds since 1970.</summary>
-    public static bool HasPassed(double newest, DateTimeOffset at) => newest < (at.ToUnixTimeMilliseconds() / 1000.0) - Longest.TotalSeconds;
+    public static bool HasPassed(double newest, DateTimeOffset at) => newest < Seconds(at) - Longest.TotalSeconds || IsAhead(newest);
+
+    /// <summary>Whether a time lies ahead of the clock, which was ahead itself then: every change from now on has another one.</summary>
+    public static bool IsAhead(double time) => time > Seconds(DateTimeOffset.UtcNow) + Longest.TotalSeconds;
+
+    private static double Seconds(DateTimeOffset time) => time.ToUnixTimeMilliseconds() / 1000.0;
 }

@@ -11,7 +11,7 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="Bytes">Bytes of its files.</param>
 /// <param name="Unsaved">Files with bytes that were not saved since they changed.</param>
 /// <param name="UnsavedBytes">Their bytes.</param>
-/// <param name="Newest">The latest change of any inode, in seconds since 1970.</param>
+/// <param name="Newest">The latest change of any inode, in seconds since 1970; those ahead of the clock are left out.</param>
 /// <param name="Suspects">Those of the suspected inodes that are in it.</param>
 /// <param name="Largest">The files that take most of it, largest first: a few of those of <see cref="Large"/> bytes and more. The first byte that is written to a file brings all of it here.</param>
 internal sealed record UpperLook(
@@ -85,7 +85,9 @@ internal sealed record UpperLook(
 
         public void Note(string name, in FileStat stat)
         {
-            newest = Math.Max(newest, stat.ChangedSeconds + (stat.ChangedNanoseconds / 1e9));
+            double changed = stat.ChangedSeconds + (stat.ChangedNanoseconds / 1e9);
+            if (changed > newest && !KernelTick.IsAhead(changed))
+                newest = changed;
             hash.AppendData(MemoryMarshal.AsBytes(name.AsSpan()));
             ReadOnlySpan<ulong> facts =
             [
