@@ -143,5 +143,8 @@ public sealed class HistoryMerge
     // Both sides came to the same file: whose inode it was does not matter.
     private static bool Agree(Node? a, Node? b) => a is not null && b is not null && a.Type == b.Type && a.Type != NodeType.Directory
         && a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Size == b.Size && a.LinkTarget == b.LinkTarget
-        && (a.Content ?? []).SequenceEqual(b.Content ?? []) && a.Xattrs.Count == b.Xattrs.Count && a.Modified.IsSameAs(b.Modified);
+        && (a.Content ?? []).SequenceEqual(b.Content ?? []) && SameXattrs(a, b) && a.Modified.IsSameAs(b.Modified);
+
+    private static bool SameXattrs(Node a, Node b) => a.Xattrs.Count == b.Xattrs.Count
+        && a.Xattrs.All(one => b.Xattrs.Any(other => one.Name == other.Name && one.Value.AsSpan().SequenceEqual(other.Value)));
 }
