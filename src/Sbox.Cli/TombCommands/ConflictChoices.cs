@@ -23,6 +23,14 @@ internal sealed class ConflictChoices(IReadOnlyList<string> mine, IReadOnlyList<
         if (mine.FirstOrDefault(path => theirs.Contains(path)) is { } twofold)
             throw new Finding($"{twofold}: both --mine and --theirs are given for it", "Name it once; without either it is there twice");
         Snapshot first = history.NewestParted!;
+        if (others.Append(first).Count(static each => each.Hostname == Environment.MachineName) > 1)
+        {
+            // Brought together with the first of its own, the other machine's would be this machine's from there on.
+            throw new Finding(
+                $"more than one of the snapshots that parted is of this machine, {Environment.MachineName}, and which of them is mine is not clear",
+                "Bring them together without --mine and --theirs first: nothing is left out, and what is there twice is yours to delete");
+        }
+
         var parted = new List<string>();
         foreach (Snapshot other in others)
         {

@@ -67,8 +67,23 @@ public sealed class ConflictsCommandTests : IDisposable
         Assert.Contains("changed on both: ", On("attic", 1, "conflicts"), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Where_two_of_those_that_parted_are_of_this_machine_no_choice_is_taken()
+    {
+        BothWrote(meanwhile: () =>
+        {
+            string first = place.Restic("snapshots", "--json").Split("\"id\":\"")[1][..64];
+            Listing.Sh(Home, "echo of attic, and not of its tomb > plan");
+            place.Restic("backup", "--host", "attic", "--parent", first, Home);
+        });
+        string refused = On("attic", 1, $"conflicts --merge --mine {Home}/plan");
+        Assert.Contains("more than one of the snapshots that parted is of this machine, attic", refused, StringComparison.Ordinal);
+        Assert.Contains("without --mine and --theirs", refused, StringComparison.Ordinal);
+        On("attic", 0, "conflicts --merge");
+    }
+
     // attic saves first; what cellar saves is the newest, and has the names.
-    private void BothWrote()
+    private void BothWrote(Action? meanwhile = null)
     {
         Directory.CreateDirectory(Home);
         Listing.Sh(Home, "mkdir music; for f in plan notes music/song gone; do echo of both > $f; done");
@@ -80,6 +95,7 @@ public sealed class ConflictsCommandTests : IDisposable
             On(box, 0, $"open --at {place[$"{box}/at"]}");
         }
 
+        meanwhile?.Invoke();
         Listing.Sh(place["attic/at"], "for f in plan notes music/song only-attic; do echo of attic > $f; done; rm gone");
         Listing.Sh(place["cellar/at"], "for f in plan notes music/song only-cellar gone; do echo of cellar > $f; done");
         On("attic", 0, "close", tomb: false);
