@@ -26,13 +26,14 @@ internal sealed record PartialNote(long Length, long? Total, long? Most, Validat
     /// <summary>Opens one that is there, with its note; null where there is none that says enough.</summary>
     public static (SafeFileHandle File, PartialNote Note)? TryOpen(Dir dir, string name)
     {
-        if (dir.TryStat(name) is not { } stat)
+        if (!dir.Exists(name))
             return null;
         SafeFileHandle? file = null;
         try
         {
             file = dir.OpenToWrite(name);
-            if (Xattrs.TryRead(file, Attribute, dir.Of(name)) is { } bytes && Parse(Encoding.UTF8.GetString(bytes)) is { } note && note.Length <= stat.Size && note.Ahead.All(piece => piece.End <= stat.Size))
+            if (Xattrs.TryRead(file, Attribute, dir.Of(name)) is { } bytes && Parse(Encoding.UTF8.GetString(bytes)) is { } note && Linux.Files.Stat(file, dir.Of(name)).Size is var size
+                && note.Length <= size && note.Ahead.All(piece => piece.End <= size))
                 return (file, note);
         }
         catch (LinuxException)
