@@ -43,7 +43,7 @@ public sealed class InstallTests : IDisposable
         Verdict shown = Sbox("install", "--image", image, "--to", disk);
         Assert.Equal(3, shown.ExitCode);
         Assert.Contains($"{disk}: loop device of {temp.Of("stick")}, 32.0 MiB. All that is on it will be gone:\n  no partitions\nTo be written there: {image}, 16.0 MiB.\n", shown.Error, StringComparison.Ordinal);
-        Assert.Equal($"Nothing was changed on {disk}\n", shown.Output);
+        Assert.Equal($"Nothing was changed on {disk}: it was only shown, since nobody could be asked (--yes does it without)\n", shown.Output);
         Assert.Equal(1, Judge.OnPath("cmp").Ask("--quiet", image, disk).ExitCode);
         Assert.DoesNotContain(File.ReadAllBytes(temp.Of("stick")), static each => each != 0);
     }
