@@ -3,7 +3,7 @@ using Sbox.Judges;
 
 namespace Sbox.Delivery.Tests;
 
-/// <summary>What the program tells of a pull while it goes on.</summary>
+/// <summary>What is told of a pull and of publishing while they go on.</summary>
 public sealed class ProgressTests
 {
     [Fact]
@@ -23,5 +23,33 @@ public sealed class ProgressTests
         Assert.True(told[^1].GetProperty("bytes").GetInt64() > 100_000);
         Assert.True(told[^1].GetProperty("bytes-per-second").GetInt64() > 0);
         Assert.True(JsonDocument.Parse(pulled.Output).RootElement.GetProperty("bytes").GetInt64() > 300_000);
+    }
+    [Fact]
+    public async Task Whoever_publishes_sees_how_far_the_delta_is_that_is_made()
+    {
+        using var shop = new Workshop();
+        shop.Commit();
+        await shop.Publish(options: shop.Signed() with { DeltaFromNothing = false });
+        shop.Commit(files: 40);
+        var told = new Told();
+        await shop.Publish(options: shop.Signed() with { DeltasFrom = 1, DeltaFromNothing = false }, progress: told);
+        PublishProgress[] making = [.. told.All.Where(static at => at.Delta is not null)];
+        Assert.NotEmpty(making);
+        Assert.All(making, static at => Assert.Equal((PublishStep.Deltas, 0L, 1L), (at.Step, at.Done, at.Total)));
+        Assert.InRange(making[0].Delta!.Value.Done, 1, making[^1].Delta!.Value.Total);
+        Assert.Equal(making[^1].Delta!.Value.Total, making[^1].Delta!.Value.Done);
+    }
+
+    private sealed class Told : IProgress<PublishProgress>
+    {
+        private readonly Lock sync = new();
+
+        public List<PublishProgress> All { get; } = [];
+
+        public void Report(PublishProgress value)
+        {
+            lock (sync)
+                All.Add(value);
+        }
     }
 }

@@ -52,10 +52,10 @@ internal sealed class Workshop : IDisposable
         VariantDictionary.Empty.With(CommitSignatures.Key, GVariant.Array(GVariantType.Parse("ay"), GVariant.Of(Key.Sign(bytes))));
 
     /// <summary>Publishes to a directory of this place, signed.</summary>
-    public async Task<PublishReport> Publish(string to = "www", PublishOptions? options = null)
+    public async Task<PublishReport> Publish(string to = "www", PublishOptions? options = null, IProgress<PublishProgress>? progress = null)
     {
         await using var place = new DirectoryPlace(this[to]) { Staleness = TimeSpan.Zero };
-        return await new Publisher(Repository, place, options ?? Signed()).Run(cancel: TestContext.Current.CancellationToken);
+        return await new Publisher(Repository, place, options ?? Signed()).Run(progress, TestContext.Current.CancellationToken);
     }
 
     public PublishOptions Signed() => new() { Sign = Sign };

@@ -209,7 +209,7 @@ internal sealed class PublishSteps(ProgressLine line) : IProgress<PublishProgres
             if (at.Step != step)
                 Begin(at);
             if (at.Total > 0)
-                line.Update($"  {at.Done}/{at.Total}{(at.Step == PublishStep.Deltas ? "" : Sent(at))}");
+                line.Update($"  {at.Done}/{at.Total}{(at.Step == PublishStep.Deltas ? Made(at) : Sent(at))}");
         }
     }
 
@@ -220,6 +220,8 @@ internal sealed class PublishSteps(ProgressLine line) : IProgress<PublishProgres
         if (at.Total > 0 || at.Step is PublishStep.Summary or PublishStep.Waiting)
             line.Step(at.Step switch { PublishStep.Deltas => "deltas", PublishStep.Objects => "objects", PublishStep.Summary => "summary", _ => "wait for readers" });
     }
+
+    private static string Made(PublishProgress at) => at.Delta is { } delta ? $"; {delta.Done}/{delta.Total} objects, {Amount.OfBytes(delta.Bytes)} compared" : "";
 
     private string Sent(PublishProgress at)
     {

@@ -103,7 +103,11 @@ public enum PublishStep
 /// <param name="Done">Files that were sent in this step, or deltas made.</param>
 /// <param name="Total">Files that are to be.</param>
 /// <param name="Bytes">Bytes that were sent in all.</param>
-public readonly record struct PublishProgress(PublishStep Step, long Done, long Total, long Bytes);
+public readonly record struct PublishProgress(PublishStep Step, long Done, long Total, long Bytes)
+{
+    /// <summary>How far the delta is that is made now; null while none is.</summary>
+    public DeltaProgress? Delta { get; init; }
+}
 
 /// <summary>What publishing did.</summary>
 /// <param name="Plan">What was to be done.</param>

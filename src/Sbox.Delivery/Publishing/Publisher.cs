@@ -58,7 +58,7 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
         var how = new DeltaOptions { Clock = options.Clock, Recompress = true };
         foreach (DeltaName delta in plan.ToMake)
         {
-            repository.MakeDelta(delta, how, progress: null, cancel);
+            repository.MakeDelta(delta, how, sending, cancel);
             sending.Passed();
         }
     }

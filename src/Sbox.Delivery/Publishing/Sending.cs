@@ -1,4 +1,4 @@
-using Sbox.Codecs;
+using Sbox.Store;
 
 namespace Sbox.Delivery;
 
@@ -9,7 +9,7 @@ namespace Sbox.Delivery;
 internal readonly record struct SentFile(string Path, Stream Content, Lifetime Lifetime);
 
 /// <summary>Files on their way to a place, counted.</summary>
-internal sealed class Sending(IPlace place, IProgress<PublishProgress>? progress)
+internal sealed class Sending(IPlace place, IProgress<PublishProgress>? progress) : IProgress<DeltaProgress>
 {
     private PublishStep step;
     private long done, total, files, bytes;
@@ -33,6 +33,9 @@ internal sealed class Sending(IPlace place, IProgress<PublishProgress>? progress
         Interlocked.Increment(ref done);
         Report();
     }
+
+    /// <summary>The delta that is made now has come so far.</summary>
+    public void Report(DeltaProgress delta) => progress?.Report(new PublishProgress(step, Interlocked.Read(ref done), total, Bytes) { Delta = delta });
 
     /// <summary>Sends files, as many at once as the place likes, and waits until they are there.</summary>
     public async Task SendAll<T>(IReadOnlyCollection<T> items, Func<T, SentFile> open, CancellationToken cancel)

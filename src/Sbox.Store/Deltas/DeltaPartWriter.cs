@@ -33,7 +33,7 @@ internal sealed record DeltaItem(
 /// <param name="isCode">Whether most of it is code of x86 processors.</param>
 internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patches, bool isCode)
 {
-    private const uint NiceLength = 32; // longer ones save one byte in a hundred, and cost a quarter of the time
+    private const uint NiceLength = 64; // differences are mostly zeros: with 32 they are a sixteenth larger, with 128 smaller by 2 or 3 in 100 for a third more time
     private readonly MemoryStream operations = new(), modes = new();
     private readonly List<GVariant> xattrs = [];
     private readonly Dictionary<(uint, uint, uint), int> modeIndexes = [];
