@@ -20,7 +20,7 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
     /// <exception cref="PullException">No object begins so; or it will not fit, which is within (<see cref="NotEnoughSpaceException"/>): who sends it may be lying, and another one may tell another size.</exception>
     public long? Longest(Fetched begun, ObjectName name, string source)
     {
-        ReadOnlySpan<byte> bytes = begun.Memory!.GetBuffer().AsSpan(0, (int)begun.Length);
+        ReadOnlySpan<byte> bytes = begun.Bytes;
         if (believed || bytes.Length < FrameSize)
             return null;
         try
@@ -106,7 +106,7 @@ internal sealed class ArchiveImport(Transaction transaction, bool plainOnly, boo
 
         transaction.Reserve(fetched.Length);
         using Microsoft.Win32.SafeHandles.SafeFileHandle copy = transaction.Staging.CreateReadable();
-        RandomAccess.Write(copy, fetched.Memory!.GetBuffer().AsSpan(0, (int)fetched.Length), 0);
+        RandomAccess.Write(copy, fetched.Bytes, 0);
         transaction.StageContent(copy, name, fetched.Length);
     }
 

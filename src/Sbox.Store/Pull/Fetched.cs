@@ -12,11 +12,13 @@ namespace Sbox.Store;
 internal sealed class Fetched(Transaction? spill, string? name = null) : IDisposable
 {
     private const long MarkEach = 1024 * 1024;
+    private const int Least = 4096;
     private readonly Lock gate = new();
     private long unmarked;
     private bool isNamed;
     private readonly SortedDictionary<long, long> ahead = []; // where a piece begins, and how far it came
     private long reserved;
+    private byte[] memory = []; // lent by the pool: thousands of objects come, each of another size, and nothing of them is kept
 
     /// <summary>One for what is at an address: with what came of it by a pull that was ended, killed or given up.</summary>
     public static Fetched Of(string url, Transaction? spill)
@@ -39,7 +41,11 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
     /// <summary>All of it is there.</summary>
     public bool IsWhole => File is not null && Length == Total;
 
-    public MemoryStream? Memory { get; private set; } = new();
+    /// <summary>Nothing of it is in a file.</summary>
+    public bool IsInMemory => File is null;
+
+    /// <summary>What is in memory, until this is disposed.</summary>
+    public ReadOnlySpan<byte> Bytes => memory.AsSpan(0, IsInMemory ? (int)Length : 0);
 
     public SafeFileHandle? File { get; private set; }
 
@@ -86,7 +92,6 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
             DropName();
             File?.Dispose();
             (File, GoesOn, isNamed, unmarked) = (null, false, false, 0);
-            Memory = new MemoryStream();
             spill?.Release(reserved);
             (reserved, Length, Total, Most) = (0, 0, null, null);
         }
@@ -96,17 +101,12 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
     /// <exception cref="NotEnoughSpaceException">There is no room for them.</exception>
     public void Append(ReadOnlySpan<byte> bytes, int inMemory)
     {
-        if (Memory is not null && spill is not null && Length + bytes.Length > inMemory)
+        if (IsInMemory && spill is not null && Length + bytes.Length > inMemory)
+            Spill(spill);
+        if (IsInMemory)
         {
-            Reserve(Length);
-            File = spill.Staging.Dir.CreateUnnamed();
-            Write(Memory.GetBuffer().AsSpan(0, (int)Memory.Length), 0);
-            Memory = null;
-        }
-
-        if (Memory is not null)
-        {
-            Memory.Write(bytes);
+            MakeRoom(bytes.Length, inMemory);
+            bytes.CopyTo(memory.AsSpan((int)Length));
         }
         else
         {
@@ -149,11 +149,11 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
     /// <summary>The file is an object now: its bytes stay counted when this is disposed.</summary>
     public void Keep() => reserved = 0;
 
-    /// <summary>The bytes from the beginning.</summary>
+    /// <summary>The bytes from the beginning, until this is disposed.</summary>
     public Stream Open()
     {
-        if (Memory is not null)
-            return new MemoryStream(Memory.GetBuffer(), 0, (int)Memory.Length, writable: false);
+        if (IsInMemory)
+            return new MemoryStream(memory, 0, (int)Length, writable: false);
         return new FileStream(new SafeFileHandle(File!.DangerousGetHandle(), ownsHandle: false), FileAccess.Read, bufferSize: 0) { Position = 0 };
     }
 
@@ -173,15 +173,45 @@ internal sealed class Fetched(Transaction? spill, string? name = null) : IDispos
         else
             DropName();
         File?.Dispose();
+        GiveBack();
         spill?.Release(reserved);
         reserved = 0;
+    }
+
+    // What the server says of its length saves making room twice; but a server may say anything.
+    private void MakeRoom(int more, int inMemory)
+    {
+        long needed = Length + more;
+        if (needed <= memory.Length)
+            return;
+        long wanted = Math.Max(Math.Max(needed, Least), Math.Max(Math.Min(Total ?? 0, inMemory), memory.Length * 2L));
+        byte[] larger = System.Buffers.ArrayPool<byte>.Shared.Rent((int)Math.Min(wanted, Array.MaxLength));
+        Bytes.CopyTo(larger);
+        GiveBack();
+        memory = larger;
+    }
+
+    private void GiveBack()
+    {
+        if (memory.Length > 0)
+            System.Buffers.ArrayPool<byte>.Shared.Return(memory);
+        memory = [];
+    }
+
+    private void Spill(Transaction to)
+    {
+        Reserve(Length);
+        ReadOnlySpan<byte> bytes = Bytes;
+        File = to.Staging.Dir.CreateUnnamed();
+        Write(bytes, 0);
+        GiveBack();
     }
 
     private void GoOn()
     {
         if (name is null || PartialNote.TryOpen(spill!.Staging.Dir, name) is not var (file, note))
             return;
-        (Memory, File, GoesOn, isNamed) = (null, file, true, true);
+        (File, GoesOn, isNamed) = (file, true, true);
         (Length, Total, Most, Validators) = (note.Length, note.Total, note.Most, note.Said);
         foreach ((long begin, long end) in note.Ahead)
             ahead[begin] = end;

@@ -164,7 +164,7 @@ internal sealed class HttpDownload(HttpTransport transport, PullOptions options,
         if (into.Length + bytes.Length > (into.Most ?? limit))
             throw TooLong("more");
         into.Append(bytes, InMemory);
-        if (Measure is null || into.Most is not null || into.Memory is null)
+        if (Measure is null || into.Most is not null || !into.IsInMemory)
             return;
         into.Most = Measure(into);
         if (into.Total > into.Most || into.Length > into.Most)

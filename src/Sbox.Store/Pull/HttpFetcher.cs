@@ -41,7 +41,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     public async Task<byte[]?> TryFetch(string path, long limit, CancellationToken cancel)
     {
         using Fetched? fetched = await Fetch(path, new Wish(limit), cancel).ConfigureAwait(false);
-        return fetched?.Memory!.ToArray();
+        return fetched?.Bytes.ToArray();
     }
 
     /// <summary>As the other one; where one mirror's bytes are not accepted, the next one is asked.</summary>
@@ -55,7 +55,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
         using Fetched? fetched = await Fetch(path, new Wish(limit) { Accept = Look }, cancel).ConfigureAwait(false);
         return fetched is null ? null : bytes;
 
-        void Look(Fetched found, string url) => accept(bytes = found.Memory!.ToArray(), url);
+        void Look(Fetched found, string url) => accept(bytes = found.Bytes.ToArray(), url);
     }
 
     /// <summary>
@@ -66,7 +66,7 @@ internal sealed class HttpFetcher(HttpTransport transport, MirrorRace mirrors, P
     public async Task<byte[]?> TryFetchUnlikely(string path, long limit, CancellationToken cancel)
     {
         using Fetched? fetched = await Fetch(path, new Wish(limit) { IsUnlikely = true }, cancel).ConfigureAwait(false);
-        return fetched?.Memory!.ToArray();
+        return fetched?.Bytes.ToArray();
     }
 
     /// <summary>A small file, with what the server says of it; <see cref="Fetched.IsUnchanged"/> where it is as it was.</summary>

@@ -56,7 +56,7 @@ internal sealed class HttpDeltas(HttpFetcher fetcher, bool indexed, SummarySourc
         // That of a kernel's update has some hundred kilobytes, by which a line can be told from a machine in the next room; less says how far it is, and not how fast.
         if (fetched is { Length: >= TellsSpeed })
             BytesPerSecond = limit.Within(fetched.Length / Math.Max(fetched.Took.TotalSeconds, 0.001));
-        return fetched?.Memory!.ToArray();
+        return fetched?.Bytes.ToArray();
     }
 
     public async Task<Stream> Open(string path, long size, Checksum checksum, Transaction transaction, CancellationToken cancel)

@@ -135,7 +135,7 @@ internal sealed class SummarySource(HttpFetcher fetcher, RemoteTrust? trust, Sum
     private async Task<Sent> Fetch(string path, byte[]? old, Validators? said, CancellationToken cancel)
     {
         using Fetched? fetched = await fetcher.TryFetchIfChanged(path, ObjectStore.MaximumMetadataSize, old is null ? null : said, cancel).ConfigureAwait(false);
-        return fetched is null ? default : fetched.IsUnchanged ? new Sent(old, null) : new Sent(fetched.Memory!.ToArray(), fetched.Validators);
+        return fetched is null ? default : fetched.IsUnchanged ? new Sent(old, null) : new Sent(fetched.Bytes.ToArray(), fetched.Validators);
     }
 
     private readonly record struct Sent(byte[]? Bytes, Validators? Said);
