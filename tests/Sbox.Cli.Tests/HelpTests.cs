@@ -41,6 +41,31 @@ public sealed class HelpTests
         Assert.Equal(1, await Invocation.Run(Programs.Ostree(), ["no-such-command"], TestContext.Current.CancellationToken));
     }
 
+    [Fact]
+    public void The_one_command_that_is_made_for_a_run_is_what_it_is_among_all()
+    {
+        foreach ((Command all, Func<string?, Command> make) in ((Command, Func<string?, Command>)[])[(Programs.Sbox(), Programs.Sbox), (Programs.Ostree(), Programs.Ostree)])
+        {
+            foreach (Command among in all.Subcommands)
+            {
+                Command alone = make(among.Name);
+                Assert.Equal(Page(among), Page(alone.Subcommands.Single(each => each.Name == among.Name)));
+                Assert.Equal(all.Options.Select(static option => option.Name), alone.Options.Select(static option => option.Name));
+            }
+
+            Assert.Single(make(all.Name == "sbox" ? "status" : "admin").Subcommands);
+            Assert.Equal(all.Subcommands.Count, make("--help").Subcommands.Count);
+        }
+
+        static string Page(Command command)
+        {
+            using var text = new StringWriter();
+            foreach (Command each in Below(command))
+                HelpPage.Write(each, text);
+            return text.ToString();
+        }
+    }
+
     private static IEnumerable<(string File, string Text)> Pages() => ManPage.All(Programs.Sbox()).Concat(ManPage.All(Programs.Ostree()));
 
     internal static IEnumerable<Command> Below(Command command) => command.Subcommands.SelectMany(Below).Prepend(command);

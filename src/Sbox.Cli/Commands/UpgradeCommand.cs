@@ -13,7 +13,9 @@ namespace Sbox.Cli.Commands;
 /// <summary><c>sbox upgrade</c>: the branch's newest commit becomes what boots next; <c>sbox switch</c>: another branch's.</summary>
 internal static class UpgradeCommand
 {
-    public static IEnumerable<Command> All() => [Make(null), Make(new Argument<string>("BRANCH") { Description = "REMOTE:BRANCH, or BRANCH of the remote that is followed now" })];
+    public static Command Make() => Make(null);
+
+    public static Command MakeSwitch() => Make(new Argument<string>("BRANCH") { Description = "REMOTE:BRANCH, or BRANCH of the remote that is followed now" });
 
     private static Command Make(Argument<string>? branch)
     {

@@ -13,9 +13,7 @@ internal static class VersionCommands
 {
     private const string Which = "Its number in sbox status, its version, or the beginning of its commit";
 
-    public static IEnumerable<Command> All() => [Pin(), Undeploy(), Kargs(), History()];
-
-    private static Command Pin()
+    public static Command Pin()
     {
         (Option<string> path, Option<string?> esp, Option<bool> json) = (SharedOptions.Sysroot(), SharedOptions.Esp(), SharedOptions.Json());
         var remove = new Option<bool>("--remove", "-r") { Description = "Let it go again" };
@@ -43,7 +41,7 @@ internal static class VersionCommands
         return command;
     }
 
-    private static Command Undeploy()
+    public static Command Undeploy()
     {
         (Option<string> path, Option<string?> esp, Option<bool> json) = (SharedOptions.Sysroot(), SharedOptions.Esp(), SharedOptions.Json());
         var version = new Argument<string>("VERSION") { Description = Which };
@@ -73,7 +71,7 @@ internal static class VersionCommands
         return command;
     }
 
-    private static Command Kargs()
+    public static Command Kargs()
     {
         (Option<string> path, Option<string?> esp, Option<bool> json) = (SharedOptions.Sysroot(), SharedOptions.Esp(), SharedOptions.Json());
         var append = new Option<string[]>("--append") { Description = "Add an argument", HelpName = "KEY=VALUE" };
@@ -145,7 +143,7 @@ internal static class VersionCommands
             speaker.Note(note);
     }
 
-    private static Command History()
+    public static Command History()
     {
         (Option<string> path, Option<bool> json) = (SharedOptions.Sysroot(), SharedOptions.Json());
         var count = new Option<int>("--lines", "-n") { Description = "How many, the newest last; 0 for all", HelpName = "N", DefaultValueFactory = static _ => 20 };
