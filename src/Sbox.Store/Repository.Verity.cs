@@ -36,26 +36,47 @@ public readonly record struct VerityProgress(long Done, long Total);
 public sealed partial class Repository
 {
     /// <summary>Counts the sealed files, by what stat says of each: nothing is opened but one. Where nothing can be sealed, by their names alone.</summary>
-    public VerityCoverage CountVerity(CancellationToken cancel = default)
+    /// <param name="cancel">Looked at between directories.</param>
+    /// <param name="orNone">Count none where nothing can be sealed: for who only says that.</param>
+    public VerityCoverage CountVerity(CancellationToken cancel = default, bool orNone = false)
     {
         long total = 0, done = 0;
         bool canSeal = AnyFile() is { } any && CanSeal(any);
-        Parallel.ForEach(Objects.Dir.Entries(), new ParallelOptions { CancellationToken = cancel }, directory =>
+        if (!canSeal && orNone)
+            return new VerityCoverage(0, 0, Supported: false);
+        if (canSeal)
+            Parallel.ForEach(Objects.Dir.Entries(), new ParallelOptions { CancellationToken = cancel }, Count);
+        else
+        {
+            // Names alone are read in less time than other threads take to start.
+            foreach (DirEntry directory in Objects.Dir.Entries())
+            {
+                cancel.ThrowIfCancellationRequested();
+                Count(directory);
+            }
+        }
+
+        return new VerityCoverage(done, total, canSeal);
+
+        void Count(DirEntry directory)
         {
             using Dir? inner = directory.Name.Length == 2 ? Objects.Dir.TryOpenDir(directory.Name) : null;
-            foreach (DirEntry entry in inner?.Entries() ?? [])
-            {
-                if (!IsFile(directory, entry))
-                    continue;
-                bool? isSealed = !canSeal && entry.Kind is (FileKind.Regular or FileKind.Symlink) ? (entry.Kind == FileKind.Regular ? false : null) : Verity.IsEnabled(inner!, entry.Name);
-                Interlocked.Add(ref total, isSealed is null ? 0 : 1);
-                Interlocked.Add(ref done, isSealed == true ? 1 : 0);
-            }
-        });
-        return new VerityCoverage(done, total, canSeal);
+            if (inner is null)
+                return;
+            SealedCount counted = SealedCount.In(inner, IsFile, canSeal);
+            Interlocked.Add(ref total, counted.Total);
+            Interlocked.Add(ref done, counted.Sealed);
+        }
     }
 
-    private bool IsFile(DirEntry directory, DirEntry entry) => ObjectName.TryParse(directory.Name, entry.Name, Mode, out ObjectName name) && name.Type == ObjectType.File;
+    // As ObjectName reads it, without a string.
+    private bool IsFile(ReadOnlySpan<byte> name)
+    {
+        ReadOnlySpan<byte> ending = Mode == RepositoryMode.Archive ? ".filez"u8 : ".file"u8;
+        return name.Length == 62 + ending.Length && name.EndsWith(ending) && !name[..62].ContainsAnyExcept("0123456789abcdef"u8);
+    }
+
+    private bool IsFile(string directory, string name) => ObjectName.TryParse(directory, name, Mode, out ObjectName parsed) && parsed.Type == ObjectType.File;
 
     // One of them tells for all: they share a file system.
     private string? AnyFile()
@@ -65,7 +86,7 @@ public sealed partial class Repository
             using Dir? inner = Objects.Dir.TryOpenDir(directory.Name);
             foreach (DirEntry entry in inner?.Entries() ?? [])
             {
-                if (IsFile(directory, entry) && Verity.IsEnabled(inner!, entry.Name) is not null)
+                if (IsFile(directory.Name, entry.Name) && Verity.IsEnabled(inner!, entry.Name) is not null)
                     return $"{directory.Name}/{entry.Name}";
             }
         }

@@ -162,8 +162,18 @@ public sealed record StatusReport(
         };
     }
 
-    // Nothing but waiting for the kernel's answers: most of what `sbox status` takes, so each deployment has its own thread.
-    private static int?[] CountEtcChanges(OstreeSysroot sysroot) => Task.WhenAll(sysroot.Deployments.Select(each => Task.Run(() => CountEtcChanges(sysroot, each)))).GetAwaiter().GetResult();
+    // Nothing but waiting for the kernel's answers, so each deployment has its own thread: the first one this, and no pool is started for the others.
+    private static int?[] CountEtcChanges(OstreeSysroot sysroot)
+    {
+        if (sysroot.Deployments.Count == 0)
+            return [];
+        Task<int?>[] others =
+        [
+            .. sysroot.Deployments.Skip(1).Select(each => Task.Factory.StartNew(() => CountEtcChanges(sysroot, each), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)),
+        ];
+        int? first = CountEtcChanges(sysroot, sysroot.Deployments[0]);
+        return [first, .. Task.WhenAll(others).GetAwaiter().GetResult()];
+    }
 
     // Who may not read all of /etc (shadow is root's) may still see what runs.
     private static int? CountEtcChanges(OstreeSysroot sysroot, Deployment deployment)

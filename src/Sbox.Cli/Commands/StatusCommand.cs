@@ -47,7 +47,7 @@ internal static class StatusCommand
             using var deployer = new Deployer(box.Sysroot, box.Esp);
             StatusReport report = StatusReport.Of(box.Sysroot, deployer);
             IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust = Trusted(box.Sysroot.Repository);
-            VerityCoverage verity = box.Sysroot.Repository.CountVerity();
+            VerityCoverage verity = box.Sysroot.Repository.CountVerity(orNone: !parsed.GetValue(json));
             DiskKeeper? keeper = DiskKeeper.Of(box.Sysroot.Path);
             DiskState? disk = DiskCommands.Look(keeper);
             IReadOnlyList<Orphan> orphans = box.Sysroot.BootedName is null ? [] : KeepOrphans.Glance();

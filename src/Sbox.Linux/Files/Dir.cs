@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Microsoft.Win32.SafeHandles;
 
 namespace Sbox.Linux;
@@ -199,16 +198,21 @@ public sealed unsafe class Dir : IDisposable
     private bool RemoveAll(string name, FileKind kind)
     {
         // Many directories are empty by now: then one call does.
-        if (kind == FileKind.Directory && Answer.Of(UnlinkAt(name, LibC.AT_REMOVEDIR)) == Errno.None)
+        Errno errno = kind == FileKind.Directory ? Answer.Of(UnlinkAt(name, LibC.AT_REMOVEDIR)) : Errno.ENOTDIR;
+        if (errno == Errno.None)
             return true;
-        Errno errno = Answer.Of(UnlinkAt(name, 0));
-        if (errno is Errno.None or Errno.ENOENT)
-            return Gone(errno, name);
-        if (errno is not (Errno.EISDIR or Errno.EPERM))
-            throw new LinuxException(errno, "unlinkat", Of(name));
+        if (errno != Errno.ENOTEMPTY)
+        {
+            errno = Answer.Of(UnlinkAt(name, 0));
+            if (errno is Errno.None or Errno.ENOENT)
+                return Gone(errno, name);
+            if (errno is not (Errno.EISDIR or Errno.EPERM))
+                throw new LinuxException(errno, "unlinkat", Of(name));
+        }
+
         using (Dir inner = OpenDir(name))
         {
-            foreach (DirEntry entry in inner.Entries())
+            foreach (DirEntry entry in inner.EntriesOnce())
                 inner.RemoveAll(entry.Name, entry.Kind);
         }
 
@@ -411,15 +415,11 @@ public sealed unsafe class Dir : IDisposable
 
     private static void AddEntries(ReadOnlySpan<byte> records, ReadOnlySpan<byte> ending, List<DirEntry> entries)
     {
-        // struct linux_dirent64: u64 inode, s64 offset, u16 record length, u8 type, then the name and a NUL.
-        while (!records.IsEmpty)
+        var all = new DirRecords(records);
+        while (all.TryNext(out ReadOnlySpan<byte> name, out FileKind kind, out ulong inode))
         {
-            int length = BinaryPrimitives.ReadUInt16LittleEndian(records[16..]);
-            ReadOnlySpan<byte> name = records[19..length];
-            name = name[..name.IndexOf((byte)0)];
-            if (name.EndsWith(ending) && !name.SequenceEqual("."u8) && !name.SequenceEqual(".."u8))
-                entries.Add(new DirEntry(FileName.FromBytes(name), (FileKind)(records[18] << 12), BinaryPrimitives.ReadUInt64LittleEndian(records)));
-            records = records[length..];
+            if (name.EndsWith(ending))
+                entries.Add(new DirEntry(FileName.FromBytes(name), kind, inode));
         }
     }
 

@@ -48,7 +48,7 @@ public static class TreeCopy
         using (Dir source = from.OpenDir(name))
         using (Dir target = to.OpenDir(newName))
         {
-            foreach (DirEntry entry in source.Entries())
+            foreach (DirEntry entry in source.EntriesOnce())
             {
                 if (source.TryStat(entry.Name) is { IsDirectory: true })
                     Recursive(source, entry.Name, target, entry.Name);

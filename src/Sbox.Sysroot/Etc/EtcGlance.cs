@@ -50,8 +50,15 @@ internal static class EtcGlance
         }
 
         EtcEntry was = EntryOf(theirs, default), now = EntryOf(here, IsAlike(defaults, local, name, theirs, here) ? default : Changed);
+        if (!theirs.IsDirectory)
+        {
+            if (was != now)
+                Add(EtcNode.NoChildren, EtcNode.NoChildren);
+            return;
+        }
+
         Dictionary<string, EtcNode> inBefore = [], inMine = [];
-        if (theirs.IsDirectory && defaults.TryOpenDir(name) is { } inTheirs)
+        if (defaults.TryOpenDir(name) is { } inTheirs)
         {
             using (inTheirs)
             {
@@ -66,10 +73,14 @@ internal static class EtcGlance
             }
         }
 
-        if (was == now && inBefore.Count == 0 && inMine.Count == 0)
-            return;
-        before.Add(name, new EtcNode(was, inBefore));
-        mine.Add(name, new EtcNode(now, inMine));
+        if (was != now || inBefore.Count > 0 || inMine.Count > 0)
+            Add(inBefore, inMine);
+
+        void Add(IReadOnlyDictionary<string, EtcNode> belowBefore, IReadOnlyDictionary<string, EtcNode> belowMine)
+        {
+            before.Add(name, new EtcNode(was, belowBefore));
+            mine.Add(name, new EtcNode(now, belowMine));
+        }
     }
 
     // /etc is alive while it is read: what was stated a moment ago may be gone, and then it is not the default's.
