@@ -55,9 +55,14 @@ public sealed class ComposefsTests
         Assert.Equal(whole, Image(next, [liar]));
 
         // A content that is not as it was: whoever reads it sees that, and the other image knows it.
-        string path = scratch[$"repo/objects/{System.Text.Encoding.ASCII.GetString(Codecs.Composefs.ComposefsImage.ReadDigests(before)[0].BackingPath.Span)}"];
+        string path = scratch[$"repo/objects/{System.Text.Encoding.ASCII.GetString(Codecs.Composefs.ComposefsImage.ReadDigests(before).First(static each => each.File is not null).BackingPath.Span)}"];
         System.IO.File.WriteAllBytes(path, [.. System.IO.File.ReadAllBytes(path).Select(static each => (byte)~each)]);
         Assert.Throws<ComposefsDigestException>(() => Image(next, []));
+        Assert.Equal(whole, Image(next, [before]));
+
+        // Nor is it opened: the other image also knows whose it is, and how large.
+        System.IO.File.Delete(path);
+        Assert.Throws<ObjectMissingException>(() => Image(next, []));
         Assert.Equal(whole, Image(next, [before]));
 
         byte[] Image(Checksum commit, IEnumerable<byte[]> others)

@@ -6,10 +6,14 @@ namespace Sbox.Codecs.Composefs;
 /// <summary>What an image says of one content: where it lies in the store, and which digest it must have.</summary>
 /// <param name="BackingPath">The content's path below the store, without a slash before it, such as <c>44/6a0e….file</c>; a part of the image's bytes.</param>
 /// <param name="Digest">Its fs-verity digest.</param>
-public readonly record struct ContentDigest(ReadOnlyMemory<byte> BackingPath, Checksum Digest);
+public readonly record struct ContentDigest(ReadOnlyMemory<byte> BackingPath, Checksum Digest)
+{
+    /// <summary>All of the file that has this content; null where it has extended attributes of its own.</summary>
+    public BackedFile? File { get; init; }
+}
 
 /// <summary>
-/// Reads out of an image which contents it leads to, and nothing else: not names, not metadata. Neither is anything proved by it: an image is what it claims to be when its own
+/// Reads out of an image which contents it leads to and what the files are that have them, and no names. Nothing is proved by it: an image is what it claims to be when its own
 /// digest says so.
 /// </summary>
 /// <remarks>EROFS as the kernel's fs/erofs/erofs_fs.h has it, in the part of it that libcomposefs uses: docs/formats/composefs-image.md.</remarks>
@@ -23,6 +27,7 @@ internal sealed class ImageDigests
     private readonly ulong root, inodeCount;
     private readonly List<ContentDigest> found = [];
     private readonly HashSet<ulong> seen = [];
+    private readonly Dictionary<(uint Permissions, uint Uid, uint Gid), Attributes> plain = []; // most files are root's, and readable
 
     private ImageDigests(ReadOnlyMemory<byte> image)
     {
@@ -48,6 +53,12 @@ internal sealed class ImageDigests
 
     private readonly record struct InodeHead(long At, int HeaderBytes, int XattrBytes, int DataLayout, ulong Size, uint Place)
     {
+        public uint Mode { get; init; }
+
+        public uint Uid { get; init; }
+
+        public uint Gid { get; init; }
+
         public long TailAt => At + HeaderBytes + XattrBytes;
     }
 
@@ -60,11 +71,17 @@ internal sealed class ImageDigests
         ushort format = BinaryPrimitives.ReadUInt16LittleEndian(header);
         bool isCompact = (format & 1) == 0;
         int xattrCount = BinaryPrimitives.ReadUInt16LittleEndian(header[2..]);
+        ReadOnlySpan<byte> owner = isCompact ? header[24..] : Bytes(at, ErofsFormat.ExtendedInodeSize, "inode")[24..];
         return new InodeHead(
             at, isCompact ? ErofsFormat.CompactInodeSize : ErofsFormat.ExtendedInodeSize,
             xattrCount == 0 ? 0 : ErofsFormat.XattrHeaderSize + ((xattrCount - 1) * sizeof(uint)), (format >> 1) & 7,
             isCompact ? BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) : BinaryPrimitives.ReadUInt64LittleEndian(header[8..]),
-            BinaryPrimitives.ReadUInt32LittleEndian(header[16..]));
+            BinaryPrimitives.ReadUInt32LittleEndian(header[16..]))
+        {
+            Mode = BinaryPrimitives.ReadUInt16LittleEndian(header[4..]),
+            Uid = isCompact ? BinaryPrimitives.ReadUInt16LittleEndian(owner) : BinaryPrimitives.ReadUInt32LittleEndian(owner),
+            Gid = isCompact ? BinaryPrimitives.ReadUInt16LittleEndian(owner[2..]) : BinaryPrimitives.ReadUInt32LittleEndian(owner[4..]),
+        };
     }
 
     // Whole blocks first, then, where the layout says so, a tail behind the inode.
@@ -117,22 +134,37 @@ internal sealed class ImageDigests
         int shared = xattrs.Span[4], at = ErofsFormat.XattrHeaderSize + (shared * sizeof(uint));
         if (at > xattrs.Length)
             throw Malformed("extended attributes", $"references within {xattrs.Length} bytes", $"{shared} of them");
-        ReadOnlyMemory<byte> path = default;
-        Checksum? digest = null;
+        var said = new Said();
         for (int each = 0; each < shared; each++)
         {
             long place = sharedStart + ((long)BinaryPrimitives.ReadUInt32LittleEndian(xattrs.Span[(ErofsFormat.XattrHeaderSize + (each * sizeof(uint)))..]) * sizeof(uint));
-            Take(Slice(place, (int)Math.Clamp(image.Length - place, 0, ErofsFormat.XattrEntrySize + byte.MaxValue + ushort.MaxValue), "shared attribute"), ref path, ref digest);
+            Take(Slice(place, (int)Math.Clamp(image.Length - place, 0, ErofsFormat.XattrEntrySize + byte.MaxValue + ushort.MaxValue), "shared attribute"), ref said);
         }
 
         while (at < xattrs.Length)
-            at += Take(xattrs[at..], ref path, ref digest);
-        if (digest is { } known && path.Length > 1 && path.Span[0] == '/')
-            found.Add(new ContentDigest(path[1..], known));
+            at += Take(xattrs[at..], ref said);
+        if (said is { Digest: { } known, Path: { Length: > 1 } path } && path.Span[0] == '/')
+            found.Add(new ContentDigest(path[1..], known) { File = said.Others ? null : new BackedFile(PlainOf(file), file.Size, path[1..], known) });
+    }
+
+    private Attributes PlainOf(InodeHead file)
+    {
+        (uint Permissions, uint Uid, uint Gid) key = (file.Mode & 0xFFF, file.Uid, file.Gid);
+        if (!plain.TryGetValue(key, out Attributes? attributes))
+            plain.Add(key, attributes = new Attributes(key.Permissions, key.Uid, key.Gid, 0, 0, []));
+        return attributes;
+    }
+
+    // What the attributes of a file tell: where its content lies, the digest, and whether there are any that are the file's own.
+    private struct Said
+    {
+        public ReadOnlyMemory<byte> Path;
+        public Checksum? Digest;
+        public bool Others;
     }
 
     // One attribute; returns its bytes with those that align the next.
-    private static int Take(ReadOnlyMemory<byte> entry, ref ReadOnlyMemory<byte> path, ref Checksum? digest)
+    private static int Take(ReadOnlyMemory<byte> entry, ref Said said)
     {
         var reader = new SpanReader(entry.Span, "composefs image");
         int nameLength = reader.ReadByte("attribute");
@@ -140,9 +172,11 @@ internal sealed class ImageDigests
         int valueLength = reader.ReadUInt16LittleEndian("attribute");
         ReadOnlySpan<byte> name = reader.ReadBytes(nameLength, "attribute's name"), value = reader.ReadBytes(valueLength, "attribute's value");
         if (prefix == Trusted && name.SequenceEqual(OverlayXattr.Redirect.AsSpan("trusted.".Length)))
-            path = entry.Slice(reader.Position - valueLength, valueLength);
+            said.Path = entry.Slice(reader.Position - valueLength, valueLength);
         else if (prefix == Trusted && name.SequenceEqual(OverlayXattr.Metacopy.AsSpan("trusted.".Length)))
-            digest = OverlayXattr.DigestOf(value);
+            said.Digest = OverlayXattr.DigestOf(value);
+        else
+            said.Others = true;
         return (int)ErofsFormat.AlignUp(reader.Position, sizeof(uint));
     }
 

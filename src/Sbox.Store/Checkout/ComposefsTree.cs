@@ -15,13 +15,14 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
     private readonly Dictionary<Checksum, Attributes> metas = [];
     private readonly ConcurrentDictionary<Checksum, Checksum> digests = new();
 
-    /// <summary>Digests that were heard of and not seen: for these objects nothing is opened, and the image is not compared with what the commit names.</summary>
-    public IReadOnlyDictionary<Checksum, Checksum>? Told { get; init; }
+    /// <summary>What was heard of objects and not seen: these are not opened, and the image is not compared with what the commit names.</summary>
+    public IReadOnlyDictionary<Checksum, ContentDigest>? Told { get; init; }
 
     /// <summary>What images say of objects; one that cannot be read says nothing.</summary>
-    public static Dictionary<Checksum, Checksum> ToldBy(IEnumerable<ReadOnlyMemory<byte>> images)
+    public static Dictionary<Checksum, ContentDigest> ToldBy(IEnumerable<ReadOnlyMemory<byte>> images)
     {
-        var told = new Dictionary<Checksum, Checksum>();
+        var told = new Dictionary<Checksum, ContentDigest>();
+        Span<char> digits = stackalloc char[2 * Checksum.Size];
         foreach (ReadOnlyMemory<byte> image in images)
         {
             try
@@ -30,8 +31,12 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
                 {
                     // As ObjectName writes it: 44/6a0e….file
                     ReadOnlySpan<byte> path = each.BackingPath.Span;
-                    if (path.Length > 3 && path[2] == '/' && path.EndsWith(".file"u8) && Checksum.TryParse(System.Text.Encoding.ASCII.GetString([.. path[..2], .. path[3..^5]]), out Checksum name))
-                        told[name] = each.Digest;
+                    if (path.Length != digits.Length + "/.file".Length || path[2] != '/' || !path.EndsWith(".file"u8))
+                        continue;
+                    System.Text.Encoding.Latin1.GetChars(path[..2], digits);
+                    System.Text.Encoding.Latin1.GetChars(path[3..^5], digits[2..]);
+                    if (Checksum.TryParse(digits, out Checksum name))
+                        told[name] = each;
                 }
             }
             catch (MalformedException)
@@ -46,7 +51,9 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
     public ComposefsResult Write(Checksum commit, Stream target)
     {
         Commit loaded = repository.LoadCommit(commit);
-        if (withVerity)
+        if (Told is not null)
+            MeasureUntold(loaded.RootTree, commit);
+        else if (withVerity)
             MeasureAll(loaded.RootTree, commit);
         var counted = new CountedStream(target);
         Checksum digest = ComposefsImage.Write(WithMountPoints(Directory(loaded.RootTree, loaded.RootMeta, commit, depth: 0)), counted);
@@ -95,9 +102,11 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
     private Node File(Checksum content)
     {
         if (!files.TryGetValue(content, out Node? node))
-            files.Add(content, node = MakeFile(repository.LoadFile(content)));
+            files.Add(content, node = ToldOf(content)?.File ?? MakeFile(repository.LoadFile(content)));
         return node;
     }
+
+    private ContentDigest? ToldOf(Checksum content) => Told is not null && Told.TryGetValue(content, out ContentDigest heard) ? heard : null;
 
     private Node MakeFile(FileObject file)
     {
@@ -110,7 +119,32 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
         string path = new ObjectName(file.Checksum, ObjectType.File).LoosePath(RepositoryMode.Bare);
         return new BackedFile(
             attributes, (ulong)file.Size, System.Text.Encoding.ASCII.GetBytes(path),
-            digests.TryGetValue(file.Checksum, out Checksum digest) ? digest : null);
+            digests.TryGetValue(file.Checksum, out Checksum digest) ? digest : ToldOf(file.Checksum)?.Digest);
+    }
+
+    // Mostly a few, so they are found before the tree is made of all.
+    private void MeasureUntold(Checksum root, Checksum commit)
+    {
+        var seen = new HashSet<Checksum>();
+        var waiting = new Stack<(Checksum Tree, int Depth)>([(root, 0)]);
+        using var work = new ParallelWork<Checksum>(Measure, static _ => { }, cancel);
+        while (waiting.TryPop(out (Checksum Tree, int Depth) next))
+        {
+            TreeDepth.Check(next.Depth, commit);
+            if (!seen.Add(next.Tree))
+                continue;
+            DirTree names = repository.LoadDirTree(next.Tree);
+            foreach (DirTreeFile file in names.Files)
+            {
+                if (!Told!.ContainsKey(file.Content) && seen.Add(file.Content))
+                    work.Add(file.Content);
+            }
+
+            foreach (DirTreeDirectory inner in names.Directories)
+                waiting.Push((inner.Tree, next.Depth + 1));
+        }
+
+        work.Finish();
     }
 
     private void MeasureAll(Checksum tree, Checksum commit)
@@ -128,12 +162,6 @@ internal sealed class ComposefsTree(Repository repository, bool withVerity, Canc
 
     private void Measure(Checksum checksum)
     {
-        if (Told is not null && Told.TryGetValue(checksum, out Checksum heard))
-        {
-            digests[checksum] = heard;
-            return;
-        }
-
         FileObject file = repository.LoadFile(checksum);
         if (file.Size == 0)
             return;

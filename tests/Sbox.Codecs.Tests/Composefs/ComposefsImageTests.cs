@@ -77,10 +77,10 @@ public class ComposefsImageTests
     }
 
     [Fact]
-    public void The_digests_of_any_tree_are_read_back() => AnyTree.Any.Sample(
+    public void The_digests_of_any_tree_are_read_back_with_what_the_files_are() => AnyTree.Any.Sample(
         static root =>
         {
-            string[] read = [.. ComposefsImage.ReadDigests(Images.Ours(root)).Select(static each => $"{Encoding.Latin1.GetString(each.BackingPath.Span)} {each.Digest}").Order(StringComparer.Ordinal)];
+            string[] read = [.. ComposefsImage.ReadDigests(Images.Ours(root)).Select(static each => $"{Encoding.Latin1.GetString(each.BackingPath.Span)} {each.Digest} {What(each.File)}").Order(StringComparer.Ordinal)];
             Assert.Equal(Digests(root).Order(StringComparer.Ordinal), read);
         },
         iter: 300, print: static root => Encoding.Latin1.GetString(ComposefsDump.Write(root)));
@@ -134,9 +134,11 @@ public class ComposefsImageTests
     private static IEnumerable<string> Digests(DirectoryNode directory) => directory.Entries.SelectMany(static entry => entry.Node switch
     {
         DirectoryNode inner => Digests(inner),
-        BackedFile { BackingPath.Length: > 0, Digest: { } digest, Size: > 0 } file => [$"{Encoding.Latin1.GetString(file.BackingPath.Span)} {digest}"],
+        BackedFile { BackingPath.Length: > 0, Digest: { } digest, Size: > 0 } file => [$"{Encoding.Latin1.GetString(file.BackingPath.Span)} {digest} {What(file.Attributes.Xattrs.Count > 0 ? null : file)}"],
         _ => [],
     });
+
+    private static string What(BackedFile? file) => file is null ? "with xattrs" : $"{file.Attributes.Permissions:x} {file.Attributes.Uid}:{file.Attributes.Gid} {file.Size} {Encoding.Latin1.GetString(file.BackingPath.Span)} {file.Digest}";
 
     [Fact]
     public void A_directory_of_ten_thousand_names_spans_many_blocks()
