@@ -24,12 +24,12 @@ public sealed partial class Repository
     /// <summary>The names in a directory.</summary>
     /// <exception cref="ObjectMissingException">There is none.</exception>
     /// <exception cref="ObjectCorruptException">Its bytes are no dirtree.</exception>
-    public DirTree LoadDirTree(Checksum checksum) => Objects.Load(new ObjectName(checksum, ObjectType.DirTree), DirTree.Parse);
+    public DirTree LoadDirTree(Checksum checksum) => remembered?.Tree(checksum) ?? ReadDirTree(checksum);
 
     /// <summary>A directory's owner and mode.</summary>
     /// <exception cref="ObjectMissingException">There is none.</exception>
     /// <exception cref="ObjectCorruptException">Its bytes are no dirmeta.</exception>
-    public DirMeta LoadDirMeta(Checksum checksum) => Objects.Load(new ObjectName(checksum, ObjectType.DirMeta), DirMeta.Parse);
+    public DirMeta LoadDirMeta(Checksum checksum) => remembered?.Meta(checksum) ?? ReadDirMeta(checksum);
 
     /// <summary>A file or symbolic link; its content is read only when asked for.</summary>
     /// <exception cref="ObjectMissingException">There is none.</exception>

@@ -245,4 +245,42 @@ public sealed class RepositoryTests
 
     private static string[] Listing(string path) =>
         [.. System.IO.Directory.EnumerateFileSystemEntries(path, "*", SearchOption.AllDirectories).Select(entry => entry[path.Length..]).Order(StringComparer.Ordinal)];
+
+    [Fact]
+    public void A_directory_that_is_remembered_is_read_once_and_then_asked_of_the_disk_again()
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], RepositoryMode.Bare);
+        Commit commit = ours.LoadCommit(ours.CommitDirectory(scratch.Tree(), new CommitOptions()));
+        using (ours.RememberTrees())
+        {
+            DirTree read = ours.LoadDirTree(commit.RootTree);
+            DirMeta meta = ours.LoadDirMeta(commit.RootMeta);
+            System.IO.File.Delete(Object(commit.RootTree, "dirtree"));
+            System.IO.File.Delete(Object(commit.RootMeta, "dirmeta"));
+            Assert.Same(read, ours.LoadDirTree(commit.RootTree));
+            Assert.Same(meta, ours.LoadDirMeta(commit.RootMeta));
+        }
+
+        Assert.Throws<ObjectMissingException>(() => ours.LoadDirTree(commit.RootTree));
+        Assert.Throws<ObjectMissingException>(() => ours.LoadDirMeta(commit.RootMeta));
+
+        string Object(Checksum name, string kind) => scratch[$"repo/objects/{name.ToString()[..2]}/{name.ToString()[2..]}.{kind}"];
+    }
+
+    [Theory, InlineData(RepositoryMode.Bare), InlineData(RepositoryMode.Archive)]
+    public void Files_that_could_be_sealed_are_counted_and_links_and_what_is_no_object_are_not(RepositoryMode mode)
+    {
+        using var scratch = new Scratch();
+        using Repository ours = Repository.Create(scratch["repo"], mode);
+        ours.CommitDirectory(scratch.Tree(), new CommitOptions());
+        string objects = scratch["repo/objects"];
+        string[] files = [.. System.IO.Directory.GetFiles(objects, mode == RepositoryMode.Archive ? "*.filez" : "*.file", SearchOption.AllDirectories).Where(static path => new FileInfo(path).LinkTarget is null)];
+        System.IO.File.WriteAllText(System.IO.Path.Combine(System.IO.Path.GetDirectoryName(files[0])!, "no object.file"), "");
+        Assert.NotEmpty(files);
+        VerityCoverage counted = ours.CountVerity();
+        Assert.Equal(files.Length, counted.Total);
+        Assert.Equal(0, counted.Sealed);
+        Assert.Equal(counted.Supported ? counted : new VerityCoverage(0, 0, Supported: false), ours.CountVerity(orNone: true));
+    }
 }

@@ -174,17 +174,16 @@ internal static class AdminDeploying
     private static void Run(OstreeSysroot sysroot, DeployRequest request, CancellationToken cancel)
     {
         using var deployer = new Deployer(sysroot, espDirectory: null);
-        DeployPlan plan = deployer.Plan(request);
-        if (plan.Etc?.LeavesOverDirectories.FirstOrDefault() is { } clash)
-            throw new IOException($"Modified config file newly defaults to directory '{clash}', cannot merge");
-        if (plan.Merge is { } merge && !request.NoMerge && sysroot.Deployments.FirstOrDefault(each => each.Name == merge) is { } from)
+        deployer.Deploy(request, null, cancel, planned: plan =>
         {
-            IReadOnlyList<EtcChange> changes = sysroot.EtcChanges(from);
-            int Count(EtcChangeKind kind) => changes.Count(change => change.Kind == kind);
-            Console.Out.WriteLine($"Copying /etc changes: {Count(EtcChangeKind.Modified)} modified, {Count(EtcChangeKind.Removed)} removed, {Count(EtcChangeKind.Added)} added");
-        }
-
-        deployer.Deploy(request, null, cancel);
+            if (plan.Etc?.LeavesOverDirectories.FirstOrDefault() is { } clash)
+                throw new IOException($"Modified config file newly defaults to directory '{clash}', cannot merge");
+            if (plan.Merge is { } merge && !request.NoMerge && sysroot.Deployments.Any(each => each.Name == merge))
+            {
+                int Count(EtcChangeKind kind) => plan.Etc?.Changes.Count(change => change.Kind == kind) ?? 0;
+                Console.Out.WriteLine($"Copying /etc changes: {Count(EtcChangeKind.Modified)} modified, {Count(EtcChangeKind.Removed)} removed, {Count(EtcChangeKind.Added)} added");
+            }
+        });
         AdminCommands.SayBootloader(sysroot);
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Sbox.Boot;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -84,6 +85,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
                 InodeFlags.ClearImmutable(directory); // libostree sets it
             InodeFlags.RemoveAllMarked(Root, Layout.BackingOf(name));
             Root.TryUnlink(Layout.OriginOf(name));
+            RemoveMostOf(name);
             InodeFlags.RemoveAllMarked(Root, name.Directory);
             return true;
         }
@@ -92,6 +94,34 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
             notes.Add($"{name.Short} could not be removed, and is tried again with the next change: {refused.Message}");
             return false;
         }
+    }
+
+    // A tree has ten thousand names and more, and the kernel takes its time for each: all processors at once, on directories that have nothing to do with each other.
+    private void RemoveMostOf(DeploymentName name)
+    {
+        using Dir? usr = Root.TryOpenDir($"{name.Directory}/usr");
+        List<Dir> parents = usr is null ? [] : [.. Directories(usr).Select(usr.OpenDir)];
+        try
+        {
+            (Dir Parent, string Name)[] parts = [.. parents.SelectMany(static parent => Directories(parent).Select(inner => (parent, inner)))];
+            Parallel.ForEach(Partitioner.Create(parts, EnumerablePartitionerOptions.NoBuffering), static part =>
+            {
+                try
+                {
+                    part.Parent.RemoveAll(part.Name);
+                }
+                catch (LinuxException)
+                {
+                    return; // whoever removes what is left says what is in the way, or takes the mark off
+                }
+            });
+        }
+        finally
+        {
+            parents.ForEach(static parent => parent.Dispose());
+        }
+
+        static IEnumerable<string> Directories(Dir dir) => dir.Entries().Where(static entry => entry.Kind == FileKind.Directory).Select(static entry => entry.Name);
     }
 
     // What was kept beside a deployment that is gone: an older libostree removes the one and not the other.

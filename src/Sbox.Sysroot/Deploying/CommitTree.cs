@@ -87,8 +87,8 @@ internal sealed class CommitTree(Repository repository, Checksum checksum)
         FileObject file = repository.LoadFile(entry.Content!.Value);
         if (file.SymlinkTarget is { } target)
             return new EtcNode(new EtcEntry(FileKind.Symlink, 0, file.Uid, file.Gid, Checksum.Of(FileName.ToBytes(target))), EtcNode.NoChildren);
-        return new EtcNode(
-            new EtcEntry(FileKind.Regular, file.Mode.Permissions, file.Uid, file.Gid, Checksum.Of(Bytes(file))), EtcNode.NoChildren);
+        using Stream content = file.OpenContent();
+        return new EtcNode(new EtcEntry(FileKind.Regular, file.Mode.Permissions, file.Uid, file.Gid, ContentHash.Of(content)), EtcNode.NoChildren);
     }
 
     private static byte[] Bytes(FileObject file)

@@ -72,12 +72,15 @@ public sealed partial class Deployer : IDisposable
     /// <param name="request">What and where.</param>
     /// <param name="progress">Told in words what is done now.</param>
     /// <param name="cancel">Looked at until the boot entries are swapped; what is there by then is cleaned away by the next change.</param>
+    /// <param name="planned">Told the plan before anything is written; what it throws leaves everything as it is.</param>
     /// <exception cref="SysrootBusyException">Someone else changes this sysroot.</exception>
     /// <exception cref="NoSpaceException">The ESP has too little room; nothing was written.</exception>
-    public DeployResult Deploy(DeployRequest request, IProgress<string>? progress = null, CancellationToken cancel = default)
+    public DeployResult Deploy(DeployRequest request, IProgress<string>? progress = null, CancellationToken cancel = default, Action<DeployPlan>? planned = null)
     {
         using IDisposable held = Begin();
+        using IDisposable remembered = sysroot.Repository.RememberTrees();
         DeployPlan plan = Plan(request);
+        planned?.Invoke(plan);
         if (plan.DropsFirst)
             Offer([.. plan.Kept.Select(Kept)], ImageDigest, updateLoader: false, progress);
         new Cleaner(sysroot, planner).RemoveUnreferenced();
@@ -92,6 +95,7 @@ public sealed partial class Deployer : IDisposable
             plan = plan with { Notes = [.. plan.Notes, $"/etc: you and the new version changed {conflicts} of the same files, and yours are kept: sbox etc resolve shows them"] };
         cancel.ThrowIfCancellationRequested();
 
+        remembered.Dispose(); // whoever cleans up asks the disk
         progress?.Report("Making it bootable");
         BootTarget added = BootTarget.Of(sysroot, plan.Name, plan.Arguments, sealing.IsSealed);
         if (added.Seal is not null)
@@ -294,6 +298,7 @@ public sealed partial class Deployer : IDisposable
         using Dir tree = deployments.OpenDir(name);
         sysroot.Step("write the composefs image");
         Checksum digest = WriteImage(tree, plan.Name.Commit, cancel);
+        GC.Collect(); // for the image all of the tree was in memory, two versions of it: what follows shall take that place and no other
         if (plan.Origin is { } origin)
         {
             sysroot.Step("write the origin");
@@ -388,7 +393,7 @@ public sealed partial class Deployer : IDisposable
             sysroot.Step("merge /etc");
             using Dir defaults = tree.OpenDir("usr/etc"), etc = tree.OpenDir("etc");
             using Dir? local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
-            if (local is not null && planner.EtcPlan(merge, EtcTree.Read(defaults), EtcContents.Reader(defaults)) is { } etcPlan)
+            if (local is not null && planner.EtcPlan(merge, plan.Name.Commit, defaults) is { } etcPlan)
             {
                 EtcMerge.Apply(etcPlan, local, etc);
                 using Dir? before = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc");

@@ -10,6 +10,10 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
 {
     private const string RootLabel = "root=LABEL=sbox-root";
 
+    // What does not change while this runs, and is read once: the defaults of a deployment, and those of a commit.
+    private (DeploymentName Of, EtcNode Etc)? deployed;
+    private (Checksum Of, EtcNode Etc)? offered;
+
     public DeployPlan Plan(DeployRequest request)
     {
         Layout.CheckStateroot(request.Os);
@@ -23,7 +27,7 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
         List<Deployment> kept = [.. sysroot.Deployments.Where((each, index) => request.Retain || Stays(each, request.Os, stays)
             || (request.RetainPending && index < crossover) || (request.RetainRollback && crossover >= 0 && index > crossover))];
         var notes = new List<string>();
-        EtcMergePlan? etc = merge is null || request.NoMerge ? null : EtcPlan(merge.Name, tree.Etc(), tree.EtcContent);
+        EtcMergePlan? etc = merge is null || request.NoMerge ? null : EtcPlan(merge.Name, DefaultsOf(request.Commit, tree), tree.EtcContent);
         notes.AddRange(OfOthers(tree.OwnedByOthers(etc?.Foreign ?? [])));
         return new DeployPlan(
             request,
@@ -52,8 +56,27 @@ internal sealed class Planner(OstreeSysroot sysroot, EspWriter? esp)
         using Dir? defaults = sysroot.Root.TryOpenDir($"{merge.Directory}/usr/etc"), local = sysroot.Root.TryOpenDir($"{merge.Directory}/etc");
         if (defaults is null || local is null)
             return null;
+        if (deployed is not { } known || known.Of != merge)
+            deployed = known = (merge, EtcTree.Read(defaults));
         var contents = new EtcContents(EtcContents.Reader(defaults), EtcContents.Reader(local), nextContent);
-        return EtcMergePlan.Make(EtcTree.Read(defaults), EtcTree.Read(local), next, contents);
+        return EtcMergePlan.Make(known.Etc, EtcTree.Read(local), next, contents);
+    }
+
+    /// <summary>The same with the defaults of a commit that was planned for and is checked out by now.</summary>
+    /// <param name="merge">Whose /etc.</param>
+    /// <param name="commit">The commit.</param>
+    /// <param name="checkedOut">Its <c>usr/etc</c>.</param>
+    public EtcMergePlan? EtcPlan(DeploymentName merge, Checksum commit, Dir checkedOut)
+    {
+        EtcNode next = offered is { } known && known.Of == commit ? EtcTree.ReadMadeOf(checkedOut, known.Etc) : EtcTree.Read(checkedOut);
+        return EtcPlan(merge, next, EtcContents.Reader(checkedOut));
+    }
+
+    private EtcNode DefaultsOf(Checksum commit, CommitTree tree)
+    {
+        if (offered is not { } known || known.Of != commit)
+            offered = known = (commit, tree.Etc());
+        return known.Etc;
     }
 
     /// <summary>Whether a deployment's directory may not be removed though no boot entry leads to it: firmware still offers it, or it runs.</summary>

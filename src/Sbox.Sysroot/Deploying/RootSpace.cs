@@ -30,16 +30,18 @@ internal sealed class RootSpace(OstreeSysroot sysroot)
         {
             sysroot.Repository.RequireNameable(directory);
             directories++;
-            foreach (TreeEntry child in sysroot.Repository.Children(directory))
+            DirTree tree = sysroot.Repository.LoadDirTree(directory.Tree!.Value);
+            names += tree.Files.Count + tree.Directories.Count;
+            foreach (DirTreeFile file in inEtc || inVar ? tree.Files : [])
             {
-                names++;
-                if (child.IsDirectory)
-                    Walk(child, inEtc || child.Path is "/usr/etc" or "/etc", inVar || child.Path == "/var");
-                else if ((inEtc || inVar) && child.Content is { } content)
-                {
-                    long size = (sysroot.Repository.LoadFile(content).Size + Block - 1) / Block * Block;
-                    (etc, var) = (etc + (inEtc ? size : 0), var + (inVar ? size : 0));
-                }
+                long size = (sysroot.Repository.LoadFile(file.Content).Size + Block - 1) / Block * Block;
+                (etc, var) = (etc + (inEtc ? size : 0), var + (inVar ? size : 0));
+            }
+
+            foreach (DirTreeDirectory inner in tree.Directories)
+            {
+                string path = directory.Path == "/" ? $"/{inner.Name}" : $"{directory.Path}/{inner.Name}";
+                Walk(new TreeEntry(path, inner.Tree, inner.Meta, null), inEtc || path is "/usr/etc" or "/etc", inVar || path == "/var");
             }
         }
     }

@@ -43,6 +43,9 @@ public sealed record EtcStep(EtcAction Action, string Path, bool IsConflict)
 /// <remarks>docs/formats/sysroot.md says where libostree's own merge differs (it refuses what is resolved here).</remarks>
 public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<string> Skipped)
 {
+    /// <summary>The owner's changes to the old deployment's /etc.</summary>
+    public IReadOnlyList<EtcChange> Changes { get; init; } = [];
+
     /// <summary>Numbers of accounts of the new tree that are not here and whose numbers somebody else has here: files in /usr with them are that one's.</summary>
     public IReadOnlyList<ForeignId> Foreign { get; init; } = [];
 
@@ -68,7 +71,7 @@ public sealed record EtcMergePlan(IReadOnlyList<EtcStep> Steps, IReadOnlyList<st
         EtcNode owned = owners?.Translate(next) ?? next;
         planner.Steps.AddRange(owners?.Steps ?? []);
         planner.VisitChildren("", defaults, local, owned);
-        return new EtcMergePlan(planner.Steps, planner.Skipped) { Foreign = owners?.Foreign ?? [] };
+        return new EtcMergePlan(planner.Steps, planner.Skipped) { Foreign = owners?.Foreign ?? [], Changes = EtcDiff.Between(defaults, local) };
     }
 
     /// <summary>The plan for people: one line a step, conflicts marked.</summary>

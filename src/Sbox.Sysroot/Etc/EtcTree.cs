@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -25,6 +26,20 @@ public sealed record EtcNode(EtcEntry Entry, IReadOnlyDictionary<string, EtcNode
 
     /// <summary>Whether this is a directory.</summary>
     public bool IsDirectory => Entry.Kind == FileKind.Directory;
+
+    /// <summary>What is at a path below; null where nothing is.</summary>
+    internal EtcNode? Find(string path)
+    {
+        EtcNode? at = this;
+        foreach (Range part in path.AsSpan().Split('/'))
+        {
+            if (at is null)
+                return null;
+            at = at.Children.GetValueOrDefault(path[part]);
+        }
+
+        return at;
+    }
 
     /// <summary>Whether two trees are the same to the merge; nothing equals nothing.</summary>
     public static bool Same(EtcNode? a, EtcNode? b)
@@ -80,12 +95,22 @@ public static class EtcTree
     /// <exception cref="LinuxException">Something could not be read. What vanishes while reading is as if it had not been there.</exception>
     public static EtcNode Read(Dir dir) => Read(dir, dir.Stat(), "", Hashed);
 
-    private static Checksum Hashed(Dir dir, string name, string path, FileStat stat) => Checksum.Of(dir.ReadAll(name));
+    /// <summary>The same of a directory whose files have the bytes of a tree that is known: it was made of that. They are not read.</summary>
+    /// <param name="dir">The directory.</param>
+    /// <param name="known">The tree; a file that it has none by the path of is read.</param>
+    internal static EtcNode ReadMadeOf(Dir dir, EtcNode known) => Read(
+        dir, dir.Stat(), "", (inner, name, path, stat) => known.Find(path) is { Entry: { Kind: FileKind.Regular } entry } ? entry.Content : Hashed(inner, name, path, stat));
+
+    private static Checksum Hashed(Dir dir, string name, string path, FileStat stat)
+    {
+        using SafeFileHandle file = dir.OpenFile(name);
+        return ContentHash.Of(file, dir.Of(name));
+    }
 
     private static EtcNode Read(Dir dir, FileStat stat, string path, EtcContentOf contentOf)
     {
         var children = new Dictionary<string, EtcNode>();
-        foreach (DirEntry entry in dir.Entries())
+        foreach (DirEntry entry in path.Length == 0 ? dir.Entries() : dir.EntriesOnce()) // what is below was opened for this
         {
             if (ReadChild(dir, entry.Name, EtcDiff.Join(path, entry.Name), contentOf) is { } child)
                 children.Add(entry.Name, child);
