@@ -36,7 +36,7 @@ internal sealed class SysrootComparison(string programs, IReadOnlyList<string> t
             var text = new StringBuilder();
             text.Append(CultureInfo.InvariantCulture, $"# The sysroot beside real ostree ({Judge.Ostree.Run("--version").Split('\n').First(static line => line.Contains("Version", StringComparison.Ordinal)).Trim()})\n\n");
             text.Append(CultureInfo.InvariantCulture, $"Made by `./bench sysroot` on {DateTime.UtcNow:yyyy-MM-dd}: another deployment of {branch} each time, and the oldest goes; medians of interleaved runs. The file system has no fs-verity:\n");
-            text.Append("ours takes the digests for the composefs image from that of the version before and holds the outcome to what the commit names, theirs writes the image without any. A ratio above 1 means that ours needs less.\n\n");
+            text.Append("ours takes from the composefs image of the version before what it says of files, and holds the outcome to the digest that the commit names, theirs writes the image without any. A ratio above 1 means that ours needs less.\n\n");
             text.Append(Table.Rows(rows));
             text.Append(CultureInfo.InvariantCulture, $"\n{Table.Conditions()}\n");
             return text.ToString();
