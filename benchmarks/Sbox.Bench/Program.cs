@@ -17,7 +17,7 @@ string? page = args switch
     ["store-scale", var ostree, var files, var bytes, _] => InMemory(memory => InScratch("scale", disk =>
         new ScaleMeasure(ostree, Judge.Ostree.Command, memory, disk, int.Parse(files, CultureInfo.InvariantCulture), long.Parse(bytes, CultureInfo.InvariantCulture)).Page())),
     ["verify", var sbox, var repository, var branch, _] => new VerifyComparison(sbox, Path.Combine(Judge.Cache, "bench", "verify"), rounds: 5).Run(repository, branch),
-    ["sysroot", var programs, var repository, var branch, _] => InScratch("sysroot-work", work => new SysrootComparison(programs, Judge.Ostree.Command, repository, branch, work, rounds: 5).Page()),
+    ["sysroot", var programs, var repository, var branch, var other, _] => InScratch("sysroot-work", work => new SysrootComparison(programs, Judge.Ostree.Command, repository, branch, other, work, rounds: 6).Page()),
     ["tomb", var sbox, var home, var scale, _] => InScratch("tomb-work", work =>
     {
         if (!Directory.Exists(home))
@@ -54,7 +54,7 @@ if (page is null)
         Sbox.Bench updates OUR-PROGRAMS RECIPE PAGE          what travels when a real Debian is updated
         Sbox.Bench store-scale OUR-OSTREE FILES BYTES PAGE   many small files, and a large one
         Sbox.Bench verify OUR-SBOX REPOSITORY REF PAGE
-        Sbox.Bench sysroot OUR-PROGRAMS REPOSITORY REF PAGE  deploying, and looking at what is deployed
+        Sbox.Bench sysroot OUR-PROGRAMS REPOSITORY REF COMMIT PAGE  deploying, and looking at what is deployed
         Sbox.Bench tomb OUR-SBOX HOME SCALE PAGE             a home that is not there is made
         Sbox.Bench tomb-mount OUR-SBOX PAGE
         Sbox.Bench watch OUR-SBOX PAGE

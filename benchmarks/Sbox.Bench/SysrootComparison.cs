@@ -5,12 +5,12 @@ using Sbox.Judges;
 namespace Sbox.Bench;
 
 /// <summary>
-/// <c>ostree admin</c> on a sysroot of each program's own, with the same version of a real Debian: another deployment of it each time, which lets the oldest go. The
+/// <c>ostree admin</c> on a sysroot of each program's own, with a real Debian: another deployment of the same version each time, or of the other one, which lets the oldest go. The
 /// repository is bare and not sealed, so the kernel tells nobody a digest.
 /// </summary>
-internal sealed class SysrootComparison(string programs, IReadOnlyList<string> theirs, string repository, string branch, string work, int rounds)
+internal sealed class SysrootComparison(string programs, IReadOnlyList<string> theirs, string repository, string branch, string other, string work, int rounds)
 {
-    private const string Os = "debian";
+    private const string Os = "debian", Other = "the/other/version", Changing = "admin deploy of the other version";
 
     private readonly string sbox = Path.Combine(programs, "sbox"), ostree = Path.Combine(programs, "ostree");
 
@@ -23,14 +23,15 @@ internal sealed class SysrootComparison(string programs, IReadOnlyList<string> t
                 Directory.CreateDirectory(sysroot);
                 foreach (string[] words in (string[][])[
                     ["admin", "init-fs", sysroot], ["admin", $"--sysroot={sysroot}", "os-init", Os], [$"--repo={sysroot}/ostree/repo", "config", "set", "sysroot.bootloader", "none"],
-                    [$"--repo={sysroot}/ostree/repo", "pull-local", repository, branch]])
+                    [$"--repo={sysroot}/ostree/repo", "pull-local", repository, branch, other], [$"--repo={sysroot}/ostree/repo", "refs", $"--create={Other}", other]])
                     Timed.Run([.. who, .. words]);
             }
 
             Row[] rows =
             [
-                Pair("admin deploy", sysroot => ["admin", $"--sysroot={sysroot}", "deploy", $"--os={Os}", "--karg=root=LABEL=box", branch]),
-                Pair("admin status, ten times", static sysroot => ["admin", $"--sysroot={sysroot}", "status"], times: 10),
+                Pair("admin deploy", (sysroot, _) => Deploy(sysroot, branch)),
+                Pair(Changing, (sysroot, round) => Deploy(sysroot, round % 2 == 0 ? Other : branch)),
+                Pair("admin status, ten times", static (sysroot, _) => ["admin", $"--sysroot={sysroot}", "status"], times: 10),
                 new Row("sbox status, ten times (theirs: admin status)", Often(10, [sbox, "status", "--sysroot", Sysroot("ours")]), Often(10, [.. theirs, "admin", $"--sysroot={Sysroot("theirs")}", "status"])),
             ];
             var text = new StringBuilder();
@@ -38,6 +39,8 @@ internal sealed class SysrootComparison(string programs, IReadOnlyList<string> t
             text.Append(CultureInfo.InvariantCulture, $"Made by `./bench sysroot` on {DateTime.UtcNow:yyyy-MM-dd}: another deployment of {branch} each time, and the oldest goes; medians of interleaved runs. The file system has no fs-verity:\n");
             text.Append("ours takes from the composefs image of the version before what it says of files, and holds the outcome to the digest that the commit names, theirs writes the image without any. A ratio above 1 means that ours needs less.\n\n");
             text.Append(Table.Rows(rows));
+            Row change = rows.First(static row => row.Work == Changing);
+            text.Append(CultureInfo.InvariantCulture, $"\nFrom the commit that is here to the finished deployment of the other version, ours writes {change.Ours.WrittenMB:0.0} MB and theirs {change.Theirs.WrittenMB:0.0} MB, as the kernel counts them for the process.\n");
             text.Append(CultureInfo.InvariantCulture, $"\n{Table.Conditions()}\n");
             return text.ToString();
         }
@@ -47,14 +50,16 @@ internal sealed class SysrootComparison(string programs, IReadOnlyList<string> t
             MountComparison.Shell("for each in */ostree/deploy/*/deploy/*/; do chattr -i \"$each\" 2>/dev/null || :; done", work);
         }
 
-        Row Pair(string name, Func<string, string[]> words, int times = 1)
+        string[] Deploy(string sysroot, string what) => ["admin", $"--sysroot={sysroot}", "deploy", $"--os={Os}", "--karg=root=LABEL=box", what];
+
+        Row Pair(string name, Func<string, int, string[]> words, int times = 1)
         {
             Console.Error.WriteLine(name);
             List<Cost> ourCosts = [], theirCosts = [];
             for (int round = 0; round < rounds; round++)
             {
                 foreach ((string[] who, string sysroot) in Both())
-                    (who.Length == 1 ? ourCosts : theirCosts).Add(Often(times, [.. who, .. words(sysroot)]));
+                    (who.Length == 1 ? ourCosts : theirCosts).Add(Often(times, [.. who, .. words(sysroot, round)]));
             }
 
             return new Row(name, Cost.MedianOf(ourCosts), Cost.MedianOf(theirCosts));

@@ -9,9 +9,15 @@ namespace Sbox.Bench;
 /// <param name="MemoryMiB">The largest resident set.</param>
 internal readonly record struct Cost(double Wall, double Cpu, double MemoryMiB)
 {
-    /// <summary>The median of each figure by itself.</summary>
+    /// <summary>Megabytes that it had the file system write, where that was asked for.</summary>
+    public double WrittenMB { get; init; }
+
+    /// <summary>The median of each figure by itself; of memory the most.</summary>
     public static Cost MedianOf(IReadOnlyCollection<Cost> costs) => new(
-        Median(costs.Select(static cost => cost.Wall)), Median(costs.Select(static cost => cost.Cpu)), costs.Max(static cost => cost.MemoryMiB));
+        Median(costs.Select(static cost => cost.Wall)), Median(costs.Select(static cost => cost.Cpu)), costs.Max(static cost => cost.MemoryMiB))
+    {
+        WrittenMB = Median(costs.Select(static cost => cost.WrittenMB)),
+    };
 
     private static double Median(IEnumerable<double> values)
     {
@@ -31,7 +37,7 @@ internal static class Timed
         try
         {
             var start = new ProcessStartInfo("/usr/bin/time") { RedirectStandardOutput = true, RedirectStandardError = true };
-            foreach (string word in (string[])["-f", "%e %U %S %M", "-o", figures, .. command])
+            foreach (string word in (string[])["-f", "%e %U %S %M %O", "-o", figures, .. command])
                 start.ArgumentList.Add(word);
             using Process process = Process.Start(start)!;
             Task<string> output = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();
@@ -55,10 +61,10 @@ internal static class Timed
         return output;
     }
 
-    /// <summary>What time(1) wrote, told to write <c>%e %U %S %M</c>.</summary>
+    /// <summary>What time(1) wrote, told to write <c>%e %U %S %M</c>, and <c>%O</c> where what is written is asked for: pieces of 512 bytes.</summary>
     public static Cost Read(string figures)
     {
         double[] words = [.. File.ReadAllText(figures).Split(' ').Select(static word => double.Parse(word, CultureInfo.InvariantCulture))];
-        return new Cost(words[0], words[1] + words[2], words[3] / 1024);
+        return new Cost(words[0], words[1] + words[2], words[3] / 1024) { WrittenMB = words.Length > 4 ? words[4] * 512 / 1e6 : 0 };
     }
 }
