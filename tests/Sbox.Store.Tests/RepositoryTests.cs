@@ -276,7 +276,7 @@ public sealed class RepositoryTests
         ours.CommitDirectory(scratch.Tree(), new CommitOptions());
         string objects = scratch["repo/objects"];
         string[] files = [.. System.IO.Directory.GetFiles(objects, mode == RepositoryMode.Archive ? "*.filez" : "*.file", SearchOption.AllDirectories).Where(static path => new FileInfo(path).LinkTarget is null)];
-        System.IO.File.WriteAllText(System.IO.Path.Combine(System.IO.Path.GetDirectoryName(files[0])!, "no object.file"), "");
+        System.IO.File.WriteAllText(System.IO.Path.Combine(System.IO.Path.GetDirectoryName(files[0])!, mode == RepositoryMode.Archive ? "no object.filez" : "no object.file"), "");
         Assert.NotEmpty(files);
         VerityCoverage counted = ours.CountVerity();
         Assert.Equal(files.Length, counted.Total);
