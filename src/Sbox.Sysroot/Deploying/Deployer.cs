@@ -297,8 +297,10 @@ public sealed partial class Deployer : IDisposable
         sysroot.Repository.Checkout(plan.Name.Commit, deployments, name, new CheckoutOptions { PassthroughWhiteouts = true }, null, cancel);
         using Dir tree = deployments.OpenDir(name);
         sysroot.Step("write the composefs image");
+        // For the image all of the tree is in memory, maybe two versions of it: it takes the place of what the plan needed, and what follows takes its place.
+        GC.Collect();
         Checksum digest = WriteImage(tree, plan.Name.Commit, cancel);
-        GC.Collect(); // for the image all of the tree was in memory, two versions of it: what follows shall take that place and no other
+        GC.Collect();
         if (plan.Origin is { } origin)
         {
             sysroot.Step("write the origin");
