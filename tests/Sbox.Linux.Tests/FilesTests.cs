@@ -156,6 +156,22 @@ public sealed class FilesTests : IDisposable
     }
 
     [Fact]
+    public void Attributes_are_read_whole_however_many_and_long_and_those_that_nobody_wants_are_passed_over()
+    {
+        byte[] value = [.. Enumerable.Range(0, 700).Select(static at => (byte)at)];
+        dir.CreateFile("f").Dispose();
+        using SafeFileHandle file = dir.OpenFile("f");
+        Xattrs.Set(dir, "f", new Xattr("trusted.t", "x"u8.ToArray()));
+        Assert.Empty(Xattrs.Read(file, "f", but: "trusted."));
+        for (int number = 0; number < 20; number++)
+            Xattrs.Set(dir, "f", new Xattr($"user.{number}-{new string('n', 40)}", number == 7 ? value : []));
+        Assert.Equal(21, Xattrs.Read(dir, "f").Count);
+        Assert.Equal(21, Xattrs.Read(file, "f").Count);
+        Assert.Equal(20, Xattrs.Read(file, "f", but: "trusted.").Count);
+        Assert.Equal(value, Xattrs.Read(file, "f").Single(static xattr => xattr.Value.Length > 0 && xattr.Name.StartsWith("user.", StringComparison.Ordinal)).Value);
+    }
+
+    [Fact]
     public void Times_owners_and_all_twelve_permission_bits_are_set()
     {
         using SafeFileHandle file = dir.CreateFile("f");

@@ -10,12 +10,34 @@ public readonly record struct Xattr(string Name, byte[] Value);
 /// <summary>Extended attributes of open files, and of names that cannot be opened (symbolic links, devices).</summary>
 public static unsafe class Xattrs
 {
+    // Enough for most lists and values: then one call does, and none asks how much there is.
+    private const int Short = 256;
+
     /// <summary>All of a file's attributes, in the order of their names' bytes; none where the file system has none.</summary>
+    /// <param name="file">Open in whatever way.</param>
+    /// <param name="path">What it is, for the error.</param>
+    /// <param name="but">The beginning of names that are passed over, and whose values are not asked for; null for none.</param>
     /// <exception cref="LinuxException">Refused.</exception>
-    public static IReadOnlyList<Xattr> Read(SafeFileHandle file, string path)
+    public static IReadOnlyList<Xattr> Read(SafeFileHandle file, string path, string? but = null)
     {
         using var fd = new Borrowed(file);
-        return LibC.flistxattr(fd.Number, null, 0) == 0 ? [] : ReadAll(fd.Number, path); // most files have none, and this is asked of each
+        int number = fd.Number;
+        byte* names = stackalloc byte[Short];
+        nint filled = LibC.flistxattr(number, names, Short);
+        return filled == 0 || (filled > 0 && but is not null && HasOnly(new ReadOnlySpan<byte>(names, (int)filled), but))
+            ? [] // most files have none, and this is asked of each
+            : ReadAll((list, size) => LibC.flistxattr(number, (byte*)list, size), (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path, but);
+    }
+
+    private static bool HasOnly(ReadOnlySpan<byte> names, string beginning)
+    {
+        for (; !names.IsEmpty; names = names[(names.IndexOf((byte)0) + 1)..])
+        {
+            if (!System.Text.Ascii.Equals(names[..Math.Min(beginning.Length, names.Length)], beginning))
+                return false;
+        }
+
+        return true;
     }
 
     /// <summary>One attribute of an open file; null where it has none by that name.</summary>
@@ -92,11 +114,7 @@ public static unsafe class Xattrs
 
     private delegate nint Get(nint name, nint value, nint size);
 
-    private static IReadOnlyList<Xattr> ReadAll(int number, string path) => ReadAll(
-        (list, size) => LibC.flistxattr(number, (byte*)list, size),
-        (name, value, size) => LibC.fgetxattr(number, (byte*)name, (byte*)value, size), path);
-
-    private static IReadOnlyList<Xattr> ReadAll(List list, Get get, string path)
+    private static IReadOnlyList<Xattr> ReadAll(List list, Get get, string path, string? but = null)
     {
         byte[] names = Fill((into, size) => list(into, size), "listxattr", path);
         if (names.Length == 0)
@@ -106,14 +124,15 @@ public static unsafe class Xattrs
         {
             int end = Array.IndexOf(names, (byte)0, start);
             byte[] name = names[start..(end + 1)];
+            start = end + 1;
             string text = FileName.FromBytes(name.AsSpan(0, name.Length - 1)); // names are bytes: nothing says UTF-8
+            if (but is not null && text.StartsWith(but, StringComparison.Ordinal))
+                continue;
             fixed (byte* key = name)
             {
                 nint at = (nint)key;
                 attributes.Add(new Xattr(text, Fill((into, size) => get(at, into, size), "getxattr", $"{path}: {text}")));
             }
-
-            start = end + 1;
         }
 
         attributes.Sort(static (a, b) => Dir.CompareNames(a.Name, b.Name));
@@ -122,6 +141,10 @@ public static unsafe class Xattrs
 
     private static byte[] Fill(Func<nint, nint, nint> call, string name, string path)
     {
+        byte* few = stackalloc byte[Short];
+        nint had = call((nint)few, Short);
+        if (had >= 0)
+            return new ReadOnlySpan<byte>(few, (int)had).ToArray();
         while (true)
         {
             nint needed = call(0, 0);

@@ -11,7 +11,8 @@ namespace Sbox.Sysroot;
 /// <remarks>The marks of the upper layer (whiteouts, opaque and redirected directories) are those of Linux' Documentation/filesystems/overlayfs.rst.</remarks>
 public sealed class LedgerScan
 {
-    private const string Opaque = "trusted.overlay.opaque", Redirect = "trusted.overlay.redirect";
+    private const string OfOverlay = "trusted.overlay."; // what overlayfs writes for itself is no attribute of the file's
+    private const string Opaque = OfOverlay + "opaque", Redirect = OfOverlay + "redirect";
     private const long ComparedBytes = 64 << 20;
     private const int BufferBytes = 64 * 1024;
     private const int Deepest = 200; // two descriptors each
@@ -72,7 +73,7 @@ public sealed class LedgerScan
     // The lower path is another one below a directory that was renamed.
     private void Walk(Dir upper, Dir? lower, string path, string lowerPath, int depth)
     {
-        foreach (DirEntry entry in upper.Entries())
+        foreach (DirEntry entry in upper.EntriesOnce())
         {
             cancel.ThrowIfCancellationRequested();
             if (upper.TryStat(entry.Name) is not { } now)
@@ -149,34 +150,44 @@ public sealed class LedgerScan
             return upper.ReadLink(name) == lower.ReadLink(name);
         if (!now.IsRegular)
             return now.RawDevice == before.RawDevice;
-        return now.Size == before.Size && SameAttributes(upper, lower, name)
-            && now.Size <= ComparedBytes && SameBytes(upper, lower, name); // times say nothing: whoever writes can set them
+        return now.Size == before.Size && now.Size <= ComparedBytes && SameFile(upper, lower, name, now.Size); // times say nothing: whoever writes can set them
+    }
+
+    // Through descriptors, which the bytes want anyway: an attribute that is asked for by a path below /proc costs as much as all the rest.
+    private static bool SameFile(Dir upper, Dir lower, string name, long size)
+    {
+        using SafeFileHandle? now = upper.TryOpenFile(name), before = lower.TryOpenFile(name);
+        return now is not null && before is not null && SameBytes(now, before, name, size)
+            && Xattrs.Read(now, name, but: OfOverlay).SequenceEqual(Xattrs.Read(before, name, but: OfOverlay), AttributeComparer);
     }
 
     // Two regular files of one size, however large they are; one attribute may be the first one's alone.
     internal static bool SameContent(Dir first, Dir second, string name, string but)
     {
         Xattr[] mine = [.. Attributes(first, name)], theirs = [.. Attributes(second, name)];
-        return (mine.SequenceEqual(theirs, AttributeComparer) || mine.Where(attribute => attribute.Name != but).SequenceEqual(theirs, AttributeComparer)) && SameBytes(first, second, name);
+        if (!mine.SequenceEqual(theirs, AttributeComparer) && !mine.Where(attribute => attribute.Name != but).SequenceEqual(theirs, AttributeComparer))
+            return false;
+        using SafeFileHandle? here = first.TryOpenFile(name), there = second.TryOpenFile(name);
+        return here is not null && there is not null && SameBytes(here, there, name, size: long.MaxValue);
     }
 
-    private static bool SameBytes(Dir upper, Dir lower, string name)
+    // As far as they are known to go: of a small file, one read each.
+    private static bool SameBytes(SafeFileHandle now, SafeFileHandle before, string name, long size)
     {
-        using SafeFileHandle? now = upper.TryOpenFile(name), before = lower.TryOpenFile(name);
-        if (now is null || before is null)
-            return false;
         byte[] mine = ArrayPool<byte>.Shared.Rent(BufferBytes), theirs = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            for (long at = 0; ;)
+            for (long at = 0; at < size;)
             {
-                int here = RandomAccess.Read(now, mine.AsSpan(0, BufferBytes), at), there = RandomAccess.Read(before, theirs.AsSpan(0, BufferBytes), at);
+                int here = Files.ReadAt(now, mine.AsSpan(0, BufferBytes), at, name), there = Files.ReadAt(before, theirs.AsSpan(0, BufferBytes), at, name);
                 if (!mine.AsSpan(0, here).SequenceEqual(theirs.AsSpan(0, there)))
                     return false;
                 if (here == 0)
-                    return true;
+                    break;
                 at += here;
             }
+
+            return true;
         }
         finally
         {
@@ -185,12 +196,11 @@ public sealed class LedgerScan
         }
     }
 
-    // What overlayfs writes for itself is no attribute of the file's.
     private static bool SameAttributes(Dir upper, Dir lower, string name) =>
         Attributes(upper, name).SequenceEqual(Attributes(lower, name), AttributeComparer);
 
     private static IEnumerable<Xattr> Attributes(Dir directory, string name) =>
-        Xattrs.Read(directory, name).Where(static attribute => !attribute.Name.StartsWith("trusted.overlay.", StringComparison.Ordinal));
+        Xattrs.Read(directory, name).Where(static attribute => !attribute.Name.StartsWith(OfOverlay, StringComparison.Ordinal));
 
     private static bool SameOwnerAndMode(FileStat a, FileStat b) =>
         a.Uid == b.Uid && a.Gid == b.Gid && (a.IsSymlink || a.Permissions == b.Permissions);
