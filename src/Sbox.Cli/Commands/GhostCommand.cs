@@ -17,7 +17,7 @@ internal static class GhostCommand
 {
     internal const int NoGhost = 3;
     private const int LinesShown = 16;
-    private static readonly TimeSpan Between = TimeSpan.FromSeconds(5), Glance = TimeSpan.FromMilliseconds(500), KeepingLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Glance = TimeSpan.FromMilliseconds(500), KeepingLimit = TimeSpan.FromSeconds(60);
 
     public static Command Make()
     {
@@ -41,7 +41,7 @@ internal static class GhostCommand
 
     private static Command Memory()
     {
-        var watch = new Option<bool>("--watch") { Description = "Look every 5 seconds until ended, and warn on all terminals before it fills (sbox-ghost-memory.service)" };
+        var watch = new Option<bool>("--watch") { Description = "Look until ended, and warn on all terminals before it fills, and when the disk is taken out that this ghost runs from (sbox-ghost-memory.service)" };
         Option<bool> json = SharedOptions.Json();
         Command command = new DocumentedCommand("memory", "Tell how full the memory is that holds what the session changed")
         {
@@ -49,6 +49,8 @@ internal static class GhostCommand
             [
                 "Changes may take half of the machine's memory, and are never swapped. Where they, or all programs together, reach the first level of memory-warning, and twice more on the way to full, every terminal and the journal are told, with what "
                 + "makes room: sbox forget, sbox keep, closing programs.",
+                "With --watch a ghost that runs from a stick also keeps a few programs in memory: sbox, a shell, cp and mount, systemctl and what switches off, where that is no more than a sixteenth of the machine's memory. When the stick is taken out, every "
+                + "terminal is told what goes on and what does not, how to save, and how to switch off. A ghost in memory says that nothing is lost.",
             ],
             ExitCodes = [(NoGhost, "This boot is no ghost.")],
         }.With(watch, json);
@@ -58,7 +60,7 @@ internal static class GhostCommand
             if (GhostSession.Layers() is null)
                 return Task.FromResult(SayNoGhost(speaker));
             if (parsed.GetValue(watch))
-                return Task.FromResult(Watch(cancel));
+                return Task.FromResult(GhostWatch.Run(cancel));
             GhostMemory memory = GhostMemory.Look();
             speaker.Answer(Text(memory), writer =>
             {
@@ -106,26 +108,7 @@ internal static class GhostCommand
         return NoGhost;
     }
 
-    private static int Watch(CancellationToken cancel)
-    {
-        var alarm = new GhostMemoryAlarm(GhostSettings.Read(GhostSettings.Files).MemoryWarning);
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using PosixSignalRegistration terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
-        {
-            signal.Cancel = true;
-            stop.Cancel();
-        });
-        do
-        {
-            GhostMemory memory = GhostMemory.Look();
-            if (alarm.Look(memory.Fullest) is not null)
-                Tell($"The memory of this ghost fills: {Text(memory)}.\nsbox ledger --all shows what takes room; {(MemoryDisk.IsUsed() ? "" : "sbox keep writes to the disk, ")}sbox forget PATH takes back at once. Full, programs can write nothing more, or are ended.");
-        }
-        while (!stop.Token.WaitHandle.WaitOne(Between));
-        return 0;
-    }
-
-    private static string Text(GhostMemory memory) =>
+    internal static string Text(GhostMemory memory) =>
         $"changes take {Amount.OfBytes(memory.Used)} of {Amount.OfBytes(memory.Limit)} ({memory.Percent} %), and {Amount.OfBytes(memory.Available)} of the machine's {Amount.OfBytes(memory.Machine)} are available";
 
     // Whether there was anything to show.
@@ -165,8 +148,8 @@ internal static class GhostCommand
         return run.Exists("ghost-disk.lock") && free is null;
     }
 
-    // The journal by standard error, as the unit has it; all terminals by wall(1), as the sentinel does.
-    private static void Tell(string text)
+    /// <summary>Tells the journal by standard error, as the unit has it, and all terminals by wall(1), as the sentinel does.</summary>
+    internal static void Tell(string text)
     {
         Console.Error.WriteLine($"<4>{text.Replace("\n", "\n<4>", StringComparison.Ordinal)}");
         try

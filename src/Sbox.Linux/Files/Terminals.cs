@@ -1,0 +1,43 @@
+using System.Globalization;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace Sbox.Linux;
+
+/// <summary>Terminals of other people, which may be stopped, hung up or busy: whoever tells them something waits for none.</summary>
+public static unsafe class Terminals
+{
+    /// <summary>All that somebody may sit at: virtual consoles in use, pseudo terminals, and what the kernel speaks to. Nothing is read from a disk for it.</summary>
+    /// <param name="dev">Where devices are.</param>
+    /// <param name="sys">Where sysfs is.</param>
+    public static IReadOnlyList<string> All(string dev = "/dev", string sys = "/sys")
+    {
+        string active = $"{sys}/class/tty/console/active";
+        string[] consoles = File.Exists(active) ? File.ReadAllText(active).Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries) : [];
+        return [.. Numbered(dev, "vcs").Select(number => $"{dev}/tty{number}")
+            .Concat(Numbered($"{dev}/pts", "").Select(number => $"{dev}/pts/{number}"))
+            .Concat(consoles.Where(static name => name != "tty0").Select(name => $"{dev}/{name}")) // tty0 is whichever is in front, told already
+            .Where(File.Exists).Distinct(StringComparer.Ordinal)];
+    }
+
+    /// <summary>Writes to a terminal what it takes at once; it never becomes this process' own.</summary>
+    /// <param name="path">A terminal.</param>
+    /// <param name="text">Lines.</param>
+    /// <returns>Whether it took all of it.</returns>
+    public static bool TryTell(string path, string text)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(text.ReplaceLineEndings("\r\n")); // also right where a program has it raw
+        fixed (byte* name = CString.Of(path), start = bytes)
+        {
+            int fd = LibC.openat(LibC.AT_FDCWD, name, LibC.O_WRONLY | LibC.O_NOCTTY | LibC.O_NONBLOCK | LibC.O_CLOEXEC, 0);
+            if (Answer.Of(fd) != Errno.None)
+                return false;
+            using var terminal = new SafeFileHandle(fd, ownsHandle: true);
+            return LibC.write(fd, start, bytes.Length) == bytes.Length;
+        }
+    }
+
+    private static IEnumerable<int> Numbered(string directory, string prefix) => !Directory.Exists(directory) ? []
+        : Directory.EnumerateFileSystemEntries(directory).Select(Path.GetFileName).Where(name => name!.StartsWith(prefix, StringComparison.Ordinal))
+            .Select(name => int.TryParse(name![prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : -1).Where(static number => number >= 0).Order();
+}
