@@ -172,6 +172,47 @@ public sealed class FilesTests : IDisposable
     }
 
     [Fact]
+    public void A_file_that_is_held_stays_in_memory_and_one_that_is_too_large_or_missing_is_not_held()
+    {
+        var bytes = new byte[300_000];
+        using (SafeFileHandle file = dir.CreateFile("program"))
+            RandomAccess.Write(file, bytes, 0);
+        using (HeldFile held = HeldFile.TryHold(dir.Of("program"), most: bytes.Length)!)
+        {
+            Assert.Equal(bytes.Length, held.Bytes);
+            dir.Unlink("program"); // whoever replaces it takes nothing away
+            Assert.InRange(Locked(), 290, 300);
+        }
+
+        Assert.Equal(0, Locked());
+
+        dir.CreateFile("empty").Dispose();
+        Assert.Null(HeldFile.TryHold(dir.Of("empty"), long.MaxValue));
+        Assert.Null(HeldFile.TryHold(dir.Of("program"), long.MaxValue));
+        Assert.Null(HeldFile.TryHold("/bin/sh", most: 1000));
+
+        // In kibibytes, of this file alone: other tests lock memory meanwhile.
+        long Locked() => File.ReadLines("/proc/self/smaps").SkipWhile(line => !line.Contains(dir.Of("program"), StringComparison.Ordinal)).FirstOrDefault(static line => line.StartsWith("Locked:", StringComparison.Ordinal)) is { } line
+            ? long.Parse(line.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture) : 0;
+    }
+
+    [Fact]
+    public void Terminals_are_told_without_waiting_for_one_and_those_of_a_machine_are_found()
+    {
+        foreach (string each in (string[])["dev/pts", "sys/class/tty/console"])
+            dir.MakeDirs(each);
+        foreach (string each in (string[])["vcs", "vcs1", "vcsa1", "vcs12", "tty1", "tty2", "tty12", "ttyS0", "pts/0", "pts/ptmx", "console"])
+            dir.CreateFile($"dev/{each}").Dispose();
+        File.WriteAllText(dir.Of("sys/class/tty/console/active"), "tty0 ttyS0\n");
+        Assert.Equal(["tty1", "tty12", "pts/0", "ttyS0"], Terminals.All(dir.Of("dev"), dir.Of("sys")).Select(path => path[(dir.Of("dev").Length + 1)..]));
+        Assert.True(Terminals.TryTell(dir.Of("dev/ttyS0"), "one\ntwo\n"));
+        Assert.Equal("one\r\ntwo\r\n", File.ReadAllText(dir.Of("dev/ttyS0")));
+        dir.MakeNode("stopped", 0x1180 /* a FIFO that nobody reads */, 0);
+        Assert.False(Terminals.TryTell(dir.Of("stopped"), "x"));
+        Assert.False(Terminals.TryTell(dir.Of("gone"), "x"));
+    }
+
+    [Fact]
     public void Times_owners_and_all_twelve_permission_bits_are_set()
     {
         using SafeFileHandle file = dir.CreateFile("f");
