@@ -49,8 +49,8 @@ internal static class GhostCommand
             [
                 "Changes may take half of the machine's memory, and are never swapped. Where they, or all programs together, reach the first level of memory-warning, and twice more on the way to full, every terminal and the journal are told, with what "
                 + "makes room: sbox forget, sbox keep, closing programs.",
-                "With --watch a ghost that runs from a stick also keeps a few programs in memory: sbox, a shell, cp and mount, systemctl and what switches off, where that is no more than a sixteenth of the machine's memory. When the stick is taken out, every "
-                + "terminal is told what goes on and what does not, how to save, and how to switch off. A ghost in memory says that nothing is lost.",
+                "With --watch a ghost that runs from a stick also keeps in memory what runs when the stick is taken out, and copies of sbox, cp, mount and a few more in "
+                + $"{GhostKit.Place}, each where it is no more than a sixteenth of the machine's memory. When the stick is taken out, every terminal is told what goes on and what does not, how to use these, and how to switch off and wipe the memory. A ghost in memory says that nothing is lost.",
             ],
             ExitCodes = [(NoGhost, "This boot is no ghost.")],
         }.With(watch, json);
