@@ -61,10 +61,10 @@ internal static class GhostWatch
             The disk itself is whole: it boots again, and what "sbox keep" had written is there.
             """;
 
-    // Not by wall(1): it lies on the disk.
+    // Not by wall(1): it lies on the disk. To the journal as critical: what is an emergency it tells all terminals itself, line by line.
     private static void TellTerminals(string text)
     {
-        Console.Error.WriteLine($"<0>{text.ReplaceLineEndings("\n<0>")}");
+        Console.Error.WriteLine($"<2>{text.ReplaceLineEndings("\n<2>")}");
         foreach (string terminal in Terminals.All())
             _ = Terminals.TryTell(terminal, $"\n\asbox: {text}\n"); // one that takes nothing now has nobody who reads
     }
