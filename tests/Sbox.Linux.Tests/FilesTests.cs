@@ -210,6 +210,16 @@ public sealed class FilesTests : IDisposable
         dir.MakeNode("stopped", 0x1180 /* a FIFO that nobody reads */, 0);
         Assert.False(Terminals.TryTell(dir.Of("stopped"), "x"));
         Assert.False(Terminals.TryTell(dir.Of("gone"), "x"));
+
+        // One that is slow: more than it holds at once, and somebody who reads.
+        dir.MakeNode("slow", 0x1180, 0);
+        string text = new('x', 200_000), heard = "";
+        var reader = new Thread(() => heard = File.ReadAllText(dir.Of("slow")));
+        reader.Start();
+        for (int tries = 0; !Terminals.TryTell(dir.Of("slow"), text) && tries < 1000; tries++)
+            Thread.Sleep(10); // until the reader has it open
+        reader.Join();
+        Assert.EndsWith(text, heard, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,12 +1,15 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace Sbox.Linux;
 
-/// <summary>Terminals of other people, which may be stopped, hung up or busy: whoever tells them something waits for none.</summary>
+/// <summary>Terminals of other people, which may be stopped, hung up or busy: whoever tells them something waits long for none.</summary>
 public static unsafe class Terminals
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+
     /// <summary>All that somebody may sit at: virtual consoles in use, pseudo terminals, and what the kernel speaks to. Nothing is read from a disk for it.</summary>
     /// <param name="dev">Where devices are.</param>
     /// <param name="sys">Where sysfs is.</param>
@@ -20,7 +23,7 @@ public static unsafe class Terminals
             .Where(File.Exists).Distinct(StringComparer.Ordinal)];
     }
 
-    /// <summary>Writes to a terminal what it takes at once; it never becomes this process' own.</summary>
+    /// <summary>Writes to a terminal what it takes in a few seconds; it never becomes this process' own.</summary>
     /// <param name="path">A terminal.</param>
     /// <param name="text">Lines.</param>
     /// <returns>Whether it took all of it.</returns>
@@ -33,7 +36,20 @@ public static unsafe class Terminals
             if (Answer.Of(fd) != Errno.None)
                 return false;
             using var terminal = new SafeFileHandle(fd, ownsHandle: true);
-            return LibC.write(fd, start, bytes.Length) == bytes.Length;
+            int told = 0;
+            for (long since = Stopwatch.GetTimestamp(); told < bytes.Length;)
+            {
+                nint written = LibC.write(fd, start + told, bytes.Length - told);
+                Errno errno = Answer.Of(written);
+                if (errno == Errno.None)
+                    (told, since) = (told + (int)written, Stopwatch.GetTimestamp());
+                else if (errno is not (Errno.EAGAIN or Errno.EINTR) || Stopwatch.GetElapsedTime(since) > Patience)
+                    break;
+                else
+                    Thread.Sleep(20); // a serial line is slow, and others write to it, too
+            }
+
+            return told == bytes.Length;
         }
     }
 
