@@ -84,11 +84,16 @@ internal static class GhostKit
     }
 
     // A shell forks for a function, and the loader lies in memory: nothing of it opens a file of the disk. sysrq's "o" is the kernel's own way to switch off.
+    // The first program ends what is left of a login whose first process is gone: whoever wipes is in no login's control group any more.
     private static string Functions(string place, IEnumerable<string> programs) => string.Concat(programs.Select(name => $"{name}() {{ {place}/{Loader} --library-path {place}/lib {place}/bin/{name} \"$@\"; }}\n")) + $$"""
         off() {
-          kill -KILL -1
-          (. {{place}}/wipe)
-          echo o >/proc/sysrq-trigger
+          (
+            trap '' HUP TERM
+            echo $BASHPID >/sys/fs/cgroup/cgroup.procs
+            kill -KILL -1
+            (. {{place}}/wipe)
+            echo o >/proc/sysrq-trigger
+          ) </dev/null >/dev/console 2>&1
         }
 
         """;
