@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 namespace Sbox.Linux;
 
 /// <summary>
-/// A file whose bytes stay in memory until this is disposed: whoever runs or reads it needs no disk, even when the disk is gone. The pages are
+/// A file whose bytes stay in memory until this is disposed: whoever has it mapped needs no disk for them, even when the disk is gone (to open it then is refused by the file system). The pages are
 /// those that everybody shares, so what is in use anyway costs nothing more.
 /// </summary>
 public sealed unsafe class HeldFile : IDisposable
