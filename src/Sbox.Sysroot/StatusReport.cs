@@ -171,8 +171,18 @@ public sealed record StatusReport(
         [
             .. sysroot.Deployments.Skip(1).Select(each => Task.Factory.StartNew(() => CountEtcChanges(sysroot, each), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)),
         ];
-        int? first = CountEtcChanges(sysroot, sysroot.Deployments[0]);
-        return [first, .. Task.WhenAll(others).GetAwaiter().GetResult()];
+        Task<int?[]> rest = Task.WhenAll(others);
+        int? first;
+        try
+        {
+            first = CountEtcChanges(sysroot, sysroot.Deployments[0]);
+        }
+        finally
+        {
+            rest.GetAwaiter().GetResult(); // nobody reads on in a sysroot that its owner has closed
+        }
+
+        return [first, .. rest.Result];
     }
 
     // Who may not read all of /etc (shadow is root's) may still see what runs.

@@ -143,8 +143,11 @@ internal sealed class ImageDigests
 
         while (at < xattrs.Length)
             at += Take(xattrs[at..], ref said);
-        if (said is { Digest: { } known, Path: { Length: > 1 } path } && path.Span[0] == '/')
-            found.Add(new ContentDigest(path[1..], known) { File = said.Others ? null : new BackedFile(PlainOf(file), file.Size, path[1..], known) });
+        if (said is not { Digest: { } known, Path: { Length: > 1 } path } || path.Span[0] != '/')
+            return;
+        if (!TreeRules.CanHave(file.Size))
+            throw Malformed("inode", "a size that an image can have", $"{file.Size}");
+        found.Add(new ContentDigest(path[1..], known) { File = said.Others ? null : new BackedFile(PlainOf(file), file.Size, path[1..], known) });
     }
 
     private Attributes PlainOf(InodeHead file)

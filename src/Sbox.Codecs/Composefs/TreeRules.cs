@@ -27,11 +27,14 @@ internal static class TreeRules
             throw new ArgumentException($"A symbolic link's target has {link.Target.Length} bytes; 1 to {MaxPathBytes}, none zero, can be stored.");
     }
 
+    /// <summary>Whether a backed file may have so many bytes.</summary>
+    public static bool CanHave(ulong size) => Layout.Chunks(size).Count <= MaxChunks;
+
     public static void CheckBackedFile(BackedFile file)
     {
         if (file.BackingPath.Length > MaxPathBytes)
             throw new ArgumentException($"A backing path has {file.BackingPath.Length} bytes; {MaxPathBytes} can be stored.");
-        if (Layout.Chunks(file.Size).Count > MaxChunks)
+        if (!CanHave(file.Size))
             throw new ArgumentException($"A file has {file.Size} bytes; libcomposefs describes at most {MaxChunks} chunks of 8 TiB.");
     }
 

@@ -97,12 +97,15 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
     }
 
     // A tree has ten thousand names and more, and the kernel takes its time for each: all processors at once, on directories that have nothing to do with each other.
+    // What it leaves, whoever removes all of it removes too, or says what is in the way.
     private void RemoveMostOf(DeploymentName name)
     {
-        using Dir? usr = Root.TryOpenDir($"{name.Directory}/usr");
-        List<Dir> parents = usr is null ? [] : [.. Directories(usr).Select(usr.OpenDir)];
+        var parents = new List<Dir>();
         try
         {
+            using Dir? usr = Root.TryOpenDir($"{name.Directory}/usr");
+            foreach (string directory in usr is null ? [] : Directories(usr))
+                parents.Add(usr!.OpenDir(directory));
             (Dir Parent, string Name)[] parts = [.. parents.SelectMany(static parent => Directories(parent).Select(inner => (parent, inner)))];
             Parallel.ForEach(Partitioner.Create(parts, EnumerablePartitionerOptions.NoBuffering), static part =>
             {
@@ -112,9 +115,13 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
                 }
                 catch (LinuxException)
                 {
-                    return; // whoever removes what is left says what is in the way, or takes the mark off
+                    return;
                 }
             });
+        }
+        catch (LinuxException)
+        {
+            return; // a tree whose /usr is no directory, or is gone in this moment
         }
         finally
         {

@@ -117,11 +117,19 @@ public class ComposefsImageTests
             Refused(damaged);
         }
 
+        // The size of an inode that has 64 bits for it, in each place where one may begin.
+        for (int at = 1024; at < image.Length; at += 32)
+        {
+            byte[] damaged = [.. image];
+            damaged[at + 14] ^= 0x40;
+            Refused(damaged);
+        }
+
         static void Refused(byte[] damaged)
         {
             try
             {
-                ComposefsImage.ReadDigests(damaged);
+                Assert.All(ComposefsImage.ReadDigests(damaged), static each => Assert.True(each.File is null || each.File.Size <= 1024UL << 43, $"{each.File?.Size}"));
             }
             catch (MalformedException refused)
             {
