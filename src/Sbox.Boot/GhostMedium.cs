@@ -8,8 +8,11 @@ namespace Sbox.Boot;
 /// <param name="IsCopied">Whether this boot runs from a copy of it in memory, and needs it no more.</param>
 public sealed record GhostMedium(string Name, string Device, bool IsCopied)
 {
+    // A slot or bay gives whatever is put into it the same directory, by its name.
+    private readonly ulong? inode = InodeOf(Device);
+
     /// <summary>Whether it is plugged in. Costs a system call, and touches no disk.</summary>
-    public bool IsThere => Directory.Exists(Device);
+    public bool IsThere => inode is { } known && InodeOf(Device) == known;
 
     /// <summary>What the running ghost was started from.</summary>
     /// <param name="sysroot">The physical root.</param>
@@ -31,6 +34,18 @@ public sealed record GhostMedium(string Name, string Device, bool IsCopied)
     {
         ulong major = ((number >> 8) & 0xfff) | ((number >> 32) & ~0xfffUL), minor = (number & 0xff) | ((number >> 12) & ~0xffUL); // makedev(3)
         return Lowest(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{sys}/dev/block/{major}:{minor}"), isCopied: false);
+    }
+
+    private static ulong? InodeOf(string device)
+    {
+        try
+        {
+            return Files.StatFollowed(device).Inode;
+        }
+        catch (LinuxException gone) when (gone.Errno is Errno.ENOENT or Errno.ENOTDIR)
+        {
+            return null;
+        }
     }
 
     // An encrypted volume stays when its disk goes.

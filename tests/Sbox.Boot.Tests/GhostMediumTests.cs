@@ -42,6 +42,16 @@ public sealed class GhostMediumTests : IDisposable
     }
 
     [Fact]
+    public void Another_one_in_the_same_slot_is_not_the_one_that_was_pulled_out()
+    {
+        PlugIn();
+        GhostMedium medium = GhostMedium.Of(0x802, Sys)!;
+        Directory.Move($"{Stick}/sda2", $"{Stick}/before"); // or the new directory could get its number
+        Directory.CreateDirectory($"{Stick}/sda2");
+        Assert.False(medium.IsThere);
+    }
+
+    [Fact]
     public void What_was_copied_to_memory_is_known_by_its_name()
     {
         PlugIn();

@@ -84,7 +84,7 @@ public static class FirstProgram
             drivers.Load(module);
         StubFiles.Keep("/", "/run"); // what opens a volume looks for them there, too
         string? volume = MountPhysicalRoot(disk, config, encrypted);
-        long? changes = config.FromRam ? CopyToMemory(volume ?? disk.Device.Path, config, volume is null ? null : encrypted, say) : null;
+        long? changes = config.FromRam ? CopyToMemory(volume ?? disk.Device.Path, disk.Device.Path, config, volume is null ? null : encrypted, say) : null;
 
         RootPlan plan = RootPlan.Make(config, PhysicalRoot.Look(Sysroot, config.OstreeLink), changes: changes);
         RootMounter.Execute(plan, say);
@@ -93,7 +93,7 @@ public static class FirstProgram
 
     // From the medium as it was mounted: by then the kernel has put the journal's changes in their places, and an image that asks for that is encrypted. Where there
     // can be no copy the ghost runs from the medium: it is what the person has, and everybody is told not to take it out.
-    private static long? CopyToMemory(string medium, RootConfig config, EncryptedRoot? encrypted, Action<string> say)
+    private static long? CopyToMemory(string medium, string plugged, RootConfig config, EncryptedRoot? encrypted, Action<string> say)
     {
         Mounts.Unmount(Sysroot);
         using var copy = new MemoryCopy(say);
@@ -101,9 +101,9 @@ public static class FirstProgram
         {
             (string device, MemoryDisk made) = copy.Make(medium);
             MountCopy(device, config, copy);
-            made.Leave();
+            (made with { Medium = plugged }).Leave(); // a volume on it is closed now
             encrypted?.Close();
-            say($"this boot runs from memory; {medium} may be taken out");
+            say($"this boot runs from memory; {plugged} may be taken out");
             return copy.HalfOfTheRest(made.Bytes);
         }
         catch (NotCopiedException failed)

@@ -1,3 +1,4 @@
+using Sbox.Boot;
 using Sbox.Linux;
 
 namespace Sbox.Cli.Commands;
@@ -21,7 +22,7 @@ internal static class GhostKit
     private static readonly string[] LoadedLater = ["libcrypto.so.3", "libssl.so.3", "libmount.so.1", "libblkid.so.1"];
 
     /// <summary>What a person may type when the disk is gone.</summary>
-    public static IReadOnlyList<string> ForPeople { get; } = ["sbox", "cat", "cp", "ls", "mkdir", "mount", "umount"];
+    public static IReadOnlyList<string> ForPeople { get; } = ["sbox", "cat", "cp", "ls", "mkdir", "mount", "sync", "umount"];
 
     private static readonly string[] ForTheWipe = ["find", "head", "nproc"];
 
@@ -48,9 +49,11 @@ internal static class GhostKit
     /// <summary>Copies programs, the libraries that the loader names for them, the loader itself, and the functions that start them.</summary>
     /// <param name="place">A directory in memory; what an earlier one left there is replaced.</param>
     /// <param name="room">Bytes; a program that would take more is left out.</param>
+    /// <param name="medium">For when that is gone.</param>
     /// <param name="sbox">The program itself; null for the one that runs.</param>
-    /// <returns>Bytes that were copied.</returns>
-    public static long Pack(string place, long room, string? sbox = null)
+    /// <returns>Bytes that were copied, and what people may type.</returns>
+    /// <exception cref="IOException">Something could not be read or written; what there is of it is no use.</exception>
+    public static (long Bytes, IReadOnlyList<string> Programs) Pack(string place, long room, GhostMedium medium, string? sbox = null)
     {
         if (Directory.Exists(place))
             Directory.Delete(place, recursive: true);
@@ -79,19 +82,31 @@ internal static class GhostKit
 
         if (File.Exists(Wipe))
             Put(kit, "wipe", File.ReadAllBytes(Wipe));
-        Put(kit, "env", System.Text.Encoding.UTF8.GetBytes(Functions(place, packed)), Text);
-        return room - left;
+        Put(kit, "env", System.Text.Encoding.UTF8.GetBytes(Functions(place, packed, medium)), Text);
+        return (room - left, [.. ForPeople.Where(packed.Contains)]);
     }
 
-    // A shell forks for a function, and the loader lies in memory: nothing of it opens a file of the disk. sysrq's "o" is the kernel's own way to switch off.
-    // The first program ends what is left of a login whose first process is gone: whoever wipes is in no login's control group any more.
-    private static string Functions(string place, IEnumerable<string> programs) => string.Concat(programs.Select(name => $"{name}() {{ {place}/{Loader} --library-path {place}/lib {place}/bin/{name} \"$@\"; }}\n")) + $$"""
+    // A shell forks for a function, and the loader lies in memory: nothing of it opens a file of the disk. A word that is an alias could be no function's name.
+    private static string Functions(string place, IReadOnlyList<string> programs, GhostMedium medium) =>
+        $"unalias off {string.Join(' ', programs)} 2>/dev/null || true\n"
+        + string.Concat(programs.Select(name => $"{name}() {{ {place}/{Loader} --library-path {place}/lib {place}/bin/{name} \"$@\"; }}\n")) + Off(place, medium);
+
+    // sysrq's "o" is the kernel's own way to switch off. The first program ends what is left of a login whose first process is gone: whoever wipes is in no login's control group any
+    // more. What was copied to another disk goes there first, and is waited for where that is possible. systemd-shutdown unmounts before its wipe; here what lies in memory is emptied.
+    private static string Off(string place, GhostMedium medium) => $$"""
         off() {
+          if [ -e '{{medium.Device}}' ]; then echo 'The disk of this ghost is plugged in: systemctl poweroff' >&2; return 1; fi
           (
             trap '' HUP TERM
             echo $BASHPID >/sys/fs/cgroup/cgroup.procs
             kill -KILL -1
-            (. {{place}}/wipe)
+            coproc { sync; }
+            read -rt 30 _ <&${COPROC[0]}
+            while read -r _ at kind _; do
+              case $kind in tmpfs | ramfs) printf -v at %b "$at"; find "$at" -xdev -mindepth 1 ! -path '/run/initramfs*' -delete ;; esac
+              case $at in /run/credentials/*) umount "$at" ;; esac
+            done </proc/mounts 2>/dev/null
+            if [ -e {{place}}/wipe ]; then (. {{place}}/wipe); else echo 'sbox: the memory is not wiped: there was no room for what does it'; fi
             echo o >/proc/sysrq-trigger
           ) </dev/null >/dev/console 2>&1
         }

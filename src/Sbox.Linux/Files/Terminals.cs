@@ -8,7 +8,7 @@ namespace Sbox.Linux;
 /// <summary>Terminals of other people, which may be stopped, hung up or busy: whoever tells them something waits long for none.</summary>
 public static unsafe class Terminals
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10); // for all of it, or who reads byte by byte keeps everybody waiting
 
     /// <summary>All that somebody may sit at: virtual consoles in use, pseudo terminals, and what the kernel speaks to. Nothing is read from a disk for it.</summary>
     /// <param name="dev">Where devices are.</param>
@@ -37,13 +37,13 @@ public static unsafe class Terminals
                 return false;
             using var terminal = new SafeFileHandle(fd, ownsHandle: true);
             int told = 0;
-            for (long since = Stopwatch.GetTimestamp(); told < bytes.Length;)
+            for (long started = Stopwatch.GetTimestamp(); told < bytes.Length;)
             {
                 nint written = LibC.write(fd, start + told, bytes.Length - told);
                 Errno errno = Answer.Of(written);
                 if (errno == Errno.None)
-                    (told, since) = (told + (int)written, Stopwatch.GetTimestamp());
-                else if (errno is not (Errno.EAGAIN or Errno.EINTR) || Stopwatch.GetElapsedTime(since) > Patience)
+                    told += (int)written;
+                else if (errno is not (Errno.EAGAIN or Errno.EINTR) || Stopwatch.GetElapsedTime(started) > Patience)
                     break;
                 else
                     Thread.Sleep(20); // a serial line is slow, and others write to it, too
@@ -51,6 +51,18 @@ public static unsafe class Terminals
 
             return told == bytes.Length;
         }
+    }
+
+    /// <summary>Writes to all of them at once: a slow one keeps no other waiting.</summary>
+    /// <param name="paths">Terminals.</param>
+    /// <param name="text">Lines.</param>
+    public static void TellAll(IEnumerable<string> paths, string text)
+    {
+        Thread[] tellers = [.. paths.Select(path => new Thread(() => TryTell(path, text)))]; // one that takes nothing now has nobody who reads
+        foreach (Thread teller in tellers)
+            teller.Start();
+        foreach (Thread teller in tellers)
+            teller.Join();
     }
 
     private static IEnumerable<int> Numbered(string directory, string prefix) => !Directory.Exists(directory) ? []
