@@ -63,7 +63,7 @@ public sealed class GhostKitTests : IDisposable
     {
         GhostKit.Pack(Kit, room: 8 << 20, Gone, sbox: "/usr/bin/true");
         string[] lines = File.ReadAllLines($"{Kit}/env");
-        Assert.StartsWith("  if [ -e '/sys/none' ]; then echo ", lines[Array.IndexOf(lines, "off() {") + 1], StringComparison.Ordinal);
+        Assert.StartsWith("  if [ -e '/sys/none' ] && [ \"$1\" != now ]; then echo ", lines[Array.IndexOf(lines, "off() {") + 1], StringComparison.Ordinal);
         Assert.EndsWith("return 1; fi", lines[Array.IndexOf(lines, "off() {") + 1], StringComparison.Ordinal);
     }
 }

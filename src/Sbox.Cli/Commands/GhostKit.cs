@@ -95,7 +95,7 @@ internal static class GhostKit
     // more. What was copied to another disk goes there first, and is waited for where that is possible. systemd-shutdown unmounts before its wipe; here what lies in memory is emptied.
     private static string Off(string place, GhostMedium medium) => $$"""
         off() {
-          if [ -e '{{medium.Device}}' ]; then echo 'The disk of this ghost is plugged in: systemctl poweroff' >&2; return 1; fi
+          if [ -e '{{medium.Device}}' ] && [ "$1" != now ]; then echo 'A disk is where that of this ghost was: systemctl poweroff. Where that does nothing: off now' >&2; return 1; fi
           (
             trap '' HUP TERM
             echo $BASHPID >/sys/fs/cgroup/cgroup.procs
