@@ -32,40 +32,27 @@ public sealed partial class Repository
         private readonly Dictionary<Checksum, DirMeta> metas = [];
         private int names;
 
-        public DirTree Tree(Checksum checksum)
+        public DirTree Tree(Checksum checksum) => Of(trees, checksum, repository.ReadDirTree, static tree => 1 + tree.Files.Count + tree.Directories.Count);
+
+        public DirMeta Meta(Checksum checksum) => Of(metas, checksum, repository.ReadDirMeta, static _ => 1);
+
+        private T Of<T>(Dictionary<Checksum, T> known, Checksum checksum, Func<Checksum, T> read, Func<T, int> namesIn)
+            where T : class
         {
-            lock (trees)
+            lock (known)
             {
-                if (trees.TryGetValue(checksum, out DirTree? known))
-                    return known;
+                if (known.TryGetValue(checksum, out T? here))
+                    return here;
             }
 
-            DirTree read = repository.ReadDirTree(checksum);
-            lock (trees)
+            T fresh = read(checksum);
+            lock (known)
             {
-                if (names < MostNames && trees.TryAdd(checksum, read))
-                    names += 1 + read.Files.Count + read.Directories.Count;
+                if (Volatile.Read(ref names) < MostNames && known.TryAdd(checksum, fresh))
+                    Interlocked.Add(ref names, namesIn(fresh));
             }
 
-            return read;
-        }
-
-        public DirMeta Meta(Checksum checksum)
-        {
-            lock (metas)
-            {
-                if (metas.TryGetValue(checksum, out DirMeta? known))
-                    return known;
-            }
-
-            DirMeta read = repository.ReadDirMeta(checksum);
-            lock (metas)
-            {
-                if (metas.Count < MostNames)
-                    metas.TryAdd(checksum, read);
-            }
-
-            return read;
+            return fresh;
         }
 
         public void Dispose()
