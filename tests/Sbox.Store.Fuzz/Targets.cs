@@ -29,10 +29,6 @@ internal static class Targets
         ["variant-text"] = static bytes => GVariant.ParseText(Encoding.UTF8.GetString(bytes)),
     };
 
-    private static readonly GVariantType[] Types = [.. ((string[])["v", "as", "ay", "a{sv}", "a(ayay)", "(a{sv}aya(say)sstayay)", "mms", "a{s(bt)}", "(ybnqiuxthdsog)"]).Select(GVariantType.Parse)];
-
-    private static readonly ObjectName[] SomeObjects = [.. Enumerable.Range(0, 8).Select(static at => new ObjectName(Checksum.Of([(byte)at]), at % 4 == 3 ? ObjectType.DirTree : ObjectType.File))];
-
     /// <summary>The parsers' names.</summary>
     public static IReadOnlyCollection<string> Names => All.Keys;
 
@@ -100,7 +96,7 @@ internal static class Targets
         using var part = DeltaPart.Open(new MemoryStream(bytes, writable: false), expected: null, 64 << 20, tmp, "part");
         try
         {
-            foreach (DeltaRecipe recipe in part.Recipes(SomeObjects))
+            foreach (DeltaRecipe recipe in part.Recipes(Samples.Objects))
             {
                 if (recipe.Mode >= 0)
                     _ = part.HeaderOf(recipe).ToHashedBytes();
@@ -115,7 +111,7 @@ internal static class Targets
     private static void ReadVariant(byte[] bytes)
     {
         if (bytes.Length > 0)
-            _ = GVariant.Parse(Types[bytes[0] % Types.Length], bytes[1..]).ToString();
+            _ = GVariant.Parse(Samples.Types[bytes[0] % Samples.Types.Length], bytes[1..]).ToString();
     }
 
     private static void Patch(byte[] bytes)
@@ -165,5 +161,13 @@ internal static class Targets
     {
         foreach (ArchiveEntry entry in ArchiveTree.Read(new MemoryStream(bytes, writable: false), "archive"))
             entry.Content.CopyTo(Stream.Null);
+    }
+
+    // Made when a parser first asks: what is instrumented may not run before it was told where its counters are.
+    private static class Samples
+    {
+        public static readonly GVariantType[] Types = [.. ((string[])["v", "as", "ay", "a{sv}", "a(ayay)", "(a{sv}aya(say)sstayay)", "mms", "a{s(bt)}", "(ybnqiuxthdsog)"]).Select(GVariantType.Parse)];
+
+        public static readonly ObjectName[] Objects = [.. Enumerable.Range(0, 8).Select(static at => new ObjectName(Checksum.Of([(byte)at]), at % 4 == 3 ? ObjectType.DirTree : ObjectType.File))];
     }
 }
