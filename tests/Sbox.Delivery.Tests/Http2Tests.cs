@@ -1,6 +1,3 @@
-using System.Net;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Sbox.Codecs;
 using Sbox.Judges;
 using Sbox.Store;
@@ -21,7 +18,7 @@ public sealed class Http2Tests : IDisposable
             File.WriteAllBytes(shop[$"tree/usr/many/{n}"], Workshop.Noise(n, 3000));
         commit = shop.Commit();
         Directory.CreateSymbolicLink(shop["www"], shop["repo"]); // as it is: neither a summary nor deltas
-        MakeCertificates();
+        PrivateAuthority.Make(shop.Root);
     }
 
     public void Dispose() => shop.Dispose();
@@ -82,24 +79,5 @@ public sealed class Http2Tests : IDisposable
         nginx.Dispose();
         Assert.Contains("no errors found", Judge.HostOstree.Run("fsck", $"--repo={shop["reader"]}"), StringComparison.Ordinal);
         Assert.Equal($"{commit}", Judge.HostOstree.Run("rev-parse", $"--repo={shop["reader"]}", $"origin:{Workshop.Branch}").Trim());
-    }
-
-    // An authority that no machine knows, and what it says of localhost.
-    private void MakeCertificates()
-    {
-        using ECDsa authorityKey = ECDsa.Create(ECCurve.NamedCurves.nistP256), serverKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest("CN=An authority of our own", authorityKey, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        (DateTimeOffset from, DateTimeOffset to) = (DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        using X509Certificate2 authority = request.CreateSelfSigned(from, to);
-        var names = new SubjectAlternativeNameBuilder();
-        names.AddDnsName("localhost");
-        names.AddIpAddress(IPAddress.Loopback);
-        var server = new CertificateRequest("CN=localhost", serverKey, HashAlgorithmName.SHA256);
-        server.CertificateExtensions.Add(names.Build());
-        using X509Certificate2 certificate = server.Create(authority, from, to, [1, 2, 3, 4]);
-        File.WriteAllText(shop["ca.pem"], authority.ExportCertificatePem());
-        File.WriteAllText(shop["server.pem"], certificate.ExportCertificatePem());
-        File.WriteAllText(shop["server.key"], serverKey.ExportPkcs8PrivateKeyPem());
     }
 }

@@ -97,24 +97,25 @@ public sealed class ServeTests
         File.CreateSymbolicLink(shop["www/objects/outside"], "/etc");
         using var server = new RunningServer(shop["www"]);
         string answer = await Ask(server, $"{request}\r\nHost: x\r\nConnection: close\r\n\r\n");
-        Assert.StartsWith("HTTP/1.1 404 ", answer, StringComparison.Ordinal);
+        Assert.StartsWith($"HTTP/1.1 {(request.Contains("%00", StringComparison.Ordinal) ? 400 : 404)} ", answer, StringComparison.Ordinal);
         Assert.DoesNotContain("secret", answer, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData("PUT /config HTTP/1.1\r\n\r\n", 405)]
-    [InlineData("GET /config HTTP/2.0\r\n\r\n", 400)]
+    [InlineData("PUT /config HTTP/1.1\r\nHost: x\r\n\r\n", 405)]
+    [InlineData("GET /config HTTP/2.0\r\nHost: x\r\n\r\n", 505)]
+    [InlineData("GET /config HTTP/1.1\r\n\r\n", 400)]
     [InlineData("GET /config\r\n\r\n", 400)]
-    [InlineData("GET /config HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 413)]
-    [InlineData("GET /config HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 413)]
-    [InlineData("GET /config HTTP/1.1\r\n folded: line\r\n\r\n", 400)]
-    [InlineData("GET /config HTTP/1.1\r\nname : value\r\n\r\n", 400)]
+    [InlineData("GET /config HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 413)]
+    [InlineData("GET /config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 413)]
+    [InlineData("GET /config HTTP/1.1\r\nHost: x\r\n folded: line\r\n\r\n", 400)]
+    [InlineData("GET /config HTTP/1.1\r\nHost: x\r\nname : value\r\n\r\n", 400)]
     [InlineData("\0\u0001\u0002\r\n\r\n", 400)]
     public async Task A_request_that_is_none_is_refused_and_the_connection_closed(string request, int status)
     {
         using var shop = await Published();
         using var server = new RunningServer(shop["www"]);
-        string answer = await Ask(server, request + "GET /config HTTP/1.1\r\nConnection: close\r\n\r\n");
+        string answer = await Ask(server, request + "GET /config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         Assert.StartsWith($"HTTP/1.1 {status} ", answer, StringComparison.Ordinal);
         Assert.Equal(1, answer.Split("HTTP/1.1 ").Length - 1);
     }
@@ -124,7 +125,7 @@ public sealed class ServeTests
     {
         using var shop = await Published();
         using var server = new RunningServer(shop["www"], options: new ServeOptions { Patience = TimeSpan.FromSeconds(1), Idle = TimeSpan.FromSeconds(1) });
-        Assert.StartsWith("HTTP/1.1 431 ", await Ask(server, $"GET /config HTTP/1.1\r\nX: {new string('x', 20_000)}"), StringComparison.Ordinal);
+        Assert.StartsWith("HTTP/1.1 431 ", await Ask(server, $"GET /config HTTP/1.1\r\nHost: x\r\nX: {new string('x', 20_000)}"), StringComparison.Ordinal);
 
         using var slow = new TcpClient();
         await slow.ConnectAsync(IPAddress.Loopback, server.Port);
@@ -149,11 +150,21 @@ public sealed class ServeTests
     }
 
     [Fact]
+    public async Task One_that_says_nothing_is_given_up_and_its_place_is_free_again()
+    {
+        using var shop = await Published();
+        using var server = new RunningServer(shop["www"], options: new ServeOptions { Connections = 1, Idle = TimeSpan.FromSeconds(1) });
+        using var silent = new TcpClient();
+        await silent.ConnectAsync(IPAddress.Loopback, server.Port);
+        Assert.StartsWith("HTTP/1.1 200 OK", await Ask(server, "GET /config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task More_clients_than_it_has_room_for_wait_and_are_answered()
     {
         using var shop = await Published();
         using var server = new RunningServer(shop["www"], options: new ServeOptions { Connections = 4 });
-        string[] answers = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => Ask(server, "GET /config HTTP/1.1\r\nConnection: close\r\n\r\n")));
+        string[] answers = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => Ask(server, "GET /config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
         Assert.All(answers, static answer => Assert.StartsWith("HTTP/1.1 200 OK", answer, StringComparison.Ordinal));
     }
 

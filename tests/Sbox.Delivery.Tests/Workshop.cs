@@ -120,7 +120,7 @@ internal sealed class RunningServer : IDisposable
         running = server.Run(stop.Token);
     }
 
-    public string Url => $"http://{server.Endpoint}";
+    public string Url => $"{(server.IsEncrypted ? "https" : "http")}://{server.Endpoint}";
 
     public int Port => server.Endpoint.Port;
 

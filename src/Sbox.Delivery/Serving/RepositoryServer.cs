@@ -1,5 +1,15 @@
+using System.Buffers;
+using System.IO.Pipelines;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
 using Sbox.Linux;
 using Sbox.Store;
 
@@ -14,33 +24,41 @@ public sealed record ServeOptions
     /// <summary>How long a connection may be silent between two requests.</summary>
     public TimeSpan Idle { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>How long a request's head may take from its first byte to its last, and each piece of an answer to be taken.</summary>
+    /// <summary>How long a request's head may take from its first byte to its last, and an answer of which less than 2 KiB a second is taken.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Where "now" comes from.</summary>
-    public TimeProvider Clock { get; init; } = TimeProvider.System;
+    /// <summary>With what certificate TLS is spoken: the server's own with its key first, then those between it and its authority; empty for none.</summary>
+    public X509Certificate2Collection Certificates { get; init; } = [];
 }
 
 /// <summary>A request that was answered.</summary>
 /// <param name="Client">Who asked.</param>
-/// <param name="Path">For what; empty where that could not be read.</param>
+/// <param name="Protocol">Such as <c>HTTP/2</c>.</param>
+/// <param name="Path">For what.</param>
 /// <param name="Status">The answer's status.</param>
 /// <param name="Bytes">Bytes of its body.</param>
-public readonly record struct ServedRequest(string Client, string Path, int Status, long Bytes);
+public readonly record struct ServedRequest(string Client, string Protocol, string Path, int Status, long Bytes);
 
 /// <summary>
-/// Serves a repository in mode archive over HTTP/1.1, read-only: for a network at home, or a test. Ranges, conditional requests and
-/// connections that stay open; no encryption, since every object is hashed and signatures are checked by whoever takes them.
+/// Serves a repository in mode archive over HTTP/1.1 and HTTP/2, read-only: for a network at home, or a test. Ranges, conditional requests and
+/// connections that stay open. HTTP is Kestrel's; what of a repository may be had, and what is said of it, is said here.
 /// </summary>
+/// <remarks>Without TLS a client of HTTP/2 begins with its preface (RFC 9113, section 3.3), and whoever does is given to HTTP/2.</remarks>
 public sealed class RepositoryServer : IDisposable
 {
     private const int Backlog = 512;
+    private const int HeadAtMost = 16 * 1024;
+    private const double SlowestReader = 2048; // bytes a second: a client still
+    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(1); // how often Kestrel looks at that, and takes no shorter patience
 
     private readonly Dir root;
     private readonly ServeOptions options;
-    private readonly IProgress<ServedRequest>? requests;
     private readonly Socket listener;
     private readonly SemaphoreSlim room;
+    private readonly HandedConnections http1 = new("HTTP/1.1"), http2 = new("HTTP/2");
+    private readonly SocketConnectionContextFactory connections = new(new SocketConnectionFactoryOptions(), NullLogger.Instance);
+    private readonly KestrelServer server;
+    private readonly RepositoryAnswers answers;
 
     /// <summary>Begins to listen.</summary>
     /// <param name="path">The repository.</param>
@@ -57,9 +75,11 @@ public sealed class RepositoryServer : IDisposable
                 throw new PlaceUnfitException(path, $"it is a repository in mode {repository.Mode.Name()}, which no reader can take over HTTP");
         }
 
-        (this.options, this.requests) = (options ?? new ServeOptions(), requests);
+        this.options = options ?? new ServeOptions();
         room = new SemaphoreSlim(this.options.Connections);
         root = Dir.Open(path);
+        answers = new RepositoryAnswers(root, requests);
+        server = new KestrelServer(Options.Create(Limits()), new HandedConnections.Factory(), NullLoggerFactory.Instance);
         listener = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
@@ -76,23 +96,24 @@ public sealed class RepositoryServer : IDisposable
     /// <summary>Where it listens.</summary>
     public IPEndPoint Endpoint => (IPEndPoint)listener.LocalEndPoint!;
 
+    /// <summary>Whether it speaks TLS.</summary>
+    public bool IsEncrypted => options.Certificates.Count > 0;
+
     /// <summary>Answers until it is cancelled; connections that are open then are closed.</summary>
     public async Task Run(CancellationToken cancel)
     {
-        var open = new HashSet<Task>();
+        await server.StartAsync(answers, cancel).ConfigureAwait(false);
         try
         {
             for (; ; )
             {
                 await room.WaitAsync(cancel).ConfigureAwait(false);
-                Socket client = await Accept(cancel).ConfigureAwait(false);
-                open.RemoveWhere(static task => task.IsCompleted);
-                open.Add(Serve(client, cancel));
+                _ = Give(await Accept(cancel).ConfigureAwait(false), cancel);
             }
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
-            await Task.WhenAll(open).ConfigureAwait(false);
+            await server.StopAsync(cancel).ConfigureAwait(false); // cancelled already: whatever is open is closed at once
         }
     }
 
@@ -100,8 +121,42 @@ public sealed class RepositoryServer : IDisposable
     public void Dispose()
     {
         listener.Dispose();
+        server.Dispose();
+        connections.Dispose();
         root.Dispose();
         room.Dispose();
+    }
+
+    private KestrelServerOptions Limits()
+    {
+        var kestrel = new KestrelServerOptions { AddServerHeader = false };
+        kestrel.Limits.KeepAliveTimeout = options.Idle;
+        kestrel.Limits.RequestHeadersTimeout = options.Patience;
+        kestrel.Limits.MaxRequestHeadersTotalSize = HeadAtMost;
+        kestrel.Limits.MaxRequestLineSize = HeadAtMost;
+        kestrel.Limits.MaxRequestBodySize = 0;
+        kestrel.Limits.MinResponseDataRate = new MinDataRate(SlowestReader, options.Patience + Heartbeat);
+        kestrel.AllowAlternateSchemes = true; // that TLS is spoken is no business of what lies above it
+        kestrel.Listen(http1, place => Speak(place, HttpProtocols.Http1));
+        kestrel.Listen(http2, place => Speak(place, HttpProtocols.Http2));
+        return kestrel;
+    }
+
+    // Where a connection ends, another one has room.
+    private void Speak(ListenOptions place, HttpProtocols protocols)
+    {
+        place.Protocols = protocols;
+        place.Use(next => async connection =>
+        {
+            try
+            {
+                await next(connection).ConfigureAwait(false);
+            }
+            finally
+            {
+                room.Release();
+            }
+        });
     }
 
     // One that hung up before it was accepted, or descriptors that ran out for a moment, end no server.
@@ -115,29 +170,57 @@ public sealed class RepositoryServer : IDisposable
             }
             catch (SocketException)
             {
-                await Task.Delay(TimeSpan.FromMilliseconds(50), options.Clock, cancel).ConfigureAwait(false);
+                await Task.Delay(TimeSpan.FromMilliseconds(50), cancel).ConfigureAwait(false);
             }
         }
     }
 
-    private async Task Serve(Socket client, CancellationToken cancel)
+    private async Task Give(Socket client, CancellationToken cancel)
     {
-        await Task.Yield();
+        ConnectionContext? connection = null;
         try
         {
-            using (client)
-            {
-                client.NoDelay = true;
-                await new ServedConnection(root, client, options, requests).Run(cancel).ConfigureAwait(false);
-            }
+            client.NoDelay = true;
+            connection = connections.Create(client);
+            if ((await SpeaksHttp2(connection, cancel).ConfigureAwait(false) ? http2 : http1).Hand(connection))
+                return;
         }
-        catch (Exception over) when (over is SocketException or IOException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception over) when (over is SocketException or IOException or OperationCanceledException or ObjectDisposedException or AuthenticationException)
         {
-            return; // it went away, or was too slow: the next request comes over another connection
+            // It went away, or said nothing that is understood: it is hung up on below.
         }
-        finally
+
+        if (connection is null)
+            client.Dispose();
+        else
+            await connection.DisposeAsync().ConfigureAwait(false);
+        room.Release();
+    }
+
+    private async Task<bool> SpeaksHttp2(ConnectionContext connection, CancellationToken cancel)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        stop.CancelAfter(options.Idle);
+        if (!IsEncrypted)
+            return await BeginsHttp2(connection.Transport.Input, stop.Token).ConfigureAwait(false);
+        ServedTls tls = await ServedTls.Agree(connection.Transport, options.Certificates, stop.Token).ConfigureAwait(false);
+        connection.Transport = tls;
+        return tls.SpeaksHttp2;
+    }
+
+    // Three bytes tell: no method of HTTP/1 that is answered here begins so. They stay where they are, to be read again.
+    private static async Task<bool> BeginsHttp2(PipeReader input, CancellationToken stop)
+    {
+        for (; ; )
         {
-            room.Release();
+            ReadResult read = await input.ReadAsync(stop).ConfigureAwait(false);
+            bool told = read.IsCompleted || read.Buffer.Length >= 3;
+            bool begins = told && Starts(read.Buffer);
+            input.AdvanceTo(read.Buffer.Start, told ? read.Buffer.Start : read.Buffer.End);
+            if (told)
+                return begins;
         }
     }
+
+    private static bool Starts(ReadOnlySequence<byte> bytes) => new SequenceReader<byte>(bytes).IsNext("PRI"u8);
 }

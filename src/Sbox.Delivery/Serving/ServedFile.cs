@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Linux;
 using Sbox.Store;
@@ -38,16 +39,25 @@ internal sealed record ServedFile(SafeFileHandle Handle, long Size, string Tag, 
     }
 
     /// <summary>Whether a client that has a copy has this one. RFC 9110, section 13.</summary>
-    public bool IsKnownTo(RequestHead request)
+    public bool IsKnownTo(IHeaderDictionary request)
     {
-        if (request.Headers.TryGetValue("if-none-match", out string? tags))
-            return tags == "*" || tags.Split(',').Any(tag => Strong(tag) == Tag);
-        return request.Headers.TryGetValue("if-modified-since", out string? since) && TryTime(since, out DateTimeOffset time) && Modified <= time;
+        if (request.IfNoneMatch is { Count: > 0 } tags)
+            return $"{tags}" is var said && (said == "*" || said.Split(',').Any(tag => Strong(tag) == Tag));
+        return TryTime($"{request.IfModifiedSince}", out DateTimeOffset time) && Modified <= time;
     }
 
     /// <summary>Whether a stretch that is asked for belongs to this very file; where it does not, all of it is the answer.</summary>
-    public bool Continues(RequestHead request) => !request.Headers.TryGetValue("if-range", out string? what)
-        || what == Tag || (TryTime(what, out DateTimeOffset time) && time == Modified);
+    public bool Continues(IHeaderDictionary request) => $"{request.IfRange}" is var what
+        && (what.Length == 0 || what == Tag || (TryTime(what, out DateTimeOffset time) && time == Modified));
+
+    /// <summary>Says of it in an answer what a client may keep it by.</summary>
+    public void Describe(IHeaderDictionary answer)
+    {
+        answer.ETag = Tag;
+        answer.LastModified = Modified.ToString("r", CultureInfo.InvariantCulture);
+        answer.AcceptRanges = "bytes";
+        answer.CacheControl = Lifetime == Lifetime.Immutable ? BucketPlace.ForEver : "no-cache";
+    }
 
     // Replaced by a rename it is another inode; written in place, as no repository does, another time.
     private static string TagOf(FileStat stat) => $"\"{stat.Inode:x}-{stat.Size:x}-{stat.ModifiedSeconds:x}.{stat.ModifiedNanoseconds:x}\"";

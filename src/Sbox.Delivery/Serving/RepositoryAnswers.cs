@@ -1,0 +1,138 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Sbox.Linux;
+
+namespace Sbox.Delivery;
+
+/// <summary>Answers each request with a file of a repository, or says why not.</summary>
+/// <param name="root">The repository's directory.</param>
+/// <param name="requests">Told of every answer.</param>
+internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requests) : IHttpApplication<IFeatureCollection>
+{
+    private const int Piece = 64 * 1024;
+
+    /// <inheritdoc/>
+    public IFeatureCollection CreateContext(IFeatureCollection contextFeatures) => contextFeatures;
+
+    /// <inheritdoc/>
+    public void DisposeContext(IFeatureCollection context, Exception? exception)
+    {
+        // It is the server's own, which clears it.
+    }
+
+    /// <inheritdoc/>
+    public async Task ProcessRequestAsync(IFeatureCollection context)
+    {
+        IHttpRequestFeature request = context.GetRequiredFeature<IHttpRequestFeature>();
+        IHttpResponseFeature answer = context.GetRequiredFeature<IHttpResponseFeature>();
+        answer.Headers.Server = "sbox";
+        long sent = 0;
+        try
+        {
+            sent = await Answer(request, answer, context).ConfigureAwait(false);
+        }
+        catch (RefusedRequestException refused)
+        {
+            await Refuse(refused, request, answer, context).ConfigureAwait(false);
+        }
+
+        IHttpConnectionFeature client = context.GetRequiredFeature<IHttpConnectionFeature>();
+        requests?.Report(new ServedRequest($"{client.RemoteIpAddress}:{client.RemotePort}", request.Protocol, request.Path.TrimStart('/'), answer.StatusCode, sent));
+    }
+
+    // The bytes of the body.
+    private async Task<long> Answer(IHttpRequestFeature request, IHttpResponseFeature answer, IFeatureCollection context)
+    {
+        if (request.Method is not ("GET" or "HEAD"))
+            throw new RefusedRequestException(405, $"{request.Method} is not answered: only GET and HEAD are") { HangsUp = true };
+        if (context.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
+            throw new RefusedRequestException(413, "a request for a file carries no body") { HangsUp = true };
+        ServedFile file = Find(request.Path.TrimStart('/')) ?? throw new RefusedRequestException(404, "there is no such file");
+        using (file.Handle)
+        {
+            if (file.IsKnownTo(request.Headers))
+            {
+                file.Describe(answer.Headers);
+                answer.StatusCode = 304;
+                return 0;
+            }
+
+            ByteRange? range = file.Continues(request.Headers) ? ByteRange.Parse($"{request.Headers.Range}", file.Size) : null;
+            ByteRange part = range ?? new ByteRange(0, file.Size);
+            file.Describe(answer.Headers);
+            answer.StatusCode = range is null ? 200 : 206;
+            if (range is not null)
+                answer.Headers.ContentRange = $"bytes {part.From}-{part.From + part.Length - 1}/{file.Size}";
+            answer.Headers.ContentType = "application/octet-stream";
+            answer.Headers.ContentLength = part.Length;
+            if (request.Method == "HEAD")
+                return 0;
+            await Send(file, part, request.Path, context).ConfigureAwait(false);
+            return part.Length;
+        }
+    }
+
+    private ServedFile? Find(string path)
+    {
+        try
+        {
+            return ServedFile.TryOpen(root, path);
+        }
+        catch (LinuxException refused)
+        {
+            throw new RefusedRequestException(refused.Errno == Errno.ENAMETOOLONG ? 404 : 500, refused.Message);
+        }
+    }
+
+    private static async Task Send(ServedFile file, ByteRange part, string path, IFeatureCollection context)
+    {
+        PipeWriter body = context.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
+        CancellationToken gone = context.GetRequiredFeature<IHttpRequestLifetimeFeature>().RequestAborted;
+        byte[] buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, Math.Max(part.Length, 1)));
+        try
+        {
+            for (long left = part.Length; left > 0;)
+            {
+                int read = Files.ReadAt(file.Handle, buffer.AsSpan(0, (int)Math.Min(buffer.Length, left)), part.From + part.Length - left, path);
+                if (read == 0)
+                {
+                    // It became shorter while it was sent, and its length was said: all that is left is to hang up.
+                    context.GetRequiredFeature<IHttpRequestLifetimeFeature>().Abort();
+                    return;
+                }
+
+                if ((await body.WriteAsync(buffer.AsMemory(0, read), gone).ConfigureAwait(false)).IsCompleted)
+                    return; // the client went away
+                left -= read;
+            }
+        }
+        catch (OperationCanceledException) when (gone.IsCancellationRequested)
+        {
+            return; // likewise: it asks again over another connection
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private static async Task Refuse(RefusedRequestException refused, IHttpRequestFeature request, IHttpResponseFeature answer, IFeatureCollection context)
+    {
+        byte[] words = Encoding.UTF8.GetBytes(refused.Message + "\n");
+        answer.StatusCode = refused.Status;
+        if (refused.ContentRange is { } none)
+            answer.Headers.ContentRange = none;
+        if (refused.Status == 405)
+            answer.Headers.Allow = "GET, HEAD";
+        if (refused.HangsUp && request.Protocol.StartsWith("HTTP/1", StringComparison.Ordinal))
+            answer.Headers.Connection = "close";
+        answer.Headers.ContentType = "text/plain; charset=utf-8";
+        answer.Headers.ContentLength = words.Length;
+        if (request.Method != "HEAD")
+            await context.GetRequiredFeature<IHttpResponseBodyFeature>().Writer.WriteAsync(words).ConfigureAwait(false);
+    }
+}
