@@ -64,10 +64,13 @@ public sealed partial class Repository
             Durable.Sync(state);
     }
 
+    /// <summary>The key of the group <c>core</c> by which a repository leaves a note of each commit that is deleted.</summary>
+    internal const string TombstonesKey = "tombstone-commits";
+
     /// <summary>Where the config asks for it (<c>core.tombstone-commits</c>), leaves a note that a commit was deleted on purpose.</summary>
     internal void LeaveTombstone(Checksum commit)
     {
-        if (Config.GetBoolean("core", "tombstone-commits"))
+        if (Config.GetBoolean("core", TombstonesKey))
             WriteTombstone(commit);
     }
 

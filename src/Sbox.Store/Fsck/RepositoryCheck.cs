@@ -116,8 +116,8 @@ internal sealed class RepositoryCheck(Repository repository, FsckOptions options
     {
         List<Checksum> gone = [.. commits.Select(LoadOrNull).Where(static commit => commit?.Parent is not null).Select(static commit => commit!.Parent!.Value)
             .Where(parent => !repository.Has(new ObjectName(parent, ObjectType.Commit))).Distinct()];
-        if (!repository.Config.GetBoolean("core", "tombstone-commits"))
-            repository.WriteConfig(repository.Config.With("core", "tombstone-commits", "true"));
+        if (!repository.Config.GetBoolean("core", Repository.TombstonesKey))
+            repository.WriteConfig(repository.Config.With("core", Repository.TombstonesKey, "true"));
         gone.ForEach(repository.WriteTombstone);
         return gone;
     }

@@ -27,7 +27,7 @@ internal sealed class HttpPull : IDisposable
     private SummarySource summary;
     private byte[]? knownSummary;
     private Dictionary<string, Checksum> wanted = [];
-    private bool indexedDeltas;
+    private bool indexedDeltas, keepsTombstones;
     private long reported;
     private readonly PullMeter meter;
     private PullPlan? plan;
@@ -161,6 +161,7 @@ internal sealed class HttpPull : IDisposable
         {
             KeyFile config = KeyFile.Parse(Encoding.UTF8.GetString(bytes));
             indexedDeltas = config.GetBoolean("core", "indexed-deltas");
+            keepsTombstones = config.GetBoolean("core", Repository.TombstonesKey);
             string mode = config.GetString("core", "mode") ?? "bare";
             if (RepositoryModes.TryParse(mode) != RepositoryMode.Archive)
                 throw new PullException(fetcher.UrlOf("config"), "core.mode=archive-z2, which alone can be pulled over HTTP", $"core.mode={mode}");
@@ -213,6 +214,7 @@ internal sealed class HttpPull : IDisposable
             // A parent that the server no longer has ends the history; the commit that was asked for must be there.
             if (isTip)
                 throw NotFound(PathOf(name), $"the commit {commit}");
+            await RequireTombstone(commit, cancel).ConfigureAwait(false);
             return;
         }
 
@@ -245,6 +247,16 @@ internal sealed class HttpPull : IDisposable
             depths.TryAdd(parent, depth - 1);
             Enqueue(queue, new ObjectName(parent, ObjectType.Commit));
         }
+    }
+
+    // A server that keeps tombstones has one of each commit that it deleted: without one, the commit was lost. As libostree, it is looked at and not kept, and asked only of whoever has a summary.
+    private async Task RequireTombstone(Checksum gone, CancellationToken cancel)
+    {
+        if (!keepsTombstones || await summary.Get(cancel).ConfigureAwait(false) is null)
+            return;
+        string path = PathOf(new ObjectName(gone, ObjectType.TombstoneCommit));
+        if (await fetcher.TryFetch(path, SmallFile, cancel).ConfigureAwait(false) is null)
+            throw NotFound(path, $"the parent {gone}, or its tombstone, since core.{Repository.TombstonesKey} is set there");
     }
 
     // Of a part of a tree, or of what another place on this machine may have, a commit tells no sizes.

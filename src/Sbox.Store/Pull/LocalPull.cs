@@ -63,7 +63,7 @@ internal sealed class LocalPull
         var completed = new List<Checksum>();
         using (var work = new ParallelWork<Checksum>(checksum => CopyFile(transaction, checksum), static _ => { }, cancel))
         {
-            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum), (name, content) => Keep(transaction, name, content));
+            var walk = new PullWalk(transaction, source.Has, (name, _) => FetchMetadata(transaction, name), checksum => QueueFile(work, checksum), (name, content) => Keep(transaction, name, content), TakeTombstone);
             foreach (Checksum commit in wanted.Values.Distinct())
                 completed.AddRange(walk.Commits(commit, options.Depth, options.CommitMetadataOnly, TakeCommit, cancel, options.Subpaths));
             work.Finish();
@@ -93,6 +93,17 @@ internal sealed class LocalPull
                 transaction.WriteDetachedMetadata(commit, metadata);
             return content;
         }
+    }
+
+    // A source that keeps tombstones has one of each commit that it deleted: without one, the commit was lost. As libostree, that is held against whoever announces by a summary.
+    private void TakeTombstone(Checksum gone)
+    {
+        var name = new ObjectName(gone, ObjectType.TombstoneCommit);
+        if (!source.Config.GetBoolean("core", Repository.TombstonesKey) || (!source.Has(name) && !source.Dir.Exists("summary")))
+            return;
+        if (!source.Has(name))
+            throw new PullException(source.Objects.PathOf(name), $"the parent {gone}, or its tombstone, since core.{Repository.TombstonesKey} is set there", "neither is there");
+        target.WriteTombstone(gone);
     }
 
     // Before anything of the commit is kept.

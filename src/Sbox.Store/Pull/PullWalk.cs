@@ -8,9 +8,10 @@ namespace Sbox.Store;
 /// <param name="fetch">Fetches, verifies and adds an object that is no file.</param>
 /// <param name="wantFile">Told of each file that is lacking, once.</param>
 /// <param name="keepCommit">Adds a commit that may be kept; null writes it.</param>
+/// <param name="ended">Told of the parent that the source no longer has, where a history ends.</param>
 internal sealed class PullWalk(
     Transaction transaction, Func<ObjectName, bool> sourceHas, Func<ObjectName, Checksum, byte[]> fetch, Action<Checksum> wantFile,
-    Action<ObjectName, byte[]>? keepCommit = null)
+    Action<ObjectName, byte[]>? keepCommit = null, Action<Checksum>? ended = null)
 {
     private readonly SeenNames seen = new();
 
@@ -32,7 +33,11 @@ internal sealed class PullWalk(
             var name = new ObjectName(commit, ObjectType.Commit);
             // A parent that the source has pruned ends the history; the commit that was asked for must be there.
             if (commit != tip && transaction.TryLoadMetadata(name) is null && !sourceHas(name))
+            {
+                ended?.Invoke(commit);
                 break;
+            }
+
             // In the repository and not marked: all of it is there. Only staged says nothing of its tree.
             bool whole = target.Has(name) && !target.IsPartial(commit);
             byte[] bytes = take(commit);

@@ -46,7 +46,7 @@ internal static class SummaryWriter
         VariantDictionary metadata = additional
             .With("ostree.summary.mode", mode.Name())
             .With("ostree.summary.last-modified", BigEndian.Of((ulong)modified.ToUnixTimeSeconds()))
-            .With("ostree.summary.tombstone-commits", GVariant.Of(repository.Config.GetBoolean("core", "tombstone-commits")))
+            .With("ostree.summary.tombstone-commits", GVariant.Of(repository.Config.GetBoolean("core", Repository.TombstonesKey)))
             .With("ostree.summary.indexed-deltas", GVariant.Of(true));
         return deltas.Keys.Any() ? metadata.With(DeltaSuperblock.ListKey, deltas.Variant) : metadata;
     }
