@@ -66,16 +66,20 @@ public sealed class OstreeSysroot : IDisposable
         (Root, Options) = (root, options);
         string? own = CommandLineOfThisMachine(root);
         BootArguments = KernelArguments.Parse(options.CommandLine ?? own ?? "");
-        soft = own is not null && options.CommandLine is null ? new SoftRoots() : null;
+        IsRunning = own is not null && options.CommandLine is null;
+        soft = IsRunning ? new SoftRoots() : null;
         if (soft?.Of("/") is { } went)
             BootArguments = AsIfBooted(BootArguments, went);
-        string? variables = options.EfiVariables ?? (own is not null && options.CommandLine is null ? FirmwareVariables.Efivarfs : null);
+        string? variables = options.EfiVariables ?? (IsRunning ? FirmwareVariables.Efivarfs : null);
         Firmware = variables is null ? null : new LoaderVariables(variables);
         Reload();
     }
 
     /// <summary>The physical root; belongs to this object.</summary>
     public Dir Root { get; }
+
+    /// <summary>Whether it is the one that this machine runs from.</summary>
+    internal bool IsRunning { get; }
 
     /// <summary>The path it was opened by.</summary>
     public string Path => Root.Path;

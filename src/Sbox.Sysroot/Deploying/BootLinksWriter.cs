@@ -11,7 +11,9 @@ namespace Sbox.Sysroot;
 /// new configuration is made beside the active one and synced; then one rename makes it active.
 /// </summary>
 /// <remarks>docs/formats/sysroot.md, after ostree_sysroot_write_deployments of libostree.</remarks>
-internal sealed class BootLinksWriter(OstreeSysroot sysroot)
+/// <param name="sysroot">What is written.</param>
+/// <param name="classic">Whether a boot loader reads /boot; else what it reads is on the EFI partition, and /boot is for us.</param>
+internal sealed class BootLinksWriter(OstreeSysroot sysroot, bool classic)
 {
     private Dir Root => sysroot.Root;
 
@@ -55,7 +57,9 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
         sysroot.Step("sync the root file system");
         Durable.SyncFileSystem(Root);
         using Dir boot = Root.OpenDir(Layout.Boot);
-        if (boot.Stat().Device != Root.Stat().Device)
+        if (classic)
+            BootJournal.Flush(boot, sysroot.IsRunning);
+        else if (boot.Stat().Device != Root.Stat().Device)
             Durable.SyncFileSystem(boot);
     }
 
@@ -179,5 +183,7 @@ internal sealed class BootLinksWriter(OstreeSysroot sysroot)
         sysroot.Step($"lead boot/loader to loader.{version}");
         boot.Rename("loader.tmp", boot, "loader");
         Durable.Sync(boot);
+        if (classic)
+            BootJournal.Flush(boot, sysroot.IsRunning);
     }
 }

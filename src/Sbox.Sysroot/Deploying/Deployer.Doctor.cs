@@ -9,7 +9,7 @@ namespace Sbox.Sysroot;
 public sealed partial class Deployer
 {
     /// <summary>Makes the boot entries anew, whatever is there; who calls holds the lock.</summary>
-    internal void RewriteBoot(IReadOnlyList<BootTarget> targets) => new BootLinksWriter(sysroot).Write(targets, anew: true);
+    internal void RewriteBoot(IReadOnlyList<BootTarget> targets) => new BootLinksWriter(sysroot, classic: esp is null).Write(targets, anew: true);
 
     /// <summary>Leads the ESP to what is deployed, without removing a UKI; who calls holds the lock.</summary>
     /// <exception cref="NoSpaceException">It has too little room; nothing was written.</exception>

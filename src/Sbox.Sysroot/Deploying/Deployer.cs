@@ -280,7 +280,7 @@ public sealed partial class Deployer : IDisposable
     private long Offer(IReadOnlyList<BootTarget> targets, Func<DeploymentName, Checksum> digestOf, bool updateLoader, IProgress<string>? progress, DeploymentName? asked = null)
     {
         esp?.RequireSeals(targets);
-        new BootLinksWriter(sysroot).Write(targets);
+        new BootLinksWriter(sysroot, classic: esp is null).Write(targets);
         if (esp is null)
             return 0;
         progress?.Report("Writing the EFI partition");
