@@ -162,7 +162,7 @@ public sealed class SealedBox : IDisposable
     public Sbox.Vm.Vm StartWithTpm(string name, string dataDisk) => Start(name, enrolled: false, dataDisk, []);
 
     /// <summary>A machine whose firmware has the owner's keys, with another disk than <see cref="Disk"/>.</summary>
-    public Sbox.Vm.Vm StartWith(string name, string disk) => Start(name, enrolled: true, dataDisk: null, [], disk);
+    public Sbox.Vm.Vm StartWith(string name, string disk, params string[] more) => Start(name, enrolled: true, dataDisk: null, more, disk);
 
     private Sbox.Vm.Vm Start(string name, bool enrolled, string? dataDisk, string[] more, string? disk = null)
     {
