@@ -14,9 +14,6 @@ public sealed class DemoImage
     private const string FirstRecipe = "images/debian-minimal.toml";
     private const string SecondRecipe = "images/debian-minimal-v2.toml";
 
-    // Written last: an image without it was cut short. Its time is that of the last use.
-    private const string Whole = ".whole";
-
     private readonly Tools tools;
 
     private DemoImage(Tools tools, string directory) => (this.tools, Directory) = (tools, directory);
@@ -48,12 +45,17 @@ public sealed class DemoImage
     /// <summary>Makes it, or finds it made.</summary>
     public static DemoImage Ensure(Tools tools, string cache)
     {
-        var image = new DemoImage(tools, Path.Combine(cache, "demo", Key(tools.Root)));
-        string whole = Path.Combine(image.Directory, Whole);
-        using FileStream making = Alone(image.Directory + ".lock");
-        if (!File.Exists(whole))
+        string images = Path.Combine(cache, "demo"), key = Key(tools.Root);
+        var image = new DemoImage(tools, Path.Combine(images, key));
+        var shelf = new ImageShelf(images);
+        using IDisposable alone = shelf.Alone(key);
+        if (!shelf.IsWhole(key))
+        {
+            shelf.Tidy(making: key);
             image.Make();
-        File.SetLastWriteTimeUtc(whole, DateTime.UtcNow); // used today
+        }
+
+        shelf.Use(key);
         return image;
     }
 
@@ -74,12 +76,8 @@ public sealed class DemoImage
 
     private void Make()
     {
-        string parent = Path.GetDirectoryName(Directory)!;
-        System.IO.Directory.CreateDirectory(parent);
         if (System.IO.Directory.Exists(Directory))
             System.IO.Directory.Delete(Directory, recursive: true); // cut short
-        foreach (string other in System.IO.Directory.GetDirectories(parent).Where(static other => LastUse(other) < DateTime.UtcNow.AddDays(-1)))
-            System.IO.Directory.Delete(other, recursive: true); // images are large; those of today may be running, from another checkout
         System.IO.Directory.CreateDirectory(Directory);
         var costs = new List<StepCost>();
         costs.Add(StepCost.Measure("build version 1 (mmdebstrap, dracut, commit)", () =>
@@ -104,30 +102,6 @@ public sealed class DemoImage
         if (First == Second)
             throw new TourException($"both recipes gave the commit {First}: there is nothing to upgrade to");
         Made = costs;
-        Keep(Whole, "");
-    }
-
-    // Two test projects want it at once: one makes it, the other waits.
-    private static FileStream Alone(string path)
-    {
-        System.IO.Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        while (true)
-        {
-            try
-            {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (IOException)
-            {
-                Thread.Sleep(500);
-            }
-        }
-    }
-
-    private static DateTime LastUse(string image)
-    {
-        string whole = Path.Combine(image, Whole);
-        return File.Exists(whole) ? File.GetLastWriteTimeUtc(whole) : System.IO.Directory.GetLastWriteTimeUtc(image);
     }
 
     // Everything that decides what is on the disk: recipes, what goes into the initrd, the programs themselves.
