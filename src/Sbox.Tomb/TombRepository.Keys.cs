@@ -6,9 +6,11 @@ namespace Sbox.Tomb;
 public sealed partial class TombRepository
 {
     /// <summary>Makes a key file: from then on this password opens the tomb too.</summary>
-    public async Task<KeyRecord> AddKey(SecretMemory password, TimeProvider clock, CancellationToken cancel)
+    public Task<KeyRecord> AddKey(SecretMemory password, TimeProvider clock, CancellationToken cancel) => AddKey(password, KeyRecord.NewCost, clock, cancel);
+
+    private async Task<KeyRecord> AddKey(SecretMemory password, int cost, TimeProvider clock, CancellationToken cancel)
     {
-        byte[] file = KeyRecord.Make(Key, password, Moment.Of(clock.GetUtcNow()), Environment.UserName, Environment.MachineName);
+        byte[] file = KeyRecord.Make(Key, password, Moment.Of(clock.GetUtcNow()), Environment.UserName, Environment.MachineName, cost);
         Checksum id = Checksum.Of(file);
         await Backend.Save(new StoredFile(StoredFileType.Key, id.ToString()), file, cancel);
         return KeyRecord.Parse(file, id);

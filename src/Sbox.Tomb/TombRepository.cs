@@ -113,7 +113,11 @@ public sealed partial class TombRepository : IAsyncDisposable
 
     /// <summary>Makes a new tomb.</summary>
     /// <exception cref="TombExistsException">There is one already; nothing was changed.</exception>
-    public static async Task<TombRepository> Create(IBackend backend, SecretMemory password, TimeProvider clock, CancellationToken cancel)
+    public static Task<TombRepository> Create(IBackend backend, SecretMemory password, TimeProvider clock, CancellationToken cancel) =>
+        Create(backend, password, KeyRecord.NewCost, clock, cancel);
+
+    /// <summary>The same with a key of another cost, for tests: their tombs are opened a thousand times, and their password is no secret.</summary>
+    internal static async Task<TombRepository> Create(IBackend backend, SecretMemory password, int cost, TimeProvider clock, CancellationToken cancel)
     {
         await backend.Create(cancel);
         if (await backend.Size(StoredFile.Config, cancel) is not null || (await backend.List(StoredFileType.Key, cancel)).Count > 0)
@@ -121,7 +125,7 @@ public sealed partial class TombRepository : IAsyncDisposable
         var key = SealingKey.Random();
         var config = new RepositoryConfig(2, Checksum.FromBytes(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32)), Polynomial.Random());
         var tomb = new TombRepository(backend, config, key, null);
-        tomb.OpenedBy = await tomb.AddKey(password, clock, cancel);
+        tomb.OpenedBy = await tomb.AddKey(password, cost, clock, cancel);
         await backend.Save(StoredFile.Config, key.Seal(config.ToBytes()), cancel);
         return tomb;
     }

@@ -76,7 +76,7 @@ public sealed class FarWalkTests
         }
 
         var far = new UnsteadyBackend(place.Backend());
-        await using (TombRepository made = await TombRepository.Create(far, Place.Secret(), TimeProvider.System, Cancel))
+        await using (TombRepository made = await Place.Create(far))
             await Saving.Save(made, place["home"]);
         foreach (Func<TombRepository, Task> work in (Func<TombRepository, Task>[])[Check, Restore, Again])
         {

@@ -43,7 +43,7 @@ public sealed class FullRemoteTests
         using var place = new Place();
         using var disk = new SmallDisk(place["disk"]);
         var backend = new DirectoryBackend(place["disk/tomb"]);
-        await (await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel)).DisposeAsync();
+        await (await Place.Create(backend)).DisposeAsync();
         await using OpenTomb open = await OpenTomb.Of(place, backend: backend);
         open.Sh("echo first > note");
         await open.Save();
@@ -93,7 +93,7 @@ public sealed class FullRemoteTests
     private static async Task Refused(Place place, string url, BackendSettings settings)
     {
         await using IBackend backend = TombUrl.Parse(url).Open(settings, TimeProvider.System);
-        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(backend);
         Fill(place, "first", 4 << 20);
         await Saving.Save(tomb, place["home"]);
         Fill(place, "more", More);

@@ -62,7 +62,7 @@ public sealed class HostileTests
         using var place = new Place();
         Directory.CreateDirectory(place["home"]);
         File.WriteAllText(place["home/a"], "one");
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         await Saving.Save(tomb, place["home"]);
         File.WriteAllText(place["home/a"], "two, and longer");
         await Saving.Save(tomb, place["home"]);

@@ -16,7 +16,7 @@ public sealed class KeepingTests
         using var place = new Place();
         Directory.CreateDirectory(place["home"]);
         File.WriteAllText(place["home/a"], "a");
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         SaveReport first = await Saving.Save(tomb, place["home"]);
         var random = new Random(5);
         DateTimeOffset time = DateTimeOffset.UtcNow.AddYears(-4);
@@ -41,7 +41,7 @@ public sealed class KeepingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         SaveReport first = await Saving.Save(tomb, place["home"]);
         File.Delete(place["home/big"]); // lies in one pack with what stays
         SaveReport second = await Saving.Save(tomb, place["home"]);
@@ -63,7 +63,7 @@ public sealed class KeepingTests
     {
         using var place = new Place();
         Directory.CreateDirectory(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         for (int n = 0; n < 12; n++)
         {
             File.WriteAllText(place[$"home/{n}"], $"file {n}");
@@ -81,7 +81,7 @@ public sealed class KeepingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         SaveReport report = await Saving.Save(tomb, place["home"]);
         File.WriteAllText(place["home/later"], "in another pack");
         await Saving.Save(tomb, place["home"]);
@@ -121,7 +121,7 @@ public sealed class KeepingTests
         using var place = new Place();
         HomeTree.Make(place["home"]);
         var backend = new UnsteadyBackend(place.Backend());
-        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(backend);
         SaveReport saved = await Saving.Save(tomb, place["home"]);
         CheckReport found = await TombCheck.Run(tomb, new CheckOptions { ReadData = true }, null, Cancel);
         Assert.True(found.IsWhole);
@@ -146,7 +146,7 @@ public sealed class KeepingTests
         using var place = new Place();
         HomeTree.Make(place["home"]);
         var backend = new UnsteadyBackend(place.Backend());
-        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(backend);
         SaveReport saved = await Saving.Save(tomb, place["home"]);
         byte[] big = File.ReadAllBytes(place["home/big"]);
         Assert.True(tomb.Index.TryFind(BlobType.Data, Checksum.Of(big.AsSpan(0, tomb.Chunker.Length(big))), out BlobLocation victim));
@@ -172,7 +172,7 @@ public sealed class KeepingTests
     public async Task A_read_that_the_kernel_answers_with_an_input_error_is_an_error_of_the_tomb()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         var file = TombRepository.PackOf(Checksum.Of("x"u8));
         await tomb.Backend.Save(file, "x"u8.ToArray(), Cancel);
         string path = place[$"tomb/{file.Path}"];
@@ -193,7 +193,7 @@ public sealed class KeepingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         await Saving.Save(tomb, place["home"]);
         foreach (string index in Directory.GetFiles(place["tomb/index"]))
             File.Delete(index);
@@ -210,7 +210,7 @@ public sealed class KeepingTests
     {
         using var place = new Place();
         Directory.CreateDirectory(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         var memory = new TombMemory(place["memory"], TimeProvider.System);
         await Saving.Save(tomb, place["home"]);
         SaveReport newest = await Saving.Save(tomb, place["home"]);

@@ -33,7 +33,7 @@ public sealed class LockTests
     public async Task Another_box_of_the_same_name_is_not_taken_for_a_dead_process_of_this_one()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         Codecs.Checksum others = await Foreign(tomb, TimeSpan.Zero);
         await Assert.ThrowsAsync<TombLockedException>(() => TombLock.Take(tomb, exclusive: true, TimeProvider.System, Cancel));
         await Assert.ThrowsAsync<TombLockedException>(() => TombLock.Take(tomb, exclusive: false, TimeProvider.System, Cancel));
@@ -47,7 +47,7 @@ public sealed class LockTests
     public async Task A_clock_that_is_ahead_makes_no_lock_stale_while_it_is_renewed()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         var clock = new OwnClock { Ahead = TimeSpan.FromHours(1) };
         Codecs.Checksum first = await Foreign(tomb, TimeSpan.Zero);
         for (int renewed = 0; renewed < 4; renewed++)

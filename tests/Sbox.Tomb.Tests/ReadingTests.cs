@@ -10,7 +10,7 @@ public sealed class ReadingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        place.Restic("init");
+        place.ResticOn(place.TombPath, "init"); // its key and all
         place.Restic("backup", place["home"]);
         CancellationToken cancel = TestContext.Current.CancellationToken;
         await using TombRepository tomb = await place.Open();

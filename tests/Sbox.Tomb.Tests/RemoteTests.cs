@@ -26,7 +26,7 @@ public sealed class RemoteTests
         File.WriteAllText(place["rest password"], "geheim\n");
         string url = $"rest:http://me@127.0.0.1:{server.Port}/";
         await using (IBackend open = TombUrl.Parse(url).Open(new BackendSettings { RestPasswordFile = place["rest password"] }, TimeProvider.System))
-            await (await TombRepository.Create(open, Place.Secret(), TimeProvider.System, Cancel)).DisposeAsync();
+            await (await Place.Create(open)).DisposeAsync();
         await using IBackend closed = TombUrl.Parse(url).Open(new BackendSettings(), TimeProvider.System);
         var refused = await Assert.ThrowsAsync<BackendException>(() => TombRepository.Open(closed, Place.Secret(), Cancel));
         Assert.Contains("401", refused.Message, StringComparison.Ordinal);
@@ -66,7 +66,7 @@ public sealed class RemoteTests
         var large = new byte[42_000_000];
         random.NextBytes(large);
         File.WriteAllBytes(place["home/large"], large);
-        await using (TombRepository near = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel))
+        await using (TombRepository near = await Place.Create(place.Backend()))
             await Saving.Save(near, place["home"]);
 
         await using var far = new CountingBackend(place.Backend(), TimeSpan.FromMilliseconds(20));
@@ -87,7 +87,7 @@ public sealed class RemoteTests
     {
         HomeTree.Make(place["home"]);
         await using IBackend backend = TombUrl.Parse(url).Open(settings, TimeProvider.System);
-        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(backend);
         await Saving.Save(tomb, place["home"]);
         place.ResticOn(forRestic, "check", "--read-data");
         place.ResticOn(forRestic, "restore", "latest", "--target", place["by restic"]);

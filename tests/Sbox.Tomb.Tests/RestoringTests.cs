@@ -112,7 +112,7 @@ public sealed class RestoringTests
     {
         HomeTree.Make(place["home"]);
         var backend = new UnsteadyBackend(place.Backend());
-        TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        TombRepository tomb = await Place.Create(backend);
         SaveReport saved = await Saving.Save(tomb, place["home"]);
         Debug.Assert(saved.Snapshot is not null);
         return (tomb, backend, saved.Snapshot!);

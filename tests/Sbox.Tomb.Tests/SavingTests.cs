@@ -60,7 +60,7 @@ public sealed class SavingTests
         using var place = new Place();
         HomeTree.Make(place["home"]);
         var backend = new UnsteadyBackend(place.Backend());
-        await using TombRepository tomb = await TombRepository.Create(backend, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(backend);
         var options = new SaveOptions { Paths = [place["home"]] };
         backend.Refuses = static file => file.Type == StoredFileType.Index;
         await Assert.ThrowsAsync<BackendException>(() => Saver.Save(tomb, null, options, TimeProvider.System, null, Cancel));
@@ -80,7 +80,7 @@ public sealed class SavingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         SaveReport ours = await Saving.Save(tomb, place["home"]);
         place.Restic("backup", place["home"]);
         IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(Cancel);
@@ -94,7 +94,7 @@ public sealed class SavingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         SaveReport first = await Saving.Save(tomb, place["home"]);
         SaveReport again = await Saving.Save(tomb, place["home"]);
         Assert.Equal(first.Snapshot!.Id, again.Parent);
@@ -133,7 +133,7 @@ public sealed class SavingTests
         HomeTree.Make(place["home"]);
         Directory.CreateDirectory(place["home/cache"]);
         File.WriteAllText(place["home/cache/CACHEDIR.TAG"], "Signature: 8a477f597d28d172789f06886806bc55\n");
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         var options = new SaveOptions
         {
             Paths = [place["home"], place["gone"]], Excludes = new Excludes(["file1*", $"{place["home"]}/big", "**/hollow", "# a remark"]), ExcludeCaches = true,
@@ -154,7 +154,7 @@ public sealed class SavingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         SaveReport report = await Saving.Save(tomb, place["home"]);
         var options = new RestoreOptions { Target = place["home"], Path = place["home"], Owners = true };
         File.WriteAllText(place["home/text"], "mine");
@@ -174,7 +174,7 @@ public sealed class SavingTests
     public async Task Any_password_of_the_tomb_opens_it_and_a_removed_one_no_more_for_us_and_for_restic()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         KeyRecord second = await tomb.AddKey(Place.Secret("zweites"), TimeProvider.System, Cancel);
         File.WriteAllText(place["second"], "zweites");
         string[] list = ["-r", place.TombPath, "--password-file", place["second"], "--no-cache", "snapshots"];
@@ -183,14 +183,14 @@ public sealed class SavingTests
             await tomb.RemoveKey(second.Id, Cancel);
         Assert.NotEqual(0, Judge.Restic.Ask(list).ExitCode);
         await Assert.ThrowsAsync<WrongPasswordException>(() => TombRepository.Open(place.Backend(), Place.Secret("zweites"), Cancel));
-        await Assert.ThrowsAsync<TombExistsException>(() => TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel));
+        await Assert.ThrowsAsync<TombExistsException>(() => Place.Create(place.Backend()));
     }
 
     [Fact]
     public async Task Our_locks_stop_restic_and_restics_stop_us()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         await using (await TombLock.Take(tomb, exclusive: true, TimeProvider.System, Cancel))
         {
             Assert.NotEqual(0, Judge.Restic.Ask("-r", place.TombPath, "--password-file", place.PasswordFile, "--no-cache", "check").ExitCode);
@@ -211,7 +211,7 @@ public sealed class SavingTests
     {
         using var place = new Place();
         HomeTree.Make(place["home"]);
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         var clock = new SleepingClock();
         await using (await TombLock.Take(tomb, exclusive: false, clock, Cancel))
         {

@@ -13,7 +13,7 @@ public sealed class TombMemoryTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, TestContext.Current.CancellationToken);
+        tomb = await Place.Create(place.Backend());
         memory = new TombMemory(place["memory"], clock);
     }
 

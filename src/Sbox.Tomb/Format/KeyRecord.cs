@@ -21,7 +21,9 @@ public sealed record KeyRecord(
     private const string Format = "restic key";
 
     // What restic's calibration comes to on most machines; 32 MiB for each lane that runs.
-    private const int NewCost = 32768, NewBlockSize = 8, NewLanes = 2;
+    internal const int NewCost = 32768;
+
+    private const int NewBlockSize = 8, NewLanes = 2;
 
     /// <summary>Reads a key file.</summary>
     /// <exception cref="MalformedException">It is none, or asks for a derivation that is not known or would need more than 1 GiB.</exception>
@@ -87,11 +89,17 @@ public sealed record KeyRecord(
     }
 
     /// <summary>A key file for a password.</summary>
+    /// <param name="master">What it opens.</param>
+    /// <param name="password">The password, UTF-8; borrowed.</param>
+    /// <param name="now">When.</param>
+    /// <param name="username">By whom.</param>
+    /// <param name="hostname">Where.</param>
+    /// <param name="cost">scrypt's N: <see cref="NewCost"/> wherever the password is one that somebody may guess at.</param>
     /// <returns>The file's bytes; its name is their checksum.</returns>
-    internal static byte[] Make(SealingKey master, SecretMemory password, Moment now, string username, string hostname)
+    internal static byte[] Make(SealingKey master, SecretMemory password, Moment now, string username, string hostname, int cost = NewCost)
     {
         byte[] salt = System.Security.Cryptography.RandomNumberGenerator.GetBytes(64);
-        using var wrapping = new SealingKey(Scrypt.Derive(password.Span, salt, NewCost, NewBlockSize, NewLanes, SealingKey.Size));
+        using var wrapping = new SealingKey(Scrypt.Derive(password.Span, salt, cost, NewBlockSize, NewLanes, SealingKey.Size));
         using var secret = new SecretMemory(256);
         int used = WriteMaster(master.Secret, secret.Span);
         byte[] data = wrapping.Seal(secret.Span[..used]);
@@ -104,7 +112,7 @@ public sealed record KeyRecord(
         json.Raw(",\"hostname\":"u8);
         json.Text(hostname);
         json.Raw(",\"kdf\":\"scrypt\",\"N\":"u8);
-        json.Number(NewCost);
+        json.Number((ulong)cost);
         json.Raw(",\"r\":"u8);
         json.Number(NewBlockSize);
         json.Raw(",\"p\":"u8);

@@ -19,7 +19,7 @@ public sealed class PinTests
         try
         {
             IBackend Far() => TombUrl.Parse($"rest:http://127.0.0.1:{port}/").Open(new BackendSettings { CacheDirectory = place["cache"], Limit = new RequestLimit(TimeSpan.FromSeconds(20), 1 << 20) }, TimeProvider.System);
-            await using (TombRepository made = await TombRepository.Create(Far(), Place.Secret(), TimeProvider.System, Cancel))
+            await using (TombRepository made = await Place.Create(Far()))
                 await Saving.Save(made, place["home"]);
             await using (OpenTomb first = await OpenTomb.Of(place, backend: Far()))
             {

@@ -18,7 +18,7 @@ public sealed class WideDirectoryTests
     public async Task A_directory_of_a_hundred_thousand_is_read_once_however_its_names_are_looked_up_between_others()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         Node top = await Save(tomb, [.. Enumerable.Range(0, 50).Select(static number => (Name($"d{number:d2}"), Files(20 + number))), ("wide", Files(Wide))]);
         using var blobs = new BlobReader(tomb, new BlobReaderOptions());
         var tree = new SnapshotTree(blobs, top);
@@ -42,7 +42,7 @@ public sealed class WideDirectoryTests
     {
         using var place = new Place();
         var far = new UnsteadyBackend(place.Backend());
-        await using TombRepository tomb = await TombRepository.Create(far, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(far);
         Node top = await Save(tomb, [("wide", Files(Wide))]);
         using var blobs = new BlobReader(tomb, new BlobReaderOptions());
         var tree = new SnapshotTree(blobs, top);
@@ -62,7 +62,7 @@ public sealed class WideDirectoryTests
     {
         using var place = new Place();
         var far = new UnsteadyBackend(place.Backend());
-        await using TombRepository tomb = await TombRepository.Create(far, Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(far);
         Node top = await Save(tomb, [("d", Files(3))]);
         using var blobs = new BlobReader(tomb, new BlobReaderOptions { Patience = TimeSpan.FromMilliseconds(100) });
         var tree = new SnapshotTree(blobs, top);
@@ -143,7 +143,7 @@ public sealed class WideDirectoryTests
     public async Task When_the_kernel_takes_a_blob_badly_the_next_one_is_offered_all_the_same()
     {
         using var place = new Place();
-        await using TombRepository tomb = await TombRepository.Create(place.Backend(), Place.Secret(), TimeProvider.System, Cancel);
+        await using TombRepository tomb = await Place.Create(place.Backend());
         await Save(tomb, []);
         Checksum id = Checksum.Of("what is offered"u8);
         await using (var packs = new PackWriter(tomb, TimeProvider.System, Cancel))
