@@ -11,13 +11,13 @@ namespace Sbox.Image.Tests;
 public sealed class KeyRotationTests : IDisposable
 {
     private readonly TempDirectory directory = new();
-    private readonly Passphrase passphrase = new("correct horse");
+    private readonly Passphrase passphrase = new(MadeKeys.Password);
     private readonly OwnerKeys keys;
     private readonly byte[] before;
 
     public KeyRotationTests()
     {
-        keys = OwnerKeys.Create(directory.Of("keys"), "Test", passphrase, TimeProvider.System);
+        keys = MadeKeys.CopyTo(directory.Of("keys"));
         before = File.ReadAllBytes(In("db.crt"));
     }
 

@@ -20,7 +20,7 @@ public sealed class SealTests : IDisposable
     private readonly TempDirectory directory = new();
     private readonly Repository repository;
     private readonly BuildCache cache;
-    private readonly Passphrase passphrase = new("correct horse");
+    private readonly Passphrase passphrase = new(MadeKeys.Password);
     private readonly OwnerKeys keys;
     private Checksum commit;
 
@@ -28,7 +28,7 @@ public sealed class SealTests : IDisposable
     {
         cache = new BuildCache(directory.Of("cache"));
         Directory.CreateDirectory(cache.Root);
-        keys = OwnerKeys.Create(directory.Of("keys"), "Test", passphrase, TimeProvider.System);
+        keys = MadeKeys.CopyTo(directory.Of("keys"));
         repository = Repository.Create(directory.Of("repo"), RepositoryMode.Archive);
         using TreeRoot tree = FakeDebian.Make(directory.Of("tree"));
         tree.Write("usr/lib/large", new byte[3 << 20]);
