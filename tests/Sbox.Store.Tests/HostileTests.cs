@@ -9,6 +9,9 @@ public sealed class HostileTests
 {
     private const int MiB = 300; // of a disk of its own, of which half is kept free
 
+    // Five times what a path can name; a call for each of them would need a stack of more than twice this.
+    private const int Levels = 10_000, NarrowStack = 512 << 10;
+
     [Theory, MemberData(nameof(CommitTests.Modes), MemberType = typeof(CommitTests))]
     public async Task A_server_that_sends_without_end_is_stopped_at_the_reserve_of_free_space(RepositoryMode mode)
     {
@@ -36,7 +39,7 @@ public sealed class HostileTests
     {
         using var scratch = new Scratch();
         using Repository bomb = Repository.Create(scratch["bomb"], RepositoryMode.Archive);
-        Checksum commit = Nested(bomb, levels: 40_000);
+        Checksum commit = Nested(bomb, levels: Levels);
         using Dir here = Dir.Open(scratch.Root);
         Assert.Throws<TooDeepException>(() => bomb.Checkout(commit, here, "out"));
         Assert.Throws<TooDeepException>(() => bomb.WriteComposefs(commit, Stream.Null, withVerity: false));
@@ -51,7 +54,15 @@ public sealed class HostileTests
 
         // Getting rid of it needs no recursion.
         bomb.SetRef("main", null);
-        bomb.Prune();
+        bool pruned = false;
+        var narrow = new Thread(() =>
+        {
+            bomb.Prune();
+            pruned = true;
+        }, maxStackSize: NarrowStack);
+        narrow.Start();
+        narrow.Join();
+        Assert.True(pruned);
         Assert.Empty(bomb.EnumerateObjects());
     }
 
