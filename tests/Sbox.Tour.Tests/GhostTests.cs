@@ -11,7 +11,6 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
     private const int MemoryMiB = 1024;
     private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(12);
     private readonly string directory = Directory.CreateDirectory(Path.Combine(Judge.Cache, "ghost")).FullName;
-    private readonly Tools tools = new(SourceTree.Root);
 
     // Names, bytes, arguments, a program's memory, the journal, a login that fails, a crash, a stick, a browser's profile: each leaves one of these where it goes.
     private static readonly string[] Traces = ["name", "bytes", "typed", "memory", "journal", "login", "crash", "deleted", "tmp", "etc", "directory", "run", "stick", "browser"];
@@ -22,7 +21,7 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
     [Fact, Trait("Category", "Slow")]
     public void A_busy_session_leaves_nothing_on_the_disk_and_nothing_in_the_memory()
     {
-        string image = Image();
+        string image = DemoImage.Ensure(new Tools(SourceTree.Root), Judge.Cache).Disk;
         (Sbox.Vm.Vm ghost, string disk) = StartAsGhost(image);
         using (Sbox.Vm.Vm vm = ghost)
         {
@@ -41,15 +40,6 @@ public sealed class GhostTests(ITestOutputHelper output) : IDisposable
         string compared = Judge.OnPath("qemu-img").Run("compare", "-f", "raw", "-F", "qcow2", image, disk);
         output.WriteLine(compared);
         Assert.Contains("Images are identical", compared, StringComparison.Ordinal);
-    }
-
-    private string Image()
-    {
-        string builds = Of("builds"), image = Of("disk.img");
-        tools.Ostree($"--repo={builds}", "init", "--mode=archive");
-        tools.Sbox("build", "images/debian-minimal.toml", "--repo", builds);
-        tools.Sbox("image", "--repo", builds, tools.Ostree($"--repo={builds}", "refs"), "--free-mib", "256", "--output", image);
-        return image;
     }
 
     // The menu waits for three seconds, and on a busy host they may be over when its key comes. What booted then has written to its disk: the next attempt has another one.

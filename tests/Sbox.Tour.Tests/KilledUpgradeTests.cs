@@ -11,7 +11,8 @@ namespace Sbox.Tour.Tests;
 [Collection("machine")]
 public sealed class KilledUpgradeTests(ITestOutputHelper output)
 {
-    private const int Kills = 20;
+    // Real ostree reads all objects of every fifth box; of the others ours does, which takes a fraction of the time.
+    private const int Kills = 20, OfOstree = 5;
 
     [Fact, Trait("Category", "Slow")]
     public async Task Whenever_an_upgrade_is_killed_every_entry_of_the_boot_menu_leads_to_a_whole_version_and_the_next_upgrade_works()
@@ -52,7 +53,7 @@ public sealed class KilledUpgradeTests(ITestOutputHelper output)
         upgrade.WaitForExit();
         TimeSpan taken = Stopwatch.GetElapsedTime(started);
         Assert.Equal(0, upgrade.ExitCode);
-        IsWhole(box, image.Second);
+        IsWhole(box, image.Second, askOstree: true);
         Remove(box);
         return taken;
     }
@@ -69,7 +70,7 @@ public sealed class KilledUpgradeTests(ITestOutputHelper output)
         }
 
         string boots = IsBootable(box, image);
-        Judge.Ostree.Run("fsck", "-q", $"--repo={box}/root/ostree/repo");
+        Fsck(box, number % OfOstree == 0);
         Assert.Contains("debian", Judge.Ostree.Run("admin", "status", $"--sysroot={box}/root"), StringComparison.Ordinal);
         using (Process again = Upgrade(box))
         {
@@ -78,7 +79,7 @@ public sealed class KilledUpgradeTests(ITestOutputHelper output)
             Assert.True(again.ExitCode == 0, $"kill {number} after {after.TotalSeconds:0.00} s: the next upgrade failed: {words}");
         }
 
-        IsWhole(box, image.Second);
+        IsWhole(box, image.Second, number % OfOstree == 0);
         output.WriteLine($"kill {number} after {after.TotalSeconds:0.00} s{(ended ? " (it had ended)" : "")}: boots {boots}, and the next upgrade works");
         Remove(box);
     }
@@ -102,15 +103,18 @@ public sealed class KilledUpgradeTests(ITestOutputHelper output)
         return string.Join(" or ", versions.Order(StringComparer.Ordinal));
     }
 
-    private static void IsWhole(string box, string commit)
+    private static void IsWhole(string box, string commit, bool askOstree)
     {
         using OstreeSysroot sysroot = OstreeSysroot.Open($"{box}/root", new SysrootOptions { CommandLine = "" });
         using var deployer = new Deployer(sysroot, $"{box}/esp");
         Assert.Equal(commit, sysroot.Deployments[0].Name.Commit.ToString());
         Assert.Equal(2, sysroot.Deployments.Count);
         Assert.True(deployer.IsSettled);
-        Judge.Ostree.Run("fsck", "-q", $"--repo={box}/root/ostree/repo");
+        Fsck(box, askOstree);
     }
+
+    private static void Fsck(string box, bool askOstree) =>
+        (askOstree ? Judge.Ostree : Judge.OnPath(SourceTree.Of("out", "ostree"))).Run("fsck", "-q", $"--repo={box}/root/ostree/repo");
 
     private static Process Upgrade(string box) => Process.Start(new ProcessStartInfo(
         SourceTree.Of("out", "sbox"), ["upgrade", $"--sysroot={box}/root", $"--esp={box}/esp"])

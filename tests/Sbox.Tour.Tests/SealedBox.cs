@@ -40,7 +40,7 @@ public sealed class SealedBox : IDisposable
         Tools.Sbox("keys", "init", Keys, "--owner", "Test", "--passphrase-file", Of("passphrase"));
         Tools.Ostree($"--repo={Repository}", "refs", $"--create={image.Ref}", image.First);
         CommandLine = Field(Tools.Sbox("seal", "--repo", Repository, "--keys", Keys, "--passphrase-file", Of("passphrase"), "--json", image.Ref), "command-line");
-        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--encrypt", "--free-mib", "768", "--output", Disk, "--remote-url", "http://10.0.2.2", image.Ref);
+        Tools.Sbox("image", "--repo", Repository, "--keys", Keys, "--encrypt", "--free-mib", "256", "--output", Disk, "--remote-url", "http://10.0.2.2", image.Ref);
     }
 
     /// <summary>Publishes version 2, sealed by the same keys.</summary>

@@ -19,7 +19,7 @@ public sealed class TombStoryTests(ITestOutputHelper output)
     private readonly Tools tools = new(SourceTree.Root);
 
     [Fact, Trait("Category", "Slow")]
-    public void What_was_written_on_a_box_that_is_destroyed_is_there_at_the_login_on_a_new_one()
+    public void What_was_written_on_a_box_that_is_destroyed_is_there_at_the_login_on_a_new_one_whose_initrd_is_dracuts()
     {
         DemoImage image = DemoImage.Ensure(tools, Judge.Cache);
         string directory = Path.Combine(image.Directory, "tomb-story");
@@ -30,9 +30,11 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         using Process server = Process.Start(new ProcessStartInfo(Judge.ResticRestServer, ["--listen", $"127.0.0.1:{port}", "--path", Path.Combine(directory, "served"), "--no-auth"]) { RedirectStandardOutput = true })!;
         try
         {
-            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(TombMachine.Options(tools, image, directory) with { Tpm = true, Welcome = Answers(port) });
+            DracutBox box = DracutBox.Ensure(tools, image);
+            using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(box.Machine(Path.Combine(directory, "machine"), box.Commit) with { Tpm = true, Welcome = Answers(port), MemoryMiB = 1024 });
             vm.WaitForLogin(BootLimit);
             output.WriteLine($"first boot: {vm.Timings}");
+            CameByDracut(vm, box);
             WasToldWhoseItIs(vm);
             Assert.True(File.Exists(Path.Combine(directory, "served", "alice", "config")), "the answers ask for a new tomb, and none was made");
             vm.Save("fresh");
@@ -63,6 +65,16 @@ public sealed class TombStoryTests(ITestOutputHelper output)
         string[] tomb = ["-r", Path.Combine(directory, "served", "alice"), "--password-file", Path.Combine(directory, "password"), "--no-cache"];
         Judge.Restic.Run([.. tomb, "check", "--read-data"]);
         Assert.Equal("dear box\nfrom the second box\n", Judge.Restic.Run([.. tomb, "dump", "latest", "/home/alice/letters/first"]));
+    }
+
+    // A box with the usual initrd boots in all the other stories; this one is told of the rest.
+    private void CameByDracut(Sbox.Vm.Vm vm, DracutBox box)
+    {
+        Assert.Equal("overlay", vm.Run("findmnt -n -o FSTYPE /").OrThrow());
+        Assert.Contains(box.Commit, vm.Run("sbox status").OrThrow(), StringComparison.Ordinal);
+        string times = vm.GuestBootTimes(BootLimit);
+        output.WriteLine(times);
+        Assert.Contains("(initrd)", times, StringComparison.Ordinal); // systemd was in it, and knows when
     }
 
     // A unit of the user's own systemd, which is in the home: it starts when the tomb is open, on whatever box.
