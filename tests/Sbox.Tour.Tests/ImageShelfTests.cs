@@ -49,12 +49,12 @@ public sealed class ImageShelfTests : IDisposable
     {
         int inside = 0, times = 0;
         bool together = false;
-        await Task.WhenAll(Enumerable.Range(0, 4).Select(number => Task.Run(() =>
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(number => Task.Run(() =>
         {
             var shelf = new ImageShelf(directory);
-            for (int again = 0; again < 200; again++)
+            for (int again = 0; again < 3000; again++)
             {
-                if (number == 0)
+                if (number < 4)
                 {
                     shelf.Tidy("none");
                     continue;
@@ -65,7 +65,7 @@ public sealed class ImageShelfTests : IDisposable
                     continue;
                 together |= Interlocked.Increment(ref inside) > 1;
                 Interlocked.Increment(ref times);
-                Thread.Yield();
+                Thread.Sleep(1);
                 Interlocked.Decrement(ref inside);
             }
         })));
