@@ -77,6 +77,9 @@ public sealed record StatusReport(
     /// <summary>The versions that this box went back from by itself.</summary>
     public IReadOnlyList<BadVersion> Bad { get; init; } = [];
 
+    /// <summary>The health checks that failed when they were last asked since the machine started; empty where none of these runs.</summary>
+    public IReadOnlyList<HealthFinding> FailedChecks { get; init; } = [];
+
     /// <summary>What merges of /etc left to the owner, of every deployment.</summary>
     public IReadOnlyList<(DeploymentName Deployment, EtcFinding Finding)> EtcConflicts { get; init; } = [];
 
@@ -126,6 +129,7 @@ public sealed record StatusReport(
             FileSystemSpace.Of(sysroot.Root), deployer.Esp?.Space, deployer.Esp is null ? null : deployer.IsSettled, choice)
         {
             Bad = sysroot.Deployments.Count == 0 ? [] : BadVersions.Read(sysroot, (sysroot.Booted ?? sysroot.Deployments[0]).Name.Os),
+            FailedChecks = booted >= 0 ? new FailedChecks().Read() : [],
             EtcConflicts = new EtcKeeper(sysroot).Open(),
             EtcFailure = sysroot.Deployments.Select(each => EtcRecord.Of(sysroot, each.Name)?.Failure).FirstOrDefault(static failure => failure is not null),
             IsGhost = booted >= 0 && RootConfig.IsGhost(sysroot.BootArguments),

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Sbox.Codecs;
 using Sbox.Sysroot;
 using Sbox.Sysroot.Tests;
@@ -40,5 +41,59 @@ public sealed class HealthTests : IDisposable
             systemctl reboot --no-block --check-inhibitors=no: Access denied
 
             """, asked);
+    }
+
+    [Fact]
+    public void A_check_that_is_only_wanted_takes_no_version_back_and_is_told_until_it_passes()
+    {
+        using var machine = new RunningBox(box, Installed());
+        string said = machine.Run(OwnEtc + """
+            check wanted backup 'echo no backup since Monday; exit 1'; check required up true
+            sbox health --at-boot --esp=/run/esp >&2
+            sbox status --esp=/run/esp | grep Health:
+            nobody status | grep Health:
+            cat /run/motd.d/50-sbox-checks
+            sbox status --esp=/run/esp --json
+            check wanted backup true
+            sbox health >&2; sbox status --esp=/run/esp | grep Health: || echo nothing
+            ls /run/motd.d
+            """);
+        const string line = "Health: the wanted check /etc/sbox/health.d/wanted/backup failed: exit status 1: no backup since Monday (sbox health asks again)";
+        string[] lines = said.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal([line, line, line], lines[..3]);
+        JsonElement failed = JsonDocument.Parse(lines[3]).RootElement.GetProperty("failed-checks")[0];
+        Assert.Equal("/etc/sbox/health.d/wanted/backup", failed.GetProperty("check").GetString());
+        Assert.False(failed.GetProperty("required").GetBoolean());
+        Assert.Equal("exit status 1: no backup since Monday", failed.GetProperty("failure").GetString());
+        Assert.Equal(["nothing"], lines[4..]);
+    }
+
+    [Fact]
+    public void Of_several_checks_that_failed_each_is_named_and_what_a_soft_reboot_starts_forgets_them()
+    {
+        using var machine = new RunningBox(box, Installed());
+        string said = machine.Run(OwnEtc + """
+            check wanted one false; check wanted two false; check required three false
+            sbox health >&2 || echo $?
+            sbox status --esp=/run/esp | grep Health:
+            echo old > /run/motd.d/50-sbox-health; echo other > /run/motd.d/50-sbox-tomb
+            sbox next-root at-boot
+            sbox status --esp=/run/esp | grep Health: || echo nothing
+            ls /run/motd.d
+            """);
+        Assert.Equal("3\nHealth: 3 checks failed: three, one, two (sbox health asks again)\nnothing\n50-sbox-tomb\n", said);
+    }
+
+    private const string OwnEtc = """
+        mount -t tmpfs own /etc; umask 022
+        check() { mkdir -p /etc/sbox/health.d/$1; printf '#!/bin/sh\n%s\n' "$3" > /etc/sbox/health.d/$1/$2; chmod 755 /etc/sbox/health.d/$1/$2; }
+
+        """;
+
+    private Deployment Installed()
+    {
+        box.Installed(box.Publish(1)).Dispose();
+        using OstreeSysroot sysroot = box.Open();
+        return sysroot.Deployments[0];
     }
 }

@@ -2,10 +2,10 @@ using System.Globalization;
 using Sbox.Tour;
 using Sbox.Vm;
 
-// Sbox.Tour tour|console|boot|seal|media|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
-if (args is not [("tour" or "console" or "boot" or "seal" or "media" or "image") and var how, var root, var cache, .. var rest])
+// Sbox.Tour tour|console|boot|seal|media|upgrade|image ROOT CACHE [RESULTS]: what ./demo and ./bench run.
+if (args is not [("tour" or "console" or "boot" or "seal" or "media" or "upgrade" or "image") and var how, var root, var cache, .. var rest])
 {
-    Console.Error.WriteLine("Sbox.Tour tour|console|boot|seal|media|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
+    Console.Error.WriteLine("Sbox.Tour tour|console|boot|seal|media|upgrade|image ROOT CACHE [RESULTS-FILE]; people type ./demo");
     return 2;
 }
 
@@ -30,9 +30,10 @@ try
         return 0;
     }
 
-    if (how == "media")
+    if (how is "media" or "upgrade")
     {
-        string page = await new MediaMeasure(image, new Tools(root), Path.Combine(cache, "bench", "media")).Run();
+        string work = Path.Combine(cache, "bench", how);
+        string page = how == "media" ? await new MediaMeasure(image, new Tools(root), work).Run() : await new UpgradeMeasure(image, work).Run();
         Console.Out.Write(page);
         if (rest is [var file])
             File.WriteAllText(file, page);

@@ -144,6 +144,18 @@ public sealed class Vm : IDisposable
         WaitForLogin(timeout);
     }
 
+    /// <summary>Ends all that runs above the guest's kernel from inside, and waits for the shell of what is started then.</summary>
+    /// <param name="timeout">How long it may take.</param>
+    /// <param name="command">What makes it.</param>
+    public void SoftReboot(TimeSpan timeout, string command)
+    {
+        // The shell that is told shows no prompt, and the kernel says nothing: the next prompt is the new shell's.
+        Console.SendLine(command);
+        Console.NewBoot();
+        login = null;
+        WaitForLogin(timeout);
+    }
+
     /// <summary>Presses the power button and waits for the guest to shut down in order.</summary>
     /// <exception cref="VmException">It did not within the time; it still runs.</exception>
     public void PowerDown(TimeSpan timeout)

@@ -12,6 +12,9 @@ namespace Sbox.Cli.Commands;
 /// <summary><c>sbox etc</c>: what the owner changed in /etc, what a merge will do with it, and having it otherwise.</summary>
 internal static class EtcCommand
 {
+    /// <summary>The login message about the last merge at shutdown.</summary>
+    public const string Merge = "etc";
+
     public static Command Make()
     {
         var etc = new DocumentedCommand("etc", "See what is changed in /etc, what an upgrade makes of it, and decide otherwise")
@@ -203,7 +206,7 @@ internal static class EtcCommand
             if (new LateEtcMerge(box.Sysroot).MarkBooted() is not { Failure: { } failure, Deployment: var running })
                 return 0;
             string before = EtcRecord.Of(box.Sysroot, running) is { } record ? $" The /etc that it came from: /sysroot/{record.From.Directory}/etc." : "";
-            LoginMessage.Show("etc", $"/etc: what was edited after the upgrade did not come with it: {failure}.{before} What differs from the defaults here: sbox etc diff");
+            LoginMessage.Show(Merge, $"/etc: what was edited after the upgrade did not come with it: {failure}.{before} What differs from the defaults here: sbox etc diff");
             return 0;
         });
         return command;

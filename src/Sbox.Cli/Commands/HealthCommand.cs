@@ -23,7 +23,7 @@ internal static class HealthCommand
         {
             Details =
             [
-                "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told. A file of /etc takes the place of one with its name in /usr/lib; a link to "
+                "Checks are programs in /usr/lib/sbox/health.d and /etc/sbox/health.d: those in required decide, those in wanted are only told: by sbox status and the login message, until they pass. A file of /etc takes the place of one with its name in /usr/lib; a link to "
                 + "/dev/null takes it away. Exit status 0 is good; one that takes more than 120 s is not.",
                 "A new version is on trial: the firmware is told to start it once, and the default stays the version before until every required check has passed. When one fails, or the machine has not come so far after 15 minutes, "
                 + "it is restarted and tried again, whoever asks that it is not; the rescue entry of the boot menu is not. A box that starts as a ghost tries it as one, and its verdict is all that is written to the disk; a ghost of which nothing is on trial writes nothing. A version that hangs or panics is followed by the version before at the next start, by itself, and gets its next try with the boot after that. After three tries "
@@ -58,7 +58,9 @@ internal static class HealthCommand
         if (deadline)
             return 0;
         // Nothing of the box is open meanwhile: a check may take its time, and a ghost's disk is nobody's to write to then.
-        bool good = HealthChecks.Run(HealthChecks.Directories, Limit, finding => Say(speaker, finding), cancel).All(static finding => finding.Failure is null || !finding.IsRequired);
+        IReadOnlyList<HealthFinding> findings = HealthChecks.Run(HealthChecks.Directories, Limit, finding => Say(speaker, finding), cancel);
+        Remember(parsed.GetValue(options.Path)!, findings, speaker);
+        bool good = findings.All(static finding => finding.Failure is null || !finding.IsRequired);
         if (!counts)
         {
             speaker.Note(good ? "Every required check passed" : "A required check failed");
@@ -118,12 +120,26 @@ internal static class HealthCommand
 
     private static void Say(Speaker speaker, HealthFinding finding) => speaker.Answer(
         $"{(finding.Failure is null ? "good" : finding.IsRequired ? "BAD " : "bad ")}  {finding.Path}{(finding.Failure is null ? "" : $": {finding.Failure}")}",
-        writer =>
+        writer => HealthText.Write(writer, finding));
+
+    // For sbox status and whoever logs in: a check that takes no version back would else be seen by nobody. No verdict depends on it.
+    private static void Remember(string path, IReadOnlyList<HealthFinding> findings, Speaker speaker)
+    {
+        if (!Environment.IsPrivilegedProcess || !Directory.Exists($"{path}/ostree/deploy") || !Box.IsRunning(path))
+            return;
+        try
         {
-            writer.WriteString("check", finding.Path);
-            writer.WriteBoolean("required", finding.IsRequired);
-            writer.WriteString("failure", finding.Failure);
-        });
+            new FailedChecks().Write(findings);
+            if (HealthText.Line([.. findings.Where(static finding => finding.Failure is not null)]) is { } failed)
+                LoginMessage.Show(HealthText.FailedChecks, $"Health: {failed}");
+            else
+                LoginMessage.Withdraw(HealthText.FailedChecks);
+        }
+        catch (Exception unwritten) when (unwritten is IOException or LinuxException or UnauthorizedAccessException)
+        {
+            speaker.Note($"sbox status and the login message do not tell of this: {unwritten.Message}");
+        }
+    }
 
     private static void FallBack(Trialled trialled, BootVerdict verdict, Speaker speaker)
     {
@@ -140,7 +156,7 @@ internal static class HealthCommand
     private static void Tell(Speaker speaker, string said)
     {
         speaker.Note(said);
-        LoginMessage.Show("health", said);
+        LoginMessage.Show(HealthText.Trial, said);
     }
 
     private static int Restart(Trialled trialled, Speaker speaker, BootVerdict verdict, string why)

@@ -24,6 +24,10 @@ internal static class NextRootCommand
         command.SetAction(parsed =>
         {
             new SoftRoots().Arrive(parsed.GetValue(sysroot)!);
+            // Memory outlives a soft reboot: what was told of the version before is no news of this one.
+            new FailedChecks().Write([]);
+            foreach (string about in (string[])[HealthText.Trial, HealthText.FailedChecks, EtcCommand.Merge])
+                LoginMessage.Withdraw(about);
             return 0;
         });
         return command;

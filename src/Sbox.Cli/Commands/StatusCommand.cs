@@ -30,7 +30,8 @@ internal static class StatusCommand
                 + "('memory-disk' with --json), and one that was started without init_on_free=1 that its memory is not wiped ('wiped').",
                 "Changes in /etc are counted against the deployment's own defaults, by the sizes and times of files; sbox etc diff reads all of them.",
                 "fs-verity: how many files of the repository the kernel holds to their digests. They are sealed as they are written, where the file system can; sbox verity, which a box runs by itself "
-                + "after its first boot, seals the rest.",
+                + "after its first boot, seals the rest. Where the boot is sealed the kernel opens no other file, and they are counted with --json and by sbox doctor only.",
+                "Health: the checks that failed when they were last asked ('failed-checks' with --json), those that are only wanted too: they take no version back, and whoever logs in is told (sbox health).",
                 "Disk: whether the box's root is encrypted, and, for root, what opens it (sbox disk).",
                 "Trust: the trust document that a remote is believed by, and until when (sbox remote).",
                 "TPM: where a sealed boot went on without the machine's TPM, which the firmware tells of and which did not come, what was said then ('tpm-away' with --json).",
@@ -47,7 +48,8 @@ internal static class StatusCommand
             using var deployer = new Deployer(box.Sysroot, box.Esp);
             StatusReport report = StatusReport.Of(box.Sysroot, deployer);
             IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust = Trusted(box.Sysroot.Repository);
-            VerityCoverage verity = box.Sysroot.Repository.CountVerity(orNone: !parsed.GetValue(json));
+            // A root that opens no file without a seal tells of those that run by that; to look at each file of the repository is for who asks for the numbers.
+            VerityCoverage? verity = !speaker.Json && report.Seal is { FilesVerified: true } ? null : box.Sysroot.Repository.CountVerity(orNone: !speaker.Json);
             DiskKeeper? keeper = DiskKeeper.Of(box.Sysroot.Path);
             DiskState? disk = DiskCommands.Look(keeper);
             IReadOnlyList<Orphan> orphans = box.Sysroot.BootedName is null ? [] : KeepOrphans.Glance();
@@ -70,6 +72,8 @@ internal static class StatusCommand
                 }
 
                 writer.WriteEndArray();
+                if (verity is null)
+                    return;
                 writer.WriteStartObject("verity");
                 writer.WriteBoolean("supported", verity.Supported);
                 writer.WriteNumber("sealed", verity.Sealed);
@@ -81,7 +85,7 @@ internal static class StatusCommand
         return command;
     }
 
-    private static string Text(Box box, StatusReport report, VerityCoverage verity, string? disk, IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust, string? orphans)
+    private static string Text(Box box, StatusReport report, VerityCoverage? verity, string? disk, IReadOnlyList<(string Remote, RemoteTrustState? State, string? Trouble)> trust, string? orphans)
     {
         if (report.Deployments.Count == 0)
             return $"{box.Sysroot.Path}: nothing is deployed";
@@ -96,7 +100,9 @@ internal static class StatusCommand
 
         if (report.Seal is { } seal)
             text.Append(CultureInfo.InvariantCulture, $"Seal: {seal}\n");
-        text.Append(CultureInfo.InvariantCulture, $"fs-verity: {verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}\n");
+        text.Append(CultureInfo.InvariantCulture, $"fs-verity: {Text(verity)}\n");
+        if (HealthText.Line(report.FailedChecks) is { } failed)
+            text.Append(CultureInfo.InvariantCulture, $"Health: {failed}\n");
         if (disk is not null)
             text.Append(CultureInfo.InvariantCulture, $"Disk: {disk}\n");
         foreach ((string remote, RemoteTrustState? state, string? trouble) in trust)
@@ -143,6 +149,12 @@ internal static class StatusCommand
 
         return trusted;
     }
+
+    /// <summary>How far the repository's files are sealed.</summary>
+    /// <param name="verity">Their numbers; null where they were not counted, since the root opens no file without a seal.</param>
+    internal static string Text(VerityCoverage? verity) => verity is null
+        ? "every file that runs is sealed, or the kernel would not open it (sbox doctor counts those of all versions)"
+        : $"{verity}{(verity is { Supported: true, IsWhole: false } ? "; sbox verity seals the rest" : "")}";
 
     private static string Text(MemoryDisk memory) => memory.Refused is { } why
         ? $"this boot was to run from memory, and runs from {memory.Medium}: {why}. Leave it in."
@@ -265,6 +277,15 @@ internal static class StatusCommand
         writer.WriteStartArray("bad-versions");
         foreach (BadVersion bad in report.Bad)
             writer.WriteStringValue(bad.Commit.ToString());
+        writer.WriteEndArray();
+        writer.WriteStartArray("failed-checks");
+        foreach (HealthFinding finding in report.FailedChecks)
+        {
+            writer.WriteStartObject();
+            HealthText.Write(writer, finding);
+            writer.WriteEndObject();
+        }
+
         writer.WriteEndArray();
         writer.WriteString("boots-as", report.BootsAs?.Name());
         writer.WriteBoolean("ghost", report.IsGhost);
