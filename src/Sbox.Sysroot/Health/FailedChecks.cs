@@ -37,5 +37,5 @@ public sealed class FailedChecks(string run = "/run")
     }
 
     private static HealthFinding? Parse(string line) =>
-        line.Split('\t', 3) is [Required or Wanted and var kind, var path, var failure] ? new HealthFinding(path, kind == Required, failure) : null;
+        line.Split('\t', 3) is [(Required or Wanted) and var kind, var path, var failure] ? new HealthFinding(path, kind == Required, failure) : null;
 }
