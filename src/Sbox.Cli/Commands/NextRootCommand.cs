@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Sbox.Boot;
 using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
 using Sbox.Linux;
 using Sbox.Sysroot;
 
