@@ -24,14 +24,14 @@ public sealed class SoftRebootTests(ITestOutputHelper output)
         using Sbox.Vm.Vm vm = Sbox.Vm.Vm.Start(new VmOptions(image.FreshMachine("soft-machine"), image.Disk));
         vm.WaitForLogin(BootLimit);
         string kernel = vm.Run(Kernel).OrThrow();
-        (string state, string verified) = Health(vm);
+        (string failed, string verified) = Health(vm);
         vm.Run("useradd --create-home alice && echo letter >/home/alice/letter && echo kept >/var/lib/kept && echo '# before' >>/etc/profile").OrThrow();
         output.WriteLine(vm.Run("sbox upgrade", ChangeLimit).OrThrow());
         vm.Run("echo '# after' >>/etc/profile && echo late >/etc/late").OrThrow();
 
         vm.SoftReboot(BootLimit, "sbox upgrade --soft-reboot");
         Assert.Equal((kernel, "1"), (vm.Run(Kernel).OrThrow(), vm.Run(SoftReboots).OrThrow()));
-        Assert.Equal((state, verified), Health(vm));
+        Assert.Equal((failed, verified), Health(vm));
         IsWhole(vm, image.Second, "2");
         Assert.Equal("# before\n# after\nlate", vm.Run("tail -n 2 /etc/profile; cat /etc/late").OrThrow());
         Assert.Equal("letter\nkept", vm.Run("su - alice -c 'cat letter'; cat /var/lib/kept").OrThrow());
@@ -39,7 +39,7 @@ public sealed class SoftRebootTests(ITestOutputHelper output)
 
         vm.SoftReboot(BootLimit, "sbox rollback --soft-reboot");
         Assert.Equal((kernel, "2"), (vm.Run(Kernel).OrThrow(), vm.Run(SoftReboots).OrThrow()));
-        Assert.Equal((state, verified), Health(vm));
+        Assert.Equal((failed, verified), Health(vm));
         IsWhole(vm, image.First, "1");
         // Each version has its own /etc; /var is of both.
         Assert.Equal("# after\nlate\nletter\nkept", vm.Run("tail -n 1 /etc/profile; cat /etc/late; su - alice -c 'cat letter'; cat /var/lib/kept").OrThrow());
@@ -52,14 +52,14 @@ public sealed class SoftRebootTests(ITestOutputHelper output)
         vm.PowerDown(BootLimit);
     }
 
-    // What systemd says of the machine when all has started, and sbox of what lies on its disk.
-    private (string State, string Verified) Health(Sbox.Vm.Vm vm)
+    // The units that failed once all has started, and what sbox says of its disk. A session's scope fails where the host gives the machine no processor for a minute and a half.
+    private (string Failed, string Verified) Health(Sbox.Vm.Vm vm)
     {
-        string state = vm.Run("systemctl is-system-running --wait; systemctl --failed --no-legend --plain", BootLimit).Output;
+        string failed = vm.Run("systemctl is-system-running --wait >/dev/null; systemctl --failed --no-legend --plain | grep -v '^session-' || true", BootLimit).OrThrow();
         vm.Run("systemctl start sbox-health.service sbox-verity.service", BootLimit).OrThrow();
         string verified = vm.Run("sbox verify", ChangeLimit).OrThrow();
-        output.WriteLine($"{state}\n{verified}");
-        return (state, verified.Split('\n')[^1]);
+        output.WriteLine($"failed: {failed}\n{verified}");
+        return (failed, verified.Split('\n')[^1]);
     }
 
     private void IsWhole(Sbox.Vm.Vm vm, string commit, string version)
