@@ -25,7 +25,8 @@ internal static class VerityCommand
             Details =
             [
                 "A sealed file cannot be written any more, and the kernel hashes what it reads of it: another byte on the disk is an error and not a byte (fs-verity). Files are sealed as they come "
-                + "with an upgrade; this command seals those that came before, or from another program. On a box it runs by itself once, as sbox-verity.service after the first boot.",
+                + "with an upgrade; this command seals those that came before, or from another program. On a box it runs by itself once, as sbox-verity.service after the first boot. "
+                + "Where the repository's config says nothing of it (ex-integrity.fsverity), it is told to seal what comes from then on.",
                 "It seals what is there and does not ask whether that is what was published: sbox verify does. On a box that boots sealed, a file that is not the right one stays unreadable.",
                 "It may be killed at any moment, and goes on where it was when it is run again.",
             ],
@@ -41,7 +42,11 @@ internal static class VerityCommand
             VeritySummary summary = box.Sysroot.Repository.EnableVerityOnAll(
                 idle, new Reporter<VerityProgress>(at => line.Update($"{at.Done} of {at.Total} files")), cancel);
             if (summary.Supported)
+            {
                 SealImages(box.Sysroot);
+                SealWhatComes(box.Sysroot.Repository);
+            }
+
             line.Dispose();
             speaker.Answer(
                 summary.Supported ? $"Sealed {summary.Enabled} files; {summary.AlreadyEnabled} were sealed before."
@@ -55,6 +60,13 @@ internal static class VerityCommand
             return Task.FromResult(summary.Supported ? 0 : Cannot);
         });
         return command;
+    }
+
+    // What an upgrade brings is sealed as it is written only where the repository is told so; what its owner said of that stays.
+    private static void SealWhatComes(Repository repository)
+    {
+        if (repository.Config.GetString("ex-integrity", "fsverity") is null)
+            repository.WriteConfig(repository.Config.With("ex-integrity", "fsverity", "maybe"));
     }
 
     private static void SealImages(OstreeSysroot sysroot)
