@@ -61,7 +61,7 @@ public sealed class SerialConsole : IDisposable
     /// <exception cref="VmException">The machine ended.</exception>
     public Match? TryWaitFor(string pattern, TimeSpan timeout)
     {
-        var expression = new Regex(pattern, RegexOptions.Multiline | RegexOptions.CultureInvariant, TimeSpan.FromSeconds(5));
+        var expression = new Regex(pattern, RegexOptions.Multiline | RegexOptions.CultureInvariant, TimeSpan.FromMinutes(2)); // a host that is busy gives no processor for seconds
         long end = Stopwatch.GetTimestamp() + (long)(timeout.TotalSeconds * Stopwatch.Frequency);
         lock (gate)
         {
