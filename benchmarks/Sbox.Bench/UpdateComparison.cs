@@ -47,7 +47,7 @@ internal sealed class UpdateComparison(string programs, IReadOnlyList<string> th
         rows.Add(Pull("static delta by ostree, pulled by ours", [ostree], their, place, old, branch));
         rows.Add(Pull("static delta by ours, pulled by ostree", theirs, our, place, old, branch));
         rows.Add(Pull("static delta by ours, pulled by ours", [ostree], our, place, old, branch, "never"));
-        rows.Add(Pull("the same, kernel modules compressed again by the client", [ostree], our, place, old, branch, "always"));
+        rows.Add(Pull("the same, kernel modules and the initrd compressed again by the client", [ostree], our, place, old, branch, "always"));
         foreach (UpdateRow row in rows)
             Say(row.ToString());
         foreach (UpdateRow row in new PatchComparison(place, Trees(place, old, fresh)).Rows())

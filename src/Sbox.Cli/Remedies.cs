@@ -92,6 +92,7 @@ internal static class Remedies
         NoSoftRebootException => "What is deployed stays so; where it does not run yet, it does after a reboot of the machine",
         EtcPathException => "What is changed below /etc: sbox etc diff. What merges decided: sbox etc resolve",
         NotARepositoryException => "Name one with --repo=PATH, or make one: sbox store init --repo=PATH",
+        CompressedOtherwiseException => "Nothing was added. The usual delta, in the same directory (name that directory), needs nothing compressed; a pull fetches such files by themselves",
         RemotesException { Path: var file } when file.EndsWith(".conf", StringComparison.Ordinal) => "Mend that file, or take it away: it is a key file with a group [remote \"NAME\"] for each remote",
         RemotesException => "A remote's name is letters, digits, '_', and after the first '-' and '.'",
         RemoteNotFoundException => "The remotes that there are: sbox store remote list",

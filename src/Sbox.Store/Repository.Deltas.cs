@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Sbox.Codecs;
 using Sbox.Linux;
 
@@ -55,7 +56,24 @@ public sealed partial class Repository
     /// <param name="cancel">Looked at between objects; nothing has a name by then.</param>
     /// <exception cref="ObjectMissingException">A commit, or what it needs, is not there.</exception>
     public DeltaReport MakeDelta(DeltaName name, DeltaOptions? options = null, IProgress<DeltaProgress>? progress = null, CancellationToken cancel = default) =>
-        new DeltaGenerator(this, name, options ?? new DeltaOptions(), progress, cancel).Run();
+        MakeDeltas([name], options, progress, cancel).Single();
+
+    /// <summary>
+    /// Makes several, one after the other, as <see cref="MakeDelta"/> does. What is found out for one (how files are compressed, which is most of the work of <see cref="DeltaOptions.Recompress"/>) is
+    /// known to those after it, and is forgotten with the last.
+    /// </summary>
+    /// <param name="names">The commits of each.</param>
+    /// <param name="options">How all of them are made.</param>
+    /// <param name="progress">Told every now and then how far the one is that is made.</param>
+    /// <param name="cancel">Looked at between objects.</param>
+    /// <returns>Each that was made; it has its name when it is returned.</returns>
+    /// <exception cref="ObjectMissingException">A commit, or what it needs, is not there.</exception>
+    public IEnumerable<DeltaReport> MakeDeltas(IEnumerable<DeltaName> names, DeltaOptions? options = null, IProgress<DeltaProgress>? progress = null, CancellationToken cancel = default)
+    {
+        var packings = new ConcurrentDictionary<Checksum, Packing?>();
+        foreach (DeltaName name in names)
+            yield return new DeltaGenerator(this, name, options ?? new DeltaOptions(), packings, progress, cancel).Run();
+    }
 
     /// <summary>Adds what a delta on disk makes: the commit and all that it needs. No ref is set.</summary>
     /// <param name="path">The delta's directory, or its superblock's file.</param>
@@ -64,6 +82,7 @@ public sealed partial class Repository
     /// <returns>The delta.</returns>
     /// <exception cref="DeltaException">It is none, or does not fit; nothing was added.</exception>
     /// <exception cref="ObjectCorruptException">An object in it is not what its name says; no commit was added.</exception>
+    /// <exception cref="CompressedOtherwiseException">It has to be compressed here, and comes out otherwise; no commit was added.</exception>
     /// <exception cref="ObjectMissingException">It lacks an object that the commit needs, and so does the repository; the commit is marked as not whole.</exception>
     public DeltaName ApplyDelta(string path, Action<SignedDelta?>? verify = null, CancellationToken cancel = default)
     {
@@ -75,6 +94,8 @@ public sealed partial class Repository
         using var apply = new DeltaApply(transaction, superblock, System.IO.Path.GetDirectoryName(delta.Path)!);
         apply.CheckCommit();
         apply.AddParts([.. Enumerable.Range(0, superblock.Parts.Count).Where(index => !apply.HasAll(index))], delta, cancel);
+        if (apply.ComeOutOtherwise.Count > 0)
+            throw Otherwise(transaction, superblock, apply.ComeOutOtherwise, delta.Path);
         apply.AddCommit();
         List<Checksum> whole = RequireWhole(transaction, superblock.Name.To, cancel);
         transaction.Commit();
@@ -92,6 +113,29 @@ public sealed partial class Repository
             transaction.TryLoadMetadata(name) ?? throw new ObjectMissingException(Path, name);
     }
 
+    // By the first of them that its tree names; what is not there of that tree is an error of its own, which nobody comes to here.
+    private static CompressedOtherwiseException Otherwise(Transaction transaction, DeltaSuperblock superblock, IReadOnlyCollection<ObjectName> files, string path)
+    {
+        HashSet<Checksum> wanted = [.. files.Select(static name => name.Checksum)], seen = [];
+        (Checksum File, string At)? found = PathOf(Commit.Parse(superblock.Commit).RootTree, "", 0);
+        return new CompressedOtherwiseException(path, new ObjectName(found?.File ?? files.First().Checksum, ObjectType.File), found?.At, files.Count);
+
+        (Checksum File, string At)? PathOf(Checksum tree, string above, int depth)
+        {
+            TreeDepth.Check(depth, tree);
+            if (!seen.Add(tree) || transaction.TryLoadMetadata(new ObjectName(tree, ObjectType.DirTree)) is not { } bytes)
+                return null;
+            var names = DirTree.Parse(bytes);
+            foreach (DirTreeFile each in names.Files)
+            {
+                if (wanted.Contains(each.Content))
+                    return (each.Content, $"{above}/{each.Name}");
+            }
+
+            return names.Directories.Select(inner => PathOf(inner.Tree, $"{above}/{inner.Name}", depth + 1)).FirstOrDefault(static each => each is not null);
+        }
+    }
+
     /// <summary>How often each operation is in a delta's part; the part is unpacked for that.</summary>
     /// <exception cref="DeltaException">The part is not there, or is none.</exception>
     public DeltaPartContent ReadDeltaPart(DeltaSuperblock superblock, int index)
@@ -101,7 +145,7 @@ public sealed partial class Repository
             ? new MemoryStream(inline, writable: false)
             : DeltaDirectory.OpenPart(Dir, path);
         using Dir tmp = Dir.MakeAndOpenDir("tmp");
-        using var part = DeltaPart.Open(bytes, expected: null, long.MaxValue, tmp, Dir.Of(path), mayRecompress: superblock.Recompresses);
+        using var part = DeltaPart.Open(bytes, expected: null, long.MaxValue, tmp, Dir.Of(path), mayRecompress: superblock.Parts[index].Version == DeltaSuperblock.RecompressingVersion);
         try
         {
             return new DeltaPartContent(part.ModeCount, part.XattrsCount, part.RawSize, part.Operations.Length, part.Count(superblock.Parts[index].Objects));

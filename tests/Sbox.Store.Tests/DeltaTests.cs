@@ -377,6 +377,34 @@ public sealed class DeltaTests
         }
     }
 
+    // Less than a quarter in common is worth differences all the same, where the rest is no smaller by itself. Whatever --min-fallback-size says.
+    [Theory, InlineData(0), InlineData(500_000), InlineData(4_000_000)]
+    public void What_has_little_in_common_with_its_old_version_travels_in_the_fewer_bytes_of_two(long fallback)
+    {
+        using var scratch = new Scratch();
+        using Repository source = Repository.Create(scratch["source"], RepositoryMode.Archive);
+        var image = new byte[1_000_000];
+        var random = new Random(11);
+        random.NextBytes(image);
+        Checksum Commit(int day)
+        {
+            Directory.CreateDirectory(scratch[$"{day}"]);
+            File.WriteAllBytes(scratch[$"{day}/image"], image);
+            return source.CommitDirectory(scratch[$"{day}"], new CommitOptions { Branches = ["main"], Timestamp = Scratch.Time.AddDays(day) });
+        }
+
+        Checksum old = Commit(1);
+        random.NextBytes(image.AsSpan(150_000)); // 15 of 100 are as they were
+        Checksum fresh = Commit(2);
+        DeltaReport report = source.MakeDelta(new DeltaName(old, fresh), new DeltaOptions { MinimumFallback = fallback });
+        Assert.Equal((1, 1, 0), (report.Modified, report.Differences, report.Fallbacks.Count));
+        Assert.InRange(report.Size, 850_000, 870_000);
+        using Repository target = Repository.Create(scratch["target"], RepositoryMode.Bare);
+        target.PullLocal(source, new PullLocalOptions { Refs = [$"{old}"] });
+        Judge.Ostree.Run($"--repo={target.Path}", "static-delta", "apply-offline", Path.Combine(source.Path, report.Name.Directory));
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={target.Path}"));
+    }
+
     [Fact]
     public void A_large_delta_that_holds_its_parts_is_made_and_applied()
     {

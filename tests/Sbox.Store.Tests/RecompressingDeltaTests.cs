@@ -37,9 +37,7 @@ public sealed class RecompressingDeltaTests
             PullResult pulled = await target.Pull(new PullOptions { Remote = "far", Refs = ["main"] });
             Assert.Empty(pulled.Notes);
             Assert.Equal(use == "always", server.Requests.Any(static each => each.Contains("/recompressing.", StringComparison.Ordinal)));
-            Assert.Equal(use != "always", server.Requests.Any(static each => each.EndsWith("/0", StringComparison.Ordinal)));
-            if (use == "always")
-                Assert.DoesNotContain(server.Requests, static each => each.Contains("/objects/", StringComparison.Ordinal));
+            Assert.True((use != "always") == server.Requests.Any(static each => each.EndsWith(".filez", StringComparison.Ordinal)), use);
             Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={target.Path}"));
             Assert.Equal(fresh, target.Resolve("far:main"));
         }
@@ -72,21 +70,7 @@ public sealed class RecompressingDeltaTests
         using Repository source = Two(scratch, out Checksum old, out Checksum fresh);
         var name = new DeltaName(old, fresh);
         source.MakeDelta(name, new DeltaOptions { Recompress = true });
-        Tamper(source, name, static operations =>
-        {
-            var first = (byte)DeltaOperation.Recompress;
-            for (int at = 0; at < operations.Length - 8; at++)
-            {
-                // The level comes behind the kind and two numbers of three or four bytes each.
-                if (operations[at] == first && operations[at + 1] == 1)
-                {
-                    int level = at + 2;
-                    for (int numbers = 0; numbers < 2; level++)
-                        numbers += operations[level] < 0x80 ? 1 : 0;
-                    operations[level] = 0;
-                }
-            }
-        });
+        Tamper(source, name, OtherLevels);
         using var server = new StaticServer(source.Path);
         using Repository target = Client(scratch, source, old, server, "always");
         PullResult pulled = await target.Pull(new PullOptions { Remote = "far", Refs = ["main"] });
@@ -95,9 +79,35 @@ public sealed class RecompressingDeltaTests
         Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={target.Path}"));
     }
 
+    [Fact]
+    public void From_a_file_too_it_is_applied_and_what_comes_out_otherwise_is_named_with_its_path()
+    {
+        using var scratch = new Scratch();
+        using Repository source = Two(scratch, out Checksum old, out Checksum fresh);
+        var name = new DeltaName(old, fresh);
+        source.MakeDelta(name, new DeltaOptions { Recompress = true });
+        string smaller = Path.Combine(source.Path, name.RecompressingSuperblock);
+        using Repository target = Repository.Create(scratch["target"], RepositoryMode.Bare), other = Repository.Create(scratch["other"], RepositoryMode.Bare);
+        foreach (Repository each in (Repository[])[target, other])
+            each.PullLocal(source, new PullLocalOptions { Refs = [$"{old}"] });
+        target.ApplyDelta(smaller);
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={target.Path}"));
+
+        Tamper(source, name, OtherLevels);
+        var refused = Assert.Throws<CompressedOtherwiseException>(() => other.ApplyDelta(smaller));
+        Assert.Equal((smaller, Modules.Length), (refused.Path, refused.Count));
+        Assert.Equal(new ObjectName(source.Find(fresh, refused.File!).Content!.Value, ObjectType.File), refused.Name);
+        Assert.StartsWith("/usr/lib/modules/6.2/kernel/", refused.File, StringComparison.Ordinal);
+        Assert.Contains(refused.File!, refused.Message, StringComparison.Ordinal);
+        Assert.False(other.Has(new ObjectName(fresh, ObjectType.Commit)));
+        other.ApplyDelta(Path.Combine(source.Path, name.Directory)); // the way out
+        Assert.Contains("no errors found", Judge.Ostree.Run("fsck", $"--repo={other.Path}"));
+    }
+
     [Theory]
     [InlineData("recompressing", "the usual delta was taken")]
-    [InlineData("recompressing.0", "was fetched by itself")]
+    [InlineData("recompressing.1", "was fetched by itself")]
+    [InlineData("0", "was fetched by itself")] // of both
     public async Task What_is_missing_of_it_is_had_otherwise_and_said(string missing, string note)
     {
         using var scratch = new Scratch();
@@ -149,13 +159,13 @@ public sealed class RecompressingDeltaTests
         foreach ((int bits, bool blocks, string check, int number) in ((int, bool, string, int)[])[(12, false, "none", 0), (16, false, "crc32", 1), (18, true, "crc64", 4), (20, true, "sha256", 10)])
         {
             byte[] xz = Compressed(scratch, new byte[100_000], [$"-T{(blocks ? 2 : 1)}", $"--check={check}", $"--lzma2=dict={1 << bits}"]);
-            XzSettings? shape = Recompression.Shape(xz.AsSpan(0, Recompression.ShapeSize));
+            XzSettings? shape = XzPacking.Shape(xz.AsSpan(0, Packing.ShapeSize));
             Assert.Equal((1u << bits, blocks, number), (shape!.DictionarySize, shape.Blocks, shape.Check));
         }
 
-        Assert.Null(Recompression.Shape(Compressed(scratch, new byte[100_000], ["-T1", "-2"]).AsSpan(0, Recompression.ShapeSize))); // 2 MiB to look back on
-        Assert.Null(Recompression.Shape(Compressed(scratch, new byte[100_000], ["-T1", "--x86", "--lzma2=dict=1MiB"]).AsSpan(0, Recompression.ShapeSize)));
-        Assert.Null(Recompression.Shape(new byte[Recompression.ShapeSize]));
+        Assert.Null(XzPacking.Shape(Compressed(scratch, new byte[100_000], ["-T1", "-2"]).AsSpan(0, Packing.ShapeSize))); // 2 MiB to look back on
+        Assert.Null(XzPacking.Shape(Compressed(scratch, new byte[100_000], ["-T1", "--x86", "--lzma2=dict=1MiB"]).AsSpan(0, Packing.ShapeSize)));
+        Assert.Null(XzPacking.Shape(new byte[Packing.ShapeSize]));
     }
 
     private static Repository Client(Scratch scratch, Repository source, Checksum old, StaticServer server, string use)
@@ -199,14 +209,31 @@ public sealed class RecompressingDeltaTests
         return File.ReadAllBytes($"{file}.xz");
     }
 
-    // Changes the operations of all parts of the smaller delta, and has all that names them name what they are now.
-    private static void Tamper(Repository source, DeltaName name, Action<byte[]> change)
+    // Another level of xz than the files were made with: it comes behind the kind and two numbers of three or four bytes each.
+    private static void OtherLevels(byte[] operations)
+    {
+        for (int at = 0; at < operations.Length - 8; at++)
+        {
+            if (operations[at] == (byte)DeltaOperation.Recompress && operations[at + 1] == XzPacking.Xz)
+            {
+                int level = at + 2;
+                for (int numbers = 0; numbers < 2; level++)
+                    numbers += operations[level] < 0x80 ? 1 : 0;
+                operations[level] = 0;
+            }
+        }
+    }
+
+    // Changes the operations of the parts that the smaller delta has to itself, and has all that names them name what they are now.
+    internal static void Tamper(Repository source, DeltaName name, Action<byte[]> change)
     {
         string directory = Path.Combine(source.Path, name.Directory), superblock = Path.Combine(source.Path, name.Superblock), smaller = Path.Combine(source.Path, name.RecompressingSuperblock);
         byte[] said = File.ReadAllBytes(superblock), smallerSaid = File.ReadAllBytes(smaller), before = SHA256.HashData(smallerSaid);
         DeltaSuperblock parsed = DeltaSuperblock.Parse(smallerSaid);
         for (int i = 0; i < parsed.Parts.Count; i++)
         {
+            if (parsed.Parts[i].Version != DeltaSuperblock.RecompressingVersion)
+                continue;
             string path = Path.Combine(source.Path, parsed.PathOf(i));
             byte[] raw;
             using (var xz = new XzDecoder(new MemoryStream(File.ReadAllBytes(path)[1..])))

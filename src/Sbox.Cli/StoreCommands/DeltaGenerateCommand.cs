@@ -27,7 +27,7 @@ internal static class DeltaGenerateCommand
         var difference = new Option<long>("--max-bsdiff-size") { Description = "Megabytes of old and new version together up to which differences are looked for", HelpName = "MB", DefaultValueFactory = static _ => 128 };
         var chunk = new Option<long>("--max-chunk-size") { Description = "Megabytes of a part before it is compressed", HelpName = "MB", DefaultValueFactory = static _ => 32 };
         var file = new Option<string?>("--filename") { Description = "Write the delta to this file, its parts beside it; else it is in the repository", HelpName = "PATH" };
-        var recompress = new Option<bool>("--recompress") { Description = "Put a smaller delta beside it that compresses kernel modules again where it is applied (ours only; others use the usual one)" };
+        var recompress = new Option<bool>("--recompress") { Description = "Put a smaller delta beside it that compresses kernel modules and the initrd again where it is applied (ours only; others use the usual one)" };
         var sign = new DeltaSignOptions();
         return new DocumentedCommand("generate", "Make a delta")
         {

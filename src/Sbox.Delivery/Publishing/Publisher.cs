@@ -56,11 +56,8 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
     {
         sending.Begin(PublishStep.Deltas, plan.ToMake.Count);
         var how = new DeltaOptions { Clock = options.Clock, Recompress = true };
-        foreach (DeltaName delta in plan.ToMake)
-        {
-            repository.MakeDelta(delta, how, sending, cancel);
+        foreach (DeltaReport _ in repository.MakeDeltas(plan.ToMake, how, sending, cancel))
             sending.Passed();
-        }
     }
 
     private async Task SendObjects(PublishPlan plan, Sending sending, CancellationToken cancel)
@@ -87,13 +84,15 @@ public sealed class Publisher(Repository repository, IPlace place, PublishOption
         if (await place.TryRead(delta.Superblock, cancel).ConfigureAwait(false) is { } there && there.AsSpan().SequenceEqual(superblock))
             return;
         if (repository.ReadRecompressing(parsed) is { } smaller)
-            await SendParts(smaller.Superblock, smaller.Bytes, delta.RecompressingSuperblock, sending, cancel).ConfigureAwait(false);
-        await SendParts(parsed, superblock, delta.Superblock, sending, cancel).ConfigureAwait(false);
+            await SendParts(smaller.Superblock, smaller.Bytes, delta.RecompressingSuperblock, parsed, sending, cancel).ConfigureAwait(false);
+        await SendParts(parsed, superblock, delta.Superblock, null, sending, cancel).ConfigureAwait(false);
     }
 
-    private async Task SendParts(DeltaSuperblock superblock, byte[] bytes, string path, Sending sending, CancellationToken cancel)
+    // Without those that another has too; others lie in the superblock.
+    private async Task SendParts(DeltaSuperblock superblock, byte[] bytes, string path, DeltaSuperblock? other, Sending sending, CancellationToken cancel)
     {
-        int[] parts = [.. Enumerable.Range(0, superblock.Parts.Count).Where(index => repository.Dir.Exists(superblock.PathOf(index)))]; // others lie in the superblock
+        HashSet<string> sent = [.. Enumerable.Range(0, other?.Parts.Count ?? 0).Select(index => other!.PathOf(index))];
+        int[] parts = [.. Enumerable.Range(0, superblock.Parts.Count).Where(index => !sent.Contains(superblock.PathOf(index)) && repository.Dir.Exists(superblock.PathOf(index)))];
         await sending.SendAll(parts, index => new SentFile(superblock.PathOf(index), OpenPart(superblock, index), Lifetime.Immutable), cancel).ConfigureAwait(false);
         await sending.SendAll([bytes], each => new SentFile(path, new MemoryStream(each, writable: false), Lifetime.Immutable), cancel).ConfigureAwait(false);
     }

@@ -27,7 +27,7 @@ internal static class OwnInitrd
 
     /// <summary>A word for each thing that this version puts in; it is part of the cache's key.</summary>
     public static IReadOnlyList<string> Contents(bool encryptedRoot) =>
-        ["own initrd 3", .. ShellKit, .. encryptedRoot ? DiskKit.Select(static each => each.File).Prepend(Cryptsetup) : []];
+        ["own initrd 4", .. ShellKit, .. encryptedRoot ? DiskKit.Select(static each => each.File).Prepend(Cryptsetup) : []];
 
     public static void Make(
         TreeRoot tree, IReadOnlyList<string> drivers, InitrdChoices choices, string kernel, long sourceDateEpoch, string destination, StepRunner runner)
@@ -41,7 +41,8 @@ internal static class OwnInitrd
         Unpack(tree, set, index, sourceDateEpoch, runner);
         using (FileStream output = File.Create($"{tree.Path}/{Archive}"))
             Write(new CpioWriter(output), tree, index, [.. libraries, .. opening.Where(static file => file != Cryptsetup).Except(libraries)], choices.EncryptedRoot);
-        runner.Run(InTree.Command(tree, "zstd", ["-q", "-19", "-T1", "--rm", $"/{Archive}", "-o", $"/{Archive}.zst"], sourceDateEpoch));
+        // By one thread and in little memory: whoever is updated by a small delta does the same (Sbox.Store, ZstdPacking).
+        runner.Run(InTree.Command(tree, "zstd", ["-q", "-19", "--single-thread", ZstdSettings.Modest.Argument, "--rm", $"/{Archive}", "-o", $"/{Archive}.zst"], sourceDateEpoch));
         tree.Remove(Modules);
         File.Move($"{tree.Path}/{Archive}.zst", destination, overwrite: true);
     }

@@ -13,8 +13,8 @@ internal sealed class DeltaApply(Transaction transaction, DeltaSuperblock superb
     private readonly XzDecoders decoders = new();
     private readonly Recompressor recompressor = new(transaction, mostRecompressed);
 
-    /// <summary>Objects that it did not make, since liblzma here compresses otherwise than where the delta was made. They are to be fetched by themselves.</summary>
-    public int ComeOutOtherwise => recompressor.ComeOutOtherwise;
+    /// <summary>Objects that it did not make, since liblzma or zstd here compresses otherwise than where the delta was made. They are to be fetched by themselves.</summary>
+    public IReadOnlyCollection<ObjectName> ComeOutOtherwise => recompressor.ComeOutOtherwise;
 
     private Repository Repository => transaction.Repository;
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -9,7 +10,8 @@ namespace Sbox.Store;
 /// all cores. Differences wait in a file; contents are read when they are compressed. So memory does not grow with the files.
 /// </summary>
 internal sealed class DeltaCompiler(
-    Repository repository, Dir tmp, DeltaName name, DeltaOptions options, IProgress<DeltaProgress>? progress, CancellationToken cancel)
+    Repository repository, Dir tmp, DeltaName name, DeltaOptions options, ConcurrentDictionary<Checksum, Packing?> packings, IProgress<DeltaProgress>? progress,
+    CancellationToken cancel)
 {
     private const int PatchesInMemory = 1024 * 1024;
     private const uint Dictionary = 1024 * 1024; // a compressor needs about fourteen times as much memory
@@ -31,47 +33,41 @@ internal sealed class DeltaCompiler(
         using var patches = new Spool(tmp, PatchesInMemory);
         List<DeltaItem> items = Plan(patches);
         List<DeltaItem> again = Recompressed(patches);
-        List<DeltaPartWriter> writers = Pack(items, patches, recompress: false);
+        HashSet<ObjectName> names = [.. again.Select(static item => item.Name)];
+        // What is made in two ways has parts by itself, so that all others are those of both deltas, and are compressed once.
+        List<DeltaPartWriter> writers = Pack([.. items.Where(item => !names.Contains(item.Name))], patches, recompress: false);
+        int shared = writers.Count;
+        writers.AddRange(PackSome([.. items.Where(item => names.Contains(item.Name))], patches, recompress: false));
+        int usual = writers.Count;
+        writers.AddRange(PackSome(again, patches, recompress: true));
         // The memory that differences needed is what the compressors need now.
         differs.Clear();
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true); // the only way that gives it back at once
-        (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(writers, destination);
-        List<DeltaPartHeader> headers = [.. parts.Select(static part => part.Header)];
+        return Divide(Compress(writers, destination), shared, usual, again);
+    }
+
+    // First the parts of both deltas, then those of the usual one, then those of the smaller one.
+    private CompiledDelta Divide((DeltaPartHeader Header, SafeFileHandle File)[] parts, int shared, int usual, List<DeltaItem> again)
+    {
+        List<DeltaPartHeader> headers = [.. parts.Take(usual).Select(static part => part.Header)];
         var report = new DeltaReport(
             name, modified, metadata, newFiles, newSymlinks, differences, fallbacks, headers,
             headers.Sum(static part => (long)part.UncompressedSize), headers.Sum(static part => (long)part.Size), looseSize) { Copied = copies, CopiedBytes = copiedBytes };
-        var files = new CompiledParts(headers, fallbacks, [.. parts.Select(static part => part.File)], 0);
+        var files = new CompiledParts(headers, fallbacks, [.. parts.Take(usual).Select(static part => part.File)]);
         if (again.Count == 0)
             return new CompiledDelta(report, files, null);
-        try
+        HashSet<ObjectName> names = [.. again.Select(static item => item.Name)];
+        var smaller = new CompiledParts(
+            [.. headers.Take(shared), .. parts.Skip(usual).Select(static part => part.Header)], [.. fallbacks.Where(each => !names.Contains(each.Name))], [.. parts.Skip(usual).Select(static part => part.File)])
         {
-            CompiledParts smaller = CompressAgain(items, again, patches, destination);
-            if (smaller.Headers.Sum(static part => (long)part.Size) >= report.Size + fallbacks.Sum(static each => (long)each.Size))
-            {
-                smaller.Dispose(); // all of it is new
-                return new CompiledDelta(report, files, null);
-            }
-
-            return new CompiledDelta(report with { Recompressed = again.Count, RecompressedSize = smaller.Headers.Sum(static part => (long)part.Size) }, files, smaller);
-        }
-        catch
-        {
-            files.Dispose();
-            throw;
-        }
-    }
-
-    // The same objects, those that are compressed made another way.
-    private CompiledParts CompressAgain(List<DeltaItem> items, List<DeltaItem> again, Spool patches, Dir destination)
-    {
-        Dictionary<ObjectName, DeltaItem> others = again.ToDictionary(static item => item.Name);
-        List<DeltaItem> all = [.. items.Select(item => others.Remove(item.Name, out DeltaItem? other) ? other : item)];
-        all.AddRange(others.Values); // were to be fetched by themselves
-        var names = again.Select(static item => item.Name).ToHashSet();
-        (DeltaPartHeader Header, SafeFileHandle File)[] parts = Compress(Pack(all, patches, recompress: true), destination);
-        return new CompiledParts(
-            [.. parts.Select(static part => part.Header)], [.. fallbacks.Where(each => !names.Contains(each.Name))], [.. parts.Select(static part => part.File)],
-            again.Sum(static item => item.Recompression!.NewSize));
+            Shared = shared,
+            Recompressed = again.Sum(static item => item.Recompression!.NewSize),
+        };
+        long size = smaller.Headers.Sum(static part => (long)part.Size);
+        if (size + smaller.Fallbacks.Sum(static each => (long)each.Size) < report.Size + fallbacks.Sum(static each => (long)each.Size))
+            return new CompiledDelta(report with { Recompressed = again.Count, RecompressedSize = size }, files, smaller);
+        smaller.Dispose(); // all of it is new
+        return new CompiledDelta(report, files, null);
     }
 
     /// <summary>What is compressed, and can be made out of what its old version unpacks to; nothing where that would save little.</summary>
@@ -81,7 +77,7 @@ internal sealed class DeltaCompiler(
         if (compressed.Sum(static pair => pair.Item.Size) < WorthIt)
             return made;
         total += compressed.Count;
-        using var finder = new RecompressionFinder(repository, tmp, differs, options.KnownCompression, cancel);
+        using var finder = new RecompressionFinder(repository, tmp, differs, packings, cancel);
         using var work = new OrderedWork<(DeltaItem Item, OldVersion Old), RecompressionFinder.Found?>(pair => finder.Find(pair.Item, pair.Old), cancel, Math.Min(Compressors, Environment.ProcessorCount));
         work.Run(compressed, (pair, found) =>
         {
@@ -121,6 +117,8 @@ internal sealed class DeltaCompiler(
                 newSymlinks++;
             else
                 newFiles++;
+            if (options is { Recompress: true, Inline: false, FileName: null } && file.Mode.IsRegular && matching?.FindCompressed(file, paths) is { } packed)
+                compressed.Add((item, packed));
             if (file.Mode.IsRegular && matching?.Find(file, paths) is { } before)
             {
                 modified++;
@@ -137,12 +135,7 @@ internal sealed class DeltaCompiler(
                 }
             }
 
-            if (options is { Recompress: true, Inline: false, FileName: null } && file.Mode.IsRegular && matching?.FindCompressed(file, paths) is { } packed)
-                compressed.Add((item, packed));
-            if (file.Mode.IsRegular && options.MinimumFallback > 0 && file.Size > options.MinimumFallback)
-                fallbacks.Add(new DeltaFallback(item.Name, (ulong)repository.Objects.Dir.Stat(file.LoosePath).Size, (ulong)file.Size));
-            else
-                whole.Add((item, paths[0]));
+            TakeWhole(item, paths[0], whole);
         }
 
         total = items.Count + patched.Count + whole.Count;
@@ -152,6 +145,15 @@ internal sealed class DeltaCompiler(
         items.AddRange(made);
         items.AddRange(whole.OrderBy(static each => each.Item.Header!.Mode.IsSymlink).ThenBy(static each => Neighbours(each.Path), StringComparer.Ordinal).Select(static each => each.Item));
         return items;
+    }
+
+    // In a part, or by itself.
+    private void TakeWhole(DeltaItem item, string path, List<(DeltaItem Item, string Path)> whole)
+    {
+        if (item.Header!.Mode.IsRegular && options.IsFallback(item.Size))
+            fallbacks.Add(new DeltaFallback(item.Name, (ulong)repository.Objects.Dir.Stat(item.Name.LoosePath(repository.Mode)).Size, (ulong)item.Size));
+        else
+            whole.Add((item, path));
     }
 
     /// <summary>
@@ -197,7 +199,7 @@ internal sealed class DeltaCompiler(
         {
             if (patch is null)
             {
-                unlike.Add((pair.Item, pair.Path));
+                TakeWhole(pair.Item, pair.Path, unlike);
             }
             else
             {
@@ -213,6 +215,8 @@ internal sealed class DeltaCompiler(
         });
         return made;
     }
+
+    private List<DeltaPartWriter> PackSome(List<DeltaItem> items, Spool patches, bool recompress) => items.Count > 0 ? Pack(items, patches, recompress) : [];
 
     private List<DeltaPartWriter> Pack(List<DeltaItem> items, Spool patches, bool recompress)
     {
@@ -240,15 +244,13 @@ internal sealed class DeltaCompiler(
         return writers;
     }
 
-    // A program or library for x86-64 or i386, by the first bytes of its content (ELF, e_machine).
     private bool IsCode(DeltaItem item)
     {
         if (item.Header is not { Mode.IsRegular: true } || item.Size < 4096)
             return false;
-        Span<byte> first = stackalloc byte[20];
+        Span<byte> first = stackalloc byte[CompressedSize.HeadSize];
         using Stream content = repository.LoadFile(item.Name.Checksum).OpenContent();
-        return content.ReadAtLeast(first, first.Length, throwOnEndOfStream: false) == first.Length
-            && first.StartsWith("\u007fELF"u8) && first[19] == 0 && (first[18] is 3 or 62);
+        return CompressedSize.IsCode(first[..content.ReadAtLeast(first, first.Length, throwOnEndOfStream: false)]);
     }
 
     private (DeltaPartHeader Header, SafeFileHandle File)[] Compress(List<DeltaPartWriter> writers, Dir destination)
@@ -281,10 +283,15 @@ internal sealed class DeltaCompiler(
 /// <summary>The parts of a delta.</summary>
 /// <param name="Headers">What its superblock says of them.</param>
 /// <param name="Fallbacks">What they leave out.</param>
-/// <param name="Files">Their files, which have no names yet.</param>
-/// <param name="Recompressed">Bytes that whoever applies it must compress.</param>
-internal sealed record CompiledParts(IReadOnlyList<DeltaPartHeader> Headers, IReadOnlyList<DeltaFallback> Fallbacks, List<SafeFileHandle> Files, long Recompressed) : IDisposable
+/// <param name="Files">Their files, which have no names yet; but of those that are another delta's.</param>
+internal sealed record CompiledParts(IReadOnlyList<DeltaPartHeader> Headers, IReadOnlyList<DeltaFallback> Fallbacks, List<SafeFileHandle> Files) : IDisposable
 {
+    /// <summary>How many of them, the first ones, are those of the delta beside this one.</summary>
+    public int Shared { get; init; }
+
+    /// <summary>Bytes that whoever applies them must compress.</summary>
+    public long Recompressed { get; init; }
+
     /// <inheritdoc/>
     public void Dispose() => Files.ForEach(static file => file.Dispose());
 }

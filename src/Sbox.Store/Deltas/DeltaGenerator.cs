@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -6,7 +7,14 @@ using Sbox.Linux;
 namespace Sbox.Store;
 
 /// <summary>Makes a delta and gives its files their names, the superblock last.</summary>
-internal sealed class DeltaGenerator(Repository repository, DeltaName name, DeltaOptions options, IProgress<DeltaProgress>? progress, CancellationToken cancel)
+/// <param name="repository">Where the commits are.</param>
+/// <param name="name">Which delta.</param>
+/// <param name="options">How.</param>
+/// <param name="packings">How files were found to be compressed for other deltas that are made with this one, null for those that cannot be compressed again; added to.</param>
+/// <param name="progress">Told every now and then.</param>
+/// <param name="cancel">Looked at between objects.</param>
+internal sealed class DeltaGenerator(
+    Repository repository, DeltaName name, DeltaOptions options, ConcurrentDictionary<Checksum, Packing?> packings, IProgress<DeltaProgress>? progress, CancellationToken cancel)
 {
     private const uint FileMode = 0x1A4; // 0644
 
@@ -18,27 +26,27 @@ internal sealed class DeltaGenerator(Repository repository, DeltaName name, Delt
         (Dir destination, string superblock) = Destination();
         using (destination)
         {
-            using CompiledDelta made = new DeltaCompiler(repository, tmp, name, options, progress, cancel).Run(destination);
+            using CompiledDelta made = new DeltaCompiler(repository, tmp, name, options, packings, progress, cancel).Run(destination);
             VariantDictionary metadata = VariantDictionary.Empty;
+            if (!options.Inline)
+                Name(destination, made.Parts.Files, static index => $"{index}");
             if (made.Smaller is { } smaller)
                 metadata = metadata.With(DeltaSuperblock.RecompressingKey, NameSmaller(destination, smaller, commit).Variant);
             List<SafeFileHandle> files = made.Parts.Files;
             List<GVariant> members = Members(made.Parts, commit, metadata, options.Inline ? files.Count : 0);
-            if (!options.Inline)
-                Name(destination, files, static index => $"{index}");
             WriteSuperblock(destination, superblock, members, options.Inline ? files : []);
             return made.Report;
         }
     }
 
-    // Before the superblock that tells of it, and in files of its own, whatever the other is in.
+    // After the parts that are of both, before the superblock that tells of it, and in files of its own.
     private RecompressingDelta NameSmaller(Dir destination, CompiledParts smaller, byte[] commit)
     {
         string Own(string path) => Path.GetFileName(path);
-        Name(destination, smaller.Files, index => Own(name.RecompressingPart(index)));
+        Name(destination, smaller.Files, index => Own(name.RecompressingPart(smaller.Shared + index)));
         byte[] superblock = GVariant.Tuple([.. Members(smaller, commit, VariantDictionary.Empty, 0)]).ToBytes();
         Durable.Replace(destination, Own(name.RecompressingSuperblock), superblock, FileMode);
-        return new RecompressingDelta(Checksum.Of(superblock), smaller.Headers.Sum(static part => (long)part.Size), smaller.Recompressed);
+        return new RecompressingDelta(Checksum.Of(superblock), smaller.Headers.Sum(static part => (long)part.Size) + smaller.Fallbacks.Sum(static each => (long)each.Size), smaller.Recompressed);
     }
 
     private (Dir Directory, string Superblock) Destination()

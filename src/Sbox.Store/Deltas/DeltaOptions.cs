@@ -1,6 +1,4 @@
-using System.Collections.Concurrent;
 using Sbox.Codecs;
-using Sbox.Linux;
 
 namespace Sbox.Store;
 
@@ -9,6 +7,9 @@ public sealed record DeltaOptions
 {
     /// <summary>New files of more bytes than this are left to be fetched by themselves; 0: none is.</summary>
     public long MinimumFallback { get; init; } = 4_000_000;
+
+    /// <summary>Whether a file of so many bytes is left to be fetched by itself, where it is taken as a whole.</summary>
+    internal bool IsFallback(long size) => MinimumFallback > 0 && size > MinimumFallback;
 
     /// <summary>Old and new version of a file together may have so many bytes for differences to be looked for; else it is taken as a whole.</summary>
     public long MaximumDifference { get; init; } = 128_000_000;
@@ -20,13 +21,10 @@ public sealed record DeltaOptions
     public bool Differences { get; init; } = true;
 
     /// <summary>
-    /// Whether a second, smaller delta is put beside it where new files are compressed by xz (kernel modules): it has the differences of what they unpack to, and whoever applies it compresses
-    /// the outcome again. libostree does not see it, and uses the other. Not with <see cref="Inline"/> or <see cref="FileName"/>.
+    /// Whether a second, smaller delta is put beside it where new files are compressed by xz (kernel modules) or by zstd (an initrd): it has the differences of what they unpack to, and whoever
+    /// applies it compresses the outcome again. libostree does not see it, and uses the other. Not with <see cref="Inline"/> or <see cref="FileName"/>.
     /// </summary>
     public bool Recompress { get; init; }
-
-    // How files were found to be compressed, for the next delta that brings the same: finding out is most of the work.
-    internal ConcurrentDictionary<Checksum, XzSettings?> KnownCompression { get; } = [];
 
     /// <summary>Put the parts into the superblock, so that the delta is one file.</summary>
     public bool Inline { get; init; }

@@ -56,8 +56,8 @@ public sealed record DeltaSuperblock(
     /// <summary>The parts' newest version that libostree knows.</summary>
     internal const uint PartVersion = 0;
 
-    /// <summary>The version of parts that compress again what they make; libostree refuses it.</summary>
-    internal const uint RecompressingVersion = 1;
+    /// <summary>The version of parts that compress again what they make; libostree refuses it. Those of version 1 knew of xz alone: what has such ones is not used any more.</summary>
+    internal const uint RecompressingVersion = 2;
 
     /// <summary>Its metadata's name for the smaller delta beside it, of which libostree knows nothing.</summary>
     internal const string RecompressingKey = "sbox.recompressing";
@@ -85,7 +85,7 @@ public sealed record DeltaSuperblock(
     internal bool Recompresses => Parts.Any(static part => part.Version == RecompressingVersion);
 
     /// <summary>A part's path.</summary>
-    public string PathOf(int index) => Recompresses ? Name.RecompressingPart(index) : Name.Part(index);
+    public string PathOf(int index) => Parts[index].Version == RecompressingVersion ? Name.RecompressingPart(index) : Name.Part(index);
 
     /// <summary>Reads a superblock, signed or not.</summary>
     /// <param name="bytes">The whole file; borrowed for the call.</param>

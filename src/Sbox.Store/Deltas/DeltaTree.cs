@@ -80,9 +80,11 @@ internal sealed class DeltaMatching
         return paths.Any(IsCompressed) ? null : FindAny(fresh, paths);
     }
 
-    /// <summary>The old version of a file whose name says that xz compressed it, as <see cref="Find"/> does for others.</summary>
-    public OldVersion? FindCompressed(FileObject fresh, IReadOnlyList<string> paths) =>
-        paths.All(static path => path.EndsWith(".xz", StringComparison.Ordinal)) ? FindAny(fresh, paths) : null;
+    /// <summary>The old version of a file whose name says that xz or zstd compressed it, or that it is an initrd; as <see cref="Find"/> does for others.</summary>
+    public OldVersion? FindCompressed(FileObject fresh, IReadOnlyList<string> paths) => paths.All(MayBeMadeAgain) ? FindAny(fresh, paths) : null;
+
+    private static bool MayBeMadeAgain(string path) =>
+        path.EndsWith(".xz", StringComparison.Ordinal) || path.EndsWith(".zst", StringComparison.Ordinal) || path.EndsWith("/initramfs.img", StringComparison.Ordinal);
 
     private OldVersion? FindAny(FileObject fresh, IReadOnlyList<string> paths)
     {

@@ -4,7 +4,7 @@ namespace Sbox.Store;
 
 /// <summary>What a superblock says of the smaller delta beside it, which leads from and to the same commits.</summary>
 /// <param name="Checksum">SHA-256 of its superblock.</param>
-/// <param name="Size">Bytes of its parts.</param>
+/// <param name="Size">Bytes of its parts, and of what they leave to be fetched by itself.</param>
 /// <param name="Recompressed">Bytes that whoever applies it must compress.</param>
 internal sealed record RecompressingDelta(Checksum Checksum, long Size, long Recompressed)
 {

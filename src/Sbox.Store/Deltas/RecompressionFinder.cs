@@ -5,21 +5,21 @@ using Sbox.Linux;
 namespace Sbox.Store;
 
 /// <summary>
-/// Finds files that xz compressed and that can be made again out of what they unpack to, to the byte: each is compressed here, and compared. Kernel modules are most of what a kernel's update
-/// brings, and what they unpack to hardly differs from the kernel before.
+/// Finds files that are compressed and that can be made again out of what they unpack to, to the byte: each is compressed here, and compared. Kernel modules are most of what a kernel's update
+/// brings, the initrd is half of the rest, and what they unpack to hardly differs from the kernel before.
 /// </summary>
 /// <param name="repository">Where the files are.</param>
 /// <param name="tmp">Where bytes may wait.</param>
 /// <param name="differs">Looks for the differences.</param>
 /// <param name="found">What was found out of files before, null of those that cannot be made again; added to.</param>
 /// <param name="cancel">Looked at every now and then.</param>
-internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, ConcurrentDictionary<Checksum, XzSettings?> found, CancellationToken cancel) : IDisposable
+internal sealed class RecompressionFinder(Repository repository, Dir tmp, DifferencePool differs, ConcurrentDictionary<Checksum, Packing?> found, CancellationToken cancel) : IDisposable
 {
     // Whoever compressed so many files in a way that is not known here compressed the rest so too.
     private const int Tries = 16;
     private readonly XzEncoders encoders = new();
     private int known, unknown;
-    private uint lastLevel = 6;
+    private long lastMake = 6; // as Debian's modules have it
 
     /// <summary>One file made so.</summary>
     /// <param name="How">How.</param>
@@ -35,20 +35,21 @@ internal sealed class RecompressionFinder(Repository repository, Dir tmp, Differ
     /// <param name="old">Its old version.</param>
     public Found? Find(DeltaItem fresh, OldVersion old)
     {
-        bool isAsked = found.TryGetValue(fresh.Name.Checksum, out XzSettings? asked);
+        bool isAsked = found.TryGetValue(fresh.Name.Checksum, out Packing? asked);
         if (isAsked ? asked is null : known == 0 && unknown >= Tries)
             return null;
         FileObject file = repository.LoadFile(fresh.Name.Checksum);
         using var content = new RandomContent(repository, file, tmp);
-        Span<byte> first = stackalloc byte[Recompression.ShapeSize];
-        if (Recompression.Shape(first[..content.ReadAt(first, 0)]) is not { } shape)
+        Span<byte> first = stackalloc byte[Packing.ShapeSize];
+        List<Packing> candidates = isAsked ? [asked!] : [.. Packing.Candidates(first[..content.ReadAt(first, 0)])];
+        if (candidates.Count == 0)
             return null;
-        using Spool? after = TryUnpack(file), before = TryUnpack(repository.LoadFile(old.Checksum));
-        if (after is null || before is null || found.GetOrAdd(fresh.Name.Checksum, _ => SettingsOf(shape, after, content)) is not { } settings)
+        using Spool? after = TryUnpack(file, candidates[0]), before = TryUnpack(repository.LoadFile(old.Checksum), candidates[0]);
+        if (after is null || before is null || found.GetOrAdd(fresh.Name.Checksum, _ => MadeBy(candidates, after, content)) is not { } how)
             return null;
         (Spool patch, long unchanged) = differs.Of(before.ReadAt, before.Length, after.ReadAt, after.Length);
         if (unchanged >= after.Length / 2)
-            return new Found(new Recompression(before.Length, after.Length, settings), patch);
+            return new Found(new Recompression(before.Length, after.Length, how), patch);
         patch.Dispose();
         return null;
     }
@@ -56,43 +57,36 @@ internal sealed class RecompressionFinder(Repository repository, Dir tmp, Differ
     /// <inheritdoc/>
     public void Dispose() => encoders.Dispose();
 
-    private XzSettings? SettingsOf(XzSettings shape, Spool unpacked, RandomContent wanted)
+    private Packing? MadeBy(List<Packing> candidates, Spool unpacked, RandomContent wanted)
     {
-        foreach (uint level in Recompression.Levels(shape).Prepend(lastLevel).Distinct())
+        long last = Volatile.Read(ref lastMake);
+        foreach (Packing how in candidates.OrderByDescending(each => each.Make == last))
         {
-            XzSettings settings = shape with { Level = level };
-            if (!IsMadeBy(settings, unpacked, wanted))
+            if (!IsMadeBy(how, unpacked, wanted))
                 continue;
-            lastLevel = level;
+            Volatile.Write(ref lastMake, how.Make);
             Interlocked.Increment(ref known);
-            return settings;
+            return how;
         }
 
         Interlocked.Increment(ref unknown);
         return null;
     }
 
-    private bool IsMadeBy(XzSettings settings, Spool unpacked, RandomContent wanted)
+    private bool IsMadeBy(Packing how, Spool unpacked, RandomContent wanted)
     {
         cancel.ThrowIfCancellationRequested();
         var made = new ComparedOutput(wanted);
-        encoders.Use(settings, made, xz =>
-        {
-            using var bytes = new StretchStream(unpacked.ReadAt, 0, unpacked.Length);
-            var buffer = new byte[64 * 1024];
-            for (int read; made.IsSame && (read = bytes.Read(buffer)) > 0;)
-                xz.Write(buffer.AsSpan(0, read));
-            if (made.IsSame)
-                xz.Finish();
-        });
+        using var bytes = new StretchStream(unpacked.ReadAt, 0, unpacked.Length);
+        how.Pack(bytes, unpacked.Length, made, encoders, () => made.IsSame);
         return made.IsSame && made.Length == wanted.Size;
     }
 
-    private Spool? TryUnpack(FileObject file)
+    private Spool? TryUnpack(FileObject file, Packing how)
     {
         try
         {
-            return Recompressor.Unpacked(file, Recompression.MaximumSize, tmp);
+            return Recompressor.Unpacked(file, how, how.MaximumSize, tmp);
         }
         catch (MalformedException)
         {

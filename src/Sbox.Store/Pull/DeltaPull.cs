@@ -79,7 +79,7 @@ internal sealed class DeltaPull(
 
     /// <summary>What people should know of what was taken.</summary>
     public IEnumerable<string> Notes => otherwise == 0 ? notes :
-        [.. notes, $"{otherwise} files were fetched by themselves: liblzma here compresses otherwise than where the delta was made; sbox-recompress=never among the remote's settings spares it the trying"];
+        [.. notes, $"{otherwise} files were fetched by themselves: liblzma or zstd here compresses otherwise than where the delta was made; sbox-recompress=never among the remote's settings spares it the trying"];
 
     /// <summary>What was taken.</summary>
     public DeltaUsage Usage { get; private set; }
@@ -238,7 +238,7 @@ internal sealed class DeltaPull(
             }
         }
 
-        otherwise += apply.ComeOutOtherwise;
+        otherwise += apply.ComeOutOtherwise.Count;
         if (!dryRun)
             apply.AddCommit();
     }
