@@ -54,7 +54,8 @@ public sealed class ServeHttp2Tests : IDisposable, IProgress<ServedRequest>
         Assert.Equal(HttpStatusCode.NotModified, known.StatusCode);
         using HttpResponseMessage none = await http2.GetAsync("secret", TestContext.Current.CancellationToken);
         Assert.Equal(HttpStatusCode.NotFound, none.StatusCode);
-        Assert.Equal(["HTTP/1.1", "HTTP/2", "HTTP/2", "HTTP/2", "HTTP/2", "HTTP/2"], requests.Select(static each => each.Protocol));
+        Assert.True(SpinWait.SpinUntil(() => requests.Count == 6, TimeSpan.FromMinutes(1))); // each is told of after its answer
+        Assert.Equal(["HTTP/1.1", "HTTP/2", "HTTP/2", "HTTP/2", "HTTP/2", "HTTP/2"], requests.Select(static each => each.Protocol).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -106,6 +107,32 @@ public sealed class ServeHttp2Tests : IDisposable, IProgress<ServedRequest>
         using var client = new HttpClient();
         Assert.Throws<AggregateException>(() => client.GetStringAsync(new Uri(plain.Uri, "config"), TestContext.Current.CancellationToken).Wait(TestContext.Current.CancellationToken));
         Assert.Empty(requests);
+    }
+
+    [Fact]
+    public async Task Whoever_speaks_no_TLS_and_whoever_takes_nothing_keep_no_place()
+    {
+        var options = new ServeOptions { Connections = 1, Patience = TimeSpan.FromSeconds(2), Certificates = [X509Certificate2.CreateFromPemFile(shop["server.pem"], shop["server.key"])] };
+        using (var encrypted = new RunningServer(shop["www"], this, options))
+        {
+            for (int n = 0; n < 3; n++)
+            {
+                using var socket = new TcpClient();
+                await socket.ConnectAsync(IPAddress.Loopback, encrypted.Port, TestContext.Current.CancellationToken);
+                await socket.GetStream().WriteAsync("GET /config HTTP/1.1\r\n\r\n"u8.ToArray(), TestContext.Current.CancellationToken);
+            }
+
+            string reader = shop.NewReader(encrypted.Url, "reader");
+            File.AppendAllText(Path.Combine(reader, "config"), $"tls-ca-path={shop["ca.pem"]}\n");
+            Assert.Equal(commit, Workshop.Pull(reader, "--disable-static-deltas", "--http-header=Connection=close"));
+        }
+
+        using var plain = new RunningServer(shop["www"], this, options with { Certificates = [] });
+        using var takesNothing = new TcpClient { ReceiveBufferSize = 4096 };
+        await takesNothing.ConnectAsync(IPAddress.Loopback, plain.Port, TestContext.Current.CancellationToken);
+        await takesNothing.GetStream().WriteAsync("GET /summary HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"u8.ToArray(), TestContext.Current.CancellationToken);
+        using var client = new HttpClient();
+        Assert.NotEmpty(await client.GetByteArrayAsync(new Uri($"{plain.Url}/config"), TestContext.Current.CancellationToken));
     }
 
     private string Encrypted() => shop.Serve(requests: this, options: new ServeOptions { Certificates = [X509Certificate2.CreateFromPemFile(shop["server.pem"], shop["server.key"])] });

@@ -92,5 +92,5 @@ internal static class ServeCommand
     }
 
     private static void Log(ServedRequest request) => Console.Error.WriteLine(
-        string.Create(CultureInfo.InvariantCulture, $"{request.Client} {request.Protocol} {request.Status} {request.Bytes} {string.Concat(request.Path.Select(static letter => char.IsControl(letter) ? '?' : letter))}"));
+        string.Create(CultureInfo.InvariantCulture, $"{request.Client} {request.Protocol} {request.Status} {request.Bytes} {string.Concat(request.Path.Select(static letter => char.IsControl(letter) ? '?' : letter))}{(request.Finding is { } finding ? $": {finding}" : "")}"));
 }

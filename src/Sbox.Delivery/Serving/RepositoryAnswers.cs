@@ -13,7 +13,8 @@ namespace Sbox.Delivery;
 /// <param name="requests">Told of every answer.</param>
 internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requests) : IHttpApplication<IFeatureCollection>
 {
-    private const int Piece = 64 * 1024;
+    /// <summary>Bytes of a file that are in memory for each answer at once, and once more on their way.</summary>
+    public const int Piece = 32 * 1024;
 
     /// <inheritdoc/>
     public IFeatureCollection CreateContext(IFeatureCollection contextFeatures) => contextFeatures;
@@ -30,22 +31,24 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
         IHttpRequestFeature request = context.GetRequiredFeature<IHttpRequestFeature>();
         IHttpResponseFeature answer = context.GetRequiredFeature<IHttpResponseFeature>();
         answer.Headers.Server = "sbox";
-        long sent = 0;
+        var told = new Told();
         try
         {
-            sent = await Answer(request, answer, context).ConfigureAwait(false);
+            await Answer(request, answer, context, told).ConfigureAwait(false);
         }
         catch (RefusedRequestException refused)
         {
+            told.Finding = refused.Hidden;
             await Refuse(refused, request, answer, context).ConfigureAwait(false);
         }
-
-        IHttpConnectionFeature client = context.GetRequiredFeature<IHttpConnectionFeature>();
-        requests?.Report(new ServedRequest($"{client.RemoteIpAddress}:{client.RemotePort}", request.Protocol, request.Path.TrimStart('/'), answer.StatusCode, sent));
+        finally
+        {
+            IHttpConnectionFeature client = context.GetRequiredFeature<IHttpConnectionFeature>();
+            requests?.Report(new ServedRequest($"{client.RemoteIpAddress}:{client.RemotePort}", request.Protocol, request.Path.TrimStart('/'), answer.StatusCode, told.Bytes, told.Finding));
+        }
     }
 
-    // The bytes of the body.
-    private async Task<long> Answer(IHttpRequestFeature request, IHttpResponseFeature answer, IFeatureCollection context)
+    private async Task Answer(IHttpRequestFeature request, IHttpResponseFeature answer, IFeatureCollection context, Told told)
     {
         if (request.Method is not ("GET" or "HEAD"))
             throw new RefusedRequestException(405, $"{request.Method} is not answered: only GET and HEAD are") { HangsUp = true };
@@ -58,10 +61,11 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
             {
                 file.Describe(answer.Headers);
                 answer.StatusCode = 304;
-                return 0;
+                return;
             }
 
-            ByteRange? range = file.Continues(request.Headers) ? ByteRange.Parse($"{request.Headers.Range}", file.Size) : null;
+            bool wholly = request.Method == "HEAD" || !file.Continues(request.Headers); // a range is a question of GET alone: RFC 9110, section 14.2
+            ByteRange? range = wholly ? null : ByteRange.Parse($"{request.Headers.Range}", file.Size);
             ByteRange part = range ?? new ByteRange(0, file.Size);
             file.Describe(answer.Headers);
             answer.StatusCode = range is null ? 200 : 206;
@@ -69,10 +73,8 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
                 answer.Headers.ContentRange = $"bytes {part.From}-{part.From + part.Length - 1}/{file.Size}";
             answer.Headers.ContentType = "application/octet-stream";
             answer.Headers.ContentLength = part.Length;
-            if (request.Method == "HEAD")
-                return 0;
-            await Send(file, part, request.Path, context).ConfigureAwait(false);
-            return part.Length;
+            if (request.Method != "HEAD")
+                await Send(file, part, request.Path, context, told).ConfigureAwait(false);
         }
     }
 
@@ -84,11 +86,14 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
         }
         catch (LinuxException refused)
         {
-            throw new RefusedRequestException(refused.Errno == Errno.ENAMETOOLONG ? 404 : 500, refused.Message);
+            if (refused.Errno == Errno.ENAMETOOLONG)
+                throw new RefusedRequestException(404, "there is no such file");
+            bool soon = refused.Errno is Errno.EMFILE or Errno.ENFILE;
+            throw new RefusedRequestException(soon ? 503 : 500, soon ? "too many files are asked for just now" : "the server cannot read it") { Hidden = refused.Message };
         }
     }
 
-    private static async Task Send(ServedFile file, ByteRange part, string path, IFeatureCollection context)
+    private static async Task Send(ServedFile file, ByteRange part, string path, IFeatureCollection context, Told told)
     {
         PipeWriter body = context.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
         CancellationToken gone = context.GetRequiredFeature<IHttpRequestLifetimeFeature>().RequestAborted;
@@ -100,23 +105,34 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
                 int read = Files.ReadAt(file.Handle, buffer.AsSpan(0, (int)Math.Min(buffer.Length, left)), part.From + part.Length - left, path);
                 if (read == 0)
                 {
-                    // It became shorter while it was sent, and its length was said: all that is left is to hang up.
-                    context.GetRequiredFeature<IHttpRequestLifetimeFeature>().Abort();
+                    HangUp("it became shorter while it was sent");
                     return;
                 }
 
                 if ((await body.WriteAsync(buffer.AsMemory(0, read), gone).ConfigureAwait(false)).IsCompleted)
                     return; // the client went away
                 left -= read;
+                told.Bytes += read;
             }
         }
         catch (OperationCanceledException) when (gone.IsCancellationRequested)
         {
             return; // likewise: it asks again over another connection
         }
+        catch (LinuxException unread)
+        {
+            HangUp(unread.Message);
+        }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        // The length was said: nothing else is left to do.
+        void HangUp(string finding)
+        {
+            told.Finding = finding;
+            context.GetRequiredFeature<IHttpRequestLifetimeFeature>().Abort();
         }
     }
 
@@ -134,5 +150,13 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
         answer.Headers.ContentLength = words.Length;
         if (request.Method != "HEAD")
             await context.GetRequiredFeature<IHttpResponseBodyFeature>().Writer.WriteAsync(words).ConfigureAwait(false);
+    }
+
+    // What is said of an answer afterwards.
+    private sealed class Told
+    {
+        public long Bytes { get; set; }
+
+        public string? Finding { get; set; }
     }
 }

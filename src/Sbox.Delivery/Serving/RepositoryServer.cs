@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
@@ -24,8 +25,13 @@ public sealed record ServeOptions
     /// <summary>How long a connection may be silent between two requests.</summary>
     public TimeSpan Idle { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>How long a request's head may take from its first byte to its last, and an answer of which less than 2 KiB a second is taken.</summary>
+    /// <summary>
+    /// How long a request's head may take from its first byte to its last, TLS to be agreed on, an answer of which less than 2 KiB a second is taken, and the rest of the last one.
+    /// </summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Where "now" comes from.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <summary>With what certificate TLS is spoken: the server's own with its key first, then those between it and its authority; empty for none.</summary>
     public X509Certificate2Collection Certificates { get; init; } = [];
@@ -36,8 +42,9 @@ public sealed record ServeOptions
 /// <param name="Protocol">Such as <c>HTTP/2</c>.</param>
 /// <param name="Path">For what.</param>
 /// <param name="Status">The answer's status.</param>
-/// <param name="Bytes">Bytes of its body.</param>
-public readonly record struct ServedRequest(string Client, string Protocol, string Path, int Status, long Bytes);
+/// <param name="Bytes">Bytes of its body that were given away.</param>
+/// <param name="Finding">What went wrong that the client is not told; null for nothing.</param>
+public readonly record struct ServedRequest(string Client, string Protocol, string Path, int Status, long Bytes, string? Finding = null);
 
 /// <summary>
 /// Serves a repository in mode archive over HTTP/1.1 and HTTP/2, read-only: for a network at home, or a test. Ranges, conditional requests and
@@ -48,6 +55,7 @@ public sealed class RepositoryServer : IDisposable
 {
     private const int Backlog = 512;
     private const int HeadAtMost = 16 * 1024;
+    private const int StreamsAtMost = 64; // of one connection at once, as many as a pull of ours asks for
     private const double SlowestReader = 2048; // bytes a second: a client still
     private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(1); // how often Kestrel looks at that, and takes no shorter patience
 
@@ -59,6 +67,7 @@ public sealed class RepositoryServer : IDisposable
     private readonly SocketConnectionContextFactory connections = new(new SocketConnectionFactoryOptions(), NullLogger.Instance);
     private readonly KestrelServer server;
     private readonly RepositoryAnswers answers;
+    private readonly SslServerAuthenticationOptions? tls;
 
     /// <summary>Begins to listen.</summary>
     /// <param name="path">The repository.</param>
@@ -77,6 +86,7 @@ public sealed class RepositoryServer : IDisposable
 
         this.options = options ?? new ServeOptions();
         room = new SemaphoreSlim(this.options.Connections);
+        tls = IsEncrypted ? ServedTls.With(this.options.Certificates) : null;
         root = Dir.Open(path);
         answers = new RepositoryAnswers(root, requests);
         server = new KestrelServer(Options.Create(Limits()), new HandedConnections.Factory(), NullLoggerFactory.Instance);
@@ -103,16 +113,20 @@ public sealed class RepositoryServer : IDisposable
     public async Task Run(CancellationToken cancel)
     {
         await server.StartAsync(answers, cancel).ConfigureAwait(false);
+        var coming = new HashSet<Task>();
         try
         {
             for (; ; )
             {
                 await room.WaitAsync(cancel).ConfigureAwait(false);
-                _ = Give(await Accept(cancel).ConfigureAwait(false), cancel);
+                Socket client = await Accept(cancel).ConfigureAwait(false);
+                coming.RemoveWhere(static task => task.IsCompleted);
+                coming.Add(Give(client, cancel));
             }
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
+            await Task.WhenAll(coming).ConfigureAwait(false);
             await server.StopAsync(cancel).ConfigureAwait(false); // cancelled already: whatever is open is closed at once
         }
     }
@@ -137,26 +151,11 @@ public sealed class RepositoryServer : IDisposable
         kestrel.Limits.MaxRequestBodySize = 0;
         kestrel.Limits.MinResponseDataRate = new MinDataRate(SlowestReader, options.Patience + Heartbeat);
         kestrel.AllowAlternateSchemes = true; // that TLS is spoken is no business of what lies above it
-        kestrel.Listen(http1, place => Speak(place, HttpProtocols.Http1));
-        kestrel.Listen(http2, place => Speak(place, HttpProtocols.Http2));
+        kestrel.Limits.MaxResponseBufferSize = RepositoryAnswers.Piece;
+        kestrel.Limits.Http2.MaxStreamsPerConnection = StreamsAtMost;
+        kestrel.Listen(http1, static place => place.Protocols = HttpProtocols.Http1);
+        kestrel.Listen(http2, static place => place.Protocols = HttpProtocols.Http2);
         return kestrel;
-    }
-
-    // Where a connection ends, another one has room.
-    private void Speak(ListenOptions place, HttpProtocols protocols)
-    {
-        place.Protocols = protocols;
-        place.Use(next => async connection =>
-        {
-            try
-            {
-                await next(connection).ConfigureAwait(false);
-            }
-            finally
-            {
-                room.Release();
-            }
-        });
     }
 
     // One that hung up before it was accepted, or descriptors that ran out for a moment, end no server.
@@ -177,35 +176,42 @@ public sealed class RepositoryServer : IDisposable
 
     private async Task Give(Socket client, CancellationToken cancel)
     {
-        ConnectionContext? connection = null;
+        await Task.Yield();
+        ServedConnection? connection = null;
+        bool handed = false;
         try
         {
             client.NoDelay = true;
-            connection = connections.Create(client);
-            if ((await SpeaksHttp2(connection, cancel).ConfigureAwait(false) ? http2 : http1).Hand(connection))
-                return;
+            connection = new ServedConnection(connections.Create(client), room, options.Patience, options.Clock);
+            handed = (await SpeaksHttp2(connection, cancel).ConfigureAwait(false) ? http2 : http1).Hand(connection);
         }
         catch (Exception over) when (over is SocketException or IOException or OperationCanceledException or ObjectDisposedException or AuthenticationException)
         {
-            // It went away, or said nothing that is understood: it is hung up on below.
+            handed = false; // it went away, or said nothing that is understood: it is hung up on
         }
-
-        if (connection is null)
-            client.Dispose();
-        else
-            await connection.DisposeAsync().ConfigureAwait(false);
-        room.Release();
+        finally
+        {
+            if (connection is null)
+            {
+                client.Dispose();
+                room.Release();
+            }
+            else if (!handed)
+            {
+                await connection.DisposeAsync().ConfigureAwait(false);
+            }
+        }
     }
 
-    private async Task<bool> SpeaksHttp2(ConnectionContext connection, CancellationToken cancel)
+    private async Task<bool> SpeaksHttp2(ServedConnection connection, CancellationToken cancel)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        stop.CancelAfter(options.Idle);
-        if (!IsEncrypted)
+        stop.CancelAfter(tls is null ? options.Idle : options.Patience);
+        if (tls is null)
             return await BeginsHttp2(connection.Transport.Input, stop.Token).ConfigureAwait(false);
-        ServedTls tls = await ServedTls.Agree(connection.Transport, options.Certificates, stop.Token).ConfigureAwait(false);
-        connection.Transport = tls;
-        return tls.SpeaksHttp2;
+        ServedTls agreed = await ServedTls.Agree(connection.Transport, tls, stop.Token).ConfigureAwait(false);
+        connection.Put(agreed);
+        return agreed.SpeaksHttp2;
     }
 
     // Three bytes tell: no method of HTTP/1 that is answered here begins so. They stay where they are, to be read again.

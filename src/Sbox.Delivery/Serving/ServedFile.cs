@@ -20,6 +20,7 @@ internal sealed record ServedFile(SafeFileHandle Handle, long Size, string Tag, 
     /// <summary>Opens what a path names; null where there is no such file that a reader of a repository needs.</summary>
     /// <param name="root">The repository's directory.</param>
     /// <param name="path">Relative to it, from anybody.</param>
+    /// <exception cref="LinuxException">There is one, and it cannot be opened; or the name is too long for any.</exception>
     public static ServedFile? TryOpen(Dir root, string path)
     {
         string[] names = path.Split('/');
@@ -28,9 +29,11 @@ internal sealed record ServedFile(SafeFileHandle Handle, long Size, string Tag, 
         if (!known || path.Contains('\0', StringComparison.Ordinal) || names.Any(static name => name.Length == 0 || name[0] == '.'))
             return null;
         using Dir? holder = root.TryOpenParent(path, out string last);
-        SafeFileHandle? file = holder?.TryOpenFile(last, out _);
-        if (file is null)
+        if (holder is null)
             return null;
+        SafeFileHandle? file = holder.TryOpenFile(last, out Errno errno);
+        if (file is null)
+            return errno is Errno.ENOENT or Errno.ELOOP or Errno.ENOTDIR or Errno.ENXIO ? null : throw new LinuxException(errno, "openat", holder.Of(last));
         FileStat stat = Linux.Files.Stat(file, path);
         if (stat.IsRegular)
             return new ServedFile(file, stat.Size, TagOf(stat), DateTimeOffset.FromUnixTimeSeconds(stat.ModifiedSeconds), LifetimeOf(names));

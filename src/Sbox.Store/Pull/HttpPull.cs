@@ -255,8 +255,8 @@ internal sealed class HttpPull : IDisposable
         if (!keepsTombstones || await summary.Get(cancel).ConfigureAwait(false) is null)
             return;
         string path = PathOf(new ObjectName(gone, ObjectType.TombstoneCommit));
-        if (await fetcher.TryFetch(path, SmallFile, cancel).ConfigureAwait(false) is null)
-            throw NotFound(path, $"the parent {gone}, or its tombstone, since core.{Repository.TombstonesKey} is set there");
+        if (await content.TryFetch(path, SmallFile, cancel).ConfigureAwait(false) is null)
+            throw NotFound(path, $"the parent {gone}, or its tombstone, since core.{Repository.TombstonesKey} is set there", content);
     }
 
     // Of a part of a tree, or of what another place on this machine may have, a commit tells no sizes.

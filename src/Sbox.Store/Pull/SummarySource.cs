@@ -34,13 +34,18 @@ internal sealed record FoundSummary(Summary Parsed, byte[] Bytes, byte[]? Signat
 internal sealed class SummarySource(HttpFetcher fetcher, RemoteTrust? trust, SummaryCache? cache, byte[]? known, bool withSignature)
 {
     private const string Path = "summary", SignaturePath = "summary.sig";
+    private readonly Lock gate = new();
     private Task<FoundSummary?>? found;
 
     /// <summary>The summary; null where the server has none and none must be.</summary>
     /// <exception cref="PullException">It could not be fetched, or is none.</exception>
     /// <exception cref="SignatureException">It is not signed as it must be.</exception>
     /// <exception cref="TrustException">It is not to be believed by the remote's trust document.</exception>
-    public Task<FoundSummary?> Get(CancellationToken cancel) => found ??= Find(cancel);
+    public Task<FoundSummary?> Get(CancellationToken cancel)
+    {
+        lock (gate)
+            return found ??= Find(cancel);
+    }
 
     /// <summary>Goes on to the newest trust document that a server has, where the remote has one at all, and finds the summary that fits it.</summary>
     /// <param name="fetcher">Where from.</param>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Sbox.Linux;
 using Sbox.Store;
 
@@ -13,10 +14,17 @@ namespace Sbox.Sysroot;
 /// </remarks>
 internal static class BootJournal
 {
-    private const string TestFlag = "test-fifreeze", Ran = "fifreeze watchdog was run";
+    private const string TestFlag = "test-fifreeze", Ready = "ready", Ran = "fifreeze watchdog was run";
 
-    // A byte says that it was let go; the end without one, or half a minute, that whoever froze it is no more. Ctrl-C at a terminal is not for it.
-    internal const string Watchdog = $"trap '' INT TERM HUP; timeout 30 head -c 1 | grep -q . || {{ fsfreeze --unfreeze \"$0\" 2>/dev/null; echo '{Ran}'; }}";
+    /// <summary>
+    /// What the other process does, in sh, with a directory of the file system as its <c>$0</c>. A byte on its input says that the file system was let go; the end without one, or half a
+    /// minute, that whoever froze it is no more. What ends a unit or a terminal's programs (TERM, INT, HUP) is not for it, nor for what it waits by.
+    /// </summary>
+    internal const string Watchdog =
+        $"trap '' TERM INT HUP; echo {Ready}; timeout -s KILL 30 env --ignore-signal=TERM --ignore-signal=INT --ignore-signal=HUP head -c 1 | grep -q . "
+        + $"|| {{ fsfreeze --unfreeze \"$0\" 2>/dev/null; echo '{Ran}'; }}";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     /// <summary>Has all that was written to /boot be where a boot loader finds it.</summary>
     /// <param name="boot">The directory that holds the entries.</param>
@@ -29,7 +37,8 @@ internal static class BootJournal
         if (!running && !test)
             return;
         LinuxException? kept = null;
-        ChildResult watchdog = ChildProcess.Run(new ChildCommand("setsid", ["sh", "-c", Watchdog, boot.Path])
+        using var ready = new ManualResetEventSlim();
+        var watchdog = new ChildCommand("setsid", ["sh", "-c", Watchdog, boot.Path])
         {
             WriteInput = word =>
             {
@@ -37,18 +46,33 @@ internal static class BootJournal
                     return; // as if it had died
                 try
                 {
-                    FrozenFileSystem.Pass(boot); // one that cannot be frozen has no journal, or it is not ours to freeze: it was synced
+                    if (ready.Wait(Patience)) // without anybody who stands by it was synced, and that is all
+                        Pass(boot);
                     word.WriteByte((byte)'!');
                 }
-                catch (LinuxException stuck)
+                catch (LinuxException failed)
                 {
-                    kept = stuck; // without the byte the other one tries
+                    kept = failed; // without the byte the other one tries to let it go
                 }
             },
+        };
+        ChildResult result = ChildProcess.Run(watchdog, line =>
+        {
+            if (line == Ready)
+                ready.Set();
         });
         if (test)
-            throw new InterruptedException($"During fsfreeze-thaw: aborting due to {TestFlag} ({string.Join("; ", watchdog.LastLines)})");
+            throw new InterruptedException($"During fsfreeze-thaw: aborting due to {TestFlag} ({string.Join("; ", result.LastLines.Where(static line => line != Ready))})");
         if (kept is not null)
             throw kept;
+    }
+
+    // One that cannot be frozen has no journal; or it is not ours to freeze, or frozen by somebody else: it was synced. Whoever ends this process by TERM waits for so long.
+    private static void Pass(Dir boot)
+    {
+        using var later = PosixSignalRegistration.Create(PosixSignal.SIGTERM, static signal => signal.Cancel = true);
+        Errno refused = FrozenFileSystem.Pass(boot);
+        if (refused is not (Errno.None or Errno.EOPNOTSUPP or Errno.EPERM or Errno.EBUSY))
+            throw new LinuxException(refused, "ioctl(FIFREEZE)", boot.Path);
     }
 }
