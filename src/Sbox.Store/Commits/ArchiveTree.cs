@@ -73,7 +73,7 @@ internal static class ArchiveTree
                 if (!each.MoveNext())
                     yield break;
             }
-            catch (Exception broken) when (broken is InvalidDataException or EndOfStreamException or FormatException or ArgumentException or NotSupportedException or OverflowException or ZstdSharp.ZstdException)
+            catch (Exception broken) when (broken is InvalidDataException or EndOfStreamException or FormatException or ArgumentException or NotSupportedException or OverflowException or InvalidOperationException or ZstdSharp.ZstdException)
             {
                 throw new CannotCommitException(source, $"no archive, or a broken one: {broken.Message}");
             }
