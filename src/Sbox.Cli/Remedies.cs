@@ -145,6 +145,7 @@ internal static class Remedies
         TombLockLostException => "What was saved earlier is whole. The same command again does what is missing",
         RolledBackException => "Ask whoever keeps the tomb. If you know why (a forget on another machine, a copy brought back), delete what this machine remembers: the file in ~/.local/state/sbox/tombs",
         SnapshotNotFoundException => "The snapshots that there are: sbox tomb snapshots",
+        NothingSavedException => "No snapshot was written: one that holds nothing would count as the newest. Name what is there",
         TombDamagedException or BlobMissingException => "What else is damaged: sbox tomb check --read-data. What can be saved: sbox tomb check --repair",
         StoredFileUnreadableException => "Copy the tomb to another disk while that can be read. What can be saved: sbox tomb check --repair",
         StoredFileMissingException => "What else is missing: sbox tomb check. What can be saved: sbox tomb check --repair",

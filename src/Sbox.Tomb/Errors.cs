@@ -108,6 +108,15 @@ public sealed class BlobMissingException(string location, BlobType type, Checksu
 /// <param name="holder">Its lock.</param>
 public sealed class TombLockedException(string location, LockRecord holder) : TombException($"{location}: locked {(holder.Exclusive ? "exclusively " : "")}by {holder}")
 {
+/// <summary>Nothing of what was to be saved is there, or can be read: no snapshot was written.</summary>
+/// <param name="unsaved">What was named, and what the kernel said of it.</param>
+public sealed class NothingSavedException(IReadOnlyList<Unsaved> unsaved)
+    : TombException($"nothing was saved: {string.Join("; ", unsaved.Select(static each => $"{each.Path}: {each.Reason}"))}")
+{
+    /// <summary>What was named, and what the kernel said of it.</summary>
+    public IReadOnlyList<Unsaved> Unsaved { get; } = unsaved;
+}
+
     /// <summary>Its lock.</summary>
     public LockRecord Holder { get; } = holder;
 }

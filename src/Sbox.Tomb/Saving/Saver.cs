@@ -23,6 +23,7 @@ public sealed partial class Saver
     private readonly PackWriter packs;
     private readonly BlockingCollection<FileJob> jobs = new(JobsAtMost);
     private Exception? failure;
+    private volatile bool reached; // something of what was named is there, and could be read
     private long filesNew, filesChanged, filesUnmodified, directoriesNew, directoriesChanged, directoriesUnmodified, bytesRead, bytesTotal;
 
     private Saver(TombRepository tomb, SaveOptions options, TimeProvider clock, IProgress<SaveProgress>? progress, CancellationToken cancel)
@@ -42,6 +43,7 @@ public sealed partial class Saver
     /// <param name="clock">The snapshot's time.</param>
     /// <param name="progress">Told how far it is, from several threads.</param>
     /// <param name="cancel">Ends it; what was uploaded is found again by the next save.</param>
+    /// <exception cref="NothingSavedException">Nothing of what is named is there, or can be read; nothing was written.</exception>
     /// <exception cref="TombException">The tomb did not take it.</exception>
     public static async Task<SaveReport> Save(
         TombRepository tomb, Snapshot? parent, SaveOptions options, TimeProvider clock, IProgress<SaveProgress>? progress, CancellationToken cancel)
@@ -71,6 +73,8 @@ public sealed partial class Saver
         if (failure is not null)
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure);
         stop.Token.ThrowIfCancellationRequested();
+        if (!reached && !unsaved.IsEmpty)
+            throw new NothingSavedException([.. unsaved]); // a snapshot of nothing would count as the newest, and make a forget take the last good one
         Checksum tree = root.Tree ?? throw new InvalidOperationException("the walk ended without a tree");
         if (!options.DryRun)
             await packs.Finish();
@@ -109,7 +113,8 @@ public sealed partial class Saver
         {
             Tree? old = parent is null ? null : LoadOldTree(parent.Tree);
             using Dir top = Dir.Open("/");
-            if (options.Paths.Contains("/"))
+            reached = options.Paths.Contains("/");
+            if (reached)
                 WalkAll(root, Dir.Open("/"), old, top.Stat().Device);
             else
                 WalkSome(root, Dir.Open("/"), [.. options.Paths.Select(static path => path.Split('/', StringSplitOptions.RemoveEmptyEntries))], 0, old);
@@ -205,6 +210,7 @@ public sealed partial class Saver
         int slot = directory.Reserve();
         if (!options.ReadAll && before is not null && IsUnchanged(before, stat))
         {
+            reached = true;
             Interlocked.Increment(ref filesUnmodified);
             Interlocked.Add(ref bytesTotal, (long)before.Size);
             directory.Settle(slot, before);
@@ -227,6 +233,7 @@ public sealed partial class Saver
         {
             Dir inner = directory.Dir.OpenDir(name);
             Node described = Describe(directory.Dir, name, stat);
+            reached = true;
             if ((options.OneFileSystem && stat.Device != device) || (options.ExcludeCaches && IsCache(inner)))
             {
                 inner.Dispose();
@@ -277,7 +284,9 @@ public sealed partial class Saver
     {
         try
         {
-            directory.Settle(slot, make());
+            Node? made = make();
+            reached |= made is not null;
+            directory.Settle(slot, made);
         }
         catch (LinuxException refused)
         {
