@@ -30,11 +30,29 @@ internal static class TombCommandSet
             SavingCommands.Create(), OpenCommand.Make(), SavingCommands.Save(), SessionCommands.Close(), SessionCommands.Fold(), PinCommand.Make(), SessionCommands.Slam(), SessionCommands.Status(), SessionCommands.Hooks(), ConflictsCommand.Make(), ImportCommand.Make(), DyneTomb.Server(), MoveCommand.Make(), PamCommand.Make(), LookingCommands.Snapshots(), LookingCommands.List(), LookingCommands.Find(), LookingCommands.Diff(), RestoreCommand.Make(),
             KeepingCommands.Forget(), KeepingCommands.Prune(), KeepingCommands.Check(), KeepingCommands.Stats(), BenchCommand.Make(), KeepingCommands.Unlock(), KeyCommands.Make()])
             tomb.Subcommands.Add(command);
+        RefuseEmptyPaths(tomb);
         return tomb;
     }
 
     /// <summary>Done, but not with everything.</summary>
     public const int Incomplete = 3;
+
+    // A shell's variable that is not set makes an empty word, and what the kernel or the library says of one helps nobody.
+    private static void RefuseEmptyPaths(Command command)
+    {
+        foreach (Argument each in command.Arguments.Where(static each => each.Name is "PATH" or "SOURCE" or "URL"))
+            each.Validators.Add(result => RefuseEmpty(result, each.Name));
+        foreach (Option each in command.Options.Where(static each => each.HelpName is "PATH" or "DIR" or "FILE" or "URL"))
+            each.Validators.Add(result => RefuseEmpty(result, each.Name));
+        foreach (Command below in command.Subcommands)
+            RefuseEmptyPaths(below);
+    }
+
+    private static void RefuseEmpty(System.CommandLine.Parsing.SymbolResult result, string name)
+    {
+        if (result.Tokens.Any(static token => token.Value.Length == 0))
+            result.AddError($"{name} is empty: is a variable of the shell not set?");
+    }
 
     /// <summary>Runs the action with the tomb open.</summary>
     public static Command OnTomb(this Command command, Func<ParseResult, TombSession, CancellationToken, Task<int>> act)
