@@ -27,11 +27,16 @@ public sealed class TombExistsException(string location) : TombException($"{loca
 /// <summary>No key of the tomb opens with this password.</summary>
 /// <param name="location">The tomb.</param>
 /// <param name="tried">How many keys were tried.</param>
-public sealed class WrongPasswordException(string location, int tried)
-    : TombException($"{location}: wrong password: none of the tomb's {tried} {(tried == 1 ? "key" : "keys")} opens with it")
+/// <param name="damaged">Key files that could not be tried: the password may be one of theirs.</param>
+public sealed class WrongPasswordException(string location, int tried, IReadOnlyList<DamagedFile> damaged)
+    : TombException($"{location}: wrong password: none of the tomb's {tried} {(tried == 1 ? "key" : "keys")} opens with it"
+        + string.Concat(damaged.Select(static each => $"; {each.File.Path} could not be tried: {each.What}")))
 {
     /// <summary>How many keys were tried.</summary>
     public int Tried { get; } = tried;
+
+    /// <summary>Key files that could not be tried.</summary>
+    public IReadOnlyList<DamagedFile> Damaged { get; } = damaged;
 }
 
 /// <summary>The place where the tomb is kept did not do what it was asked.</summary>
@@ -103,11 +108,6 @@ public sealed class BlobMissingException(string location, BlobType type, Checksu
     public BlobType Type { get; } = type;
 }
 
-/// <summary>Another program works on the tomb.</summary>
-/// <param name="location">The tomb.</param>
-/// <param name="holder">Its lock.</param>
-public sealed class TombLockedException(string location, LockRecord holder) : TombException($"{location}: locked {(holder.Exclusive ? "exclusively " : "")}by {holder}")
-{
 /// <summary>Nothing of what was to be saved is there, or can be read: no snapshot was written.</summary>
 /// <param name="unsaved">What was named, and what the kernel said of it.</param>
 public sealed class NothingSavedException(IReadOnlyList<Unsaved> unsaved)
@@ -117,6 +117,11 @@ public sealed class NothingSavedException(IReadOnlyList<Unsaved> unsaved)
     public IReadOnlyList<Unsaved> Unsaved { get; } = unsaved;
 }
 
+/// <summary>Another program works on the tomb.</summary>
+/// <param name="location">The tomb.</param>
+/// <param name="holder">Its lock.</param>
+public sealed class TombLockedException(string location, LockRecord holder) : TombException($"{location}: locked {(holder.Exclusive ? "exclusively " : "")}by {holder}")
+{
     /// <summary>Its lock.</summary>
     public LockRecord Holder { get; } = holder;
 }

@@ -17,7 +17,7 @@ public sealed partial class TombRepository
 
     private async Task ForEachFile(StoredFileType type, Reading read, CancellationToken cancel) => await ForEachFile(type, await Backend.List(type, cancel), read, cancel);
 
-    private async Task ForEachFile(StoredFileType type, IReadOnlyList<ListedFile> files, Reading read, CancellationToken cancel)
+    private async Task ForEachFile(StoredFileType type, IReadOnlyList<ListedFile> files, Reading read, CancellationToken cancel, Action<DamagedFile>? damaged = null)
     {
         var blocks = new BlockPool(keptAtMost: 24 << 20);
         using var opening = new SemaphoreSlim(Math.Min(Environment.ProcessorCount, 2));
@@ -28,12 +28,24 @@ public sealed partial class TombRepository
                 async (file, stop) =>
                 {
                     if (Checksum.TryParse(file.Name, out Checksum id))
-                        await ReadOne(type, id, file.Size, new Lending(blocks, opening), read, stop);
+                        await ReadOrName(type, id, file.Size, new Lending(blocks, opening), read, damaged, stop);
                 });
         }
         finally
         {
             blocks.Close();
+        }
+    }
+
+    private async Task ReadOrName(StoredFileType type, Checksum id, long size, Lending lending, Reading read, Action<DamagedFile>? damaged, CancellationToken cancel)
+    {
+        try
+        {
+            await ReadOne(type, id, size, lending, read, cancel);
+        }
+        catch (Exception wrong) when (damaged is not null && DamagedFile.Finding(wrong) is not null)
+        {
+            damaged(new DamagedFile(new StoredFile(type, id.ToString()), id, DamagedFile.Finding(wrong)!));
         }
     }
 

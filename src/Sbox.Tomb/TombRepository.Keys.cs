@@ -16,18 +16,39 @@ public sealed partial class TombRepository
         return KeyRecord.Parse(file, id);
     }
 
-    /// <summary>All key files, oldest first.</summary>
-    public async Task<IReadOnlyList<KeyRecord>> Keys(CancellationToken cancel)
+    /// <summary>All key files that can be read, oldest first.</summary>
+    /// <param name="damaged">Gets those that cannot: no password opens the tomb with them.</param>
+    /// <param name="cancel">Ends it.</param>
+    public async Task<IReadOnlyList<KeyRecord>> Keys(ICollection<DamagedFile> damaged, CancellationToken cancel)
     {
         var keys = new List<KeyRecord>();
         foreach (ListedFile file in await Backend.List(StoredFileType.Key, cancel))
         {
-            if (Checksum.TryParse(file.Name, out Checksum id))
-                keys.Add(KeyRecord.Parse(await LoadNamed(Backend, new StoredFile(StoredFileType.Key, file.Name), id, cancel), id));
+            if (Checksum.TryParse(file.Name, out Checksum id) && await TryReadKey(Backend, id, damaged, cancel) is { } key)
+                keys.Add(key);
         }
 
         keys.Sort(static (a, b) => a.Created.CompareTo(b.Created));
         return keys;
+    }
+
+    // Null for one that is not what was written, which is put among the damaged, and for one that was removed since it was listed.
+    private static async Task<KeyRecord?> TryReadKey(IBackend backend, Checksum id, ICollection<DamagedFile> damaged, CancellationToken cancel)
+    {
+        var file = new StoredFile(StoredFileType.Key, id.ToString());
+        try
+        {
+            return KeyRecord.Parse(await LoadNamed(backend, file, id, cancel), id);
+        }
+        catch (StoredFileMissingException)
+        {
+            return null;
+        }
+        catch (Exception wrong) when (DamagedFile.Finding(wrong) is not null)
+        {
+            damaged.Add(new DamagedFile(file, id, DamagedFile.Finding(wrong)!));
+            return null;
+        }
     }
 
     /// <summary>Deletes a key file: its password opens the tomb no more. The master key stays what it is.</summary>

@@ -96,11 +96,11 @@ public sealed partial class TombRepository : IAsyncDisposable
 
         IReadOnlyList<ListedFile> keys = await listing;
         int tried = 0;
+        var damaged = new List<DamagedFile>(); // one that is no key file keeps nobody out who has another
         foreach (ListedFile file in keys)
         {
-            if (!Checksum.TryParse(file.Name, out Checksum id))
+            if (!Checksum.TryParse(file.Name, out Checksum id) || await TryReadKey(backend, id, damaged, cancel) is not { } record)
                 continue;
-            KeyRecord record = KeyRecord.Parse(await LoadNamed(backend, new StoredFile(StoredFileType.Key, file.Name), id, cancel), id);
             tried++;
             if (record.Open(password) is not { } key)
                 continue;
@@ -108,7 +108,7 @@ public sealed partial class TombRepository : IAsyncDisposable
             return new TombRepository(backend, RepositoryConfig.Parse(config), key, record);
         }
 
-        throw new WrongPasswordException(backend.Location, tried);
+        throw new WrongPasswordException(backend.Location, tried, damaged);
     }
 
     /// <summary>Makes a new tomb.</summary>
@@ -132,18 +132,7 @@ public sealed partial class TombRepository : IAsyncDisposable
 
     /// <summary>All snapshots, oldest first.</summary>
     /// <exception cref="TombDamagedException">One of them is not what was written.</exception>
-    public async Task<IReadOnlyList<Snapshot>> Snapshots(CancellationToken cancel)
-    {
-        var snapshots = new List<Snapshot>();
-        await ForEachFile(StoredFileType.Snapshot, (id, json) =>
-        {
-            var snapshot = Snapshot.Parse(json, id);
-            lock (snapshots)
-                snapshots.Add(snapshot);
-        }, cancel);
-        snapshots.Sort(static (a, b) => a.Time.CompareTo(b.Time) is var order && order != 0 ? order : a.Id.CompareTo(b.Id));
-        return snapshots;
-    }
+    public Task<IReadOnlyList<Snapshot>> Snapshots(CancellationToken cancel) => Snapshots(damaged: null, cancel);
 
     /// <summary>Reads all index files; call it again to learn what others have written since.</summary>
     /// <exception cref="TombDamagedException">One of them is not what was written: <c>check --repair</c> makes it anew.</exception>

@@ -83,9 +83,10 @@ internal static class KeyCommands
         }
     }
 
-    private static Command List() => new DocumentedCommand("list", "List the keys; * marks the one in use").OnTomb(static async (_, session, cancel) =>
+    private static Command List() => new DocumentedCommand("list", "List the keys; * marks the one in use, ! one that is damaged").OnTomb(static async (_, session, cancel) =>
     {
-        foreach (KeyRecord key in await session.Repository.Keys(cancel))
+        var damaged = new List<DamagedFile>();
+        foreach (KeyRecord key in await session.Repository.Keys(damaged, cancel))
         {
             bool own = key.Id == session.Repository.OpenedBy?.Id;
             session.Speaker.Answer($"{(own ? '*' : ' ')} {key.Id.ToString()[..8]}  {LookingCommands.Time(key.Created)}  {key.Username}@{key.Hostname}", writer =>
@@ -95,6 +96,15 @@ internal static class KeyCommands
                 writer.WriteString("username", key.Username);
                 writer.WriteString("hostname", key.Hostname);
                 writer.WriteBoolean("current", own);
+            });
+        }
+
+        foreach (DamagedFile key in damaged)
+        {
+            session.Speaker.Answer($"! {key.Id.ToString()[..8]}  damaged: {key.What}", writer =>
+            {
+                writer.WriteString("id", key.Id.ToString());
+                writer.WriteString("damaged", key.What);
             });
         }
 
@@ -109,13 +119,15 @@ internal static class KeyCommands
             Details = ["Whoever knew the password may have kept the master key: a tomb whose password leaked is made anew."],
         }.With(id).OnTomb(async (parsed, session, cancel) =>
         {
-            KeyRecord[] fitting = [.. (await session.Repository.Keys(cancel)).Where(key => key.Id.ToString().StartsWith(parsed.GetValue(id)!, StringComparison.Ordinal))];
+            var damaged = new List<DamagedFile>();
+            IEnumerable<Checksum> whole = (await session.Repository.Keys(damaged, cancel)).Select(static key => key.Id);
+            Checksum[] fitting = [.. whole.Concat(damaged.Select(static key => key.Id)).Where(key => key.ToString().StartsWith(parsed.GetValue(id)!, StringComparison.Ordinal))];
             if (fitting.Length != 1)
                 throw new Finding($"'{parsed.GetValue(id)}': {(fitting.Length == 0 ? "no key begins so" : $"{fitting.Length} keys begin so")}", "The keys that there are: sbox tomb key list");
-            if (fitting[0].Id == session.Repository.OpenedBy?.Id)
+            if (fitting[0] == session.Repository.OpenedBy?.Id)
                 throw new Finding("this is the key in use", "Open the tomb with another password to remove this one, or change it: sbox tomb key passwd");
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: true, TimeProvider.System, cancel);
-            await session.Repository.RemoveKey(fitting[0].Id, cancel);
+            await session.Repository.RemoveKey(fitting[0], cancel);
             Say(session, fitting[0], "removed");
             return 0;
         });
@@ -140,5 +152,7 @@ internal static class KeyCommands
 
     private static SecretMemory Read(string? file) => file is null ? SecretPrompt.Ask("New password: ", twice: true) : TombSession.Checked(SecretFile.FirstLine(file), file);
 
-    private static void Say(TombSession session, KeyRecord key, string done) => session.Speaker.Answer($"{done} key {key.Id.ToString()[..8]}", writer => writer.WriteString("id", key.Id.ToString()));
+    private static void Say(TombSession session, KeyRecord key, string done) => Say(session, key.Id, done);
+
+    private static void Say(TombSession session, Checksum key, string done) => session.Speaker.Answer($"{done} key {key.ToString()[..8]}", writer => writer.WriteString("id", key.ToString()));
 }

@@ -42,7 +42,7 @@ public sealed record CheckReport
     /// <summary>Paths in snapshots that cannot be restored whole.</summary>
     public required IReadOnlyList<CheckProblem> LostFiles { get; init; }
 
-    /// <summary>Packs that no index knows: no harm, a prune takes them.</summary>
+    /// <summary>Packs that no index knows: a prune takes them, and where an index file is lost a repair lists them again.</summary>
     public required IReadOnlyList<string> UnlistedPacks { get; init; }
 
     /// <summary>Packs that are damaged, missing, or not as the index has them.</summary>
@@ -53,6 +53,9 @@ public sealed record CheckReport
 
     /// <summary>Snapshot files that cannot be read.</summary>
     public required IReadOnlyList<Checksum> BadSnapshots { get; init; }
+
+    /// <summary>Key files that cannot be read. A repair leaves them: whoever's they are may have a copy.</summary>
+    public IReadOnlyList<Checksum> BadKeys { get; init; } = [];
 
     /// <summary>Whether nothing is wrong.</summary>
     public bool IsWhole => Problems.Count == 0 && LostFiles.Count == 0;
@@ -86,6 +89,10 @@ public sealed class TombCheck
 
     private async Task<CheckReport> Run()
     {
+        var damagedKeys = new List<DamagedFile>();
+        await tomb.Keys(damagedKeys, cancel);
+        foreach (DamagedFile key in damagedKeys)
+            problems.Enqueue(new CheckProblem(key.File.Path, key.What));
         List<Snapshot> snapshots = await ReadSnapshots();
         Dictionary<Checksum, List<PackEntry>> packs = await ReadIndexes();
         Dictionary<Checksum, long> there = await ListPacks();
@@ -96,7 +103,7 @@ public sealed class TombCheck
         return new CheckReport
         {
             Snapshots = snapshots.Count, Trees = trees, Packs = there.Count, BytesRead = bytesRead, Problems = [.. problems], LostFiles = lost, UnlistedPacks = unlisted,
-            BadPacks = badPacks, BadIndexes = badIndexes, BadSnapshots = badSnapshots,
+            BadPacks = badPacks, BadIndexes = badIndexes, BadSnapshots = badSnapshots, BadKeys = [.. damagedKeys.Select(static each => each.Id)],
         };
     }
 
