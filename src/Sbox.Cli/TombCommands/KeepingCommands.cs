@@ -103,7 +103,7 @@ internal static class KeepingCommands
             foreach (CheckProblem lost in report.LostFiles)
                 Console.Error.WriteLine($"sbox: lost: {lost.What}: {lost.Finding}");
             session.Speaker.Answer($"{(report.IsWhole ? "whole" : "damaged")}: {report.Snapshots} snapshots, {report.Trees} directories, {report.Packs} packs{(report.BytesRead > 0 ? $", {Amount.OfBytes(report.BytesRead)} read" : "")}"
-                + $"{(report.UnlistedPacks.Count > 0 ? $"; {report.UnlistedPacks.Count} packs are in no index (prune takes them)" : "")}", writer =>
+                + $"{(report.UnlistedPacks.Count > 0 ? $"; {report.UnlistedPacks.Count} packs are in no index ({(report.BadIndexes.Count > 0 || report.LostFiles.Count > 0 ? "sbox tomb check --repair lists them again" : "prune takes them")})" : "")}", writer =>
             {
                 writer.WriteBoolean("whole", report.IsWhole);
                 writer.WriteNumber("snapshots", report.Snapshots);
@@ -114,7 +114,11 @@ internal static class KeepingCommands
             });
             if (!mend || report is { IsWhole: true, UnlistedPacks.Count: 0 })
                 return report.IsWhole ? 0 : 1;
-            Say(session, await TombRepair.Run(session.Repository, report, TimeProvider.System, stop.Token));
+            RepairReport done = await TombRepair.Run(session.Repository, report, TimeProvider.System, stop.Token);
+            TombSession.Memory.Follow(session.Repository, done);
+            foreach (Checksum key in report.BadKeys)
+                session.Speaker.Note($"key {key.ToString()[..8]} stays damaged: whoever's it is may have a copy of the file; sbox tomb key remove {key.ToString()[..8]} takes it away");
+            Say(session, done);
             return 0;
         });
     }
@@ -123,6 +127,8 @@ internal static class KeepingCommands
     {
         foreach ((Checksum old, Checksum now) in done.Rewritten)
             session.Speaker.Note($"snapshot {old.ToString()[..8]} is now {now.ToString()[..8]}, without what is lost");
+        foreach (Checksum gone in done.Unreadable)
+            session.Speaker.Note($"snapshot {gone.ToString()[..8]} is lost: its file could not be read, and was removed; the others stay");
         foreach (Checksum gone in done.Gone)
             session.Speaker.Note($"snapshot {gone.ToString()[..8]} is gone: nothing of it could be read");
         session.Speaker.Answer($"repaired: {done.Salvaged} blobs saved out of {done.Dropped} bad packs, {done.Adopted} packs listed again, {done.Rewritten.Count} snapshots written anew", writer =>
@@ -131,6 +137,7 @@ internal static class KeepingCommands
             writer.WriteNumber("dropped_packs", done.Dropped);
             writer.WriteNumber("adopted_packs", done.Adopted);
             writer.WriteNumber("rewritten_snapshots", done.Rewritten.Count);
+            LookingCommands.Texts(writer, "lost_snapshots", [.. done.Unreadable.Concat(done.Gone).Select(static each => each.ToString())]);
         });
     }
 

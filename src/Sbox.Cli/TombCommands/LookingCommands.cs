@@ -15,9 +15,9 @@ internal static class LookingCommands
 
     public static Command Snapshots() => new DocumentedCommand("snapshots", "List the snapshots, oldest first").OnTomb(static async (_, session, cancel) =>
     {
-        IReadOnlyList<Snapshot> snapshots = await session.Snapshots(cancel);
-        TombSession.Memory.Remember(session.Repository, snapshots);
-        foreach (Snapshot each in snapshots)
+        SnapshotListing listing = await session.Readable(wantsNewest: false, cancel);
+        TombSession.Memory.Remember(session.Repository, listing);
+        foreach (Snapshot each in listing.Snapshots)
         {
             string tags = each.Tags.Count > 0 ? $"  [{string.Join(", ", each.Tags)}]" : "";
             session.Speaker.Answer($"{each.Id.ToString()[..8]}  {Time(each.Time)}  {each.Hostname,-12}  {string.Join(' ', each.Paths)}{tags}", writer =>
@@ -32,7 +32,7 @@ internal static class LookingCommands
             });
         }
 
-        return 0;
+        return listing.Damaged.Count > 0 ? TombCommandSet.Incomplete : 0;
     });
 
     public static Command List()
@@ -41,7 +41,7 @@ internal static class LookingCommands
         var path = new Argument<string?>("PATH") { Description = "A path in the snapshot; all of it where none is named", Arity = ArgumentArity.ZeroOrOne };
         return new DocumentedCommand("ls", "List what is in a snapshot") { Examples = [new Example("All of the newest", "sbox tomb ls latest")] }.With(wanted, path).OnTomb(async (parsed, session, cancel) =>
         {
-            Snapshot snapshot = SnapshotChoice.Find(session.Repository, await session.Snapshots(cancel), parsed.GetValue(wanted)!);
+            (Snapshot snapshot, _) = await session.Choose(parsed.GetValue(wanted)!, cancel);
             await session.Repository.LoadIndex(cancel);
             string top = parsed.GetValue(path)?.TrimEnd('/') ?? "";
             await Walk(session.Repository, snapshot.Tree, "", async (at, node) =>

@@ -25,7 +25,7 @@ internal static class RestoreCommand
             Examples = [new Example("One file back beside the others", "sbox tomb restore latest --to /tmp/back --path /home/me/letter.odt")],
         }.With(wanted, to, path, exclude, overwrite, dryRun).OnTomb(async (parsed, session, cancel) =>
         {
-            Snapshot snapshot = SnapshotChoice.Find(session.Repository, await session.Snapshots(cancel), parsed.GetValue(wanted)!);
+            (Snapshot snapshot, bool sure) = await session.Choose(parsed.GetValue(wanted)!, cancel);
             await session.Repository.LoadIndex(cancel);
             var options = new RestoreOptions
             {
@@ -50,7 +50,7 @@ internal static class RestoreCommand
                 writer.WriteNumber("failed", report.Failed.Count);
                 writer.WriteBoolean("dry_run", options.DryRun);
             });
-            return report.Failed.Count > 0 || report.Kept.Count > 0 ? TombCommandSet.Incomplete : 0;
+            return !sure || report.Failed.Count > 0 || report.Kept.Count > 0 ? TombCommandSet.Incomplete : 0;
         });
     }
 }

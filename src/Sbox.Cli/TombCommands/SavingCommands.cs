@@ -87,7 +87,7 @@ internal static class SavingCommands
     {
         await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
-        IReadOnlyList<Snapshot> snapshots = await session.Snapshots(stop.Token);
+        IReadOnlyList<Snapshot> snapshots = (await session.Readable(wantsNewest: false, stop.Token)).Snapshots; // a damaged one is no reason to save nothing
         await session.Repository.LoadIndex(stop.Token);
         using var line = new ProgressLine(session.Speaker);
         var progress = new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read  {at.Path}"));

@@ -112,6 +112,31 @@ internal sealed class TombSession : IAsyncDisposable
         return snapshots;
     }
 
+    /// <summary>The snapshots that can be read, compared with what this machine remembers; the others are named on stderr. For what only looks or adds.</summary>
+    /// <param name="wantsNewest">Whether an older one would be taken for the newest.</param>
+    /// <param name="cancel">Ends it.</param>
+    public async Task<SnapshotListing> Readable(bool wantsNewest, CancellationToken cancel)
+    {
+        SnapshotListing listing = await Repository.ReadableSnapshots(cancel);
+        foreach (DamagedFile each in listing.Damaged)
+            Console.Error.WriteLine($"sbox: damaged: {Backend.Location}: {each.File.Path}: {each.What}");
+        Memory.Check(Repository, listing, wantsNewest);
+        return listing;
+    }
+
+    /// <summary>The snapshot that a person means. Where damaged ones may be newer than the latest that can be read, that is said.</summary>
+    /// <returns>It, and whether it is surely the one that was meant.</returns>
+    public async Task<(Snapshot Snapshot, bool IsSure)> Choose(string wanted, CancellationToken cancel)
+    {
+        bool newest = wanted == "latest";
+        SnapshotListing listing = await Readable(newest, cancel);
+        Snapshot found = SnapshotChoice.Find(Repository, listing.Snapshots, wanted);
+        DamagedFile[] newer = newest ? [.. listing.Damaged.Where(each => !Memory.IsNoNewer(Repository, each.Id, found))] : [];
+        if (newest && listing.Damaged.Count > 0)
+            Console.Error.WriteLine($"sbox: latest is {found.Id.ToString()[..8]}, the newest that can be read{(newer.Length > 0 ? $"; what is damaged may be newer: {string.Join(' ', newer.Select(static each => each.Id.ToString()[..8]))}" : "")}");
+        return (found, newer.Length == 0);
+    }
+
     /// <summary>The password: from a file, a descriptor, a FIDO2 token, the settings' file or token, or the terminal, in this order.</summary>
     public SecretMemory Password(ParseResult parsed, string question, bool twice) =>
         parsed.GetValue(PasswordFile) is { } file ? Checked(SecretFile.FirstLine(file), file)

@@ -8,9 +8,15 @@ namespace Sbox.Tomb;
 /// <param name="location">The tomb.</param>
 /// <param name="id">The snapshot that this machine remembers.</param>
 /// <param name="time">When it was saved.</param>
-public sealed class RolledBackException(string location, Checksum id, Moment time)
-    : TombException($"{location}: rolled back: snapshot {id.ToString()[..8]} of {time}, which this machine has seen there, is gone, and nothing newer is there")
+/// <param name="damage">What is wrong with it where it is there and cannot be read; null where it is gone.</param>
+public sealed class RolledBackException(string location, Checksum id, Moment time, string? damage = null)
+    : TombException(damage is null
+        ? $"{location}: rolled back: snapshot {id.ToString()[..8]} of {time}, which this machine has seen there, is gone, and nothing newer is there"
+        : $"{location}: rolled back or damaged: snapshot {id.ToString()[..8]} of {time}, the newest that this machine has seen there, cannot be read, and nothing newer is there: {damage}")
 {
+    /// <summary>What is wrong with it where it is there and cannot be read; null where it is gone.</summary>
+    public string? Damage { get; } = damage;
+
     /// <summary>The snapshot that this machine remembers.</summary>
     public Checksum Id { get; } = id;
 }
@@ -29,19 +35,35 @@ public sealed class TombMemory(string directory, TimeProvider clock)
 {
     /// <summary>Compares a tomb's snapshots with what is remembered.</summary>
     /// <exception cref="RolledBackException">The newest of those is gone, nothing came out of it, and nothing that this machine has not seen is newer.</exception>
-    public void Check(TombRepository tomb, IReadOnlyList<Snapshot> snapshots)
+    public void Check(TombRepository tomb, IReadOnlyList<Snapshot> snapshots) => Check(tomb, new SnapshotListing(snapshots, []), wantsNewest: true);
+
+    /// <summary>The same where some snapshots cannot be read.</summary>
+    /// <param name="tomb">The tomb.</param>
+    /// <param name="listing">What is there. A name in a listing proves nothing: whoever keeps the tomb can put rubbish under the newest one's name, and so hide it.</param>
+    /// <param name="wantsNewest">Whether an older one would be taken for the newest. Where not, one that is named as damaged is not hidden, and others are of use.</param>
+    /// <exception cref="RolledBackException">The newest of those that are remembered is gone, or is wanted and cannot be read.</exception>
+    public void Check(TombRepository tomb, SnapshotListing listing, bool wantsNewest)
+    {
+        if (Missing(tomb, listing.Snapshots) is not { } newest)
+            return;
+        DamagedFile? damaged = listing.Damaged.FirstOrDefault(each => each.Id == newest.Id);
+        if (damaged is null || wantsNewest)
+            throw new RolledBackException(tomb.Backend.Location, newest.Id, newest.Time, damaged?.What);
+    }
+
+    // The newest that is remembered, when it is not there, nothing came out of it, and nothing new is newer.
+    private Seen? Missing(TombRepository tomb, IReadOnlyList<Snapshot> snapshots)
     {
         IReadOnlyList<Seen> seen = Recall(tomb);
         if (seen.Count == 0)
-            return;
+            return null;
         Moment now = Moment.Of(clock.GetUtcNow());
         Seen? past = seen.FirstOrDefault(each => each.Time.CompareTo(now) <= 0);
         Seen newest = past ?? seen[0];
         if (snapshots.Any(each => each.Id == newest.Id || each.Original == newest.Id || each.Parent == newest.Id))
-            return;
+            return null;
         HashSet<Checksum> known = [.. seen.Select(static each => each.Id)];
-        if (!snapshots.Any(each => !known.Contains(each.Id) && (past is null || each.Time.CompareTo(newest.Time) > 0)))
-            throw new RolledBackException(tomb.Backend.Location, newest.Id, newest.Time);
+        return snapshots.Any(each => !known.Contains(each.Id) && (past is null || each.Time.CompareTo(newest.Time) > 0)) ? null : newest;
     }
 
     /// <summary>Remembers all that there are, and nothing else.</summary>
@@ -51,9 +73,32 @@ public sealed class TombMemory(string directory, TimeProvider clock)
         Write(tomb, snapshots.Select(each => new Seen(each.Id, before.TryGetValue(each.Id, out Moment time) ? time : NoLaterThanNow(each.Time))));
     }
 
+    /// <summary>The same; of those that are damaged it keeps what it knows.</summary>
+    public void Remember(TombRepository tomb, SnapshotListing listing)
+    {
+        Seen[] damaged = [.. Recall(tomb).Where(each => listing.Damaged.Any(file => file.Id == each.Id))];
+        Remember(tomb, listing.Snapshots);
+        if (damaged.Length > 0)
+            Write(tomb, [.. Recall(tomb), .. damaged]);
+    }
+
+    /// <summary>Whether this machine knows that a snapshot which cannot be read is no newer than another.</summary>
+    public bool IsNoNewer(TombRepository tomb, Checksum unreadable, Snapshot than) =>
+        Recall(tomb).FirstOrDefault(each => each.Id == unreadable) is { } seen && seen.Time.CompareTo(than.Time) <= 0;
+
     /// <summary>Remembers one that was written just now, beside the others.</summary>
     public void Remember(TombRepository tomb, Snapshot written) =>
         Write(tomb, Recall(tomb).Where(each => each.Id != written.Id).Append(new Seen(written.Id, NoLaterThanNow(written.Time))));
+
+    /// <summary>Follows what a repair made of snapshots, so that what this very machine took away is no alarm: one that was written anew stands for the old one, with its time; nothing stands for one that is gone.</summary>
+    public void Follow(TombRepository tomb, RepairReport repaired)
+    {
+        Dictionary<Checksum, Checksum> anew = repaired.Rewritten.ToDictionary(static each => each.Old, static each => each.New);
+        HashSet<Checksum> gone = [.. repaired.Gone, .. repaired.Unreadable];
+        IReadOnlyList<Seen> seen = Recall(tomb);
+        if (seen.Any(each => gone.Contains(each.Id) || anew.ContainsKey(each.Id)))
+            Write(tomb, seen.Where(each => !gone.Contains(each.Id)).Select(each => anew.TryGetValue(each.Id, out Checksum now) ? each with { Id = now } : each));
+    }
 
     private Moment NoLaterThanNow(Moment time) => Moment.Of(clock.GetUtcNow()) is var now && time.CompareTo(now) > 0 ? now : time;
 

@@ -17,6 +17,9 @@ public sealed record RepairReport
     /// <summary>Snapshots that were written anew without what is lost: old and new id.</summary>
     public required IReadOnlyList<(Checksum Old, Checksum New)> Rewritten { get; init; }
 
+    /// <summary>Snapshot files that could not be read, twice, and were deleted.</summary>
+    public IReadOnlyList<Checksum> Unreadable { get; init; } = [];
+
     /// <summary>Snapshots of which nothing is left.</summary>
     public required IReadOnlyList<Checksum> Gone { get; init; }
 }
@@ -75,7 +78,7 @@ public static class TombRepair
         await tomb.LoadIndex(cancel);
         foreach (Checksum snapshot in badSnapshots)
             await tomb.Backend.Delete(new StoredFile(StoredFileType.Snapshot, snapshot.ToString()), cancel);
-        return await RewriteSnapshots(tomb, clock, cancel) with { Salvaged = salvaged, Adopted = adopted.Count, Dropped = check.BadPacks.Count };
+        return await RewriteSnapshots(tomb, clock, cancel) with { Unreadable = badSnapshots, Salvaged = salvaged, Adopted = adopted.Count, Dropped = check.BadPacks.Count };
     }
 
     private static bool IsLost(Exception failure) =>
