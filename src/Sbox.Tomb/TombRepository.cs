@@ -76,6 +76,7 @@ public sealed partial class TombRepository : IAsyncDisposable
     /// <param name="cancel">Ends it.</param>
     /// <exception cref="NotATombException">There is none.</exception>
     /// <exception cref="WrongPasswordException">No key opens with this password.</exception>
+    /// <exception cref="TombDamagedException">No key file can be read.</exception>
     public static async Task<TombRepository> Open(IBackend backend, SecretMemory password, CancellationToken cancel)
     {
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -108,6 +109,8 @@ public sealed partial class TombRepository : IAsyncDisposable
             return new TombRepository(backend, RepositoryConfig.Parse(config), key, record);
         }
 
+        if (tried == 0 && damaged is [var first, ..])
+            throw new TombDamagedException(backend.Location, first.File.Path, $"{first.What}, and there is no other key");
         throw new WrongPasswordException(backend.Location, tried, damaged);
     }
 
