@@ -65,6 +65,8 @@ internal static class UpgradeCommand
         command.SetAction(async (parsed, cancel) =>
         {
             var speaker = new Speaker(parsed.GetValue(json));
+            if (parsed.GetValue(from) is { } other && PlaceAddress.SchemeOf(other) is { } scheme)
+                throw new Finding($"{other}: --from takes a directory, and knows nothing of {scheme}", $"--from=PATH, with where the stick is mounted; --url=URL fetches from another server once; ./{other} is a directory of that name");
             using Box box = Box.ToChange(parsed, path, esp);
             using var deployer = new Deployer(box.Sysroot, box.Esp, box.Seal) { Disk = DiskCommands.Opening(box) };
             var keys = ChangingKeys.Before(box, deployer);

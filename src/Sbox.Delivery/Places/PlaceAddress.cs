@@ -26,8 +26,19 @@ public static class PlaceAddress
 
     private const string Stick = "usb:";
 
+    /// <summary>
+    /// What a text begins with that looks like an address of some kind: <c>sftp:</c> of <c>sftp:me@host:/srv</c>. Null where it is a path: nothing with a slash before its first colon,
+    /// and no single letter, is such.
+    /// </summary>
+    /// <remarks>RFC 3986, 3.1: a letter, then letters, digits, '+', '-' and '.'.</remarks>
+    public static string? SchemeOf(string text)
+    {
+        int colon = text.IndexOf(':', StringComparison.Ordinal);
+        return colon > 1 && char.IsAsciiLetter(text[0]) && text[..colon].All(static letter => char.IsAsciiLetterOrDigit(letter) || letter is '+' or '-' or '.') ? text[..(colon + 1)] : null;
+    }
+
     /// <summary>Makes what reaches it. Nothing is asked of the place yet.</summary>
-    /// <exception cref="FormatException">It is no address, or something of it is missing.</exception>
+    /// <exception cref="FormatException">It is no address, or one of a kind that is not known, or something of it is missing.</exception>
     /// <exception cref="PlaceUnfitException">No stick is mounted there.</exception>
     public static IPlace Open(string text, PlaceSettings settings, TimeProvider clock)
     {
@@ -38,6 +49,9 @@ public static class PlaceAddress
             return new BucketPlace(address, S3Credentials.Read(file, settings.S3Profile), settings.Publisher, clock);
         }
 
+        // A directory of that name would be filled, and nobody's server: an hour's work that ends well, and at the wrong place.
+        if (SchemeOf(text) is { } scheme and not Stick)
+            throw new FormatException($"{text}: nothing is known of {scheme}; a place is a directory, usb:PATH or s3:https://HOST/BUCKET[/PATH]. ./{text} is a directory of that name");
         if (!text.StartsWith(Stick, StringComparison.Ordinal))
             return text.Length > 0 ? new DirectoryPlace(text) : throw new FormatException("a place is a directory, usb:PATH or s3:https://HOST/BUCKET[/PATH]");
         string path = text[Stick.Length..];
