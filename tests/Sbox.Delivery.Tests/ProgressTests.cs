@@ -24,6 +24,7 @@ public sealed class ProgressTests
         Assert.True(told[^1].GetProperty("bytes-per-second").GetInt64() > 0);
         Assert.True(JsonDocument.Parse(pulled.Output).RootElement.GetProperty("bytes").GetInt64() > 300_000);
     }
+
     [Fact]
     public async Task Whoever_publishes_sees_how_far_the_delta_is_that_is_made()
     {
@@ -38,6 +39,20 @@ public sealed class ProgressTests
         Assert.All(making, static at => Assert.Equal((PublishStep.Deltas, 0L, 1L), (at.Step, at.Done, at.Total)));
         Assert.InRange(making[0].Delta!.Value.Done, 1, making[^1].Delta!.Value.Total);
         Assert.Equal(making[^1].Delta!.Value.Total, making[^1].Delta!.Value.Done);
+    }
+
+    [Fact]
+    public async Task The_compressing_of_a_delta_is_told_byte_by_byte_to_its_end_for_it_takes_longest()
+    {
+        using var shop = new Workshop();
+        shop.Commit();
+        var told = new Told();
+        await shop.Publish(options: shop.Signed() with { DeltasFrom = 0 }, progress: told);
+        (long Packed, long ToPack)[] packing = [.. told.All.Where(static at => at.Delta is { ToPack: > 0 }).Select(static at => (at.Delta!.Value.Packed, at.Delta!.Value.ToPack))];
+        Assert.True(packing.Length > 20, $"{packing.Length} reports of more than 20 files");
+        Assert.Equal(packing.Order(), packing);
+        Assert.All(packing, at => Assert.Equal(packing[0].ToPack, at.ToPack));
+        Assert.Equal(packing[^1].ToPack, packing[^1].Packed);
     }
 
     private sealed class Told : IProgress<PublishProgress>

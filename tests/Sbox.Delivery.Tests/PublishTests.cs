@@ -75,6 +75,30 @@ public sealed class PublishTests
     }
 
     [Fact]
+    public async Task A_delta_that_was_finished_when_a_publication_was_stopped_is_not_made_again()
+    {
+        using var shop = new Workshop();
+        shop.Commit();
+        Checksum commit = shop.Commit();
+        using var stop = new CancellationTokenSource();
+        await using var place = new DirectoryPlace(shop["www"]) { Staleness = TimeSpan.Zero };
+        var publisher = new Publisher(shop.Repository, place, shop.Signed());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => publisher.Run(new StopAfterOneDelta(stop), stop.Token));
+        PublishPlan plan = await publisher.Plan(TestContext.Current.CancellationToken);
+        Assert.Equal([new DeltaName(null, commit)], shop.Repository.Deltas());
+        Assert.Equal((2, 1), (plan.Deltas.Count, plan.ToMake.Count));
+    }
+
+    private sealed class StopAfterOneDelta(CancellationTokenSource stop) : IProgress<PublishProgress>
+    {
+        public void Report(PublishProgress value)
+        {
+            if (value is { Step: PublishStep.Deltas, Done: 1 })
+                stop.Cancel();
+        }
+    }
+
+    [Fact]
     public async Task A_reader_with_an_older_version_takes_a_delta_and_a_new_one_takes_the_one_from_nothing()
     {
         using var shop = new Workshop();

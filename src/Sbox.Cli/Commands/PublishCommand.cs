@@ -22,6 +22,8 @@ internal static class PublishCommand
         var noFirst = new Option<bool>("--no-delta-from-nothing") { Description = "Make no delta for readers who have no version yet" };
         var keys = new Option<string?>("--keys") { Description = "Sign the summary with the tree key of these keys of the owner's", HelpName = "DIR" };
         Option<string?> passphrase = PassphraseReader.Option();
+        AtLeast(depth, -1, "-1 for all");
+        AtLeast(deltas, 0, "0 for none");
         var signing = new SigningOptions();
         var trust = new Option<string?>("--trust") { Description = "The directory of the trust documents that go along; the repository's own directory trust where it has one", HelpName = "DIR" };
         var unsigned = new Option<bool>("--unsigned") { Description = "Publish without a signature where the summary that is there has one" };
@@ -58,7 +60,7 @@ internal static class PublishCommand
         {
             var speaker = new Speaker(parsed.GetValue(json));
             using Repository repository = Repository.Open(parsed.GetValue(repo)!);
-            using Ed25519Key? tree = parsed.GetValue(keys) is { } directory ? new OwnerKeys(directory).OpenTree(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false)) : null;
+            using Ed25519Key? tree = parsed.GetValue(keys) is { } directory ? OwnerDirectory.At(directory).OpenTree(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false)) : null;
             await using IPlace place = bucket.Open(parsed, parsed.GetValue(to)!, repository);
             RequireElsewhere(repository, place);
             var publisher = new Publisher(repository, place, new PublishOptions
@@ -76,7 +78,9 @@ internal static class PublishCommand
             }
 
             using var line = new ProgressLine(speaker);
-            PublishReport report = await publisher.Run(new PublishSteps(line), cancel);
+            using var steps = new PublishSteps(line);
+            PublishReport report = await publisher.Run(steps, cancel);
+            steps.Dispose();
             line.Dispose();
             foreach (string note in report.Plan.Notes)
                 speaker.Note(note);
@@ -87,6 +91,13 @@ internal static class PublishCommand
         });
         return command;
     }
+
+    // What is less would be taken for one of the two, and nobody says which.
+    private static void AtLeast(Option<int> option, int least, string meaning) => option.Validators.Add(result =>
+    {
+        if (int.TryParse(result.Tokens is [var token, ..] ? token.Value : null, System.Globalization.CultureInfo.InvariantCulture, out int given) && given < least)
+            result.AddError($"{option.Name} {given}: a number of versions, {meaning}");
+    });
 
     private static TrustHistory? Documents(string? named, Repository repository, Speaker speaker)
     {
@@ -190,43 +201,5 @@ internal sealed class BucketOptions
         {
             throw new Finding(invalid.Message, "--to=PATH, --to=usb:PATH, or --to=s3:https://HOST/BUCKET[/PATH] with --s3-credentials-file=FILE");
         }
-    }
-}
-
-/// <summary>What publishing says while it goes on: the step stays on the screen, how far it is passes by.</summary>
-internal sealed class PublishSteps(ProgressLine line) : IProgress<PublishProgress>
-{
-    private readonly System.Diagnostics.Stopwatch clock = new();
-    private readonly Lock reporting = new();
-    private PublishStep? step;
-    private long before;
-
-    /// <inheritdoc/>
-    public void Report(PublishProgress at)
-    {
-        lock (reporting)
-        {
-            if (at.Step != step)
-                Begin(at);
-            if (at.Total > 0)
-                line.Update($"  {at.Done}/{at.Total}{(at.Step == PublishStep.Deltas ? Made(at) : Sent(at))}");
-        }
-    }
-
-    private void Begin(PublishProgress at)
-    {
-        (step, before) = (at.Step, at.Bytes);
-        clock.Restart();
-        if (at.Total > 0 || at.Step is PublishStep.Summary or PublishStep.Waiting)
-            line.Step(at.Step switch { PublishStep.Deltas => "deltas", PublishStep.Objects => "objects", PublishStep.Summary => "summary", _ => "wait for readers" });
-    }
-
-    private static string Made(PublishProgress at) => at.Delta is { } delta ? $"; {delta.Done}/{delta.Total} objects, {Amount.OfBytes(delta.Bytes)} compared" : "";
-
-    private string Sent(PublishProgress at)
-    {
-        double seconds = clock.Elapsed.TotalSeconds;
-        string left = at.Done == 0 || at.Done > at.Total ? "" : $"; {seconds / at.Done * (at.Total - at.Done):0} s left";
-        return $"; {Amount.OfBytes(at.Bytes)}, {Amount.OfBytes((long)((at.Bytes - before) / Math.Max(seconds, 0.001)))}/s{left}";
     }
 }

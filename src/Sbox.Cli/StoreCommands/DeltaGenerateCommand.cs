@@ -67,7 +67,7 @@ internal static class DeltaGenerateCommand
                 Console.Out.Write($"Generating static delta:\n  From: {source?.ToString() ?? "empty"}\n  To:   {name.To}\n");
                 using var line = new ProgressLine(new Speaker(json: false));
                 DeltaReport report = repository.MakeDelta(
-                    name, options, new Reporter<DeltaProgress>(at => line.Update($"{at.Done}/{at.Total} objects; {Amount.OfBytes(at.Bytes)} compared")), cancel);
+                    name, options, new Reporter<DeltaProgress>(at => line.Update($"{at.Done}/{at.Total} objects; {Amount.OfBytes(at.Bytes)} compared{(at.ToPack > 0 ? $"; {100 * at.Packed / at.ToPack} % packed" : "")}")), cancel);
                 line.Dispose();
                 SayJson(name, report);
                 if (!parsed.AsJson())

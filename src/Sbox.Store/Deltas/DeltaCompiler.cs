@@ -25,7 +25,8 @@ internal sealed class DeltaCompiler(
     private readonly List<(DeltaItem Item, OldVersion Old)> compressed = []; // those of an old version, for what makes them out of what they unpack to
     private int metadata, modified, differences, newFiles, newSymlinks, done, total;
     private int copies;
-    private long bytesRead, looseSize, copiedBytes;
+    private long bytesRead, looseSize, copiedBytes, packed, toPack;
+    private readonly Lock packing = new();
 
     /// <summary>Makes the parts, as files without names where they shall get some.</summary>
     public CompiledDelta Run(Dir destination)
@@ -256,15 +257,19 @@ internal sealed class DeltaCompiler(
     private (DeltaPartHeader Header, SafeFileHandle File)[] Compress(List<DeltaPartWriter> writers, Dir destination)
     {
         var parts = new (DeltaPartHeader Header, SafeFileHandle File)[writers.Count];
+        toPack = writers.Sum(static writer => writer.RawSize);
         using var work = new OrderedWork<int, (DeltaPartHeader Header, SafeFileHandle File)>(
-            index => writers[index].Finish(destination, DictionaryOf(writers[index].Size), cancel), cancel, Math.Min(Compressors, Environment.ProcessorCount));
+            index => writers[index].Finish(destination, DictionaryOf(writers[index].Size), Packed, cancel), cancel, Math.Min(Compressors, Environment.ProcessorCount));
         try
         {
             work.Run([.. Enumerable.Range(0, writers.Count)], (index, part) =>
             {
                 parts[index] = part;
-                done = Math.Min(total, done + part.Header.Objects.Count);
-                progress?.Report(new DeltaProgress(done, total, bytesRead));
+                lock (packing)
+                {
+                    done = Math.Min(total, done + part.Header.Objects.Count);
+                    progress?.Report(new DeltaProgress(done, total, bytesRead) { Packed = packed, ToPack = toPack });
+                }
             });
             return parts;
         }
@@ -273,6 +278,16 @@ internal sealed class DeltaCompiler(
             foreach ((_, SafeFileHandle file) in parts)
                 file?.Dispose();
             throw;
+        }
+    }
+
+    // Several parts are compressed at once; under the lock, so that nobody is told less than a moment before.
+    private void Packed(long bytes)
+    {
+        lock (packing)
+        {
+            packed += bytes;
+            progress?.Report(new DeltaProgress(done, total, bytesRead) { Packed = packed, ToPack = toPack });
         }
     }
 

@@ -75,4 +75,11 @@ public sealed record DeltaReport(
 /// <param name="Done">Objects that are in it.</param>
 /// <param name="Total">Objects that shall be.</param>
 /// <param name="Bytes">Bytes of content that were read.</param>
-public readonly record struct DeltaProgress(int Done, int Total, long Bytes);
+public readonly record struct DeltaProgress(int Done, int Total, long Bytes)
+{
+    /// <summary>Bytes of the parts that were given to the compressor, which is the last of the work and much of it.</summary>
+    public long Packed { get; init; }
+
+    /// <summary>Bytes that it shall be given; 0 as long as that is not known.</summary>
+    public long ToPack { get; init; }
+}

@@ -46,6 +46,9 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
     /// <summary>Whether it has operations that libostree does not know.</summary>
     public bool Recompresses { get; init; }
 
+    /// <summary>Bytes of its objects by now, as the compressor will be given them.</summary>
+    public long RawSize => rawSize;
+
     /// <summary>Bytes that it has by now, compressed last.</summary>
     public long Size => rawSize + operations.Length + tables;
 
@@ -107,10 +110,11 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
     /// <summary>Compresses it.</summary>
     /// <param name="destination">Where its file will get a name.</param>
     /// <param name="dictionary">Bytes that the compressor may look back on.</param>
+    /// <param name="packed">Told of the bytes of each object that was given to the compressor.</param>
     /// <param name="cancel">Looked at between objects.</param>
     /// <returns>What the superblock says of it, and its file.</returns>
     /// <exception cref="ObjectCorruptException">An object is not as long as it says.</exception>
-    public (DeltaPartHeader Header, SafeFileHandle File) Finish(Dir destination, uint dictionary, CancellationToken cancel)
+    public (DeltaPartHeader Header, SafeFileHandle File) Finish(Dir destination, uint dictionary, Action<long> packed, CancellationToken cancel)
     {
         SafeFileHandle file = destination.CreateUnnamed();
         try
@@ -119,7 +123,7 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
             output.Write([(byte)'x']);
             using (var xz = new XzEncoder(output, new XzSettings(Level: 8, dictionary, NiceLength, isCode, ByThreeBytes: true)))
             {
-                WriteContent(xz, cancel);
+                WriteContent(xz, packed, cancel);
                 xz.Finish();
             }
 
@@ -135,7 +139,7 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
     }
 
     // GVariant (a(uuu)aa(ayay)ayay): its members one after the other, then where each but the last ends, the first one's end last.
-    private void WriteContent(Stream output, CancellationToken cancel)
+    private void WriteContent(Stream output, Action<long> packed, CancellationToken cancel)
     {
         byte[] attributes = GVariant.Array(GVariantType.Parse("a(ayay)"), xattrs).ToBytes();
         output.Write(modes.GetBuffer(), 0, (int)modes.Length);
@@ -144,6 +148,7 @@ internal sealed class DeltaPartWriter(Repository repository, Dir tmp, Spool patc
         {
             cancel.ThrowIfCancellationRequested();
             WriteRaw(item, output);
+            packed(item.RawSize);
         }
 
         output.Write(operations.GetBuffer(), 0, (int)operations.Length);
