@@ -1,3 +1,4 @@
+using Sbox.Cli.Terminal;
 using Sbox.Codecs;
 using Sbox.Delivery;
 using Sbox.Image;
@@ -25,24 +26,24 @@ internal static class Remedies
             Console.Error.WriteLine(failure);
         if (ostree)
         {
-            Console.Error.WriteLine($"error: {InTheirWords(failure)}");
+            Console.Error.WriteLine(PlainText.ForError($"error: {InTheirWords(failure)}"));
             return;
         }
 
-        string? way = For(failure);
+        string? way = For(failure) ?? SystemWords.WayOut(failure);
         if (json)
         {
-            SayJson(failure.Message, failure.GetType().Name, way);
+            SayJson(SystemWords.Of(failure), failure.GetType().Name, way);
             return;
         }
 
-        Console.Error.WriteLine($"sbox: {failure.Message}");
+        Console.Error.WriteLine(PlainText.ForError($"sbox: {SystemWords.Of(failure)}"));
         if (way is not null)
-            Console.Error.WriteLine($"  {way}");
+            Console.Error.WriteLine(PlainText.ForError($"  {way}"));
     }
 
     /// <summary>An error as one JSON object on stderr.</summary>
-    public static void SayJson(string error, string kind, string? way) => Console.Error.WriteLine(Terminal.Speaker.JsonLine(writer =>
+    public static void SayJson(string error, string kind, string? way) => Console.Error.WriteLine(Speaker.JsonLine(writer =>
     {
         writer.WriteString("error", error);
         writer.WriteString("kind", kind);
@@ -166,7 +167,7 @@ internal static class Remedies
         {
             null => "sbox store prune frees what nothing needs; ",
             0 => "Nothing there is without use; ",
-            { } bytes => $"sbox store prune frees {Terminal.Amount.OfBytes(bytes)} that nothing needs{(bytes < full.Needed - full.Available ? ", which is not enough" : "")}; ",
+            { } bytes => $"sbox store prune frees {Amount.OfBytes(bytes)} that nothing needs{(bytes < full.Needed - full.Available ? ", which is not enough" : "")}; ",
         }
         + "sbox undeploy N removes an old version (sbox status lists them), and core.min-free-space-* in the repository's config says what is to stay free";
 

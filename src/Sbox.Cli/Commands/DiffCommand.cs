@@ -18,8 +18,8 @@ internal static class DiffCommand
 
     public static Command Make()
     {
-        var old = new Argument<string?>("OLD") { Description = "The version to start from: a branch, a commit or its beginning, with ^ for the one before; what runs now where none is named", Arity = ArgumentArity.ZeroOrOne };
-        var @new = new Argument<string?>("NEW") { Description = "The version to compare with; the newest that is known of the branch that is followed where none is named", Arity = ArgumentArity.ZeroOrOne };
+        var old = new Argument<string?>("OLD") { Description = "The version to start from: a branch, a commit or its beginning, with ^ for the one before; what runs now where none is named. With --repo and no NEW, the version that is compared with the one before it", Arity = ArgumentArity.ZeroOrOne };
+        var @new = new Argument<string?>("NEW") { Description = "The version to compare with; where none is named, the newest that is known of the branch that the box follows", Arity = ArgumentArity.ZeroOrOne };
         var repo = new Option<string?>("--repo") { Description = "The repository that has them; the box's own where it is not said", HelpName = "PATH" };
         Option<string> sysroot = SharedOptions.Sysroot();
         var fetch = new Option<bool>("--fetch") { Description = "Ask the remote first: the newest commit is fetched, some kilobytes, and none of its files" };
@@ -34,6 +34,7 @@ internal static class DiffCommand
             Examples =
             [
                 new Example("What would the next upgrade bring?", "sudo sbox diff --fetch"),
+                new Example("What did the newest version of a branch bring?", "sbox diff --repo R debian/13"),
                 new Example("Which holes did the last one close?", "sbox diff --repo R debian/13^ debian/13 --json | jq -r '.cves[]'"),
             ],
         }.With(old, @new, repo, sysroot, fetch, json);
@@ -43,7 +44,7 @@ internal static class DiffCommand
             if (parsed.GetValue(repo) is { } path)
             {
                 using Repository repository = Repository.Open(path);
-                string target = parsed.GetValue(@new) ?? parsed.GetValue(old) ?? throw new Finding("no version was named", "sbox diff --repo PATH OLD NEW, or NEW alone, to compare it with the one before");
+                string target = parsed.GetValue(@new) ?? parsed.GetValue(old) ?? throw new Finding("no version was named", "sbox diff --repo PATH OLD NEW, or one VERSION alone, to compare it with the one before");
                 Say(speaker, repository, repository.Resolve(parsed.GetValue(@new) is null ? target + "^" : parsed.GetValue(old)!), repository.Resolve(target), cancel);
                 return 0;
             }
@@ -104,11 +105,8 @@ internal static class DiffCommand
         if (changes.ToFetch is > 0 and var bytes)
             text.Append($"fetch   {Amount.OfBytes(bytes)} without deltas\n");
         string[] holes = Vulnerabilities(changes);
-        return Printable(text.Append(holes.Length > 0 ? $"named   {string.Join(' ', holes)}" : "").ToString().TrimEnd());
+        return text.Append(holes.Length > 0 ? $"named   {string.Join(' ', holes)}" : "").ToString().TrimEnd();
     }
-
-    // Names and headlines are a publisher's, and a terminal obeys what it is sent.
-    private static string Printable(string text) => string.Concat(text.Select(static letter => char.IsControl(letter) && letter != '\n' ? '?' : letter));
 
     private static void Append(StringBuilder text, PackageChange change)
     {

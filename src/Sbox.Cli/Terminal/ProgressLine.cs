@@ -26,7 +26,7 @@ internal sealed class ProgressLine(Speaker speaker) : IDisposable
             if (speaker.Json)
                 Console.Error.WriteLine(Speaker.JsonLine(writer => { writer.WriteString("step", name); writer.WriteNumber("seconds", Math.Round(clock.Elapsed.TotalSeconds, 1)); }));
             else
-                Console.Error.WriteLine($"[{clock.Elapsed.TotalSeconds,6:0.0} s] {name}");
+                Console.Error.WriteLine($"[{clock.Elapsed.TotalSeconds,6:0.0} s] {PlainText.ForError(name)}");
         }
     }
 
@@ -41,7 +41,7 @@ internal sealed class ProgressLine(Speaker speaker) : IDisposable
             if (now - lastDrawn < 100)
                 return;
             lastDrawn = now;
-            string line = text.Length > 110 ? text[..110] : text;
+            string line = PlainText.ForError(text.Length > 110 ? text[..110] : text);
             Console.Error.Write($"\r{line.PadRight(drawn)}");
             drawn = line.Length;
         }

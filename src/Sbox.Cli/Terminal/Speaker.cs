@@ -22,7 +22,7 @@ internal sealed class Speaker
     {
         if (!json)
         {
-            Console.Out.WriteLine(text);
+            Console.Out.WriteLine(PlainText.ForOutput(text));
             return;
         }
 
@@ -33,7 +33,7 @@ internal sealed class Speaker
     public void Note(string text)
     {
         if (!json)
-            Console.Error.WriteLine(text);
+            Console.Error.WriteLine(PlainText.ForError(text));
     }
 
     /// <summary>What people read as lines on stderr, for programs: <c>notes</c>, left out where there are none.</summary>
