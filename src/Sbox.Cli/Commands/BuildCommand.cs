@@ -39,7 +39,7 @@ internal static class BuildCommand
             BoxPrograms? programs = recipe.Programs ? OwnPrograms(recipe.Packages.Docs) : null;
             if (parsed.GetValue(dryRun))
             {
-                Console.Out.Write(new TreeBuilder(BuildCache.OfUser()).Plan(recipe, programs, parsed.GetValue(refresh)));
+                Say(speaker, new TreeBuilder(BuildCache.OfUser()).Plan(recipe, programs, parsed.GetValue(refresh)));
                 return Task.FromResult(0);
             }
 
@@ -64,6 +64,28 @@ internal static class BuildCommand
         });
         return command;
     }
+
+    private static void Say(Speaker speaker, TreePlan plan) => speaker.Answer(plan.ToString().TrimEnd(), writer =>
+    {
+        writer.WriteBoolean("dry-run", true);
+        writer.WriteString("recipe", plan.Recipe.Name);
+        writer.WriteString("ref", plan.Recipe.Ref);
+        writer.WriteString("version", plan.Recipe.Version);
+        writer.WriteString("digest", $"{plan.Digest}");
+        writer.WriteString("suite", plan.Recipe.Packages.Suite);
+        // How many the mirror would bring is known when it has.
+        if (plan.CachedPackages is { } packages)
+            writer.WriteNumber("packages", packages.Count);
+        else
+            writer.WriteNull("packages");
+        if (plan.BaseMade is { } made)
+            writer.WriteString("packages-of", made.UtcDateTime);
+        else
+            writer.WriteNull("packages-of");
+        writer.WriteNumber("files", plan.Recipe.Files.Count);
+        writer.WriteBoolean("programs", plan.Programs is not null);
+        writer.WriteBoolean("initrd-cached", plan.InitrdCached);
+    });
 
     internal static string Age(TimeSpan age) => age switch
     {
