@@ -61,7 +61,7 @@ internal static class ImageCommand
                 Os = parsed.GetValue(os),
                 RemoteUrl = parsed.GetValue(url),
                 KernelArguments = parsed.GetValue(arguments) ?? [],
-                Keys = parsed.GetValue(keys) is { } directory ? new OwnerKeys(directory) : null,
+                Keys = parsed.GetValue(keys) is { } directory ? OwnerDirectory.At(directory) : null,
                 Encrypt = parsed.GetValue(encrypt),
                 Iso = parsed.GetValue(iso),
                 UserBytes = parsed.GetValue(free) << 20,

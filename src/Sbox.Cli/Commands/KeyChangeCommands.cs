@@ -137,7 +137,7 @@ internal static class KeyChangeCommands
 
     // Keys that sign what is published are named by documents, and changed there.
     private static OwnerKeys Owners(string directory, string verb) => TrustHistory.TryRead(directory) is null
-        ? new OwnerKeys(directory)
+        ? OwnerDirectory.At(directory)
         : throw new Finding($"{directory}: trust documents are there, and not the keys of a seal", $"sbox trust {verb} {directory} NAME{(verb == "rotate" ? " NEW.pub" : "")}");
 
     private static void Tell(KeyChange change, Speaker speaker)

@@ -82,7 +82,7 @@ internal static class KeysCommand
         }.With(directory, json);
         command.SetAction(parsed =>
         {
-            Print(new OwnerKeys(parsed.GetValue(directory)!), new Speaker(parsed.GetValue(json)));
+            Print(OwnerDirectory.Whole(parsed.GetValue(directory)!), new Speaker(parsed.GetValue(json)));
             return 0;
         });
         return command;

@@ -38,7 +38,7 @@ internal static class SealCommand
             var speaker = new Speaker(parsed.GetValue(json));
             using Repository repository = Repository.Open(parsed.GetValue(repo)!);
             Checksum commit = repository.Resolve(parsed.GetValue(branch)!);
-            var owner = new OwnerKeys(parsed.GetValue(keys)!);
+            var owner = OwnerDirectory.At(parsed.GetValue(keys)!);
             Passphrase secret = PassphraseReader.Read(parsed.GetValue(passphrase), twice: false);
             IReadOnlyList<Signer> db = owner.OpenAllDb(secret);
             using Ed25519Key tree = owner.OpenTree(secret);

@@ -66,7 +66,7 @@ internal static class SigningKeyCommands
         {
             if (TrustHistory.TryRead(place) is not { } history)
             {
-                KeysCommand.Print(new OwnerKeys(place), speaker);
+                KeysCommand.Print(OwnerDirectory.Whole(place), speaker);
                 return;
             }
 

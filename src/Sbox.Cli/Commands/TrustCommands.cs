@@ -128,7 +128,7 @@ internal static class TrustCommands
                 Add(history, SigningKeyFiles.Sign(file, history.Newest.Bytes), file);
             if (parsed.GetValue(keys) is { } directory)
             {
-                using Ed25519Key tree = new OwnerKeys(directory).OpenTree(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false));
+                using Ed25519Key tree = OwnerDirectory.At(directory).OpenTree(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false));
                 Add(history, tree.Sign(history.Newest.Bytes), $"{directory}/tree.pub");
             }
 

@@ -152,8 +152,19 @@ internal sealed class SigningOptions
     /// <summary>Refuses keys that could not sign, before there is anything to sign.</summary>
     public void Check(ParseResult parsed)
     {
+        foreach (string path in parsed.GetValue(files) ?? [])
+            RequirePrivate(path, parsed.GetValue(type)!);
         foreach ((SignatureEngine engine, string key) in Keys(parsed))
             engine.Sign([], key);
+    }
+
+    // The two lie side by side and differ by three letters; the engine, which sees the key alone, cannot name the file.
+    private static void RequirePrivate(string path, string type)
+    {
+        if (type == "ed25519" && SigningCommands.KeysIn(SignatureEngine.Of(type), path).Any(IsPublic))
+            throw new Finding($"{path}: it is a public key, and signs nothing", "Name the private key: the file that sbox keys create made, and not the .pub beside it");
+
+        static bool IsPublic(string key) => Convert.TryFromBase64String(key, new byte[key.Length], out int length) && length == 32;
     }
 
     /// <summary>Signs a commit.</summary>
