@@ -1,11 +1,13 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Text.RegularExpressions;
 using Sbox.Cli.Help;
+using Sbox.Cli.Terminal;
 
 namespace Sbox.Cli;
 
 /// <summary>One run of a program: parse, act, and say what went wrong in one way.</summary>
-internal static class Invocation
+internal static partial class Invocation
 {
     /// <summary>The command line was wrong; nothing was done.</summary>
     public const int UsageExitCode = 2;
@@ -139,9 +141,13 @@ internal static class Invocation
         if (json)
             Remedies.SayJson($"{Synopsis.Path(command)}: {finding}", "Usage", way);
         else
-            Console.Error.WriteLine($"{Synopsis.Path(command)}: {finding}\n  {way}");
+            Console.Error.WriteLine(PlainText.ForError($"{Synopsis.Path(command)}: {finding}\n  {way}"));
         return UsageExitCode;
     }
+
+    // The parser names .NET's type.
+    [GeneratedRegex(@"^Cannot parse argument '(.*)' for (?:option|command) '(.*)' as expected type 'System\.(?:Nullable`1\[System\.)?U?Int(?:16|32|64)\]?'\.?$", RegexOptions.Singleline)]
+    private static partial Regex NotANumber();
 
     // A word that nothing takes is the finding; "required command missing" is only what follows from it.
     private static string Finding(ParseResult parsed)
@@ -149,7 +155,7 @@ internal static class Invocation
         Command command = parsed.CommandResult.Command;
         string kind = command.Parents.Any() ? $"\"{command.Name}\" subcommand" : "command";
         if (parsed.UnmatchedTokens.Count == 0)
-            return command.Subcommands.Count > 0 && command.Action is null ? $"No {kind} specified" : parsed.Errors[0].Message;
+            return command.Subcommands.Count > 0 && command.Action is null ? $"No {kind} specified" : NotANumber().Replace(parsed.Errors[0].Message, "$2: '$1' is no number, or too large a one");
         string word = parsed.UnmatchedTokens[0];
         return word.StartsWith('-') ? $"Unknown option {word}"
             : command.Subcommands.Count > 0 ? $"Unknown {kind} '{word}'"
