@@ -129,8 +129,8 @@ public sealed class MistypedTests : IDisposable
     [Fact]
     public void Programs_are_told_how_far_the_deltas_are_that_a_publication_makes()
     {
-        // Digits at random are what a compressor is slow at: some seconds on any machine, and one part.
-        File.WriteAllText(temp.Of("tree/usr/digits"), new Random(1).GetHexString(8_000_000));
+        // Digits at random are what a compressor is slow at: four seconds of a processor. A file of more than 4 MiB would be left to be fetched by itself.
+        File.WriteAllText(temp.Of("tree/usr/digits"), new Random(1).GetHexString(3_800_000));
         using (var repository = Repository.Open(temp.Of("repo")))
             repository.CommitDirectory(temp.Of("tree"), new CommitOptions { Branches = ["os/main"], Subject = "two" });
         Verdict said = Type("publish", "--repo", "repo", "--to", "www", "--deltas", "0", "--json");
