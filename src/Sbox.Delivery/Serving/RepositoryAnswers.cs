@@ -10,8 +10,9 @@ namespace Sbox.Delivery;
 
 /// <summary>Answers each request with a file of a repository, or says why not.</summary>
 /// <param name="root">The repository's directory.</param>
+/// <param name="patience">How long a client has to take each piece. Kestrel's own limit is of the average, and gives whoever took much a credit of hours.</param>
 /// <param name="requests">Told of every answer.</param>
-internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requests) : IHttpApplication<IFeatureCollection>
+internal sealed class RepositoryAnswers(Dir root, TimeSpan patience, IProgress<ServedRequest>? requests) : IHttpApplication<IFeatureCollection>
 {
     /// <summary>Bytes of a file that are in memory for each answer at once, and once more on their way.</summary>
     public const int Piece = 32 * 1024;
@@ -93,10 +94,11 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
         }
     }
 
-    private static async Task Send(ServedFile file, ByteRange part, string path, IFeatureCollection context, Told told)
+    private async Task Send(ServedFile file, ByteRange part, string path, IFeatureCollection context, Told told)
     {
         PipeWriter body = context.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
         CancellationToken gone = context.GetRequiredFeature<IHttpRequestLifetimeFeature>().RequestAborted;
+        using var late = CancellationTokenSource.CreateLinkedTokenSource(gone);
         byte[] buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, Math.Max(part.Length, 1)));
         try
         {
@@ -109,8 +111,10 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
                     return;
                 }
 
-                if ((await body.WriteAsync(buffer.AsMemory(0, read), gone).ConfigureAwait(false)).IsCompleted)
+                late.CancelAfter(patience);
+                if ((await body.WriteAsync(buffer.AsMemory(0, read), late.Token).ConfigureAwait(false)).IsCompleted)
                     return; // the client went away
+                late.Token.ThrowIfCancellationRequested();
                 left -= read;
                 told.Bytes += read;
             }
@@ -118,6 +122,10 @@ internal sealed class RepositoryAnswers(Dir root, IProgress<ServedRequest>? requ
         catch (OperationCanceledException) when (gone.IsCancellationRequested)
         {
             return; // likewise: it asks again over another connection
+        }
+        catch (OperationCanceledException) when (late.IsCancellationRequested)
+        {
+            HangUp("it was not taken in time");
         }
         catch (LinuxException unread)
         {

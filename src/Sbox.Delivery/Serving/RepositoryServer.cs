@@ -26,7 +26,7 @@ public sealed record ServeOptions
     public TimeSpan Idle { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>
-    /// How long a request's head may take from its first byte to its last, TLS to be agreed on, an answer of which less than 2 KiB a second is taken, and the rest of the last one.
+    /// How long a request's head may take from its first byte to its last, TLS to be agreed on, each 32 KiB of an answer to be taken, and the rest of the last one.
     /// </summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -88,7 +88,7 @@ public sealed class RepositoryServer : IDisposable
         room = new SemaphoreSlim(this.options.Connections);
         tls = IsEncrypted ? ServedTls.With(this.options.Certificates) : null;
         root = Dir.Open(path);
-        answers = new RepositoryAnswers(root, requests);
+        answers = new RepositoryAnswers(root, this.options.Patience, requests);
         server = new KestrelServer(Options.Create(Limits()), new HandedConnections.Factory(), NullLoggerFactory.Instance);
         listener = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
