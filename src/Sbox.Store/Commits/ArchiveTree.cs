@@ -84,8 +84,9 @@ internal static class ArchiveTree
 
     private static IEnumerable<ArchiveEntry> Tar(Stream stream, string source)
     {
-        using var reader = new TarReader(stream, leaveOpen: true);
-        while (reader.GetNextEntry() is { } entry)
+        using var headers = new TarHeaders(stream);
+        using var reader = new TarReader(headers, leaveOpen: true);
+        while (Next() is { } entry)
         {
             string path = Clean(entry.Name, source);
             uint permissions = (uint)entry.Mode;
@@ -93,6 +94,7 @@ internal static class ArchiveTree
             {
                 case TarEntryType.RegularFile or TarEntryType.V7RegularFile or TarEntryType.ContiguousFile:
                     yield return Entry(0x8000, null, entry.Length, entry.DataStream ?? Stream.Null);
+                    Drain(entry.DataStream ?? Stream.Null);
                     break;
                 case TarEntryType.Directory:
                     yield return Entry(0x4000, null, 0, Stream.Null);
@@ -111,6 +113,14 @@ internal static class ArchiveTree
 
             ArchiveEntry Entry(uint kind, string? target, long size, Stream content) =>
                 new(path, new Mode(kind | (kind == 0xA000 ? 0x1FF : permissions)), (uint)entry.Uid, (uint)entry.Gid, target, size, content, XattrsOf(entry, source));
+        }
+
+        System.Formats.Tar.TarEntry? Next()
+        {
+            headers.IsAtHeader = true;
+            System.Formats.Tar.TarEntry? next = reader.GetNextEntry();
+            headers.IsAtHeader = false;
+            return next;
         }
     }
 
@@ -163,7 +173,7 @@ internal static class ArchiveTree
             {
                 using var content = new LimitedStream(stream, size);
                 yield return entry with { Content = content };
-                content.Drain();
+                Drain(content);
                 _ = ReadPadding(stream, size);
             }
             else
@@ -189,6 +199,13 @@ internal static class ArchiveTree
         int padding = (int)((4 - (size % 4)) % 4);
         stream.ReadExactly(new byte[padding]);
         return padding;
+    }
+
+    private static void Drain(Stream content)
+    {
+        Span<byte> buffer = stackalloc byte[4096];
+        while (content.Read(buffer) > 0)
+            continue;
     }
 
     private static string Clean(string name, string source)
@@ -229,13 +246,6 @@ internal static class ArchiveTree
             int read = inner.Read(buffer[..(int)Math.Min(buffer.Length, left)]);
             left -= read;
             return read > 0 || buffer.IsEmpty ? read : throw new EndOfStreamException("the archive is cut short");
-        }
-
-        public void Drain()
-        {
-            var buffer = new byte[64 * 1024];
-            while (Read(buffer) > 0)
-                continue;
         }
     }
 }

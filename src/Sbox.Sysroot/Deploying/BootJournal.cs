@@ -18,10 +18,12 @@ internal static class BootJournal
 
     /// <summary>
     /// What the other process does, in sh, with a directory of the file system as its <c>$0</c>. A byte on its input says that the file system was let go; the end without one, or half a
-    /// minute, that whoever froze it is no more. What ends a unit or a terminal's programs (TERM, INT, HUP) is not for it, nor for what it waits by.
+    /// minute, that whoever froze it is no more. What ends a unit or a terminal's programs (TERM, INT, HUP) is not for it, nor for what it waits by, which says itself that it is ready:
+    /// <c>timeout</c> passes a signal on that was ignored, so before its child ignores them too, one of them would end the waiting.
     /// </summary>
     internal const string Watchdog =
-        $"trap '' TERM INT HUP; echo {Ready}; timeout -s KILL 30 env --ignore-signal=TERM --ignore-signal=INT --ignore-signal=HUP head -c 1 | grep -q . "
+        "trap '' TERM INT HUP; exec 3>&1; "
+        + $"timeout -s KILL 30 env --ignore-signal=TERM --ignore-signal=INT --ignore-signal=HUP sh -c 'echo {Ready} >&3; exec head -c 1' | grep -q . "
         + $"|| {{ fsfreeze --unfreeze \"$0\" 2>/dev/null; echo '{Ran}'; }}";
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
