@@ -7,8 +7,9 @@ public sealed partial class Repository
 {
     /// <summary>Begins to write. Others may write at the same time; none may prune until this transaction ends.</summary>
     /// <param name="cancel">Ends the waiting.</param>
+    /// <param name="resumes">Whether it goes on with what an interrupted one of this boot has staged, and publishes it; else that waits for whoever does.</param>
     /// <exception cref="RepositoryBusyException">A prune goes on for longer than <c>core.lock-timeout-secs</c>.</exception>
-    public Transaction Begin(CancellationToken cancel = default) => new(this, cancel);
+    public Transaction Begin(CancellationToken cancel = default, bool resumes = true) => new(this, cancel, resumes);
 
     /// <summary>Commits a directory: all below <paramref name="root"/>, which is itself the tree's root.</summary>
     /// <param name="root">The directory on disk; only read.</param>

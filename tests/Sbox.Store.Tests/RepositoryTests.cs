@@ -195,6 +195,15 @@ public sealed class RepositoryTests
         using (Transaction kept = ours.Begin())
             kept.WriteFile(new FileHeader(0, 0, new Mode(0x81A4), null, XattrList.Empty), new MemoryStream("staged"u8.ToArray()));
         Assert.Contains(System.IO.Directory.EnumerateDirectories(ours.Path + "/tmp"), static path => path.Contains("staging-", StringComparison.Ordinal));
+        string[] staged = System.IO.Directory.GetFiles(ours.Path + "/tmp", "*.file", SearchOption.AllDirectories);
+        Assert.Single(staged);
+        using (Transaction other = ours.Begin(resumes: false))
+        {
+            other.SetRef("named", commit);
+            other.Commit();
+        }
+
+        Assert.Equal(staged, System.IO.Directory.GetFiles(ours.Path + "/tmp", "*.file", SearchOption.AllDirectories));
         Judge.Ostree.Run("commit", $"--repo={ours.Path}", "-b", "theirs", scratch["tree"]);
         Assert.Equal(["cache"], System.IO.Directory.EnumerateFileSystemEntries(ours.Path + "/tmp").Select(System.IO.Path.GetFileName));
         Assert.True(ours.Fsck().IsWhole);

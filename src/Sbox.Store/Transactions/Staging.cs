@@ -41,7 +41,9 @@ internal sealed class Staging : IDisposable
     public Dir Dir { get; }
 
     /// <summary>Takes over an abandoned directory of this boot, or makes one.</summary>
-    public static Staging Take(Dir repository)
+    /// <param name="repository">The repository's directory.</param>
+    /// <param name="resumes">Whether one is taken over that has objects; else those wait for whoever goes on with them.</param>
+    public static Staging Take(Dir repository, bool resumes = true)
     {
         Dir tmp = repository.MakeAndOpenDir("tmp");
         try
@@ -50,7 +52,7 @@ internal sealed class Staging : IDisposable
             foreach (DirEntry entry in tmp.Entries())
             {
                 if (entry.Name.StartsWith(prefix, StringComparison.Ordinal) && tmp.TryStat(entry.Name) is { IsDirectory: true } &&
-                    TryLock(tmp, entry.Name) is { } found)
+                    (resumes || IsEmpty(tmp, entry.Name)) && TryLock(tmp, entry.Name) is { } found)
                     return new Staging(tmp, entry.Name, found);
             }
 
@@ -194,6 +196,12 @@ internal sealed class Staging : IDisposable
             return;
         tmp.RemoveAll(name);
         tmp.TryUnlink(LockOf(name));
+    }
+
+    private static bool IsEmpty(Dir tmp, string name)
+    {
+        using Dir? staged = tmp.TryOpenDir(name);
+        return staged?.Entries().Any() == false;
     }
 
     // The lock lies beside the directory, so that it can be held until the directory is gone.

@@ -28,14 +28,14 @@ public sealed class Transaction : IDisposable
     private bool ended;
     private int knownCount;
 
-    internal Transaction(Repository repository, CancellationToken cancel)
+    internal Transaction(Repository repository, CancellationToken cancel, bool resumes = true)
     {
         Repository = repository;
         held = RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Shared, cancel);
         try
         {
             begunWith = writable = repository.Settings.Writable(DiskSpace.Of(repository.Dir));
-            Staging = Staging.Take(repository.Dir);
+            Staging = Staging.Take(repository.Dir, resumes);
             writeOut = repository.Settings.Fsync ? new EarlySync(() => Durable.SyncFileSystem(Staging.Dir), Staging.Distrust) : null;
         }
         catch

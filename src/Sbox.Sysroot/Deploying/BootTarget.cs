@@ -24,10 +24,11 @@ internal sealed record BootTarget(
     {
         using Dir tree = sysroot.Root.OpenDir(name.Directory);
         Commit? commit = CommitOf(sysroot, name);
+        Deployment? there = sysroot.Deployments.FirstOrDefault(each => each.Name == name);
         return new BootTarget(
-            name, KernelLayout.Find(tree), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch)
+            name, KernelLayout.Find(tree, there?.BootChecksum), arguments, OsRelease.Of(tree), commit?.Version, commit?.Time ?? DateTimeOffset.UnixEpoch)
         {
-            Overlays = [.. sysroot.Deployments.FirstOrDefault(each => each.Name == name)?.Overlays ?? []],
+            Overlays = [.. there?.Overlays ?? []],
             Seal = isSealed && commit is not null ? CommitSeal.Of(sysroot.Repository.LoadDetachedMetadata(name.Commit)) : null,
         };
     }
@@ -47,8 +48,7 @@ internal sealed record BootTarget(
         : Release.PrettyName;
 
     /// <summary>
-    /// Whether the boot entry that a deployment has serves this one: same kernel, initrds, arguments, version and stateroot. The kernel is the entry's own: what the tree has by now may be another
-    /// one, or another view of it.
+    /// Whether the boot entry that a deployment has serves this one: same kernel, initrds, arguments, version and stateroot.
     /// </summary>
     public bool IsServedBy(OstreeSysroot sysroot, Deployment there) => Kernel.BootChecksum == there.BootChecksum && Arguments.Equals(there.Arguments) && Name.Os == there.Name.Os
         && Overlays.SequenceEqual(there.Overlays) && (Name == there.Name || Version == CommitOf(sysroot, there.Name)?.Version);

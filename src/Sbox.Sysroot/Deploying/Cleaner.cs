@@ -177,22 +177,24 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         }
     }
 
-    // ostree/VERSION/SUBVERSION/INDEX: what keeps a deployed commit when someone prunes by refs alone. New ones first.
+    // ostree/VERSION/SUBVERSION/INDEX: what keeps a deployed commit when someone prunes by refs alone. New ones first. In a transaction, as libostree: it also takes away what others
+    // had staged in the repository before this boot.
     internal void SetRefs()
     {
         IReadOnlyDictionary<string, Checksum> before = sysroot.Repository.Refs("ostree");
         IReadOnlyDictionary<string, Checksum> wanted = WantedRefs(sysroot);
-        foreach ((string name, Checksum commit) in wanted.Where(each => !before.TryGetValue(each.Key, out Checksum old) || old != each.Value))
-        {
-            sysroot.Step($"set ref {name}");
-            sysroot.Repository.SetRef(name, commit);
-        }
-
-        foreach (string name in before.Keys.Where(name => IsDeploymentRef(name) && !wanted.ContainsKey(name)))
-        {
-            sysroot.Step($"delete ref {name}");
-            sysroot.Repository.SetRef(name, null);
-        }
+        (string Name, Checksum? Commit)[] changes =
+        [
+            .. wanted.Where(each => !before.TryGetValue(each.Key, out Checksum old) || old != each.Value).Select(static each => (each.Key, (Checksum?)each.Value)),
+            .. before.Keys.Where(name => IsDeploymentRef(name) && !wanted.ContainsKey(name)).Select(static name => (name, (Checksum?)null)),
+        ];
+        if (changes.Length == 0)
+            return;
+        using Transaction transaction = sysroot.Repository.Begin(resumes: false); // what an interrupted pull has fetched is nothing to publish and prune here
+        foreach ((string name, Checksum? commit) in changes)
+            transaction.SetRef(name, commit);
+        sysroot.Step($"set the refs {string.Join(", ", changes.Select(static change => change.Name))}");
+        transaction.Commit();
     }
 
     /// <summary>The refs that keep what is deployed, with their commits.</summary>

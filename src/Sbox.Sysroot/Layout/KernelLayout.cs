@@ -51,10 +51,11 @@ public sealed record KernelLayout(string Version, string? Initrd, string? Device
 
     /// <summary>Finds the kernel. Of several the newest counts (libostree takes the first that the file system happens to list).</summary>
     /// <param name="tree">The tree's root, a deployment's directory.</param>
+    /// <param name="known">The checksum by which /boot has it already, as libostree keeps it too; null: of its bytes.</param>
     /// <exception cref="NoKernelException">There is none.</exception>
-    public static KernelLayout Find(Dir tree)
+    public static KernelLayout Find(Dir tree, Checksum? known = null)
     {
-        KernelLayout? modern = FindModern(tree), legacy = FindLegacy(tree);
+        KernelLayout? modern = FindModern(tree, known), legacy = FindLegacy(tree);
         // A kernel that the packages left in usr/lib/modules is not the one that an initrd was made for.
         return legacy is not null && (modern is null || (modern.Initrd is null && legacy.Initrd is not null)) ? legacy : modern ?? throw new NoKernelException(tree.Path);
     }
@@ -78,7 +79,7 @@ public sealed record KernelLayout(string Version, string? Initrd, string? Device
 
     private static string WithoutChecksum(string name) => name[..name.LastIndexOf('-')];
 
-    private static KernelLayout? FindModern(Dir tree)
+    private static KernelLayout? FindModern(Dir tree, Checksum? known)
     {
         using Dir? modules = tree.TryOpenDir("usr/lib/modules");
         string? version = modules?.Entries()
@@ -89,20 +90,25 @@ public sealed record KernelLayout(string Version, string? Initrd, string? Device
         if (version is null)
             return null;
         using Dir files = modules!.OpenDir(version);
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Append(hash, files, "vmlinuz");
         string? initrd = FirstOf(files, FileKind.Regular, "initramfs.img", "initramfs");
-        if (initrd is not null)
-            Append(hash, files, initrd);
-        string? tree1 = FirstOf(files, FileKind.Regular, "devicetree");
+        string? single = FirstOf(files, FileKind.Regular, "devicetree");
         // libostree's own tests deploy one tree without and then with them.
         bool without = Environment.GetEnvironmentVariable("OSTREE_SYSROOT_DEBUG")?.Split(',').Contains("no-dtb") ?? false;
-        string? trees = tree1 is null && !without ? FirstOf(files, FileKind.Directory, "dtb") : null;
-        if (tree1 is not null)
-            Append(hash, files, tree1);
-        else if (trees is not null)
-            AppendAll(hash, files, trees);
-        return new KernelLayout(version, initrd, tree1, trees, Checksum.FromBytes(hash.GetHashAndReset())) { Hmac = FirstOf(files, FileKind.Regular, ".vmlinuz.hmac") };
+        string? trees = single is null && !without ? FirstOf(files, FileKind.Directory, "dtb") : null;
+        return new KernelLayout(version, initrd, single, trees, known ?? ChecksumOf(files, initrd, single, trees)) { Hmac = FirstOf(files, FileKind.Regular, ".vmlinuz.hmac") };
+    }
+
+    private static Checksum ChecksumOf(Dir files, string? initrd, string? deviceTree, string? deviceTrees)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Append(hash, files, "vmlinuz");
+        if (initrd is not null)
+            Append(hash, files, initrd);
+        if (deviceTree is not null)
+            Append(hash, files, deviceTree);
+        else if (deviceTrees is not null)
+            AppendAll(hash, files, deviceTrees);
+        return Checksum.FromBytes(hash.GetHashAndReset());
     }
 
     private static string? FirstOf(Dir dir, FileKind kind, params ReadOnlySpan<string> names)
