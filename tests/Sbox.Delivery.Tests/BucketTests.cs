@@ -36,6 +36,7 @@ public sealed class BucketTests
             await InterruptedAndResumed(shop, address, credentials, reader);
             Assert.Equal(0, (await new Publisher(shop.Repository, place, shop.Signed()).Run(cancel: TestContext.Current.CancellationToken)).Files);
             await Locked(address, credentials, place);
+            await Killed(shop, address, credentials, reader);
         }
         finally
         {
@@ -72,6 +73,42 @@ public sealed class BucketTests
         }
 
         await using IAsyncDisposable free = await other.Open(TestContext.Current.CancellationToken);
+    }
+
+    // The program itself, ended when some of its objects are there: the reader has a version that was published whole, and the next run goes on as the same publisher.
+    private static async Task Killed(Workshop shop, S3Address address, S3Credentials credentials, string reader)
+    {
+        File.WriteAllText(shop["credentials"], $"[default]\naws_access_key_id = {credentials.AccessKey}\naws_secret_access_key = {credentials.SecretKey}\n");
+        using AmazonS3Client client = address.Connect(credentials);
+        string[] arguments = ["publish", "--repo", shop["repo"], "--to", $"{address}", "--s3-credentials-file", shop["credentials"], "--sign-from-file", shop["secret"]];
+        var versions = new List<Checksum> { Workshop.Pull(reader) };
+        int kills = 0;
+        for (int round = 1; kills == 0; round++)
+        {
+            Assert.True(round <= 10, "each publication had ended before it was killed");
+            versions.Add(shop.Commit(files: 25));
+            int wanted = await Objects(client, address) + Random.Shared.Next(1, 20);
+            using Process publishing = Process.Start(new ProcessStartInfo(TestedProgram.Sbox, arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+            Task<string> told = publishing.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            while (!publishing.HasExited && await Objects(client, address) < wanted)
+                await Task.Delay(5, TestContext.Current.CancellationToken);
+            publishing.Kill();
+            await publishing.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.True(publishing.ExitCode is 0 or 128 + 9, await told);
+            kills += publishing.ExitCode == 0 ? 0 : 1;
+            Assert.Equal(versions[publishing.ExitCode == 0 ? ^1 : ^2], Workshop.Pull(reader));
+            if (publishing.ExitCode != 0)
+                Judge.OnPath(TestedProgram.Sbox).Run(arguments);
+            Assert.Equal(versions[^1], Workshop.Pull(reader));
+        }
+    }
+
+    private static async Task<int> Objects(AmazonS3Client client, S3Address address)
+    {
+        int count = 0;
+        await foreach (S3Object _ in client.Paginators.ListObjectsV2(new ListObjectsV2Request { BucketName = address.Bucket, Prefix = "repo/objects/" }).S3Objects)
+            count++;
+        return count;
     }
 
     private static BucketPlace Place(S3Address address, S3Credentials credentials, string publisher) =>

@@ -111,20 +111,12 @@ public sealed class PulledStickTests(ITestOutputHelper output) : IDisposable
     // As it lay on the table, before any boot replays or mends something.
     private void IsSound(string disk, DemoImage image)
     {
-        string esp = TakenOut(disk, image.Disk, 0, "esp.img"), root = TakenOut(disk, image.Disk, 1, "root.img");
+        string esp = MachineDisk.TakeOut(disk, image.Disk, 0, Of("esp.img")), root = MachineDisk.TakeOut(disk, image.Disk, 1, Of("root.img"));
         Assert.Empty(EspJudge.Fsck(esp));
         RootLook look = RootLook.At(root, directory, new Dictionary<string, string>(), askOstree: true); // e2fsck, fsck of real ostree
         Assert.NotEmpty(look.Menu);
         Assert.Subset(new HashSet<string> { image.First, image.Second }, look.Menu.ToHashSet());
         Assert.Contains(image.First, look.Menu);
-    }
-
-    private string TakenOut(string disk, string image, int slot, string name)
-    {
-        JsonElement partition = JsonDocument.Parse(Judge.OnPath("sfdisk").Run("-J", image)).RootElement.GetProperty("partitiontable").GetProperty("partitions")[slot];
-        string part = string.Create(CultureInfo.InvariantCulture, $"driver=raw,offset={partition.GetProperty("start").GetInt64() * 512},size={partition.GetProperty("size").GetInt64() * 512}");
-        Judge.OnPath("qemu-img").Run("convert", "--image-opts", $"{part},file.driver=qcow2,file.file.driver=file,file.file.filename={disk}", "-O", "raw", Of(name));
-        return Of(name);
     }
 
     private string Of(string name) => Path.Combine(directory, name);
