@@ -172,6 +172,8 @@ internal sealed class Staging : IDisposable
     {
         if (isDistrusted != 0)
             IgnoringFailure(Remove);
+        else
+            IgnoringFailure(() => tmp.TryUnlink(LockOf(taken))); // while it is held, so whoever took it just now sees that it is another one (IsStill)
         held.Dispose();
         Dir.Dispose();
         tmp.Dispose();
