@@ -24,7 +24,7 @@ public sealed class PowerCutTests(ITestOutputHelper output) : IDisposable
         new("upgrade", "before", "sbox upgrade", ["1", "2"]),
         new("finalize", "staged", "systemctl reboot", ["1", "2"]),
         new("rollback", "after", "sbox rollback", ["1", "2"]),
-        new("cleanup", "after", "ostree admin undeploy 1", ["2"]),
+        new("cleanup", "after", "sbox undeploy 1", ["2"]),
     ];
 
     private static int Cuts => Given("SBOX_POWER_CUTS", 1);
