@@ -137,6 +137,7 @@ internal static partial class Invocation
             return 1;
         }
 
+        finding += finding.StartsWith("Unknown ", StringComparison.Ordinal) ? NearMiss.Asked(command, finding.Split(' ')[^1].Trim('\'')) : "";
         string way = $"What may be typed: {Synopsis.Path(command)} --help";
         if (json)
             Remedies.SayJson($"{Synopsis.Path(command)}: {finding}", "Usage", way);

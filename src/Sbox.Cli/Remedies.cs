@@ -116,6 +116,7 @@ internal static class Remedies
         Sbox.Tomb.Sessions.SessionRefusedException { Kind: nameof(Sbox.Tomb.Sessions.CannotPinException) } => "What is pinned: sbox tomb pin",
         Sbox.Tomb.Sessions.SessionRefusedException => "Nothing is lost: what was not saved stays where it is. sbox tomb status tells more",
         Sbox.Tomb.Sessions.TombNotOpenException => "The tombs that are open: sbox tomb status",
+        SignatureException { IsOurs: true } => "Nothing was signed. What can sign: gpg --list-secret-keys (--homedir=DIR, as --gpg-homedir=DIR names one here); a key with a passphrase needs gpg-agent to have it, or a terminal to ask at",
         SignatureException => "Nothing was taken over. Which keys are believed: sbox store remote gpg-list-keys, and the remote's settings in the repository's config",
         TrustException trust => For(trust),
         TrustHistoryException => "sbox trust show DIR tells who has to sign; sbox trust create DIR begins with the first document",

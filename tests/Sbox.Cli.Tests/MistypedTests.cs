@@ -61,11 +61,19 @@ public sealed class MistypedTests : IDisposable
     }
 
     [Theory]
-    [InlineData("--help >/dev/full 2>/dev/full"), InlineData("store refs --repo nope 2>/dev/full"), InlineData("store refs --repo nope 2>&-"), InlineData("store refs --repo repo >/dev/full")]
+    [InlineData("--help >/dev/full 2>/dev/full"), InlineData("store refs --repo nope 2>/dev/full"), InlineData("store refs --repo nope 2>&-"), InlineData("store refs --repo repo >/dev/full"), InlineData("store refs --repo repo >&-")]
     public void Where_nobody_can_be_told_of_an_error_the_exit_code_still_tells_it(string words)
     {
         Judge.OnPath("sh").Ask(temp.Path, null, ["-c", $"{TestedProgram.Sbox} {words}; echo $? >answer"]);
         Assert.Equal("1\n", File.ReadAllText(temp.Of("answer")));
+    }
+
+    [Fact]
+    public void What_works_without_an_answer_works_where_all_descriptors_are_closed_and_no_file_takes_their_place()
+    {
+        Judge.OnPath("sh").Ask(temp.Path, null, ["-c", $"{TestedProgram.Sbox} store commit --repo repo -b unseen --tree=dir=tree <&- >&- 2>&-"]);
+        Assert.Contains("unseen", Type("store", "refs", "--repo", "repo").Output, StringComparison.Ordinal);
+        Assert.Contains("no errors found", Type("store", "fsck", "--repo", "repo").Output + Type("store", "fsck", "--repo", "repo").Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -100,12 +108,16 @@ public sealed class MistypedTests : IDisposable
     }
 
     [Theory]
+    [InlineData("statsu", "Unknown command 'statsu'; was status meant?")]
+    [InlineData("store refz --repo repo", "Unknown \"store\" subcommand 'refz'; was refs meant?")]
+    [InlineData("status --jsno", "Unknown option --jsno; was --json meant?")]
+    [InlineData("frobnicate", "Unknown command 'frobnicate'\n")]
     [InlineData("publish --repo repo --to www --deltas -3", "--deltas -3: a number of versions, 0 for none")]
     [InlineData("publish --repo repo --to www --depth -2", "--depth -2: a number of versions, -1 for all")]
     [InlineData("tomb --tomb tomb forget --keep-daily abc", "--keep-daily: 'abc' is no number")]
     [InlineData("tomb --tomb tomb snapshots --password-fd abc", "--password-fd: 'abc' is no number")]
     [InlineData("image os/main --repo repo -o disk --free-mib many", "--free-mib=many: expected 0 to")]
-    public void A_number_that_is_none_is_named_without_a_word_of_the_machinery(string words, string error)
+    public void A_word_or_number_that_is_none_is_named_without_a_word_of_the_machinery(string words, string error)
     {
         Verdict said = Type(words.Split(' '));
         Assert.Equal(2, said.ExitCode);

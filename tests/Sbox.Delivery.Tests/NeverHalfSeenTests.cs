@@ -58,6 +58,21 @@ public sealed class NeverHalfSeenTests(ITestOutputHelper output)
         Assert.All(steps.Where(step => !step.Summary.AsSpan().SequenceEqual(steps[^1].Summary)), step => Assert.NotEqual(steps[^1].Signature, step.Signature));
     }
 
+    [Fact]
+    public async Task A_branch_that_goes_back_in_its_own_history_is_told_of()
+    {
+        using var shop = new Workshop();
+        Checksum old = shop.Commit(files: 1);
+        shop.Commit(files: 1);
+        Assert.DoesNotContain((await shop.Publish()).Plan.Notes, IsBack);
+        shop.Repository.SetRef(Workshop.Branch, old);
+        Assert.Contains((await shop.Publish()).Plan.Notes, IsBack);
+        shop.Commit(files: 2);
+        Assert.DoesNotContain((await shop.Publish()).Plan.Notes, IsBack);
+
+        static bool IsBack(string note) => note.StartsWith($"'{Workshop.Branch}' goes back", StringComparison.Ordinal);
+    }
+
     [Fact, Trait("Category", "Slow")]
     public async Task Killed_at_any_moment_while_readers_pull_it_leaves_them_whole_and_the_next_run_finishes()
     {

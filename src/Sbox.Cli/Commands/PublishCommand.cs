@@ -63,6 +63,8 @@ internal static class PublishCommand
             using Ed25519Key? tree = parsed.GetValue(keys) is { } directory ? OwnerDirectory.At(directory).OpenTree(PassphraseReader.Read(parsed.GetValue(passphrase), twice: false)) : null;
             await using IPlace place = bucket.Open(parsed, parsed.GetValue(to)!, repository);
             RequireElsewhere(repository, place);
+            if (PlaceAddress.UnmountedStick(parsed.GetValue(to)!) is { } unmounted)
+                speaker.Note($"{unmounted}: nothing is mounted there; it is on the disk that / is on");
             var publisher = new Publisher(repository, place, new PublishOptions
             {
                 Refs = parsed.GetValue(branches)!, Depth = parsed.GetValue(depth), DeltasFrom = parsed.GetValue(deltas), DeltaFromNothing = !parsed.GetValue(noFirst),

@@ -103,7 +103,7 @@ internal static class AdminCommands
             StatusReport report = StatusReport.Of(sysroot, deployer, countEtcChanges: false);
             if (parsed.GetValue(isDefault))
             {
-                Console.Out.WriteLine(report.Booted is null ? throw new IOException("Not in a booted OSTree system") : report.Deployments[0].IsBooted ? "default" : "not-default");
+                Console.Out.WriteLine(report.Booted is not null && report.Deployments[0].IsBooted ? "default" : "not-default");
                 return 0;
             }
 

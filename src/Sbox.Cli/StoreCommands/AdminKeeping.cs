@@ -153,8 +153,10 @@ internal static class AdminKeeping
             Deployment chosen = parsed.GetValue(index) is { } at ? AdminCommands.At(sysroot, at)
                 : sysroot.Booted ?? throw new IOException("Not currently booted into an OSTree system");
             string remote = parsed.GetValue(name)!, group = $"remote \"{remote}\"";
-            sysroot.Repository.ChangeRemote(remote, file => parsed.GetValue(set)!.Aggregate(file.With(group, "url", parsed.GetValue(url)!), (config, setting) =>
-                setting.Split('=', 2) is [var key, var value] ? config.With(group, key, value) : throw new IOException($"Missing '=' in KEY=VALUE for --set: {setting}")));
+            // One that is there stays as it is, as libostree has it: whoever names it means the one that he set up.
+            if (!sysroot.Repository.DefinesRemote(remote))
+                sysroot.Repository.ChangeRemote(remote, file => parsed.GetValue(set)!.Aggregate(file.With(group, "url", parsed.GetValue(url)!), (config, setting) =>
+                    setting.Split('=', 2) is [var key, var value] ? config.With(group, key, value) : throw new IOException($"Missing '=' in KEY=VALUE for --set: {setting}")));
             string followed = parsed.GetValue(branch) ?? chosen.Origin?.Refspec?.Ref ?? throw new IOException("No existing refspec in origin, and no branch specified");
             Pinning.SetOrigin(sysroot, chosen.Name, (chosen.Origin ?? Origin.Of(new Refspec(remote, followed))).With(new Refspec(remote, followed)));
         }, index, set, name, url, branch);

@@ -1,4 +1,5 @@
 using Sbox.Buckets;
+using Sbox.Linux;
 
 namespace Sbox.Delivery;
 
@@ -58,6 +59,15 @@ public static class PlaceAddress
         if (!Directory.Exists(path))
             throw new PlaceUnfitException(path, "there is no such directory: is the stick mounted?");
         return new DirectoryPlace(Path.Combine(path, OnStick)) { Staleness = TimeSpan.Zero };
+    }
+
+    /// <summary>The path of a stick's address where no stick can be: it is on the file system of the root. Null for every other address, and where it cannot be told.</summary>
+    public static string? UnmountedStick(string text)
+    {
+        if (!text.StartsWith(Stick, StringComparison.Ordinal) || text[Stick.Length..] is not { Length: > 0 } path || !Directory.Exists(path))
+            return null;
+        using Dir root = Dir.Open("/"), there = Dir.Open(path);
+        return root.Stat().Device == there.Stat().Device ? path : null;
     }
 
     /// <summary>The repository on a stick, or in the directory itself.</summary>

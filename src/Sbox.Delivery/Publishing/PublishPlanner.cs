@@ -55,9 +55,21 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
     private static RefChange Change(PublishedState there, string name, Checksum target) =>
         new(name, there.Refs.TryGetValue(name, out Checksum old) ? old : null, target);
 
+    private static string Short(Checksum commit) => commit.ToString()[..12];
+
+    // As far as the history of what is there is here.
+    private bool IsBack(RefChange change)
+    {
+        Checksum? at = change.Old;
+        while (at is { } commit && commit != change.New)
+            at = repository.Has(new ObjectName(commit, ObjectType.Commit)) ? repository.LoadCommit(commit).Parent : null;
+        return at is not null;
+    }
+
     private async Task<IEnumerable<string>> Notes(PublishPlan plan, DateTimeOffset now, CancellationToken cancel)
     {
-        IEnumerable<string> notes = mirrored is null ? [] : plan.Others.Keys.Select(static branch => $"'{branch}' is there, and no branch of what is mirrored: the place forgets it, and its objects stay");
+        IEnumerable<string> notes = plan.Changes.Where(IsBack).Select(static change => $"'{change.Name}' goes back: {Short(change.Old!.Value)}, which is there, is a later version than {Short(change.New)}, in its own history. Boxes that have it stay with it, and refuse the older one");
+        notes = mirrored is null ? notes : notes.Concat(plan.Others.Keys.Select(static branch => $"'{branch}' is there, and no branch of what is mirrored: the place forgets it, and its objects stay"));
         if (plan.Trusting is not { } trust)
             return notes;
         // Where the one that is there stays, nothing is of a time that this clock has not come to but what is there already.

@@ -20,13 +20,13 @@ internal static class Gpg
     public static byte[] Sign(string? home, string keyId, ReadOnlySpan<byte> data)
     {
         if (Run(home, ["--list-secret-keys", "--with-colons", "--", keyId]).ExitCode != 0)
-            throw new SignatureException(null, $"No gpg key found with ID {keyId} (homedir: {home ?? "default"})");
+            throw new SignatureException(null, $"No gpg key found with ID {keyId} (homedir: {home ?? "default"})") { IsOurs = true };
         using var scratch = new GpgScratch();
         string content = scratch.Write("data", data), signature = scratch["signature"];
         ChildResult result = Run(home, ["--local-user", keyId, "--output", signature, "--detach-sign", "--", content]);
         return result.ExitCode == 0 && File.Exists(signature)
             ? File.ReadAllBytes(signature)
-            : throw new SignatureException(null, $"gpg could not sign with {keyId}: {string.Join("; ", result.LastLines)}");
+            : throw new SignatureException(null, $"gpg could not sign with {keyId}: {string.Join("; ", result.LastLines)}") { IsOurs = true };
     }
 
     /// <summary>Runs gpg.</summary>

@@ -13,6 +13,9 @@ public sealed class SignatureException(string? subject, string finding, Exceptio
     /// <summary>What is wrong.</summary>
     public string Finding { get; } = finding;
 
+    /// <summary>Whether it is a signature that was to be made here; else one that was to be verified.</summary>
+    public bool IsOurs { get; internal init; }
+
     /// <summary>Where it was fetched; null where it was not, or <see cref="Subject"/> is that already.</summary>
     public string? Url { get; private init; }
 
