@@ -2,6 +2,7 @@ using System.CommandLine;
 using Sbox.Cli;
 using Sbox.Cli.Terminal;
 
+args = TypedArguments.Of(args);
 // argv[0] under NativeAOT is what the kernel was given, so a link named ostree makes this the drop-in ostree.
 string called = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
 Sbox.Linux.StandardStreams.OpenClosed(outputIsLost: called == "ostree");

@@ -1,3 +1,5 @@
+using Sbox.Codecs;
+
 namespace Sbox.Tomb.Tests;
 
 /// <summary>One damaged file of a tomb is named, and is in the way of nothing else; the program itself, as people type it.</summary>
@@ -72,6 +74,83 @@ public sealed class DamageTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_looks_into_all_snapshots_names_a_damaged_one_and_looks_into_the_others()
+    {
+        SaveReport first = await Saving.Save(tomb, place["home"]);
+        File.WriteAllText(place["home/letter"], "dear me");
+        SaveReport second = await Saving.Save(tomb, place["home"]);
+        string lost = (await Saving.Save(tomb, place["home"])).Snapshot!.Id.ToString();
+        Spoil($"tomb/snapshots/{lost}");
+        Assert.Equal(2, Named("find", "letter").Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+        Assert.Equal("", Named("find", "nothing of this name"));
+        Assert.Contains("M  " + place["home/letter"], Named("diff", first.Snapshot!.Id.ToString(), "latest"), StringComparison.Ordinal);
+        Assert.StartsWith("2 snapshots", Named("stats"), StringComparison.Ordinal);
+        Assert.Equal("", Named("conflicts"));
+        Assert.Equal(0, Run("diff", first.Snapshot.Id.ToString(), second.Snapshot!.Id.ToString()).Code); // as with restore: of these two all is known
+        Assert.Equal(0, Run("import", place["home"]).Code);
+        Assert.Contains($"snapshots/{lost}", Run("conflicts", "--merge").Error, StringComparison.Ordinal);
+        Assert.Equal(1, Run("conflicts", "--merge").Code); // what is merged is compared with what both came out of
+
+        string Named(params string[] arguments)
+        {
+            (int code, string output, string error) = Run(arguments);
+            Assert.True(code == 3, $"{string.Join(' ', arguments)}: {code}\n{output}{error}");
+            Assert.Contains($"snapshots/{lost}", error, StringComparison.Ordinal);
+            return output;
+        }
+    }
+
+    [Fact]
+    public async Task Of_a_repository_with_a_damaged_snapshot_the_others_are_imported()
+    {
+        await Saving.Save(tomb, place["home"]);
+        string lost = (await Saving.Save(tomb, place["home"])).Snapshot!.Id.ToString();
+        Spoil($"tomb/snapshots/{lost}");
+        await using TombRepository into = await Place.Create(new DirectoryBackend(place["into"]));
+        (int code, string output, string error) = SboxProgram.Run(
+            place, "tomb", "--tomb", place["into"], "--password-file", place.PasswordFile, "import", place.TombPath, "--from-password-file", place.PasswordFile);
+        Assert.True(code == 3, $"{code}\n{output}{error}");
+        Assert.Contains($"snapshots/{lost}", error, StringComparison.Ordinal);
+        Assert.Single(await into.Snapshots(Cancel));
+    }
+
+    [Fact]
+    public async Task Where_a_directory_is_lost_find_and_ls_name_it_and_show_the_rest()
+    {
+        Directory.CreateDirectory(place["home/plans"]);
+        File.WriteAllText(place["home/plans/one"], "plan");
+        await Saving.Save(tomb, place["home"]);
+        await tomb.LoadIndex(Cancel);
+        Checksum plans = await Saving.TreeOf(tomb, (await tomb.Snapshots(Cancel))[0].Tree, place["home/plans"]);
+        Assert.True(tomb.Index.TryFind(BlobType.Tree, plans, out BlobLocation where));
+        Spoil($"tomb/{new StoredFile(StoredFileType.Pack, where.Pack.ToString()).Path}", (int)where.Offset);
+        foreach (string[] command in (string[][])[["find", "letter"], ["ls", "latest"], ["ls", "latest", place["home"]]])
+        {
+            (int code, string output, string error) = Run(command);
+            Assert.True(code == 3, $"{string.Join(' ', command)}: {code}\n{output}{error}");
+            Assert.Contains(place["home/letter"], output, StringComparison.Ordinal);
+            Assert.Contains($"damaged: {place["home/plans"]} in snapshot", error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task What_is_nowhere_is_said_to_be_nowhere()
+    {
+        await Saving.Save(tomb, place["home"]);
+        SaveReport newest = await Saving.Save(tomb, place["home"]);
+        (int code, string output, string error) = Run("find", "lettre", "*.odt");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains("nothing in 2 snapshots matches 'lettre' or '*.odt'", error, StringComparison.Ordinal);
+        (code, output, error) = Run("--json", "find", "lettre", "--snapshot", "latest");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains($"nothing in snapshot {newest.Snapshot!.Id.ToString()[..8]} matches", error, StringComparison.Ordinal);
+        (code, output, error) = Run("ls", "latest", place["home/lettre"]);
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains($"{place["home/lettre"]}: snapshot {newest.Snapshot.Id.ToString()[..8]} has no such path", error, StringComparison.Ordinal);
+        Assert.Contains(place["home/letter"], Run("ls", "latest", place["home"].TrimStart('/') + "/").Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_newest_that_this_machine_knows_is_not_passed_over_unseen_and_a_repair_that_removes_it_says_so_and_ends_the_alarm()
     {
         SaveReport first = await Saving.Save(tomb, place["home"]), newest = await Saving.Save(tomb, place["home"]);
@@ -128,10 +207,10 @@ public sealed class DamageTests : IAsyncLifetime
         Assert.Contains("in no index (sbox tomb check --repair lists them again)", output, StringComparison.Ordinal);
     }
 
-    private void Spoil(string name)
+    private void Spoil(string name, int? at = null)
     {
         byte[] bytes = File.ReadAllBytes(place[name]);
-        bytes[bytes.Length / 2] ^= 1;
+        bytes[at ?? (bytes.Length / 2)] ^= 1;
         File.Delete(place[name]); // it may be read-only
         File.WriteAllBytes(place[name], bytes);
     }

@@ -34,7 +34,10 @@ internal sealed class ErrorOutput : TextWriter
         try
         {
             opened ??= new StreamWriter(Console.OpenStandardError(), Encoding) { AutoFlush = true };
-            opened.Write(buffer);
+            if (Console.IsErrorRedirected && PlainText.BytesOf(buffer) is { } raw)
+                opened.BaseStream.Write(raw); // names, as they are
+            else
+                opened.Write(buffer);
         }
         catch (Exception unheard) when (unheard is IOException or UnauthorizedAccessException)
         {

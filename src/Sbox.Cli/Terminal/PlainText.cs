@@ -15,5 +15,30 @@ internal static class PlainText
     /// <summary>Without control characters (C0, C1 and DEL), but for the ends of lines and tabs.</summary>
     public static string Of(string text) => text.Any(IsCommand) ? string.Concat(text.Select(static letter => IsCommand(letter) ? '?' : letter)) : text;
 
+    /// <summary>One line for stdout: what is in it, names above all, ends no line.</summary>
+    public static string LineForOutput(string text) => Console.IsOutputRedirected ? text : OfLine(text);
+
+    /// <summary>One line for stderr.</summary>
+    public static string LineForError(string text) => Console.IsErrorRedirected ? text : OfLine(text);
+
+    /// <summary>Without any control characters.</summary>
+    public static string OfLine(string text) => Of(text).Replace('\n', '?').Replace('\t', '?');
+
+    /// <summary>The bytes of a text in which a name is no UTF-8 (<see cref="Linux.FileName"/>); null where all of it is, and for what no name can hold.</summary>
+    public static byte[]? BytesOf(ReadOnlySpan<char> text)
+    {
+        for (int at = 0; at < text.Length; at++)
+        {
+            at += text[at..].IndexOfAnyInRange('\uD800', '\uDFFF') is var next && next < 0 ? text.Length : next;
+            if (at == text.Length)
+                return null;
+            if (System.Text.Rune.DecodeFromUtf16(text[at..], out _, out int used) != System.Buffers.OperationStatus.Done)
+                return text[at] is >= '\uDC80' and <= '\uDCFF' ? Linux.FileName.ToBytes(text.ToString()) : null;
+            at += used - 1;
+        }
+
+        return null;
+    }
+
     private static bool IsCommand(char letter) => char.IsControl(letter) && letter is not ('\n' or '\t');
 }

@@ -20,13 +20,46 @@ internal sealed class Speaker
     /// <summary>An answer: the text for people, or the object for programs.</summary>
     public void Answer(string text, Action<Utf8JsonWriter> properties)
     {
-        if (!json)
+        if (json)
+            Console.Out.WriteLine(JsonLine(properties));
+        else
+            Write(PlainText.ForOutput(text) + "\n");
+    }
+
+    /// <summary>An answer about something that has a name, which may hold anything: on a terminal it stays one line, in a pipe the name's bytes are as they are.</summary>
+    /// <param name="text">One line.</param>
+    /// <param name="properties">The object for programs.</param>
+    /// <param name="end">What ends it in a pipe: NUL, which no name holds, where whoever reads it asked for that.</param>
+    public void Line(string text, Action<Utf8JsonWriter> properties, char end = '\n')
+    {
+        if (json)
+            Console.Out.WriteLine(JsonLine(properties));
+        else
+            Write(PlainText.LineForOutput(text) + end);
+    }
+
+    /// <summary>One line on stderr about something that went wrong and did not end the work.</summary>
+    public static void Complain(string text) => Console.Error.WriteLine(PlainText.LineForError($"sbox: {text}"));
+
+    /// <summary>A name for programs: as text, and where it is none, its bytes too, in base64, as <c>NAME_raw</c>; restic's format has the same for where links lead.</summary>
+    public static void Name(Utf8JsonWriter writer, string property, string name)
+    {
+        byte[]? raw = PlainText.BytesOf(name);
+        writer.WriteString(property, raw is null ? name : Encoding.UTF8.GetString(raw));
+        if (raw is not null)
+            writer.WriteBase64String($"{property}_raw", raw);
+    }
+
+    private static void Write(string text)
+    {
+        if (PlainText.BytesOf(text) is not { } raw || !Console.IsOutputRedirected)
         {
-            Console.Out.WriteLine(PlainText.ForOutput(text));
+            Console.Out.Write(text);
             return;
         }
 
-        Console.Out.WriteLine(JsonLine(properties));
+        using Stream output = Console.OpenStandardOutput(); // Console.Out keeps nothing back
+        output.Write(raw);
     }
 
     /// <summary>A line on stderr, for people only.</summary>

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json;
 using Sbox.Cli.Help;
 using Sbox.Cli.StoreCommands;
+using Sbox.Cli.Terminal;
 using Sbox.Tomb;
 using Sbox.Tomb.Sessions;
 
@@ -23,7 +24,7 @@ internal static class ConflictsCommand
                 + "what one side deleted and the other changed is there. No file is read for it. A tomb that is open shows it after it was closed and opened again.",
                 "Without --merge the snapshots are shown, and the files that both changed, or that one deleted and the other changed. Of these, --mine and --theirs take one side only; "
                 + "the other is still in its own snapshot, from which sbox tomb restore brings it back.",
-                "Exit status 0: there is nothing to bring together (any more); 1: there is.",
+                "Exit status 0: there is nothing to bring together (any more); 1: there is; 3: the same as 0, but for snapshots that cannot be read, which are named.",
             ],
             Examples =
             [
@@ -35,12 +36,15 @@ internal static class ConflictsCommand
             var choices = new ConflictChoices(parsed.GetValue(mine) ?? [], parsed.GetValue(theirs) ?? []);
             if (choices.Any && !parsed.GetValue(merge))
                 throw new Finding("--mine and --theirs say how to bring together what has parted, and that was not asked for", "Add --merge");
-            var history = new SnapshotHistory(await session.Snapshots(cancel));
+            // What is brought together is compared with what both came out of, so a merge wants all snapshots; a look does with those that can be read.
+            SnapshotListing listing = parsed.GetValue(merge) ? new SnapshotListing(await session.Snapshots(cancel), []) : await session.Readable(wantsNewest: false, cancel);
+            var history = new SnapshotHistory(listing.Snapshots);
+            int whole = listing.Damaged.Count > 0 ? TombCommandSet.Incomplete : 0;
             IReadOnlyList<Snapshot> others = history.NewestParted is { } newest ? history.Diverged(newest) : [];
             if (others.Count == 0)
             {
                 session.Speaker.Note("Nothing has parted.");
-                return 0;
+                return whole;
             }
 
             await session.Repository.LoadIndex(cancel);
@@ -71,7 +75,7 @@ internal static class ConflictsCommand
         Snapshot first = history.NewestParted!;
         foreach (Snapshot each in others.Prepend(first))
         {
-            session.Speaker.Answer($"{each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {each.Hostname}", json =>
+            session.Speaker.Line($"{each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {each.Hostname}", json =>
             {
                 json.WriteString("snapshot", each.Id.ToString());
                 json.WriteString("hostname", each.Hostname);
@@ -84,9 +88,9 @@ internal static class ConflictsCommand
             HistoryMerged plan = await HistoryMerge.Plan(session.Repository, history, first, other, static _ => MergeSide.Both, cancel);
             foreach ((string path, bool twice) in plan.Twice.Select(static path => (path, true)).Concat(plan.Kept.Select(static path => (path, false))))
             {
-                session.Speaker.Answer($"  {(twice ? "changed on both" : "deleted on one, changed on the other")}: {path}", json =>
+                session.Speaker.Line($"  {(twice ? "changed on both" : "deleted on one, changed on the other")}: {path}", json =>
                 {
-                    json.WriteString("path", path);
+                    Speaker.Name(json, "path", path);
                     json.WriteString("finding", twice ? "changed-on-both" : "deleted-and-changed");
                     json.WriteString("snapshot", first.Id.ToString());
                     json.WriteString("other", other.Id.ToString());
@@ -102,8 +106,8 @@ internal static class ConflictsCommand
         string Box(MergeSide side) => side == MergeSide.First ? first.Hostname : other.Hostname;
         session.Speaker.Answer(
             $"merged {other.Id.ToString()[..8]} of {other.Hostname}: snapshot {done.Snapshot!.Id.ToString()[..8]}"
-                + string.Concat(done.Twice.Select(static path => $"\n  changed on both, there twice: {path}")) + string.Concat(done.Kept.Select(static path => $"\n  deleted on one, changed on the other, kept: {path}"))
-                + string.Concat(done.Chosen.Select(each => $"\n  as it is on {Box(each.Side)}: {each.Path}")),
+                + string.Concat(done.Twice.Select(static path => $"\n  changed on both, there twice: {PlainText.LineForOutput(path)}")) + string.Concat(done.Kept.Select(static path => $"\n  deleted on one, changed on the other, kept: {PlainText.LineForOutput(path)}"))
+                + string.Concat(done.Chosen.Select(each => $"\n  as it is on {Box(each.Side)}: {PlainText.LineForOutput(each.Path)}")),
             json =>
             {
                 json.WriteString("snapshot", done.Snapshot.Id.ToString());
@@ -114,7 +118,7 @@ internal static class ConflictsCommand
                 foreach ((string path, MergeSide side) in done.Chosen)
                 {
                     json.WriteStartObject();
-                    json.WriteString("path", path);
+                    Speaker.Name(json, "path", path);
                     json.WriteString("hostname", Box(side));
                     json.WriteEndObject();
                 }

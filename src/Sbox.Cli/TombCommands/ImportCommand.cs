@@ -37,7 +37,7 @@ internal static class ImportCommand
             string from = parsed.GetValue(source)!;
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: false, TimeProvider.System, cancel);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
-            await session.Snapshots(stop.Token);
+            await session.Readable(wantsNewest: false, stop.Token); // a damaged one is no reason to import nothing
             await session.Repository.LoadIndex(stop.Token);
             if (IsRepository(from))
                 return await Repository(parsed, session, from, parsed.GetValue(password), stop.Token);
@@ -71,7 +71,7 @@ internal static class ImportCommand
             session.Repository, null, options with { DryRun = true }, TimeProvider.System, new Reporter<SaveProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.BytesRead)} read again  {at.Path}")), cancel);
         line.Dispose();
         foreach (Unsaved each in report.Unsaved)
-            Console.Error.WriteLine($"sbox: not imported: {each.Path}: {each.Reason}");
+            Speaker.Complain($"not imported: {each.Path}: {each.Reason}");
         bool same = again.SavedTrees.GetValueOrDefault(options.Paths[0]) == report.SavedTrees.GetValueOrDefault(options.Paths[0]);
         session.Speaker.Answer($"imported {from} as snapshot {report.Snapshot!.Id.ToString()[..8]}: {report.FilesNew} files, {Amount.OfBytes(report.BytesTotal)}{(same ? ", verified" : "")}", json =>
         {
@@ -98,14 +98,17 @@ internal static class ImportCommand
         using var line = new ProgressLine(session.Speaker);
         ImportReport report = await TombImport.Run(theirs, session.Repository, TimeProvider.System, new Reporter<long>(at => line.Update($"{Amount.OfBytes(at)} read")), cancel);
         line.Dispose();
-        TombSession.Memory.Remember(session.Repository, await session.Repository.Snapshots(cancel));
+        TombSession.Memory.Remember(session.Repository, await session.Repository.ReadableSnapshots(cancel));
+        foreach (DamagedFile each in report.Damaged)
+            Speaker.Complain($"not imported: {other.Backend.Location}: {each.File.Path}: {each.What}");
         session.Speaker.Answer($"imported {report.Snapshots.Count} snapshots of {other.Backend.Location}, {report.Known} were here already: {report.Blobs} blobs, {Amount.OfBytes(report.Bytes)} added", json =>
         {
             json.WriteNumber("snapshots", report.Snapshots.Count);
             json.WriteNumber("known", report.Known);
             json.WriteNumber("blobs", report.Blobs);
             json.WriteNumber("bytes", report.Bytes);
+            json.WriteNumber("damaged_snapshots", report.Damaged.Count);
         });
-        return 0;
+        return report.Damaged.Count > 0 ? TombCommandSet.Incomplete : 0;
     }
 }

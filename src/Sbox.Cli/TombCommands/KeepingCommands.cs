@@ -39,7 +39,7 @@ internal static class KeepingCommands
                 throw new Finding("neither a snapshot nor a rule is named", "Without a rule everything would go: sbox tomb forget --help");
             ForgetPlan plan = named.Length > 0 ? new ForgetPlan([], [.. named.Select(id => SnapshotChoice.Find(session.Repository, snapshots, id)).Distinct()]) : policy.Apply(snapshots);
             foreach (Snapshot each in plan.Forget)
-                session.Speaker.Answer($"{(parsed.GetValue(dryRun) ? "would forget" : "forget")} {each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {string.Join(' ', each.Paths)}", writer => writer.WriteString("forget", each.Id.ToString()));
+                session.Speaker.Line($"{(parsed.GetValue(dryRun) ? "would forget" : "forget")} {each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {string.Join(' ', each.Paths)}", writer => writer.WriteString("forget", each.Id.ToString()));
             if (parsed.GetValue(dryRun))
                 return 0;
             await plan.Execute(session.Repository, stop.Token);
@@ -99,9 +99,9 @@ internal static class KeepingCommands
             CheckReport report = await TombCheck.Run(session.Repository, new CheckOptions { ReadData = parsed.GetValue(readData) || mend }, progress, stop.Token);
             line.Dispose();
             foreach (CheckProblem problem in report.Problems)
-                Console.Error.WriteLine($"sbox: {session.Backend.Location}: {problem.What}: {problem.Finding}");
+                Speaker.Complain($"{session.Backend.Location}: {problem.What}: {problem.Finding}");
             foreach (CheckProblem lost in report.LostFiles)
-                Console.Error.WriteLine($"sbox: lost: {lost.What}: {lost.Finding}");
+                Speaker.Complain($"lost: {lost.What}: {lost.Finding}");
             session.Speaker.Answer($"{(report.IsWhole ? "whole" : "damaged")}: {report.Snapshots} snapshots, {report.Trees} directories, {report.Packs} packs{(report.BytesRead > 0 ? $", {Amount.OfBytes(report.BytesRead)} read" : "")}"
                 + $"{(report.UnlistedPacks.Count > 0 ? $"; {report.UnlistedPacks.Count} packs are in no index ({(report.BadIndexes.Count > 0 || report.LostFiles.Count > 0 ? "sbox tomb check --repair lists them again" : "prune takes them")})" : "")}", writer =>
             {
@@ -143,7 +143,8 @@ internal static class KeepingCommands
 
     public static Command Stats() => new DocumentedCommand("stats", "Show how large the tomb is").OnTomb(static async (_, session, cancel) =>
     {
-        IReadOnlyList<Snapshot> snapshots = await session.Snapshots(cancel);
+        SnapshotListing listing = await session.Readable(wantsNewest: false, cancel);
+        int snapshots = listing.Snapshots.Count;
         await session.Repository.LoadIndex(cancel);
         long plain = 0, stored = 0;
         BlobIndex index = session.Repository.Index;
@@ -153,15 +154,16 @@ internal static class KeepingCommands
             (plain, stored) = (plain + blob.PlainLength, stored + blob.Length);
         }
 
-        session.Speaker.Answer(string.Create(CultureInfo.InvariantCulture, $"{snapshots.Count} snapshots, {index.Count} blobs in {index.Packs.Count} packs, {Amount.OfBytes(plain)} of data in {Amount.OfBytes(stored)}"), writer =>
+        session.Speaker.Answer(string.Create(CultureInfo.InvariantCulture, $"{snapshots} snapshots, {index.Count} blobs in {index.Packs.Count} packs, {Amount.OfBytes(plain)} of data in {Amount.OfBytes(stored)}"), writer =>
         {
-            writer.WriteNumber("snapshots", snapshots.Count);
+            writer.WriteNumber("snapshots", snapshots);
+            writer.WriteNumber("damaged_snapshots", listing.Damaged.Count);
             writer.WriteNumber("blobs", index.Count);
             writer.WriteNumber("packs", index.Packs.Count);
             writer.WriteNumber("plain_bytes", plain);
             writer.WriteNumber("stored_bytes", stored);
         });
-        return 0;
+        return listing.Damaged.Count > 0 ? TombCommandSet.Incomplete : 0;
     });
 
     public static Command Unlock()

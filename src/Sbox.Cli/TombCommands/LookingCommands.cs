@@ -20,7 +20,7 @@ internal static class LookingCommands
         foreach (Snapshot each in listing.Snapshots)
         {
             string tags = each.Tags.Count > 0 ? $"  [{string.Join(", ", each.Tags)}]" : "";
-            session.Speaker.Answer($"{each.Id.ToString()[..8]}  {Time(each.Time)}  {each.Hostname,-12}  {string.Join(' ', each.Paths)}{tags}", writer =>
+            session.Speaker.Line($"{each.Id.ToString()[..8]}  {Time(each.Time)}  {each.Hostname,-12}  {string.Join(' ', each.Paths)}{tags}", writer =>
             {
                 writer.WriteString("id", each.Id.ToString());
                 writer.WriteString("time", each.Time.ToString());
@@ -39,19 +39,29 @@ internal static class LookingCommands
     {
         Argument<string> wanted = Snapshot();
         var path = new Argument<string?>("PATH") { Description = "A path in the snapshot; all of it where none is named", Arity = ArgumentArity.ZeroOrOne };
-        return new DocumentedCommand("ls", "List what is in a snapshot") { Examples = [new Example("All of the newest", "sbox tomb ls latest")] }.With(wanted, path).OnTomb(async (parsed, session, cancel) =>
+        Option<bool> nul = Nul();
+        return new DocumentedCommand("ls", "List what is in a snapshot")
         {
-            (Snapshot snapshot, _) = await session.Choose(parsed.GetValue(wanted)!, cancel);
+            Details = [$"Exit status 0: all of it; 1: there is no such path; 3: a directory could not be read, and is named.", Bytes],
+            Examples = [new Example("All of the newest", "sbox tomb ls latest")],
+        }.With(wanted, path, nul).OnTomb(async (parsed, session, cancel) =>
+        {
+            (Snapshot snapshot, bool sure) = await session.Choose(parsed.GetValue(wanted)!, cancel);
             await session.Repository.LoadIndex(cancel);
-            string top = parsed.GetValue(path)?.TrimEnd('/') ?? "";
-            await Walk(session.Repository, snapshot.Tree, "", async (at, node) =>
+            string top = parsed.GetValue(path)?.Trim('/') is { Length: > 0 } below ? $"/{below}" : "";
+            bool found = top.Length == 0;
+            var walk = new SnapshotWalk(session, cancel);
+            await walk.Walk(snapshot, (at, node) =>
             {
                 bool shown = at == top || at.StartsWith(top + "/", StringComparison.Ordinal);
+                found |= shown;
                 if (shown)
-                    Say(session.Speaker, at, node);
-                return await Task.FromResult(shown || top.StartsWith(at + "/", StringComparison.Ordinal));
-            }, cancel);
-            return 0;
+                    Say(session.Speaker, at, node, parsed.GetValue(nul));
+                return shown || top.StartsWith(at + "/", StringComparison.Ordinal);
+            });
+            if (!found && walk.IsWhole)
+                throw new Finding($"{top}: snapshot {snapshot.Id.ToString()[..8]} has no such path", "Where a name is, in all snapshots: sbox tomb find NAME");
+            return sure && walk.IsWhole ? 0 : TombCommandSet.Incomplete;
         });
     }
 
@@ -59,55 +69,80 @@ internal static class LookingCommands
     {
         var patterns = new Argument<string[]>("PATTERN") { Description = "A name, or a pattern as save --exclude has it", Arity = ArgumentArity.OneOrMore };
         var only = new Option<string?>("--snapshot", "-s") { Description = "Look into this one only", HelpName = "ID" };
-        return new DocumentedCommand("find", "Find files in all snapshots").With(patterns, only).OnTomb(async (parsed, session, cancel) =>
+        Option<bool> nul = Nul();
+        return new DocumentedCommand("find", "Find files in all snapshots")
         {
-            IReadOnlyList<Snapshot> snapshots = await session.Snapshots(cancel);
-            if (parsed.GetValue(only) is { } wanted)
-                snapshots = [SnapshotChoice.Find(session.Repository, snapshots, wanted)];
+            Details = ["Exit status 0: something was found; 1: nothing; 3: a snapshot or a directory could not be read, and is named.", Bytes],
+            Examples = [new Example("Every letter that there ever was", "sbox tomb find '*.odt'"), new Example("What was directly in one directory", "sbox tomb find '/home/me/plan/*'")],
+        }.With(patterns, only, nul).OnTomb(async (parsed, session, cancel) =>
+        {
+            string? wanted = parsed.GetValue(only);
+            SnapshotListing listing = await session.Readable(wanted == SnapshotChoice.Latest, cancel);
+            (IReadOnlyList<Snapshot> snapshots, bool sure) = wanted is null ? (listing.Snapshots, listing.Damaged.Count == 0) : One(session.Choose(listing, wanted));
             await session.Repository.LoadIndex(cancel);
             var match = new Excludes(parsed.GetValue(patterns)!);
             int found = 0;
+            var walk = new SnapshotWalk(session, cancel);
             foreach (Snapshot snapshot in snapshots)
             {
-                await Walk(session.Repository, snapshot.Tree, "", (at, node) =>
+                await walk.Walk(snapshot, (at, node) =>
                 {
                     if (match.Match(at))
                     {
                         found++;
-                        Say(session.Speaker, at, node, snapshot.Id.ToString()[..8]);
+                        Say(session.Speaker, at, node, parsed.GetValue(nul), snapshot.Id.ToString()[..8]);
                     }
 
-                    return Task.FromResult(true);
-                }, cancel);
+                    return true;
+                });
             }
 
-            return found > 0 ? 0 : 1;
+            if (found > 0 || !sure || !walk.IsWhole)
+                return sure && walk.IsWhole ? 0 : TombCommandSet.Incomplete;
+            throw new Finding(
+                $"{session.Backend.Location}: nothing in {(wanted is null ? $"{snapshots.Count} snapshots" : $"snapshot {snapshots[0].Id.ToString()[..8]}")} matches {string.Join(" or ", match.Patterns.Select(static each => $"'{each}'"))}",
+                "A pattern stands for a whole name, or, where it begins with /, for a whole path: '*part*' finds names that hold part");
         });
+
+        static (IReadOnlyList<Snapshot>, bool) One((Snapshot Snapshot, bool IsSure) chosen) => ([chosen.Snapshot], chosen.IsSure);
     }
 
     public static Command Diff()
     {
         Argument<string> first = Snapshot("BEFORE"), second = Snapshot("AFTER");
+        Option<bool> nul = Nul();
         return new DocumentedCommand("diff", "Show what differs between two snapshots")
         {
-            Details = ["A line begins with + for what is new, - for what is gone, M for another content, U for other times, owner or mode, T for another kind."],
-        }.With(first, second).OnTomb(async (parsed, session, cancel) =>
+            Details = ["A line begins with + for what is new, - for what is gone, M for another content, U for other times, owner or mode, T for another kind.", Bytes],
+        }.With(first, second, nul).OnTomb(async (parsed, session, cancel) =>
         {
-            IReadOnlyList<Snapshot> snapshots = await session.Snapshots(cancel);
-            Snapshot before = SnapshotChoice.Find(session.Repository, snapshots, parsed.GetValue(first)!), after = SnapshotChoice.Find(session.Repository, snapshots, parsed.GetValue(second)!);
+            string one = parsed.GetValue(first)!, other = parsed.GetValue(second)!;
+            SnapshotListing listing = await session.Readable(one == SnapshotChoice.Latest || other == SnapshotChoice.Latest, cancel);
+            (Snapshot before, bool sure) = session.Choose(listing, one);
+            (Snapshot after, bool surely) = session.Choose(listing, other);
             await session.Repository.LoadIndex(cancel);
             await foreach (SnapshotChange change in SnapshotDiff.Compare(session.Repository, before.Tree, after.Tree, cancel))
             {
-                session.Speaker.Answer($"{Letter(change.Kind)}  {change.Path}{((change.After ?? change.Before)!.Type == NodeType.Directory ? "/" : "")}", writer =>
-                {
-                    writer.WriteString("change", Letter(change.Kind).ToString());
-                    writer.WriteString("path", change.Path);
-                });
+                session.Speaker.Line(
+                    $"{Letter(change.Kind)}  {change.Path}{((change.After ?? change.Before)!.Type == NodeType.Directory ? "/" : "")}",
+                    writer =>
+                    {
+                        writer.WriteString("change", Letter(change.Kind).ToString());
+                        Speaker.Name(writer, "path", change.Path);
+                    },
+                    End(parsed.GetValue(nul)));
             }
 
-            return 0;
+            return sure && surely ? 0 : TombCommandSet.Incomplete;
         });
     }
+
+    // The same words for whoever reads the lines, in each of the commands.
+    private const string Bytes = "In a pipe names are as they are, whatever bytes they have; on a terminal control characters are shown as question marks. With --json a name that is no UTF-8 has its bytes beside it, in base64, as path_raw (target_raw where a link leads).";
+
+    private static Option<bool> Nul() => new("--null", "-0") { Description = "End each line with NUL, which no name holds, in place of a newline, which one may" };
+
+    private static char End(bool nul) => nul ? '\0' : '\n';
 
     /// <summary>A moment as people read it, in UTC.</summary>
     public static string Time(Sbox.Tomb.Moment moment) => moment.ToDateTimeOffset().UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
@@ -116,23 +151,20 @@ internal static class LookingCommands
     {
         writer.WriteStartArray(name);
         foreach (string text in texts)
-            writer.WriteStringValue(Printable(text));
+            writer.WriteStringValue(text);
         writer.WriteEndArray();
     }
 
-    // Names that are no UTF-8 hold lone surrogates here, which JSON cannot.
-    private static string Printable(string text) => System.Text.Encoding.UTF8.GetString(System.Text.Encoding.UTF8.GetBytes(text));
-
-    private static void Say(Speaker speaker, string path, Node node, string? snapshot = null)
+    private static void Say(Speaker speaker, string path, Node node, bool nul, string? snapshot = null)
     {
         char kind = node.Type switch { NodeType.Directory => 'd', NodeType.Symlink => 'l', NodeType.Fifo => 'p', NodeType.Socket => 's', NodeType.BlockDevice => 'b', NodeType.CharacterDevice => 'c', _ => '-' };
         string link = node.Type == NodeType.Symlink ? $" -> {node.LinkTarget}" : "";
         string octal = Convert.ToString(node.Permissions, 8).PadLeft(4, '0');
-        speaker.Answer($"{(snapshot is null ? "" : snapshot + "  ")}{kind}{octal} {node.Uid,5} {node.Gid,5} {node.Size,12} {Time(node.Modified)} {path}{link}", writer =>
+        speaker.Line($"{(snapshot is null ? "" : snapshot + "  ")}{kind}{octal} {node.Uid,5} {node.Gid,5} {node.Size,12} {Time(node.Modified)} {path}{link}", writer =>
         {
             if (snapshot is not null)
                 writer.WriteString("snapshot", snapshot);
-            writer.WriteString("path", Printable(path));
+            Speaker.Name(writer, "path", path);
             writer.WriteString("type", node.Type.ToString());
             writer.WriteString("mode", octal);
             writer.WriteNumber("uid", node.Uid);
@@ -140,19 +172,8 @@ internal static class LookingCommands
             writer.WriteNumber("size", node.Size);
             writer.WriteString("modified", node.Modified.ToString());
             if (node.Type == NodeType.Symlink)
-                writer.WriteString("target", Printable(node.LinkTarget));
-        });
-    }
-
-    private static async Task Walk(TombRepository tomb, Checksum id, string path, Func<string, Node, Task<bool>> visit, CancellationToken cancel)
-    {
-        Tree tree = await tomb.LoadTree(id, cancel);
-        foreach (Node node in tree.Nodes)
-        {
-            string at = $"{path}/{node.Name}";
-            if (await visit(at, node) && node.Subtree is { } below)
-                await Walk(tomb, below, at, visit, cancel);
-        }
+                Speaker.Name(writer, "target", node.LinkTarget);
+        }, End(nul));
     }
 
     private static char Letter(ChangeKind kind) => kind switch

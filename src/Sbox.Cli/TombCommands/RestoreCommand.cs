@@ -37,9 +37,9 @@ internal static class RestoreCommand
             RestoreReport report = await Restorer.Restore(session.Repository, snapshot, options, progress, cancel);
             line.Dispose();
             foreach (string kept in report.Kept)
-                Console.Error.WriteLine($"sbox: kept as it is: {kept}");
+                Speaker.Complain($"kept as it is: {kept}");
             foreach (Unsaved failed in report.Failed)
-                Console.Error.WriteLine($"sbox: not as it was saved: {failed.Path}: {failed.Reason}");
+                Speaker.Complain($"not as it was saved: {failed.Path}: {failed.Reason}");
             session.Speaker.Answer($"{(options.DryRun ? "would restore" : "restored")} {report.Files} files ({Amount.OfBytes(report.Bytes)}) of snapshot {snapshot.Id.ToString()[..8]} into {options.Target}", writer =>
             {
                 writer.WriteString("snapshot", snapshot.Id.ToString());

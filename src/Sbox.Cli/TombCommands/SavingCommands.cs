@@ -96,7 +96,7 @@ internal static class SavingCommands
         if (report.Snapshot is { } written)
             TombSession.Memory.Remember(session.Repository, written);
         foreach (Unsaved each in report.Unsaved)
-            Console.Error.WriteLine($"sbox: not saved: {each.Path}: {each.Reason}");
+            Speaker.Complain($"not saved: {each.Path}: {each.Reason}");
         Answer(session, report, options.DryRun);
         return report.Unsaved.Count > 0 ? TombCommandSet.Incomplete : 0;
     }

@@ -119,7 +119,7 @@ internal sealed class TombSession : IAsyncDisposable
     {
         SnapshotListing listing = await Repository.ReadableSnapshots(cancel);
         foreach (DamagedFile each in listing.Damaged)
-            Console.Error.WriteLine($"sbox: damaged: {Backend.Location}: {each.File.Path}: {each.What}");
+            Speaker.Complain($"damaged: {Backend.Location}: {each.File.Path}: {each.What}");
         Memory.Check(Repository, listing, wantsNewest);
         return listing;
     }
@@ -128,12 +128,17 @@ internal sealed class TombSession : IAsyncDisposable
     /// <returns>It, and whether it is surely the one that was meant.</returns>
     public async Task<(Snapshot Snapshot, bool IsSure)> Choose(string wanted, CancellationToken cancel)
     {
-        bool newest = wanted == "latest";
-        SnapshotListing listing = await Readable(newest, cancel);
+        return Choose(await Readable(wanted == SnapshotChoice.Latest, cancel), wanted);
+    }
+
+    /// <summary>The same out of a listing.</summary>
+    public (Snapshot Snapshot, bool IsSure) Choose(SnapshotListing listing, string wanted)
+    {
+        bool newest = wanted == SnapshotChoice.Latest;
         Snapshot found = SnapshotChoice.Find(Repository, listing.Snapshots, wanted);
         DamagedFile[] newer = newest ? [.. listing.Damaged.Where(each => !Memory.IsNoNewer(Repository, each.Id, found))] : [];
         if (newest && listing.Damaged.Count > 0)
-            Console.Error.WriteLine($"sbox: latest is {found.Id.ToString()[..8]}, the newest that can be read{(newer.Length > 0 ? $"; what is damaged may be newer: {string.Join(' ', newer.Select(static each => each.Id.ToString()[..8]))}" : "")}");
+            Speaker.Complain($"latest is {found.Id.ToString()[..8]}, the newest that can be read{(newer.Length > 0 ? $"; what is damaged may be newer: {string.Join(' ', newer.Select(static each => each.Id.ToString()[..8]))}" : "")}");
         return (found, newer.Length == 0);
     }
 

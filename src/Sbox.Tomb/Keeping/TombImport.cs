@@ -7,14 +7,15 @@ namespace Sbox.Tomb;
 /// <param name="Known">Snapshots that an earlier import had brought.</param>
 /// <param name="Blobs">Blobs that the tomb did not have.</param>
 /// <param name="Bytes">Their bytes.</param>
-public sealed record ImportReport(IReadOnlyList<Snapshot> Snapshots, int Known, long Blobs, long Bytes);
+/// <param name="Damaged">Snapshots of the other that cannot be read, and were not brought.</param>
+public sealed record ImportReport(IReadOnlyList<Snapshot> Snapshots, int Known, long Blobs, long Bytes, IReadOnlyList<DamagedFile> Damaged);
 
 /// <summary>
 /// Takes the snapshots of another restic repository over, under this tomb's key: every blob is read, verified and sealed anew. The other repository is only read.
 /// </summary>
 public static class TombImport
 {
-    /// <summary>Imports all snapshots, oldest first. Cut short, the same again goes on.</summary>
+    /// <summary>Imports all snapshots that can be read, oldest first. Cut short, the same again goes on.</summary>
     /// <param name="from">The other repository; its index is loaded.</param>
     /// <param name="into">The tomb; its index is loaded, and a shared lock is held, by the caller.</param>
     /// <param name="clock">For waiting.</param>
@@ -23,8 +24,9 @@ public static class TombImport
     /// <exception cref="TombException">Something of the other cannot be read, or the tomb did not take it.</exception>
     public static async Task<ImportReport> Run(TombRepository from, TombRepository into, TimeProvider clock, IProgress<long>? progress, CancellationToken cancel)
     {
-        IReadOnlyList<Snapshot> theirs = await from.Snapshots(cancel);
-        Dictionary<Checksum, Snapshot> known = (await into.Snapshots(cancel)).Where(static each => each.Original is not null).GroupBy(static each => each.Original!.Value).ToDictionary(static group => group.Key, static group => group.Last());
+        SnapshotListing listing = await from.ReadableSnapshots(cancel);
+        IReadOnlyList<Snapshot> theirs = listing.Snapshots;
+        Dictionary<Checksum, Snapshot> known = (await into.ReadableSnapshots(cancel)).Snapshots.Where(static each => each.Original is not null).GroupBy(static each => each.Original!.Value).ToDictionary(static group => group.Key, static group => group.Last());
         var written = new Dictionary<Checksum, Checksum>();
         var report = new List<Snapshot>();
         long blobs = 0, bytes = 0;
@@ -50,7 +52,7 @@ public static class TombImport
             report.Add(copy);
         }
 
-        return new ImportReport(report, theirs.Count - report.Count, blobs, bytes);
+        return new ImportReport(report, theirs.Count - report.Count, blobs, bytes, listing.Damaged);
     }
 
     private static async Task Content(TombRepository from, TombRepository into, PackWriter packs, Snapshot snapshot, IProgress<long>? progress, CancellationToken cancel)
