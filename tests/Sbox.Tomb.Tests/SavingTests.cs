@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text;
 using Sbox.Codecs;
 using Sbox.Judges;
@@ -110,6 +111,43 @@ public sealed class SavingTests
         place.Restic("check", "--read-data");
         place.Restic("restore", "latest", "--target", place["out"]);
         TreeCompare.Same(place["home"], place["out"] + place["home"]);
+    }
+
+    [Fact]
+    public async Task What_a_save_counts_is_what_restic_counts_and_the_snapshot_says()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        await using TombRepository tomb = await Place.Create(new DirectoryBackend(place["ours"]));
+        await Same();
+        await Same();
+        File.WriteAllText(place["home/text"], "other");
+        File.WriteAllText(place["home/a/new"], "new");
+        File.CreateSymbolicLink(place["home/a/new link"], "new");
+        Judge.OnPath("ln").Run(place["home/a/b/c/file0"], place["home/a/b/c/file0 too"]);
+        Directory.CreateDirectory(place["home/a/newer"]);
+        File.Delete(place["home/empty"]);
+        Judge.OnPath("chmod").Run("500", place["home/a/b/c/file1"], place["home/hollow"], place["home/a/b"], place["home/a/b/c"]);
+        await Same();
+
+        IReadOnlyList<Snapshot> snapshots = await tomb.Snapshots(Cancel);
+        var options = new SaveOptions { Paths = [place["home"]], ReadAll = true };
+        SaveReport read = await Saver.Save(tomb, Saver.ParentFor(snapshots, options), options, TimeProvider.System, null, Cancel);
+        Assert.Equal((0, 0), (read.FilesNew, read.FilesChanged)); // read, and as it was
+
+        async Task Same()
+        {
+            SaveReport ours = await Saving.Save(tomb, place["home"]);
+            using var theirs = JsonDocument.Parse(place.Restic("backup", "--json", place["home"]).Split('\n').Last(static line => line.Contains("summary", StringComparison.Ordinal)));
+            long Count(string name) => theirs.RootElement.GetProperty(name).GetInt64();
+            Assert.Equal((Count("files_new"), Count("files_changed"), Count("files_unmodified")), (ours.FilesNew, ours.FilesChanged, ours.FilesUnmodified));
+            Assert.Equal((Count("dirs_new"), Count("dirs_changed") + Count("dirs_unmodified")), (ours.DirectoriesNew, ours.DirectoriesChanged + ours.DirectoriesUnmodified));
+            Assert.InRange(ours.DirectoriesChanged, Count("dirs_changed") - 1, Count("dirs_changed") + 1); // everybody's /tmp changes at any moment
+            (long files, long bytes) = SnapshotSummary.TotalsOf(ours.Snapshot!)!.Value;
+            Assert.Equal((Count("total_files_processed"), Count("total_bytes_processed")), (files, bytes));
+            Assert.Equal((files, bytes), (ours.FilesNew + ours.FilesChanged + ours.FilesUnmodified, ours.BytesTotal));
+        }
     }
 
     [Fact]

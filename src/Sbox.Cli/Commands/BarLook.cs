@@ -114,7 +114,7 @@ internal sealed class BarLook
         { OfflineSince: { } since } => new BarItem($"tomb:{status.Name}", $"tomb offline since {since.ToLocalTime():HH:mm}", Bad),
         { SaveFailure: not null } => new BarItem($"tomb:{status.Name}", "tomb not saved", Bad, IsUrgent: true),
         { Conflict: not null } => new BarItem($"tomb:{status.Name}", "tomb: another box saved too", Busy),
-        { Changed: true } => new BarItem($"tomb:{status.Name}", status.UnsavedFiles == 0 ? "tomb: changes here" : $"tomb: {Amount.OfBytes(status.UnsavedBytes)} not offsite", Busy),
+        { Changed: true } => new BarItem($"tomb:{status.Name}", status.UnsavedBytes == 0 ? "tomb: changes here" : $"tomb: {Amount.OfBytes(status.UnsavedBytes)} not offsite", Busy),
         _ => new BarItem($"tomb:{status.Name}", "tomb offsite", Good),
     };
 

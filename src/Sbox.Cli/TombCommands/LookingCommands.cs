@@ -29,6 +29,11 @@ internal static class LookingCommands
                 writer.WriteString("username", each.Username);
                 Texts(writer, "paths", each.Paths);
                 Texts(writer, "tags", each.Tags);
+                if (SnapshotSummary.TotalsOf(each) is var (files, bytes))
+                {
+                    writer.WriteNumber("files", files);
+                    writer.WriteNumber("bytes", bytes);
+                }
             });
         }
 

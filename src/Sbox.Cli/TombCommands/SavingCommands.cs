@@ -51,6 +51,8 @@ internal static class SavingCommands
             [
                 "Only what changed since the last snapshot of the same paths is read, and only what the tomb does not have travels. A save that was cut short is gone on with by the next one.",
                 "Without PATH, a tomb that is open (sbox tomb open) saves what changed in it.",
+                "What is counted is what restic counts, and what the snapshot has in it (sbox tomb --json snapshots): each name of a regular file that was saved is a file, new where the parent snapshot has nothing of that name, "
+                + "unchanged where it is in every way as there. Links, devices and what could not be read are not counted; with --json directories are, those on the way to PATH too. Of an open tomb the files that were read are counted.",
                 "Patterns are restic's: * and ? within a name, ** over directories; one that begins with / is about the whole path.",
             ],
             Examples = [new Example("A home without its caches", "sbox tomb save /home/me -e .cache -e '*.iso'")],
@@ -116,6 +118,9 @@ internal static class SavingCommands
                 writer.WriteNumber("files_new", report.FilesNew);
                 writer.WriteNumber("files_changed", report.FilesChanged);
                 writer.WriteNumber("files_unmodified", report.FilesUnmodified);
+                writer.WriteNumber("dirs_new", report.DirectoriesNew);
+                writer.WriteNumber("dirs_changed", report.DirectoriesChanged);
+                writer.WriteNumber("dirs_unmodified", report.DirectoriesUnmodified);
                 writer.WriteNumber("bytes_total", report.BytesTotal);
                 writer.WriteNumber("bytes_added", report.BytesAdded);
                 writer.WriteNumber("bytes_stored", report.BytesStored);

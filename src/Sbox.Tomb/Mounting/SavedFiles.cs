@@ -7,13 +7,17 @@ namespace Sbox.Tomb.Mounting;
 internal sealed class SavedFiles
 {
     private readonly Dictionary<ulong, Saved> files = [];
+    private readonly HashSet<ulong> ever = []; // of what is read again it is known that it is not new
     private readonly Lock gate = new();
 
     /// <summary>Notes a file's content.</summary>
     public void Add(in FileStat stat, IReadOnlyList<Checksum> content)
     {
         lock (gate)
+        {
+            ever.Add(stat.Inode);
             files[stat.Inode] = new Saved(stat.Size, stat.ModifiedSeconds, stat.ModifiedNanoseconds, stat.ChangedSeconds, stat.ChangedNanoseconds, content);
+        }
     }
 
     /// <summary>Has some files read again.</summary>
@@ -31,6 +35,13 @@ internal sealed class SavedFiles
     {
         lock (gate)
             files.Clear();
+    }
+
+    /// <summary>Whether a save had the file before, as it is now or otherwise.</summary>
+    public bool Knew(in FileStat stat)
+    {
+        lock (gate)
+            return ever.Contains(stat.Inode);
     }
 
     /// <summary>Whether the file is as it was when it was saved.</summary>

@@ -9,7 +9,7 @@ namespace Sbox.Tomb.Mounting;
 /// <param name="Fingerprint">Changes with every change of any name, attribute or content.</param>
 /// <param name="Entries">Names in it.</param>
 /// <param name="Bytes">Bytes of its files.</param>
-/// <param name="Unsaved">Files with bytes that were not saved since they changed.</param>
+/// <param name="Unsaved">Files that were not saved since their bytes changed, each name of one, as a save counts what it reads.</param>
 /// <param name="UnsavedBytes">Their bytes.</param>
 /// <param name="Newest">The latest change of any inode, in seconds since 1970; those ahead of the clock are left out.</param>
 /// <param name="Suspects">Those of the suspected inodes that are in it.</param>
@@ -74,7 +74,7 @@ internal sealed record UpperLook(
                     bytes += stat.Blocks * 512; // of a file of which only attributes changed there are none
                     if (stat.Blocks * 512 >= Large)
                         large.Add((string.Join('/', way.Append(entry.Name)), stat.Blocks * 512));
-                    if (stat.Size > 0 && stat.Blocks > 0 && (!saved.Has(stat) || suspects.Contains(stat.Inode)))
+                    if ((stat.Size == 0 || stat.Blocks > 0) && (!saved.Has(stat) || suspects.Contains(stat.Inode)))
                     {
                         unsaved++;
                         unsavedBytes += stat.Size;

@@ -11,6 +11,9 @@ internal sealed class MergeCounts
     /// <summary>Inodes of files that were read, those that are gone again too; <see cref="Files"/> counts the names of those that are there.</summary>
     public HashSet<ulong> Read { get; } = [];
 
+    /// <summary>Those of them that an earlier save had read too: they are not new, although the lower layer does not have them.</summary>
+    public HashSet<ulong> Again { get; } = [];
+
     /// <summary>How much more there is than in the lower layer.</summary>
     public MergeTotals Totals { get; private set; } = new();
 
@@ -134,9 +137,11 @@ internal sealed class UpperMerge
             Counts.Totals.Remove(before);
             Counts.Totals.Add(node);
             if (node.Type == NodeType.File && Counts.Read.Contains(node.Inode))
+            {
                 Counts.Files++;
-            if (before is null && node.Type == NodeType.File)
-                Counts.FilesNew++;
+                Counts.FilesNew += before is null && !Counts.Again.Contains(node.Inode) ? 1 : 0;
+            }
+
             return node;
         }
         catch (LinuxException gone) when (gone.Errno == Errno.ENOENT)
@@ -176,7 +181,8 @@ internal sealed class UpperMerge
         if (Known(entry.Stat) is { } known)
             return Describe(entry) with { Content = known };
         UpperContent read = upper.Read(entry, reader);
-        Counts.Read.Add(entry.Stat.Inode);
+        if (Counts.Read.Add(entry.Stat.Inode) && saved.Knew(entry.Stat))
+            Counts.Again.Add(entry.Stat.Inode);
         if (read.Still)
             saved.Add(read.Entry.Stat, read.Content);
         return Describe(read.Entry) with { Content = read.Content, Size = (ulong)read.Size };

@@ -63,19 +63,19 @@ public sealed record SaveReport
     /// <summary>The snapshot that was compared with.</summary>
     public Checksum? Parent { get; init; }
 
-    /// <summary>Files that the parent does not have.</summary>
+    /// <summary>Files where the parent has nothing of that name. As restic counts, here and below: each name of a regular file that is in the snapshot; links, devices and what could not be read are none.</summary>
     public long FilesNew { get; init; }
 
     /// <summary>Files that are not as in the parent.</summary>
     public long FilesChanged { get; init; }
 
-    /// <summary>Files that were not read.</summary>
+    /// <summary>Files that are as in the parent, most of which were not read.</summary>
     public long FilesUnmodified { get; init; }
 
-    /// <summary>Directories that the parent does not have.</summary>
+    /// <summary>Directories that the parent does not have; those on the way to what is saved are counted too.</summary>
     public long DirectoriesNew { get; init; }
 
-    /// <summary>Directories in which something changed.</summary>
+    /// <summary>Directories in which something changed, or that changed themselves.</summary>
     public long DirectoriesChanged { get; init; }
 
     /// <summary>Directories in which nothing did.</summary>

@@ -44,14 +44,14 @@ public sealed partial class Saver
         FileStat stat = Files.Stat(file, path);
         if (!stat.IsRegular)
             return null; // replaced by something else a moment ago: the next save sees what
-        Interlocked.Increment(ref job.Before is { Type: NodeType.File } ? ref filesChanged : ref filesNew);
         var content = new List<Checksum>();
         long size = stat.Size <= Chunker.MinimumSize
             ? ReadSmall(file, path, small, content) ?? ReadLarge(file, path, window ??= GC.AllocateUninitializedArray<byte>(WindowSize), content)
             : ReadLarge(file, path, window ??= GC.AllocateUninitializedArray<byte>(WindowSize), content);
         Interlocked.Add(ref bytesRead, size);
-        Interlocked.Add(ref bytesTotal, size);
-        return Describe(dir, job.Name, stat, Xattrs.Read(file, path)) with { Size = (ulong)size, Content = content };
+        Node node = Describe(dir, job.Name, stat, Xattrs.Read(file, path)) with { Size = (ulong)size, Content = content };
+        Count(job.Before, node);
+        return node;
     }
 
     // A file of one chunk; null when it has grown meanwhile.

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Sbox.Codecs;
 using Sbox.Linux;
@@ -57,7 +58,8 @@ public sealed partial class Saver
     /// <summary>The newest snapshot of the same paths, of this machine if there is one: what to compare a save with.</summary>
     public static Snapshot? ParentFor(IReadOnlyList<Snapshot> snapshots, SaveOptions options)
     {
-        Snapshot[] same = [.. snapshots.Where(each => each.Paths.Order(StringComparer.Ordinal).SequenceEqual(options.Paths.Order(StringComparer.Ordinal), StringComparer.Ordinal))];
+        string[] paths = [.. options.Paths.Select(static path => Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(path))).Order(StringComparer.Ordinal)]; // a snapshot names what is no UTF-8 so
+        Snapshot[] same = [.. snapshots.Where(each => each.Paths.Order(StringComparer.Ordinal).SequenceEqual(paths, StringComparer.Ordinal))];
         return same.LastOrDefault(each => each.Hostname == options.Hostname) ?? same.LastOrDefault();
     }
 
@@ -211,8 +213,8 @@ public sealed partial class Saver
         if (!options.ReadAll && before is not null && IsUnchanged(before, stat))
         {
             reached = true;
-            Interlocked.Increment(ref filesUnmodified);
-            Interlocked.Add(ref bytesTotal, (long)before.Size);
+            if (stat.IsRegular)
+                Count(before, before);
             directory.Settle(slot, before);
             Done(directory);
             return;
@@ -322,10 +324,18 @@ public sealed partial class Saver
         directory.Close(tree);
         if (directory.Parent is null)
             return;
-        Interlocked.Increment(ref directory.Before is null ? ref directoriesNew : ref directory.Before.Subtree == tree ? ref directoriesUnmodified : ref directoriesChanged);
         Node node = directory.Node! with { Subtree = tree };
         Node? before = directory.Before;
-        directory.Parent.Settle(directory.Slot, before is not null && NodeEquality.Same(before, node) ? before : node);
+        bool isAsBefore = before is not null && NodeEquality.Same(before, node);
+        Interlocked.Increment(ref before is null ? ref directoriesNew : ref isAsBefore ? ref directoriesUnmodified : ref directoriesChanged);
+        directory.Parent.Settle(directory.Slot, isAsBefore ? before : node);
+    }
+
+    // As restic counts: files that are in the snapshot, each name of one; links, devices and what could not be read are none. What was read and is as it was has not changed.
+    private void Count(Node? before, Node now)
+    {
+        Interlocked.Increment(ref before is null ? ref filesNew : ref ReferenceEquals(before, now) || NodeEquality.Same(before, now) ? ref filesUnmodified : ref filesChanged);
+        Interlocked.Add(ref bytesTotal, (long)now.Size);
     }
 
     private void Fail(Exception broken)

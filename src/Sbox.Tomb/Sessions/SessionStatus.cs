@@ -26,7 +26,7 @@ public sealed record SessionStatus
     /// <summary>When that was, or when what is mounted was saved.</summary>
     public DateTimeOffset? SavedAt { get; init; }
 
-    /// <summary>Files of which the bytes are not offsite yet.</summary>
+    /// <summary>Files of which the bytes are not offsite yet, each name of one, those without bytes too: those that a save would read.</summary>
     public long UnsavedFiles { get; init; }
 
     /// <summary>Their bytes.</summary>
@@ -74,7 +74,7 @@ public sealed record SessionStatus
 
 /// <summary>What a save of an open tomb did.</summary>
 /// <param name="Snapshot">The snapshot; null when nothing had changed.</param>
-/// <param name="Files">Files read.</param>
+/// <param name="Files">Files read, each name of one; the snapshot's summary tells which of them are new.</param>
 /// <param name="BytesRead">Their bytes.</param>
 /// <param name="BytesStored">Bytes that travelled.</param>
 /// <param name="Seconds">How long it took.</param>

@@ -183,7 +183,7 @@ public sealed partial class TombSession
         return new SnapshotSummary
         {
             Begun = Moment.Of(begun), Ended = Moment.Of(options.Clock.GetUtcNow()), Files = files + more.Files, Bytes = bytes + more.Bytes,
-            FilesNew = merge.Counts.FilesNew, FilesChanged = Math.Max(0, merge.Counts.Files - merge.Counts.FilesNew),
+            FilesNew = merge.Counts.FilesNew, FilesChanged = merge.Counts.Files - merge.Counts.FilesNew,
             DirectoriesNew = merge.Counts.DirectoriesNew, DirectoriesChanged = merge.Counts.Directories - merge.Counts.DirectoriesNew,
             DataBlobs = packs.Blobs[0], TreeBlobs = packs.Blobs[1], BytesAdded = packs.PlainBytes, BytesStored = packs.SealedBytes,
         };

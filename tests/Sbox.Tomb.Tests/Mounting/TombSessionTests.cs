@@ -82,6 +82,13 @@ public sealed class TombSessionTests
         open.Sh("echo other > a/b/newer; sleep 0.2");
         SessionSave second = await open.Save();
         Assert.Equal((1, 6), (second.Files, second.BytesRead)); // not what was saved before
+        open.Sh("echo changed > a/b/new; : > a/b/hollow; ln a/b/newer a/b/newest; sleep 0.2");
+        status = open.Session.Status(default);
+        SessionSave third = await open.Save();
+        Assert.Equal((4, 4), (status.UnsavedFiles, third.Files)); // each name: a link changes what a file has
+        await using TombRepository tomb = await place.Open();
+        using var summary = System.Text.Json.JsonDocument.Parse((await tomb.Snapshots(TestContext.Current.CancellationToken))[^1].Summary!);
+        Assert.Equal((1, 3), (summary.RootElement.GetProperty("files_new").GetInt64(), summary.RootElement.GetProperty("files_changed").GetInt64()));
     }
 
     [Fact]
