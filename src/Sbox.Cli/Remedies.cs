@@ -67,6 +67,17 @@ internal static class Remedies
         _ => failure.Message,
     };
 
+    private static string OfSsh(SshRefusedException ssh) => ssh.Refusal switch
+    {
+        SshRefusal.UnknownHostKey => $"Once by hand, as the user that this runs as: ssh {ssh.Host}; it shows the key's fingerprint, which whoever keeps the host can confirm. The same command works then",
+        SshRefusal.ChangedHostKey => $"Another machine may be answering in its place: ask whoever keeps the host. Where its key was made anew: ssh-keygen -R {HostOf(ssh.Host)}, then once by hand ssh {ssh.Host}",
+        SshRefusal.PermissionDenied => $"ssh {ssh.Host} has to work by itself, as the user that this runs as: its key, its agent, ~/.ssh/config. Other words for ssh: ssh-command in the settings file",
+        SshRefusal.NoSuchHost => "Look at --tomb again, and whether this machine is in the network where that name is known",
+        _ => "apt install openssh-client; or ssh-command in the settings file names another program",
+    };
+
+    private static string HostOf(string host) => host[(host.LastIndexOf('@') + 1)..];
+
     private static string? For(Exception failure) => failure switch
     {
         Finding finding => finding.WayOut,
@@ -148,11 +159,13 @@ internal static class Remedies
         RolledBackException { Damage: not null } => "Name an older one by its id (sbox tomb snapshots). sbox tomb check --repair takes away what cannot be read, and says so; the newest that is left is the latest then",
         RolledBackException => "Ask whoever keeps the tomb. If you know why (a forget on another machine, a copy brought back), delete what this machine remembers: the file in ~/.local/state/sbox/tombs",
         NothingSavedException => "No snapshot was written: one that holds nothing would count as the newest. Name what is there",
+        NothingKeptException => "Nothing was deleted. A rule that keeps some of them too: --keep-last 1. Without any of them: sbox tomb forget ID...",
         SnapshotNotFoundException => "The snapshots that there are: sbox tomb snapshots",
         TombDamagedException or BlobMissingException => "What else is damaged: sbox tomb check --read-data. What can be saved: sbox tomb check --repair",
         StoredFileUnreadableException => "Copy the tomb to another disk while that can be read. What can be saved: sbox tomb check --repair",
         StoredFileMissingException => "What else is missing: sbox tomb check. What can be saved: sbox tomb check --repair",
         TombSettingsException => "docs/tomb.md tells what the settings file may hold",
+        SshRefusedException ssh => OfSsh(ssh),
         BackendException { IsTransient: true } => "The place does not answer as it should. What was uploaded is kept: the same command goes on from there",
         PlaceFullException => "Nothing that was whole is lost. Make room there (sbox tomb forget --prune drops what is old), and run the same command again",
         BackendException => "Nothing that was whole is lost",

@@ -54,6 +54,9 @@ public class BackendException(string location, string finding, bool isTransient,
 
     /// <summary>Whether the same may work a little later.</summary>
     public bool IsTransient { get; } = isTransient;
+
+    /// <summary>Whether a few seconds may be enough for that: no use to try at once again where somebody has to do something first.</summary>
+    public virtual bool PassesByItself => IsTransient;
 }
 
 /// <summary>There is no room for more where the tomb is kept.</summary>

@@ -50,7 +50,7 @@ public sealed class RetryingBackend(IBackend inner, TimeProvider clock) : IBacke
             {
                 return await work(cancel);
             }
-            catch (BackendException failed) when (failed.IsTransient && attempt < Tries)
+            catch (BackendException failed) when (failed.PassesByItself && attempt < Tries)
             {
                 double seconds = Math.Pow(2, attempt - 2) * (0.75 + (Random.Shared.NextDouble() / 2));
                 await Task.Delay(TimeSpan.FromSeconds(seconds), clock, cancel);

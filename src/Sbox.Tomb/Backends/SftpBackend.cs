@@ -6,15 +6,24 @@ namespace Sbox.Tomb;
 public sealed class SftpBackend : IBackend
 {
     private const int PiecesAhead = 32;
+    private const int RefusedFor = 5000; // milliseconds
     private readonly ChildCommand command;
     private readonly string top;
     private readonly SemaphoreSlim opening = new(1);
     private SftpConnection? connection;
+    private bool hasFailed; // the last try
+    private (SshRefusedException Said, long At)? refused;
 
     /// <param name="location">As its owner wrote it.</param>
     /// <param name="command">What connects: <c>ssh ... HOST -s sftp</c>.</param>
     /// <param name="path">The directory there.</param>
     public SftpBackend(string location, ChildCommand command, string path) => (Location, this.command, top) = (location, command, path.TrimEnd('/'));
+
+    /// <summary>Who is connected to, for messages: the host, with the user where one is named.</summary>
+    public string Host { get; init; } = "HOST";
+
+    /// <summary>The same command, but asking nobody anything; null where it never does.</summary>
+    public ChildCommand? Unasking { get; init; }
 
     /// <summary>How long a request may take.</summary>
     public RequestLimit Limit { get; init; } = RequestLimit.Usual;
@@ -269,11 +278,46 @@ public sealed class SftpBackend : IBackend
                 connection = null;
             }
 
-            return connection ??= await SftpConnection.Open(command, cancel);
+            // Several requests wait here for the same connection: what one was told holds for them too.
+            if (refused is var (said, at) && Environment.TickCount64 - at < RefusedFor)
+                throw new SshRefusedException(Location, Host, said.Refusal, said.Words);
+            return connection ??= await Connect(cancel);
+        }
+        catch (SshEndedException ended) when (ended.Refusal is var (refusal, words))
+        {
+            refused = (new SshRefusedException(Location, Host, refusal, words), Environment.TickCount64);
+            throw refused.Value.Said;
+        }
+        catch (ChildFailedException missing)
+        {
+            throw new SshRefusedException(Location, Host, SshRefusal.NoProgram, missing.Message);
         }
         finally
         {
             opening.Release();
         }
+    }
+
+    // On a terminal ssh asks there, and says what it waits for (a token that wants to be touched), so its words go there: once. What it failed for, it is asked again, by itself and without questions.
+    private async Task<SftpConnection> Connect(CancellationToken cancel)
+    {
+        bool first = !hasFailed;
+        hasFailed = true;
+        SftpConnection? open = null;
+        if (first && !Console.IsErrorRedirected && Unasking is not null)
+        {
+            try
+            {
+                open = await SftpConnection.Open(command, holds: false, cancel);
+            }
+            catch (SshEndedException) when (!cancel.IsCancellationRequested)
+            {
+                open = null;
+            }
+        }
+
+        open ??= await SftpConnection.Open(Console.IsErrorRedirected ? command : Unasking ?? command, holds: true, cancel);
+        hasFailed = false;
+        return open;
     }
 }

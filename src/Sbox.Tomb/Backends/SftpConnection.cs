@@ -35,9 +35,14 @@ internal sealed class SftpConnection : IDisposable
     /// <summary>Whether the server can still be talked to.</summary>
     public bool IsBroken => broken is not null;
 
-    public static async Task<SftpConnection> Open(ChildCommand command, CancellationToken cancel)
+    /// <summary>Connects.</summary>
+    /// <param name="command">What connects.</param>
+    /// <param name="holds">Whether its complaints are kept for the message of a failure, and not on this program's stderr.</param>
+    /// <param name="cancel">Gives it up.</param>
+    /// <exception cref="SshEndedException">It ended before the server answered.</exception>
+    public static async Task<SftpConnection> Open(ChildCommand command, bool holds, CancellationToken cancel)
     {
-        var connection = new SftpConnection(PipedChild.Start(command));
+        var connection = new SftpConnection(PipedChild.Start(command, holds));
         try
         {
             await connection.Write(new byte[] { Init, 0, 0, 0, 3 }, cancel);
@@ -53,6 +58,12 @@ internal sealed class SftpConnection : IDisposable
 
             _ = Task.Run(connection.ReadAnswers, CancellationToken.None);
             return connection;
+        }
+        catch (IOException ended) when (!cancel.IsCancellationRequested)
+        {
+            IReadOnlyList<string> words = await connection.child.LastWords();
+            connection.Dispose();
+            throw new SshEndedException(words, ended is EndOfStreamException ? null : ended.Message);
         }
         catch
         {
@@ -232,7 +243,7 @@ internal sealed class SftpConnection : IDisposable
         }
         catch (Exception ended)
         {
-            Break(new IOException($"the connection broke: {(ended is EndOfStreamException ? "ssh ended" : ended.Message)}"));
+            Break(new IOException($"the connection broke: {(ended is EndOfStreamException ? new SshEndedException(await child.LastWords(), null).Message : ended.Message)}"));
         }
     }
 

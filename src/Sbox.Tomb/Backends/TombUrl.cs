@@ -111,8 +111,9 @@ public sealed class TombUrl
         // A host that begins with a dash would be an option to ssh.
         if (host.Length == 0 || host.StartsWith('-') || path.Length == 0)
             throw new FormatException($"'sftp:{url}' names no host and path");
-        string[] words = [.. settings.SshCommand.Skip(1), "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=15", .. port, "-s", "--", host, "sftp"];
-        return new SftpBackend(text, new ChildCommand(settings.SshCommand[0], words), path) { Limit = settings.Limit };
+        ChildCommand Words(params string[] more) => new(
+            settings.SshCommand[0], [.. settings.SshCommand.Skip(1), "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=15", .. more, .. port, "-s", "--", host, "sftp"]);
+        return new SftpBackend(text, Words(), path) { Limit = settings.Limit, Host = host, Unasking = Words("-o", "BatchMode=yes") };
     }
 }
 
