@@ -26,8 +26,8 @@ public sealed class KeepingTests
             await tomb.SaveDocument(StoredFileType.Snapshot, (first.Snapshot! with { Time = Moment.Of(time) }).ToBytes(), Cancel);
         }
 
-        var policy = new ForgetPolicy { Last = 2, Hourly = 3, Daily = 5, Weekly = 6, Monthly = 9, Yearly = 20, Within = TimeSpan.FromDays(60) };
-        ForgetPlan ours = policy.Apply(await tomb.Snapshots(Cancel));
+        var policy = new ForgetPolicy { Last = 2, Hourly = 3, Daily = 5, Weekly = 6, Monthly = 9, Yearly = 20, Within = new CalendarSpan(0, 0, 60, 0) };
+        ForgetPlan ours = policy.Apply(await tomb.Snapshots(Cancel), DateTimeOffset.UtcNow);
         string json = place.Restic(
             "forget", "--dry-run", "--json", "--keep-last", "2", "--keep-hourly", "3", "--keep-daily", "5", "--keep-weekly", "6", "--keep-monthly", "9", "--keep-yearly", "20", "--keep-within", "60d");
         using var document = JsonDocument.Parse(json);

@@ -16,15 +16,20 @@ internal static class KeepingCommands
         var ids = new Argument<string[]>("SNAPSHOT") { Description = "Snapshots to forget; without any, the rules say which", Arity = ArgumentArity.ZeroOrMore };
         Option<int> last = Keep("--keep-last", "The newest N"), hourly = Keep("--keep-hourly", "The newest of each of N hours"), daily = Keep("--keep-daily", "The newest of each of N days"),
             weekly = Keep("--keep-weekly", "The newest of each of N weeks"), monthly = Keep("--keep-monthly", "The newest of each of N months"), yearly = Keep("--keep-yearly", "The newest of each of N years");
-        var within = new Option<string?>("--keep-within") { Description = "All that are younger than this, counted from the newest: 36h, 7d, 8w", HelpName = "SPAN" };
-        var tags = new Option<string[]>("--keep-tag") { Description = "All with this tag", HelpName = "TAG" };
+        var within = new Option<string?>("--keep-within") { Description = "All that are younger than this, counted from the newest: 36h, 7d, 8w, 1y5m7d2h", HelpName = "SPAN" };
+        var tags = new Option<string[]>("--keep-tag") { Description = "Keep: all with this tag, or with all of several that commas part", HelpName = "TAG" };
+        var groupBy = new Option<string>("--group-by", "-g") { Description = "Apply the rules to each group of snapshots that have these in common: any of host, paths, tags, with commas between; \"\" for one group of all", HelpName = "WORDS", DefaultValueFactory = static _ => "host,paths" };
         var prune = new Option<bool>("--prune") { Description = "Also free the space" };
         var dryRun = new Option<bool>("--dry-run", "-n") { Description = "Delete nothing; say what would go" };
         return new DocumentedCommand("forget", "Delete snapshots")
         {
-            Details = ["Rules are restic's, and apply to each machine's snapshots of the same paths; what no rule keeps goes. The space is freed by prune."],
+            Details =
+            [
+                "Rules are restic's, and apply to each machine's snapshots of the same paths; what no rule keeps goes. Hours, days and weeks are those of the clock that a snapshot was made by. "
+                + "Where no rule keeps any snapshot of a group, nothing at all is deleted. The space is freed by prune.",
+            ],
             Examples = [new Example("Two weeks of days, a year of months", "sbox tomb forget --keep-daily 14 --keep-monthly 12 --prune")],
-        }.With(ids, last, hourly, daily, weekly, monthly, yearly, within, tags, prune, dryRun).OnTomb(async (parsed, session, cancel) =>
+        }.With(ids, last, hourly, daily, weekly, monthly, yearly, within, tags, groupBy, prune, dryRun).OnTomb(async (parsed, session, cancel) =>
         {
             await using TombLock held = await TombLock.Take(session.Repository, exclusive: true, TimeProvider.System, cancel);
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, held.Lost);
@@ -32,12 +37,13 @@ internal static class KeepingCommands
             var policy = new ForgetPolicy
             {
                 Last = parsed.GetValue(last), Hourly = parsed.GetValue(hourly), Daily = parsed.GetValue(daily), Weekly = parsed.GetValue(weekly), Monthly = parsed.GetValue(monthly),
-                Yearly = parsed.GetValue(yearly), Within = Span(parsed.GetValue(within)), Tags = parsed.GetValue(tags) ?? [],
+                Yearly = parsed.GetValue(yearly), Within = Span(parsed.GetValue(within)), Tags = [.. (parsed.GetValue(tags) ?? []).Select(static list => list.Split(','))],
+                GroupBy = Grouping(parsed.GetValue(groupBy)!),
             };
             string[] named = parsed.GetValue(ids) ?? [];
             if (named.Length == 0 && policy.IsEmpty)
                 throw new Finding("neither a snapshot nor a rule is named", "Without a rule everything would go: sbox tomb forget --help");
-            ForgetPlan plan = named.Length > 0 ? new ForgetPlan([], [.. named.Select(id => SnapshotChoice.Find(session.Repository, snapshots, id)).Distinct()]) : policy.Apply(snapshots);
+            ForgetPlan plan = named.Length > 0 ? new ForgetPlan([], [.. named.Select(id => SnapshotChoice.Find(session.Repository, snapshots, id)).Distinct()]) : policy.Apply(snapshots, DateTimeOffset.UtcNow);
             foreach (Snapshot each in plan.Forget)
                 session.Speaker.Line($"{(parsed.GetValue(dryRun) ? "would forget" : "forget")} {each.Id.ToString()[..8]}  {LookingCommands.Time(each.Time)}  {string.Join(' ', each.Paths)}", writer => writer.WriteString("forget", each.Id.ToString()));
             if (parsed.GetValue(dryRun))
@@ -180,15 +186,28 @@ internal static class KeepingCommands
         });
     }
 
-    private static Option<int> Keep(string name, string description) => new(name) { Description = $"Keep: {char.ToLowerInvariant(description[0])}{description[1..]} (-1 for all)", HelpName = "N" };
+    private static Option<int> Keep(string name, string description) => new(name) { Description = $"Keep: {char.ToLowerInvariant(description[0])}{description[1..]} (unlimited, or -1, for all)", HelpName = "N", CustomParser = Count };
 
-    private static TimeSpan? Span(string? text)
+    private static int Count(System.CommandLine.Parsing.ArgumentResult result)
     {
-        if (text is null)
-            return null;
-        double hours = text is [.., 'h'] ? 1 : text is [.., 'd'] ? 24 : text is [.., 'w'] ? 168 : 0;
-        return hours > 0 && int.TryParse(text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out int count)
-            ? TimeSpan.FromHours(count * hours)
-            : throw new Finding($"'{text}' is no span of time", "A number and h, d or w: --keep-within 7d");
+        string word = result.Tokens[^1].Value;
+        if (word == "unlimited")
+            return -1;
+        if (int.TryParse(word, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int count) && count >= -1)
+            return count;
+        result.AddError($"{((System.CommandLine.Parsing.OptionResult)result.Parent!).Option.Name}: '{word}' is no number of snapshots");
+        return 0;
     }
+
+    private static CalendarSpan Span(string? text) => text is null ? default
+        : CalendarSpan.Parse(text) ?? throw new Finding($"'{text}' is no span of time", "Numbers with y, m, w, d or h behind each: --keep-within 7d, --keep-within 1y6m");
+
+    private static SnapshotGrouping Grouping(string words) => words.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+        .Aggregate(SnapshotGrouping.None, static (all, word) => all | word switch
+        {
+            "host" => SnapshotGrouping.Host,
+            "path" or "paths" => SnapshotGrouping.Paths,
+            "tag" or "tags" => SnapshotGrouping.Tags,
+            _ => throw new Finding($"'{word}' is nothing that snapshots can have in common", "--group-by takes host, paths and tags, with commas between"),
+        });
 }
