@@ -34,6 +34,16 @@ public sealed class TombMemoryTests : IAsyncLifetime
     }
 
     [Fact]
+    public void What_many_remember_at_once_is_all_remembered()
+    {
+        Snapshot[] saved = [.. Enumerable.Range(0, 48).Select(n => Saved(n - 60))];
+        Parallel.ForEach(saved, new ParallelOptions { MaxDegreeOfParallelism = 8 }, each => memory.Remember(tomb, each));
+        foreach (Snapshot each in saved)
+            Assert.Throws<RolledBackException>(() => memory.Check(tomb, [.. saved.Where(other => other.Time.CompareTo(each.Time) < 0)]));
+        Assert.Equal(saved.Length, File.ReadAllLines(place[$"memory/{tomb.Config.Id}"]).Length);
+    }
+
+    [Fact]
     public void It_may_also_when_that_clock_was_ahead_by_little_and_the_time_it_said_has_come()
     {
         Snapshot first = Saved(-60), ahead = Saved(60);

@@ -69,17 +69,18 @@ public sealed class TombMemory(string directory, TimeProvider clock)
     /// <summary>Remembers all that there are, and nothing else.</summary>
     public void Remember(TombRepository tomb, IReadOnlyList<Snapshot> snapshots)
     {
-        IReadOnlyDictionary<Checksum, Moment> before = Recall(tomb).ToDictionary(static each => each.Id, static each => each.Time);
-        Write(tomb, snapshots.Select(each => new Seen(each.Id, before.TryGetValue(each.Id, out Moment time) ? time : NoLaterThanNow(each.Time))));
+        Remember(tomb, new SnapshotListing(snapshots, []));
     }
 
     /// <summary>The same; of those that are damaged it keeps what it knows.</summary>
     public void Remember(TombRepository tomb, SnapshotListing listing)
     {
-        Seen[] damaged = [.. Recall(tomb).Where(each => listing.Damaged.Any(file => file.Id == each.Id))];
-        Remember(tomb, listing.Snapshots);
-        if (damaged.Length > 0)
-            Write(tomb, [.. Recall(tomb), .. damaged]);
+        Change(tomb, seen =>
+        {
+            Dictionary<Checksum, Moment> before = seen.ToDictionary(static each => each.Id, static each => each.Time);
+            return listing.Snapshots.Select(each => new Seen(each.Id, before.TryGetValue(each.Id, out Moment time) ? time : NoLaterThanNow(each.Time)))
+                .Concat(seen.Where(each => listing.Damaged.Any(file => file.Id == each.Id)));
+        });
     }
 
     /// <summary>Whether this machine knows that a snapshot which cannot be read is no newer than another.</summary>
@@ -88,28 +89,42 @@ public sealed class TombMemory(string directory, TimeProvider clock)
 
     /// <summary>Remembers one that was written just now, beside the others.</summary>
     public void Remember(TombRepository tomb, Snapshot written) =>
-        Write(tomb, Recall(tomb).Where(each => each.Id != written.Id).Append(new Seen(written.Id, NoLaterThanNow(written.Time))));
+        Change(tomb, seen => seen.Where(each => each.Id != written.Id).Append(new Seen(written.Id, NoLaterThanNow(written.Time))));
 
     /// <summary>Follows what a repair made of snapshots, so that what this very machine took away is no alarm: one that was written anew stands for the old one, with its time; nothing stands for one that is gone.</summary>
     public void Follow(TombRepository tomb, RepairReport repaired)
     {
         Dictionary<Checksum, Checksum> anew = repaired.Rewritten.ToDictionary(static each => each.Old, static each => each.New);
         HashSet<Checksum> gone = [.. repaired.Gone, .. repaired.Unreadable];
-        IReadOnlyList<Seen> seen = Recall(tomb);
-        if (seen.Any(each => gone.Contains(each.Id) || anew.ContainsKey(each.Id)))
-            Write(tomb, seen.Where(each => !gone.Contains(each.Id)).Select(each => anew.TryGetValue(each.Id, out Checksum now) ? each with { Id = now } : each));
+        if (Recall(tomb).Any(each => gone.Contains(each.Id) || anew.ContainsKey(each.Id)))
+            Change(tomb, seen => seen.Where(each => !gone.Contains(each.Id)).Select(each => anew.TryGetValue(each.Id, out Checksum now) ? each with { Id = now } : each));
     }
 
     private Moment NoLaterThanNow(Moment time) => Moment.Of(clock.GetUtcNow()) is var now && time.CompareTo(now) > 0 ? now : time;
 
-    private void Write(TombRepository tomb, IEnumerable<Seen> seen)
+    // One after the other: several saves of this machine may end in the same moment, and none may take from the file what another has just put there.
+    private void Change(TombRepository tomb, Func<IReadOnlyList<Seen>, IEnumerable<Seen>> change)
     {
-        // Not durable: what a power cut takes of it is a memory of the last minutes.
+        string path = PathOf(tomb), name = Path.GetFileName(path);
         using (Dir root = Dir.Open("/"))
             root.MakeDirs(Path.GetFullPath(directory).TrimStart('/'), 0x1C0 /* 0700 */);
-        string path = PathOf(tomb);
-        File.WriteAllLines($"{path}.new", seen.OrderByDescending(static each => each.Time).Select(static each => $"{each.Id} {each.Time}"));
-        File.Move($"{path}.new", path, overwrite: true);
+        using Dir place = Dir.Open(directory);
+        using FileLock? held = Lock(place, $"{name}.lock");
+        string next = $"{path}.{Environment.ProcessId}-{Environment.CurrentManagedThreadId}";
+        File.WriteAllLines(next, change(Recall(tomb)).OrderByDescending(static each => each.Time).Select(static each => $"{each.Id} {each.Time}"));
+        File.Move(next, path, overwrite: true); // not durable: what a power cut takes of it is a memory of the last minutes
+    }
+
+    // Held for milliseconds. Whoever stands still with it (a debugger, a frozen session) keeps nobody for long: then a line may be missing, and the next look finds it in the tomb.
+    private static FileLock? Lock(Dir place, string name)
+    {
+        for (long since = Environment.TickCount64; Environment.TickCount64 - since < 10_000; Thread.Sleep(5))
+        {
+            if (FileLock.TryTake(place, name, mode: 0x180 /* 0600 */) is { } held)
+                return held;
+        }
+
+        return null;
     }
 
     private IReadOnlyList<Seen> Recall(TombRepository tomb)
