@@ -119,8 +119,7 @@ internal static class OpenCommand
             options = options with { Attacher = TombService.Attacher(options.Name) };
         if (!File.Exists(options.Attacher) && !Directory.Exists(options.MountPoint))
             throw new Finding($"{options.MountPoint}: there is no such directory", $"mkdir -p {options.MountPoint}");
-        if (await IsOpen(options, cancel))
-            throw new Finding($"{options.Name}: this tomb is open already, at {options.MountPoint}", $"sbox tomb status {options.Name}");
+        await RefuseTaken(options, TombSession.At(parsed), cancel);
         TombSession opened = parsed.GetValue(Unit) ? await TombSession.Open(parsed, TombService.Password(options.Name), cancel) : await TombSession.Open(parsed, cancel);
         options = Settled(options, parsed, opened);
         await opened.Snapshots(cancel); // says when the remote was rolled back
@@ -148,16 +147,32 @@ internal static class OpenCommand
         return 0;
     }
 
-    private static async Task<bool> IsOpen(SessionOptions options, CancellationToken cancel)
+    // Two tombs may be open by names and places of their own; one over the other would take what is written to it unseen.
+    private static async Task RefuseTaken(SessionOptions options, TombSession wanted, CancellationToken cancel)
+    {
+        await using (wanted)
+        {
+            if (await TryStatus(options, cancel) is { } open)
+            {
+                throw open.Location == wanted.Backend.Location
+                    ? new Finding($"{options.Name}: this tomb is open already, at {open.MountPoint}", $"sbox tomb status {options.Name}")
+                    : new Finding($"{options.Name}: a tomb of this name is open already, {open.Location} at {open.MountPoint}", "--name gives the other one another name");
+            }
+        }
+
+        if (MountTable.At(options.MountPoint) is { Type: "overlay", Source: ['t', 'o', 'm', 'b', '-', .. var other] } && other != options.Name)
+            throw new Finding($"{options.MountPoint}: the tomb {other} is open there", $"sbox tomb close {other}; or --at another directory");
+    }
+
+    private static async Task<SessionStatus?> TryStatus(SessionOptions options, CancellationToken cancel)
     {
         try
         {
-            await new SessionClient(options.RunDirectory).Status(options.Name, cancel);
-            return true;
+            return await new SessionClient(options.RunDirectory).Status(options.Name, cancel);
         }
         catch (TombNotOpenException)
         {
-            return false;
+            return null;
         }
     }
 

@@ -49,6 +49,39 @@ public sealed class SessionCommandTests
     }
 
     [Fact]
+    public void Two_tombs_are_open_at_once_each_by_its_name_and_at_its_place()
+    {
+        using var place = new Place();
+        HomeTree.Make(place["home"]);
+        place.Restic("init");
+        place.Restic("backup", place["home"]);
+        Listing.Sh(place.Path, "cp -r tomb other; mkdir -p one/home two/home");
+        string one = $"--tomb {place.TombPath} --password-file {place.PasswordFile} open", two = $"--tomb {place["other"]} --password-file {place.PasswordFile} open";
+        Sbox(place, 0, $"{one} --at {place["one/home"]}");
+        try
+        {
+            string said = Sbox(place, 1, $"{two} --at {place["two/home"]}");
+            Assert.Contains($"a tomb of this name is open already, {place.TombPath} at {place["one/home"]}", said, StringComparison.Ordinal);
+            Assert.Contains("the tomb home is open there", Sbox(place, 1, $"{two} --at {place["one/home"]} --name two"), StringComparison.Ordinal);
+            Assert.Contains($"this tomb is open already, at {place["one/home"]}", Sbox(place, 1, $"{one} --at {place["two/home"]}"), StringComparison.Ordinal);
+            Sbox(place, 0, $"{two} --at {place["two/home"]} --name two");
+            Listing.Sh(place.Path, "echo in one > one/home/plain; sleep 0.2");
+            Assert.Equal(["hello"], Listing.Sh(place.Path, "cat two/home/plain"));
+            Assert.Contains("2 tombs are open: home, two", Sbox(place, 1, "save"), StringComparison.Ordinal);
+            Assert.Contains("saved home: ", Sbox(place, 0, "save --all"), StringComparison.Ordinal);
+            Assert.Contains("closed two: nothing had changed", Sbox(place, 0, "close two"), StringComparison.Ordinal);
+            Assert.Contains("closed home", Sbox(place, 0, "close home"), StringComparison.Ordinal);
+        }
+        finally
+        {
+            if (MountTable.At(place["one/home"]) is not null || MountTable.At(place["two/home"]) is not null)
+                Sbox(place, 0, "slam --all");
+        }
+
+        Assert.Contains("in one", place.Restic("dump", "latest", $"{place["home"]}/plain"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_settings_say_where_what_is_not_saved_is_kept_and_it_is_found_there_after_a_crash()
     {
         using var place = new Place();
