@@ -232,9 +232,7 @@ internal static class OpenCommand
         foreach (string word in WithoutPassword(words).Concat(["--serve", "--password-fd", "0"]))
             start.ArgumentList.Add(word);
         using Process server = Started(start);
-        server.StandardInput.BaseStream.Write(password.Span);
-        server.StandardInput.BaseStream.Write("\n"u8);
-        server.StandardInput.Close();
+        Tell(server, password);
         try
         {
             Task<string> complained = server.StandardError.ReadToEndAsync(CancellationToken.None);
@@ -253,6 +251,21 @@ internal static class OpenCommand
         {
             await End(server);
             throw;
+        }
+    }
+
+    // It may refuse, and end, before it asks for the password: what it says then is what there is to say, and not that a pipe broke.
+    private static void Tell(Process server, SecretMemory password)
+    {
+        try
+        {
+            server.StandardInput.BaseStream.Write(password.Span);
+            server.StandardInput.BaseStream.Write("\n"u8);
+            server.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            return; // its end is seen in what it says
         }
     }
 
