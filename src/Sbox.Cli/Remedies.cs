@@ -54,6 +54,7 @@ internal static class Remedies
     // What libostree says, where scripts are known to look for it.
     private static string InTheirWords(Exception failure) => failure switch
     {
+        RefNotFoundException { Orphan: { } first } => $"Commit {first} has no parent",
         RefNotFoundException missing => $"Refspec '{missing.Revision}' not found",
         InvalidRefException { Finding: "Cannot create alias to remote ref" } alias => alias.Finding,
         InvalidRefException invalid => $"Invalid ref name {invalid.RefName}: {invalid.Finding}",

@@ -38,8 +38,13 @@ public sealed class UnsupportedRepositoryException(string path, string setting, 
 /// <summary>No ref and no commit goes by that name.</summary>
 /// <param name="path">The repository or URL.</param>
 /// <param name="revision">What was asked for.</param>
-public sealed class RefNotFoundException(string path, string revision) : RepositoryException($"{path}: no ref or commit '{revision}'")
+/// <param name="orphan">The commit whose parent was asked for, and which has none; null where that is not it.</param>
+public sealed class RefNotFoundException(string path, string revision, Checksum? orphan = null)
+    : RepositoryException(orphan is null ? $"{path}: no ref or commit '{revision}'" : $"{path}: no commit '{revision}': {orphan} has no parent")
 {
+    /// <summary>The commit whose parent was asked for, and which has none; null where that is not it.</summary>
+    public Checksum? Orphan { get; } = orphan;
+
     /// <summary>What was asked for.</summary>
     public string Revision { get; } = revision;
 }

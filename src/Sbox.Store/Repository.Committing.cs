@@ -37,6 +37,7 @@ public sealed partial class Repository
         Checksum? parent = options.NoParent ? null
             : options.Parent ?? (options.Branches.Count > 0 ? refs.Read(options.Branches[0]) : null);
         (Checksum tree, Checksum meta) = new TreeWriter(transaction, options, progress, cancel).Write(trees);
+        options.TreesRead?.Invoke();
         if (options.SkipIfUnchanged && parent is { } unchanged && LoadCommit(unchanged) is var old && old.RootTree == tree && old.RootMeta == meta)
             return new CommitResult(unchanged, null);
 
@@ -64,17 +65,24 @@ public sealed partial class Repository
             metadata = metadata.With(CommitSizes.Key, CommitSizes.Of(transaction, tree, meta, cancel));
         long seconds = (options.Timestamp ?? options.Clock.GetUtcNow()).ToUnixTimeSeconds();
         var commit = new Commit(metadata, parent, options.Subject, options.Body, (ulong)seconds, tree, meta);
-        Checksum checksum = transaction.WriteMetadata(ObjectType.Commit, commit.ToBytes());
+        byte[] bytes = commit.ToBytes();
+        Checksum checksum = transaction.WriteMetadata(ObjectType.Commit, bytes);
+        VariantDictionary? detached = options.DetachedMetadata.Keys.Any() ? options.DetachedMetadata : null;
+        if (options.Signer is { } signer)
+            detached = CommitSignatures.AddAll(detached ?? LoadDetachedMetadata(checksum) ?? VariantDictionary.Empty, signer(bytes));
         foreach (string branch in options.Branches)
             transaction.SetRef(branch, checksum);
-        if (options.DetachedMetadata.Keys.Any())
-            transaction.WriteDetachedMetadata(checksum, options.DetachedMetadata);
+        if (detached is not null)
+            transaction.WriteDetachedMetadata(checksum, detached);
         return new CommitResult(checksum, before + transaction.Commit());
     }
 
     /// <summary>Writes a summary's additional metadata as a commit without files on the branch <c>ostree-metadata</c>, so that it spreads as commits do.</summary>
+    /// <param name="additional">The metadata.</param>
+    /// <param name="time">The commit's time; null for now.</param>
+    /// <param name="signer">As <see cref="CommitOptions.Signer"/>.</param>
     /// <returns>The commit.</returns>
-    public Checksum CommitSummaryMetadata(VariantDictionary additional)
+    public Checksum CommitSummaryMetadata(VariantDictionary additional, DateTimeOffset? time = null, Func<byte[], VariantDictionary>? signer = null)
     {
         const string branch = "ostree-metadata";
         using Transaction transaction = Begin();
@@ -83,8 +91,11 @@ public sealed partial class Repository
         VariantDictionary metadata = additional.With(Commit.RefBinding, GVariant.Of([branch]));
         if (CollectionId is { } collection)
             metadata = metadata.With(CollectionRef.Binding, collection);
-        ulong now = (ulong)TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
-        Checksum commit = transaction.WriteMetadata(ObjectType.Commit, new Commit(GLibTable.Ordered(metadata), refs.Read(branch), "", "", now, tree, meta).ToBytes());
+        ulong now = (ulong)(time ?? TimeProvider.System.GetUtcNow()).ToUnixTimeSeconds();
+        byte[] bytes = new Commit(GLibTable.Ordered(metadata), refs.Read(branch), "", "", now, tree, meta).ToBytes();
+        Checksum commit = transaction.WriteMetadata(ObjectType.Commit, bytes);
+        if (signer is not null)
+            transaction.WriteDetachedMetadata(commit, CommitSignatures.AddAll(LoadDetachedMetadata(commit) ?? VariantDictionary.Empty, signer(bytes)));
         transaction.SetRef(branch, commit);
         transaction.Commit();
         return commit;

@@ -29,10 +29,11 @@ public sealed partial class Repository
     /// <summary>Writes the file <c>summary</c>, by which others learn which branches there are; as <c>ostree summary -u</c>.</summary>
     /// <param name="clock">Where "now" comes from; null for the system's.</param>
     /// <param name="additional">More metadata for it.</param>
+    /// <param name="signer">Signs the file's bytes, as <see cref="CommitOptions.Signer"/> a commit's; where it throws, the old summary and its signatures stay. Null signs nothing.</param>
     /// <exception cref="ObjectMissingException">A branch leads to a commit that is not there.</exception>
-    /// <remarks>A signature of the old summary (<c>summary.sig</c>) is deleted: it would make the new one look forged.</remarks>
-    public void WriteSummary(TimeProvider? clock = null, VariantDictionary? additional = null) =>
-        SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow(), additional ?? VariantDictionary.Empty);
+    /// <remarks>Signatures of the old summary (<c>summary.sig</c>) are deleted or replaced: they would make the new one look forged.</remarks>
+    public void WriteSummary(TimeProvider? clock = null, VariantDictionary? additional = null, Func<byte[], VariantDictionary>? signer = null) =>
+        SummaryWriter.Write(this, (clock ?? TimeProvider.System).GetUtcNow(), additional ?? VariantDictionary.Empty, signer);
 
     /// <summary>
     /// Takes refs and what they need from a repository served over HTTP (or <c>file://</c>). Every object is hashed before it is kept.

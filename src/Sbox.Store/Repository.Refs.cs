@@ -21,12 +21,13 @@ public sealed partial class Repository
         if (!revision.EndsWith('^'))
             return refs.ReadAnywhere(revision) ?? Parent?.TryResolve(revision);
         return TryResolve(revision[..^1]) is { } child
-            ? LoadCommit(child).Parent ?? throw new RefNotFoundException(Path, revision)
+            ? LoadCommit(child).Parent ?? throw new RefNotFoundException(Path, revision, child)
             : null;
     }
 
     /// <summary>Refs by their names, <c>main</c> or <c>origin:main</c>, in order.</summary>
     /// <param name="prefix">Only this ref and those below it (<c>os</c> for <c>os/debian</c>); with a colon, of that remote.</param>
+    /// <exception cref="InvalidRefException">The prefix is nothing that could be a ref's name: empty, or with a slash at its end.</exception>
     public IReadOnlyDictionary<string, Checksum> Refs(string? prefix = null)
     {
         SortedDictionary<string, Checksum> all = refs.All();
@@ -34,7 +35,9 @@ public sealed partial class Repository
             return all;
         if (prefix.EndsWith(":.", StringComparison.Ordinal)) // as older programs ask for all of a remote
             prefix = prefix[..^1];
-        string below = prefix.EndsWith(':') || prefix.EndsWith('/') ? prefix : prefix + "/";
+        if (!prefix.EndsWith(':'))
+            RefStore.Split(prefix);
+        string below = prefix.EndsWith(':') ? prefix : prefix + "/";
         foreach (string name in all.Keys.ToArray())
         {
             if (name != prefix && !name.StartsWith(below, StringComparison.Ordinal))

@@ -117,7 +117,7 @@ public sealed partial class Repository
             ? found
             : throw new SignatureException(null, $"Unable to export keys: no key '{id}' among those that were given"))).Select(static key => key.Fingerprint).Distinct()];
         if (wanted.Count == 0)
-            return 0;
+            throw new SignatureException(null, $"Unable to export keys: no key in {(files.Count == 0 ? "what was given" : string.Join(", ", files))}");
         using GpgKeyring before = GpgKeyring.OfFile(path);
         HashSet<string> had = [.. GpgKey.List(before.Home).Select(static key => key.Fingerprint)];
         before.Import(source.Export(wanted));
@@ -167,7 +167,13 @@ public sealed partial class Repository
     {
         byte[] summary = Dir.TryReadAll("summary") ?? throw new NotARepositoryException(Path, "no file 'summary' to sign");
         VariantDictionary signatures = Dir.TryReadAll("summary.sig") is { } there ? RemoteTrust.ParseOrEmpty(there) : VariantDictionary.Empty;
-        Durable.Replace(Dir, "summary.sig", CommitSignatures.Add(signatures, key, sign(summary)).ToBytes());
+        WriteSummarySignatures(CommitSignatures.Add(signatures, key, sign(summary)));
+    }
+
+    /// <summary>Replaces the file <c>summary.sig</c>.</summary>
+    internal void WriteSummarySignatures(VariantDictionary signatures)
+    {
+        Durable.Replace(Dir, "summary.sig", signatures.ToBytes());
         // As libostree: mirrors that go by times see that they belong together.
         FileStat stat = Dir.Stat("summary");
         Dir.SetTimes("summary.sig", stat.ModifiedSeconds, stat.ModifiedNanoseconds);

@@ -28,9 +28,9 @@ internal sealed class CheckoutCommand
     private readonly Option<bool> fromInput = new("--from-stdin") { Description = "As --from-file, from standard input" };
     private readonly Option<bool> allowNoEnt = new("--allow-noent") { Description = "Do nothing where the subpath is not in the tree" };
     private readonly Option<bool> plain = new("--bareuseronly-dirs", "-M") { Description = "Directories get no permissions beyond 0775" };
-    private readonly Option<string?> skipList = new("--skip-list") { Description = "Paths to leave out, one a line", HelpName = "FILE" };
+    private readonly Option<string?> skipList = new("--skip-list") { Description = "Paths to leave out, one a line; a directory's ends with a slash", HelpName = "FILE" };
     private readonly Option<bool> noCache = new("--disable-cache") { Description = "Do not keep uncompressed copies of an archive's objects" };
-    private readonly Option<bool?> fsync = new("--fsync") { Description = "Whether to sync the file system when all is written", HelpName = "BOOLEAN" };
+    private readonly Option<string?> fsync = new("--fsync") { Description = "Whether to sync the file system when all is written", HelpName = "BOOLEAN" };
     private readonly Option<bool> noEmpty = new("--force-copy-zerosized", "-z") { Description = "Nothing to change: empty files are never hardlinked", Hidden = true };
     private readonly Option<bool> composefs = new("--composefs") { Description = "Write only the composefs image of the tree" };
     private readonly Option<bool> noVerity = new("--composefs-noverity") { Description = "As --composefs, without the fs-verity digests" };
@@ -50,6 +50,9 @@ internal sealed class CheckoutCommand
             throw new Finding("SELinux labels are not made: there is no policy compiler here", "label the tree before it is committed; its xattrs are kept");
         if (parsed.GetValue(identical) && !parsed.GetValue(hard))
             throw new Finding("--union-identical requires --require-hardlinks", "checkout -H --union-identical");
+        string[] unions = [.. ((Option<bool>[])[union, add, identical]).Where(parsed.GetValue).Select(static option => option.Name)];
+        if (unions.Length > 1)
+            throw new Finding($"Cannot specify both {unions[0]} and {unions[1]}", "one of them");
         bool many = parsed.GetValue(fromInput) || parsed.GetValue(fromFile) is not null;
         string typed = parsed.GetValue(revision)!;
         string target = Path.GetFullPath(many ? typed : parsed.GetValue(destination) ?? typed);
@@ -92,9 +95,10 @@ internal sealed class CheckoutCommand
             Whiteouts = parsed.GetValue(whiteouts),
             PassthroughWhiteouts = parsed.GetValue(passthrough),
             PlainDirectories = parsed.GetValue(plain),
-            Filter = skipped is null ? null : (at, _) => !skipped.Contains(at),
+            // As libostree: a directory's path ends with a slash in such a list, other than in commit's.
+            Filter = skipped is null ? null : (at, mode) => !skipped.Contains(mode.IsDirectory && at != "/" ? at + "/" : at),
             CacheUncompressed = !parsed.GetValue(noCache) && repository.Config.GetBoolean("core", "enable-uncompressed-cache", otherwise: true),
-            Durable = parsed.GetValue(fsync) == true,
+            Durable = RepositoryCommand.Boolean(parsed.GetValue(fsync)) == true,
             Overwrite = parsed.GetValue(union) ? CheckoutOverwrite.UnionFiles
                 : parsed.GetValue(add) ? CheckoutOverwrite.AddFiles
                 : parsed.GetValue(identical) ? CheckoutOverwrite.UnionIdentical

@@ -37,7 +37,7 @@ internal static class CommitCommand
     private static readonly Option<string?> StatOverride = new("--statoverride") { Description = "Permissions to change: lines of '=MODE PATH' to set or 'MODE PATH' to add, in decimal", HelpName = "FILE" };
     private static readonly Option<string?> SkipList = new("--skip-list") { Description = "Paths to leave out, one a line", HelpName = "FILE" };
     private static readonly Option<bool> Table = new("--table-output") { Description = "Print what was written, as KEY: VALUE" };
-    private static readonly Option<bool?> Fsync = new("--fsync") { Description = "Whether to make it durable; the repository's setting where it is not said", HelpName = "BOOLEAN" };
+    private static readonly Option<string?> Fsync = new("--fsync") { Description = "Whether to make it durable; the repository's setting where it is not said", HelpName = "BOOLEAN" };
     private static readonly Option<string?> Timestamp = new("--timestamp") { Description = "Its time: @SECONDS since 1970, or a date as ISO 8601 has it", HelpName = "TIMESTAMP" };
 
     private static readonly Option<bool> TarParents = new("--tar-autocreate-parents") { Description = "Make directories that an archive has no entries for" };
@@ -68,17 +68,14 @@ internal static class CommitCommand
         string? name = parsed.GetValue(Branch);
         if (name is null && !parsed.GetValue(Orphan))
             throw new Finding("A branch must be specified with --branch, or use --orphan", "commit --branch=NAME");
-        if (parsed.GetValue(Fsync) is { } durable)
+        if (RepositoryCommand.Boolean(parsed.GetValue(Fsync)) is { } durable)
             repository.Fsync = durable;
-        Signing.Check(parsed);
         List<TreeSource> trees = [.. Sources(parsed, repository)];
         var lists = new PathLists(parsed.GetValue(StatOverride), parsed.GetValue(SkipList));
         using var line = new ProgressLine(new Speaker(json: false));
         var progress = new Reporter<CommitProgress>(at => line.Update($"{at.Files} files, {Amount.OfBytes(at.Bytes)} read, {at.ObjectsWritten} objects written"));
         CommitResult result = repository.CommitTrees(trees, lists.ApplyTo(Options(parsed, repository, name)), progress, cancel);
         line.Dispose();
-        if (result.Stats is not null)
-            Signing.Sign(parsed, repository, result.Checksum);
         if (parsed.GetValue(Consume))
         {
             foreach (TreeSource.Directory consumed in trees.OfType<TreeSource.Directory>())
@@ -110,11 +107,15 @@ internal static class CommitCommand
     private static CommitOptions Options(ParseResult parsed, Repository repository, string? name)
     {
         string? before = parsed.GetValue(Parent);
+        bool follows = before is null ? name is not null && repository.TryResolve(name) is not null : before != "none";
+        if (parsed.GetValue(Keep) is { Length: > 0 } && !follows)
+            throw new Finding("Either --branch or --parent must be specified when using --keep-metadata", "the branch, or the parent, is a commit that is there");
         return new CommitOptions
         {
             Subject = parsed.GetValue(Subject)!,
             Body = parsed.GetValue(BodyFile) is { } file ? Encoding.UTF8.GetString(RepositoryCommand.ReadFile(file)) : parsed.GetValue(Body)!,
-            Parent = before is null or "none" ? null : repository.Resolve(before),
+            Parent = before is null or "none" ? null
+                : Checksum.TryParse(before, out Checksum parent) ? parent : throw new Finding($"Invalid rev {before}", "--parent=COMMIT is a whole checksum, as rev-parse prints it"),
             NoParent = before == "none" || name is null,
             Timestamp = parsed.GetValue(Timestamp) is { } time ? Moment.Parse(time, DateTimeOffset.UtcNow) : Moment.OfSources(),
             Branches = name is null || parsed.GetValue(Orphan) ? [] : [name],
@@ -130,6 +131,7 @@ internal static class CommitCommand
             ComposefsDigest = parsed.GetValue(Composefs),
             FirstTreeAsIs = parsed.GetValue(Base) is not null,
             DetachedMetadata = Pairs(parsed.GetValue(Detached) ?? []),
+            Signer = Signing.Signer(parsed),
             KeepMetadata = parsed.GetValue(Keep) ?? [],
             OwnerUid = parsed.GetValue(Uid),
             OwnerGid = parsed.GetValue(Gid),
@@ -230,7 +232,7 @@ internal static class CommitCommand
     private sealed class PathLists
     {
         private readonly Dictionary<string, uint> added = [], set = [];
-        private readonly HashSet<string> skipped = [];
+        private readonly HashSet<string> skipped = [], unmatched = [];
 
         public PathLists(string? overrides, string? skips)
         {
@@ -244,14 +246,31 @@ internal static class CommitCommand
             }
 
             skipped.UnionWith(Lines(skips));
+            unmatched.UnionWith(skipped);
         }
 
         public CommitOptions ApplyTo(CommitOptions options) => options with
         {
             AddedPermissions = added.Count > 0 ? added : null,
             SetPermissions = set.Count > 0 ? set : null,
-            Filter = skipped.Count > 0 ? (path, _) => !skipped.Contains(path) : null,
+            Filter = skipped.Count > 0 ? (path, _) => !Skips(path) : null,
+            TreesRead = RequireAllMatched,
         };
+
+        private bool Skips(string path)
+        {
+            unmatched.Remove(path);
+            return skipped.Contains(path);
+        }
+
+        // A path that is written wrongly would be published, and whoever wrote it believes that it is not.
+        private void RequireAllMatched()
+        {
+            foreach (string path in unmatched)
+                Console.Error.WriteLine($"Unmatched skip-list path: {path}");
+            if (unmatched.Count > 0)
+                throw new Finding("Unmatched skip-list paths", "each line is a path of the tree as it is committed: /usr/share/doc");
+        }
 
         private static IEnumerable<string> Lines(string? file) => file is null
             ? []

@@ -25,7 +25,7 @@ internal static class ComparingCommands
                 bool wantsStats = parsed.GetValue(stats);
                 if (IsPath(source))
                 {
-                    Print(Repository.Diff(source, target, new FileIdentity(parsed.GetValue(uid), parsed.GetValue(gid), !parsed.GetValue(noXattrs)), cancel));
+                    Print(Repository.Diff(source, target, new FileIdentity(parsed.GetValue(uid), parsed.GetValue(gid), !parsed.GetValue(noXattrs)), cancel), root: "");
                     return 0;
                 }
 
@@ -66,13 +66,14 @@ internal static class ComparingCommands
     // As libostree tells them apart: no ref begins with either.
     private static bool IsPath(string text) => text.StartsWith('/') || text.StartsWith("./", StringComparison.Ordinal);
 
-    private static void Print(TreeDiff diff)
+    // As libostree: the paths of two directories on disk have no slash before them.
+    private static void Print(TreeDiff diff, string root = "/")
     {
         foreach ((char letter, IReadOnlyList<string> paths) in new[] { ('M', diff.Modified), ('D', diff.Removed), ('A', diff.Added) })
         {
             foreach (string path in paths)
             {
-                Console.Out.WriteLine($"{letter}    {path}");
+                Console.Out.WriteLine($"{letter}    {root}{path.TrimStart('/')}");
                 JsonAnswers.Say(writer =>
                 {
                     writer.WriteString("change", letter switch { 'M' => "modified", 'D' => "removed", _ => "added" });

@@ -110,7 +110,7 @@ internal static class PullingCommands
         DeltaUsage deltas = result.Deltas;
         if (dryRun)
             return $"Delta update: {deltas.Parts}/{deltas.TotalParts} parts, 0 bytes/{Amount.Decimal(deltas.Size)}, {Amount.Decimal(deltas.UncompressedSize)} total uncompressed";
-        return $"{deltas.Parts} delta parts, {deltas.Loose} loose fetched; {(result.BytesTransferred + deltas.Size) / 1024} KiB transferred in {(Environment.TickCount64 - started) / 1000} seconds; {Amount.Decimal(result.ContentBytes)} content written";
+        return $"{deltas.Parts} delta parts, {deltas.Loose} loose fetched; {result.BytesTransferred / 1024} KiB transferred in {(Environment.TickCount64 - started) / 1000} seconds; {Amount.Decimal(result.ContentBytes)} content written";
     }
 
     private static (string Remote, string[] Refs) Wanted(string remote, string[] branches)

@@ -17,12 +17,16 @@ internal static class ReadingCommands
         var raw = new Option<bool>("--raw") { Description = "Show the commits as GVariants in text form" };
         return new DocumentedCommand("log", "Show the commits of a ref, newest first").With(revision, raw).OnRepository((parsed, repository, _) =>
         {
+            Commit? last = null;
             foreach ((Checksum checksum, Commit commit) in repository.Log(repository.Resolve(parsed.GetValue(revision)!)))
             {
+                last = commit;
                 Console.Out.Write(parsed.GetValue(raw) ? Raw(checksum, commit, swap: true) : Describe(checksum, commit));
                 JsonAnswers.Say(checksum, commit);
             }
 
+            if (last?.Parent is not null)
+                Console.Out.Write("<< History beyond this commit not fetched >>\n");
             return 0;
         });
     }
@@ -129,13 +133,11 @@ internal static class ReadingCommands
         text.Append(CultureInfo.InvariantCulture, $"Date:  {commit.Time:yyyy-MM-dd HH:mm:ss +0000}\n");
         if (commit.Version is { } version)
             text.Append(CultureInfo.InvariantCulture, $"Version: {version}\n");
-        if (commit.Subject.Length == 0)
-            return text.Append("(no subject)\n\n").ToString();
-        text.Append('\n');
+        text.Append(commit.Subject.Length == 0 ? "(no subject)\n\n" : "\n");
         foreach (string paragraph in (string[])[commit.Subject, commit.Body])
         {
             if (paragraph.Length > 0)
-                text.Append(string.Concat(paragraph.TrimEnd('\n').Split('\n').Select(static line => $"    {line}\n"))).Append('\n');
+                text.Append(string.Concat((paragraph.EndsWith('\n') ? paragraph[..^1] : paragraph).Split('\n').Select(static line => $"    {line}\n"))).Append('\n');
         }
 
         return text.ToString();

@@ -119,5 +119,15 @@ internal static class RepositoryCommand
         return dir.ReadAll(System.IO.Path.GetFileName(full));
     }
 
+    /// <summary>A yes or no as ostree writes it; null where nothing was said.</summary>
+    /// <exception cref="Finding">It is neither.</exception>
+    public static bool? Boolean(string? text) => text?.ToLowerInvariant() switch
+    {
+        null => null,
+        "true" or "yes" or "1" => true,
+        "false" or "no" or "0" or "none" => false,
+        _ => throw new Finding($"Invalid boolean argument '{text}'", "yes or no, true or false, 1 or 0"),
+    };
+
     private static bool IsRepository(string path) => File.Exists($"{path}/config") && Directory.Exists($"{path}/objects");
 }

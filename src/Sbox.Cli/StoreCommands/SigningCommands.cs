@@ -167,24 +167,6 @@ internal sealed class SigningOptions
         static bool IsPublic(string key) => Convert.TryFromBase64String(key, new byte[key.Length], out int length) && length == 32;
     }
 
-    /// <summary>Signs a commit.</summary>
-    public void Sign(ParseResult parsed, Repository repository, Checksum commit)
-    {
-        foreach (string key in parsed.GetValue(gpg) ?? [])
-            repository.GpgSignCommit(commit, key, parsed.GetValue(home));
-        foreach ((SignatureEngine engine, string key) in Keys(parsed))
-            repository.SignCommit(commit, engine, key);
-    }
-
-    /// <summary>Signs the summary.</summary>
-    public void SignSummary(ParseResult parsed, Repository repository)
-    {
-        foreach (string key in parsed.GetValue(gpg) ?? [])
-            repository.GpgSignSummary(key, parsed.GetValue(home));
-        foreach ((SignatureEngine engine, string key) in Keys(parsed))
-            repository.SignSummary(engine, key);
-    }
-
     /// <summary>What signs any bytes with these keys, by the name of the kind of key; null where none was given.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="more">A key that was given otherwise; null for none.</param>

@@ -24,12 +24,11 @@ internal static class SummaryCommand
             {
                 if (parsed.GetValue(update))
                 {
-                    signing.Check(parsed);
+                    Func<byte[], VariantDictionary>? signer = signing.Signer(parsed);
                     VariantDictionary additional = CommitCommand.WithValues(VariantDictionary.Empty, parsed.GetValue(more) ?? []);
                     if (repository.CollectionId is not null)
-                        signing.Sign(parsed, repository, repository.CommitSummaryMetadata(additional));
-                    repository.WriteSummary(additional: additional);
-                    signing.SignSummary(parsed, repository);
+                        repository.CommitSummaryMetadata(additional, Moment.OfSources(), signer);
+                    repository.WriteSummary(additional: additional, signer: signer);
                     return 0;
                 }
 

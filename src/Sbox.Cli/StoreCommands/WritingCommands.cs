@@ -24,7 +24,11 @@ internal static class WritingCommands
             string name = parsed.GetValue(mode)!;
             if (RepositoryModes.TryParse(name) is not { } asked)
                 throw new Finding($"Invalid mode '{name}' in repository configuration", "bare, archive, bare-user and bare-user-only are the modes that are handled");
-            using Repository repository = Repository.Create(RepositoryCommand.Named(parsed) ?? ".", asked, parsed.GetValue(collection));
+            string path = RepositoryCommand.Named(parsed) ?? throw new Finding("Command requires a --repo argument", "--repo=. makes one of the current directory");
+            // As libostree: a parent that is not there is more often mistyped than wanted.
+            if (Path.GetDirectoryName(Path.GetFullPath(path).TrimEnd('/')) is { } parent && !Directory.Exists(parent))
+                throw new Finding($"Creating repo: {path}: No such file or directory", $"mkdir -p {parent}, then this again");
+            using Repository repository = Repository.Create(path, asked, parsed.GetValue(collection));
             if (parsed.AsJson())
             {
                 Console.Out.WriteLine(Terminal.Speaker.JsonLine(writer =>

@@ -62,6 +62,15 @@ public sealed record CommitOptions
     /// <summary>Entries for what lies beside the commit, not part of its checksum; none where it is empty.</summary>
     public VariantDictionary DetachedMetadata { get; init; } = VariantDictionary.Empty;
 
+    /// <summary>
+    /// Signs the commit: is given the object's bytes, and answers with signatures (<c>aay</c>) by the kind of key, as they lie beside the commit. Asked
+    /// before anything is published, so that a commit that cannot be signed is on no branch. Null signs nothing.
+    /// </summary>
+    public Func<byte[], VariantDictionary>? Signer { get; init; }
+
+    /// <summary>Called when all trees are read, before anything is published; what it throws ends the commit. Null for nothing.</summary>
+    public Action? TreesRead { get; init; }
+
     /// <summary>Names of metadata to take over from the parent.</summary>
     public IReadOnlyList<string> KeepMetadata { get; init; } = [];
 

@@ -166,6 +166,7 @@ internal sealed partial class TreeWriter
             bool shared = stat.Links > 1 && options.AddedPermissions is null && options.SetPermissions is null;
             if (shared && hardlinks.TryGetValue((stat.Device, stat.Inode), out node))
             {
+                transaction.CountAgain(ObjectType.File);
                 parent.Add(name, node, path);
                 return;
             }
@@ -242,11 +243,14 @@ internal sealed partial class TreeWriter
 
     private Checksum WriteMeta(DirMeta meta)
     {
-        if (!metas.TryGetValue(meta, out Checksum checksum))
+        if (metas.TryGetValue(meta, out Checksum checksum))
         {
-            checksum = transaction.WriteMetadata(ObjectType.DirMeta, meta.ToBytes());
-            metas.Add(meta, checksum);
+            transaction.CountAgain(ObjectType.DirMeta);
+            return checksum;
         }
+
+        checksum = transaction.WriteMetadata(ObjectType.DirMeta, meta.ToBytes());
+        metas.Add(meta, checksum);
 
         return checksum;
     }

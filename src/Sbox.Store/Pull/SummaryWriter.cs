@@ -9,7 +9,7 @@ internal static class SummaryWriter
 {
     private static readonly GVariantType EntryType = Summary.Type.Children[0].Children[0];
 
-    public static void Write(Repository repository, DateTimeOffset now, VariantDictionary additional)
+    public static void Write(Repository repository, DateTimeOffset now, VariantDictionary additional, Func<byte[], VariantDictionary>? signer)
     {
         using FileLock? held = RepositoryLock.Take(repository.Dir, repository.Settings, LockKind.Shared, CancellationToken.None);
         List<GVariant> entries = [.. repository.Refs()
@@ -22,8 +22,12 @@ internal static class SummaryWriter
         VariantDictionary list = listed ? DeltaStore.List(repository.Dir, deltas.OrderBy(static name => $"{name}", StringComparer.Ordinal)) : VariantDictionary.Empty;
         VariantDictionary metadata = WithCollections(repository, About(repository, additional, repository.Mode, now, list));
         byte[] bytes = Bytes(entries, metadata);
+        // Signed before either file is touched: where the key is not to be had, the old pair stays and is believed on.
+        VariantDictionary? signatures = signer?.Invoke(bytes);
         repository.Dir.TryUnlink("summary.sig");
         Durable.Replace(repository.Dir, "summary", bytes);
+        if (signatures is not null)
+            repository.WriteSummarySignatures(signatures);
     }
 
     /// <summary>The bytes of a summary of something else than what the repository has: of what it publishes.</summary>

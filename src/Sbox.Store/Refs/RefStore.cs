@@ -165,20 +165,31 @@ internal sealed partial class RefStore(Dir repository)
         List<string> made = MakeParents(parent);
         // By way of tmp/: a leftover beside the refs would be read as one of them.
         string temporary = $"tmp/ref.{Environment.ProcessId}.{Guid.NewGuid():N}";
-        using (Microsoft.Win32.SafeHandles.SafeFileHandle file = repository.CreateFile(temporary))
+        try
         {
-            RandomAccess.Write(file, Encoding.ASCII.GetBytes($"{target}\n"), 0);
-            Linux.Files.ChangeMode(file, 0x1A4 /* 0644, whatever the umask: it is served as it lies */, repository.Of(temporary));
-            if (durable)
-                Durable.Sync(file, repository.Of(temporary));
+            WriteFile(temporary, $"{target}\n", durable);
+            repository.Rename(temporary, repository, path);
+        }
+        catch
+        {
+            repository.TryUnlink(temporary); // the ref m is a file, say, where m/sub wants a directory
+            throw;
         }
 
-        repository.Rename(temporary, repository, path);
         foreach (string changed in durable ? [parent, .. made] : Array.Empty<string>())
         {
             using Dir directory = repository.OpenDir(changed);
             Durable.Sync(directory);
         }
+    }
+
+    private void WriteFile(string path, string text, bool durable)
+    {
+        using Microsoft.Win32.SafeHandles.SafeFileHandle file = repository.CreateFile(path);
+        RandomAccess.Write(file, Encoding.ASCII.GetBytes(text), 0);
+        Linux.Files.ChangeMode(file, 0x1A4 /* 0644, whatever the umask: it is served as it lies */, repository.Of(path));
+        if (durable)
+            Durable.Sync(file, repository.Of(path));
     }
 
     // Answers with the directories that got a new name in them.

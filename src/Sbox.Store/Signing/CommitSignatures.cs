@@ -45,6 +45,18 @@ public static class CommitSignatures
         return With(detached, key, all.Any(each => each.AsSpan().SequenceEqual(signature)) ? all : [.. all, signature]);
     }
 
+    /// <summary>Metadata with signatures of several kinds more, each once.</summary>
+    internal static VariantDictionary AddAll(VariantDictionary detached, VariantDictionary signatures)
+    {
+        foreach (string key in signatures.Keys)
+        {
+            foreach (byte[] signature in Of(signatures, key))
+                detached = Add(detached, key, signature);
+        }
+
+        return detached;
+    }
+
     /// <summary>Metadata with these signatures of one kind; without an entry where there is none.</summary>
     internal static VariantDictionary With(VariantDictionary detached, string key, IReadOnlyList<byte[]> signatures) => signatures.Count == 0
         ? detached.Without(key)

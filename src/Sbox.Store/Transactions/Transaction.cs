@@ -220,6 +220,9 @@ public sealed class Transaction : IDisposable
         throw new NotEnoughSpaceException(Repository.Path, bytes, Math.Max(0, left + bytes));
     }
 
+    /// <summary>Counts an object that the tree has once more and that was not made again: a dirmeta, or a file by another of its names.</summary>
+    internal void CountAgain(ObjectType type) => Interlocked.Increment(ref type == ObjectType.File ? ref contentTotal : ref metadataTotal);
+
     /// <summary>Counts a file that was known to be an object, and was not read.</summary>
     internal void CountCacheHit() => Interlocked.Increment(ref cacheHits);
 
