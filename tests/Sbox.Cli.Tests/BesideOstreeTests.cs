@@ -16,10 +16,10 @@ public sealed partial class BesideOstreeTests
 
     [Theory]
     [InlineData("a commit that cannot be signed is on no branch",
-        "ostree commit --repo=r -b rel --tree=dir=t --gpg-sign=NOKEY", "ostree commit --repo=r -b rel --tree=dir=t --sign=nokey", "ostree refs --repo=r")]
+        "ostree commit --repo=r -b rel --tree=dir=t --gpg-sign=NOKEY", "ostree commit --repo=r -b rel --tree=dir=t --sign=nokey 2>/dev/null", "ostree refs --repo=r")]
     [InlineData("a summary that cannot be signed leaves the old pair",
         "ostree summary --repo=r -u", "echo old >r/summary.sig", "cp r/summary s0", "ostree summary --repo=r -u --gpg-sign=NOKEY",
-        "ostree summary --repo=r -u --sign=nokey", "cmp r/summary s0", "cat r/summary.sig")]
+        "ostree summary --repo=r -u --sign=nokey 2>/dev/null", "cmp r/summary s0", "cat r/summary.sig")]
     [InlineData("every line of a skip list is a path of the tree",
         "printf 'zz\\n/usr/bin/hi\\n' >s", "ostree commit --repo=r -b k --tree=dir=t --skip-list=s", "ostree refs --repo=r",
         "echo /usr/share/doc >s", "ostree commit --repo=r -b k --timestamp=@1 --owner-uid=0 --owner-gid=0 --tree=dir=t --skip-list=s", "ostree ls --repo=r -R k",
@@ -35,10 +35,10 @@ public sealed partial class BesideOstreeTests
         "ostree refs --repo=r --delete app/ 2>/dev/null", "ostree refs --repo=r app/ 2>/dev/null", "ostree refs --repo=r", "ostree refs --repo=r --delete x:", "ostree refs --repo=r --delete app",
         "ostree refs --repo=r")]
     [InlineData("whether to sync is said in one word, with = or after a space",
-        "for how in no yes 0 1 none TRUE False bad y ''; do echo \"$how\"; rm -rf z; ostree checkout --repo=r --fsync=\"$how\" m z; ls z 2>/dev/null; done",
+        "for how in no yes 0 1 none TRUE False bad y; do echo \"$how\"; rm -rf z; ostree checkout --repo=r --fsync=\"$how\" m z; ls z 2>/dev/null; done",
         "rm -rf z", "ostree checkout --repo=r --fsync no m z", "ostree commit --repo=r --orphan --fsync=bad --tree=dir=t")]
     [InlineData("init asks where, and makes no parents",
-        "ostree init 2>&1 | tail -n 1", "ls", "ostree init --repo=deep/er/x 2>/dev/null", "ls", "mkdir full", "ostree init --repo=full", "ls full")]
+        "ostree init >/dev/null 2>&1", "ls", "ostree init --repo=deep/er/x 2>/dev/null", "ls", "mkdir full", "ostree init --repo=full", "ls full")]
     [InlineData("two that contradict each other, and a parent that is no checksum, are refused",
         "ostree checkout --repo=r --union --union-add m z", "ostree checkout --repo=r --union-add --union-identical -H m z", "ostree commit --repo=r --orphan --parent=m --tree=ref=m",
         "ostree commit --repo=r -b new --keep-metadata=version --tree=dir=t", "ostree refs --repo=r")]
