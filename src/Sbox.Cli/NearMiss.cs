@@ -11,7 +11,7 @@ internal static class NearMiss
     public static string Asked(Command command, string word)
     {
         string typed = word.Split('=')[0];
-        IEnumerable<Symbol> symbols = word.StartsWith('-') ? command.Options : command.Subcommands;
+        IEnumerable<Symbol> symbols = word.StartsWith('-') ? command.Options.Concat(command.Parents.OfType<Command>().SelectMany(static parent => parent.Options).Where(static option => option.Recursive)) : command.Subcommands;
         IEnumerable<string> known = symbols.Where(static symbol => !symbol.Hidden).Select(static symbol => symbol.Name);
         int most = Math.Max(1, typed.TrimStart('-').Length / 3);
         (string Name, int Distance)[] near = [.. known.Select(name => (name, Distance(typed, name))).Where(each => each.Item2 <= most).OrderBy(static each => each.Item2)];

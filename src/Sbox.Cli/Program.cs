@@ -2,10 +2,10 @@ using System.CommandLine;
 using Sbox.Cli;
 using Sbox.Cli.Terminal;
 
-args = TypedArguments.Of(args);
 // argv[0] under NativeAOT is what the kernel was given, so a link named ostree makes this the drop-in ostree.
 string called = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
 Sbox.Linux.StandardStreams.OpenClosed(outputIsLost: called == "ostree");
+args = TypedArguments.Of(args);
 Command program = called == "ostree" ? Programs.Ostree(args.FirstOrDefault()) : Programs.Sbox(args.FirstOrDefault());
 ErrorOutput.Take();
 using var interrupted = new CancellationTokenSource();

@@ -77,7 +77,8 @@ internal static class Remedies
         _ => "apt install openssh-client; or ssh-command in the settings file names another program",
     };
 
-    private static string HostOf(string host) => host[(host.LastIndexOf('@') + 1)..];
+    // As known_hosts has it: [HOST]:PORT where ssh was told of a port.
+    private static string HostOf(string host) => host[(host.LastIndexOfAny(['@', ' ']) + 1)..] is var name && host.Split(' ') is ["-p", var port, ..] ? $"'[{name}]:{port}'" : name;
 
     private static string? For(Exception failure) => failure switch
     {

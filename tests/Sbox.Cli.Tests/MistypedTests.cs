@@ -69,9 +69,10 @@ public sealed class MistypedTests : IDisposable
     }
 
     [Fact]
-    public void What_works_without_an_answer_works_where_all_descriptors_are_closed_and_no_file_takes_their_place()
+    public void Where_all_descriptors_are_closed_the_work_is_done_that_the_answer_was_lost_is_told_and_no_file_takes_their_place()
     {
-        Judge.OnPath("sh").Ask(temp.Path, null, ["-c", $"{TestedProgram.Sbox} store commit --repo repo -b unseen --tree=dir=tree <&- >&- 2>&-"]);
+        Judge.OnPath("sh").Ask(temp.Path, null, ["-c", $"{TestedProgram.Sbox} store commit --repo repo -b unseen --tree=dir=tree <&- >&- 2>&-; echo $? >answer"]);
+        Assert.Equal("1\n", File.ReadAllText(temp.Of("answer"))); // the commit's name could not be told
         Assert.Contains("unseen", Type("store", "refs", "--repo", "repo").Output, StringComparison.Ordinal);
         Assert.Contains("no errors found", Type("store", "fsck", "--repo", "repo").Output + Type("store", "fsck", "--repo", "repo").Error, StringComparison.Ordinal);
     }

@@ -96,7 +96,7 @@ public sealed class BucketTests
             await publishing.WaitForExitAsync(TestContext.Current.CancellationToken);
             Assert.True(publishing.ExitCode is 0 or 128 + 9, await told);
             kills += publishing.ExitCode == 0 ? 0 : 1;
-            Assert.Equal(versions[publishing.ExitCode == 0 ? ^1 : ^2], Workshop.Pull(reader));
+            Assert.Contains(Workshop.Pull(reader), publishing.ExitCode == 0 ? versions[^1..] : versions[^2..]); // its summary may have been there already
             if (publishing.ExitCode != 0)
                 Judge.OnPath(TestedProgram.Sbox).Run(arguments);
             Assert.Equal(versions[^1], Workshop.Pull(reader));

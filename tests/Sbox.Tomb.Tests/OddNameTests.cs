@@ -14,7 +14,7 @@ public sealed class OddNameTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         Directory.CreateDirectory(place["home"]);
-        Sh($"cd \"$1\"; printf 1 > \"$(printf '{NoText}')\"; printf 2 > \"$(printf '{Commands}')\"; printf 3 > plain; ln -s \"$(printf '{NoText}')\" link", place["home"]);
+        Sh($"cd \"$1\"; printf 1 > \"$(printf '{NoText}')\"; printf 2 > \"$(printf '{Commands}')\"; printf 3 > plain; printf 4 > 'in 😀 between'; printf 5 > 😀; ln -s \"$(printf '{NoText}')\" link", place["home"]);
         await using TombRepository tomb = await Place.Create(place.Backend());
         await Saving.Save(tomb, place["home"]);
         await Saving.Save(tomb, place["home/plain"]);
@@ -38,6 +38,16 @@ public sealed class OddNameTests : IAsyncLifetime
     }
 
     [Fact]
+    public void Letters_that_take_two_of_dotnets_are_shown_wherever_they_stand()
+    {
+        string listed = Sh("$T ls $(first)");
+        Assert.Contains("/in 😀 between\n", listed, StringComparison.Ordinal);
+        Assert.Contains("/😀\n", listed, StringComparison.Ordinal);
+        Assert.Contains("/in 😀 between\"", Sh("$T --json ls $(first)"), StringComparison.Ordinal);
+        Assert.Contains("'in 😀 there'", Sh("$T find 'in 😀 there' 2>&1 || :"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void With_json_the_bytes_of_what_is_no_text_are_beside_it()
     {
         var seen = new Dictionary<string, JsonElement>();
@@ -56,7 +66,7 @@ public sealed class OddNameTests : IAsyncLifetime
     [Fact]
     public void A_name_that_is_no_text_is_found_listed_and_restored_by_its_bytes()
     {
-        Assert.Contains("1", Sh($"$T find \"$(printf '{NoText}')\" | wc -l"), StringComparison.Ordinal);
+        Assert.Equal("1", Sh($"$T find \"$(printf '{NoText}')\" | wc -l").Trim());
         Sh($"id=$(first); $T ls $id \"$1/$(printf '{NoText}')\" && $T restore $id --to \"$2\" --path \"$1/$(printf '{NoText}')\"", place["home"], place["out"]);
         Assert.Equal("1", Sh($"cat \"$1/$(printf '{NoText}')\"", place["out"]));
         Sh($"$T save \"$1/$(printf '{NoText}')\" 2>&1; $T restore latest --to \"$2\"", place["home"], place["out2"]);

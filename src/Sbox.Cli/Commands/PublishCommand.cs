@@ -64,7 +64,7 @@ internal static class PublishCommand
             await using IPlace place = bucket.Open(parsed, parsed.GetValue(to)!, repository);
             RequireElsewhere(repository, place);
             if (PlaceAddress.UnmountedStick(parsed.GetValue(to)!) is { } unmounted)
-                speaker.Note($"{unmounted}: nothing is mounted there; it is on the disk that / is on");
+                speaker.Note($"{unmounted}: no stick is mounted there; it is a directory of this machine, and what is sent fills that");
             var publisher = new Publisher(repository, place, new PublishOptions
             {
                 Refs = parsed.GetValue(branches)!, Depth = parsed.GetValue(depth), DeltasFrom = parsed.GetValue(deltas), DeltaFromNothing = !parsed.GetValue(noFirst),

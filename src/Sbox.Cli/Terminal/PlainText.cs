@@ -29,9 +29,10 @@ internal static class PlainText
     {
         for (int at = 0; at < text.Length; at++)
         {
-            at += text[at..].IndexOfAnyInRange('\uD800', '\uDFFF') is var next && next < 0 ? text.Length : next;
-            if (at == text.Length)
+            int next = text[at..].IndexOfAnyInRange('\uD800', '\uDFFF');
+            if (next < 0)
                 return null;
+            at += next;
             if (System.Text.Rune.DecodeFromUtf16(text[at..], out _, out int used) != System.Buffers.OperationStatus.Done)
                 return text[at] is >= '\uDC80' and <= '\uDCFF' ? Linux.FileName.ToBytes(text.ToString()) : null;
             at += used - 1;

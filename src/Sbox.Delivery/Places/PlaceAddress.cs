@@ -61,13 +61,23 @@ public static class PlaceAddress
         return new DirectoryPlace(Path.Combine(path, OnStick)) { Staleness = TimeSpan.Zero };
     }
 
-    /// <summary>The path of a stick's address where no stick can be: it is on the file system of the root. Null for every other address, and where it cannot be told.</summary>
+    /// <summary>The path of a stick's address where no stick can be: it is on a file system of this machine's own. Null for every other address, and where it cannot be told.</summary>
     public static string? UnmountedStick(string text)
     {
         if (!text.StartsWith(Stick, StringComparison.Ordinal) || text[Stick.Length..] is not { Length: > 0 } path || !Directory.Exists(path))
             return null;
-        using Dir root = Dir.Open("/"), there = Dir.Open(path);
-        return root.Stat().Device == there.Stat().Device ? path : null;
+        using Dir there = Dir.Open(path);
+        ulong device = there.Stat().Device;
+        // On a box / is an image, and /media and /run/media lie in one of the others.
+        return Array.Exists(["/", "/var", "/run", "/home", "/tmp"], each => IsOn(each, device)) ? path : null;
+    }
+
+    private static bool IsOn(string directory, ulong device)
+    {
+        if (!Directory.Exists(directory))
+            return false;
+        using Dir there = Dir.Open(directory);
+        return there.Stat().Device == device;
     }
 
     /// <summary>The repository on a stick, or in the directory itself.</summary>

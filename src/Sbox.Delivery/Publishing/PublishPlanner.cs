@@ -60,10 +60,23 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
     // As far as the history of what is there is here.
     private bool IsBack(RefChange change)
     {
+        ulong since = repository.LoadCommit(change.New).Timestamp;
         Checksum? at = change.Old;
         while (at is { } commit && commit != change.New)
-            at = repository.Has(new ObjectName(commit, ObjectType.Commit)) ? repository.LoadCommit(commit).Parent : null;
+            at = TryLoad(commit) is { } there && there.Timestamp >= since ? there.Parent : null;
         return at is not null;
+
+        Commit? TryLoad(Checksum commit)
+        {
+            try
+            {
+                return repository.Has(new ObjectName(commit, ObjectType.Commit)) ? repository.LoadCommit(commit) : null;
+            }
+            catch (RepositoryException)
+            {
+                return null; // damaged, and nothing of this publication
+            }
+        }
     }
 
     private async Task<IEnumerable<string>> Notes(PublishPlan plan, DateTimeOffset now, CancellationToken cancel)

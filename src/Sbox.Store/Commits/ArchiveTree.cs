@@ -86,6 +86,7 @@ internal static class ArchiveTree
     {
         using var headers = new TarHeaders(stream);
         using var reader = new TarReader(headers, leaveOpen: true);
+        Stream content = Stream.Null; // of the last entry, of whatever type
         while (Next() is { } entry)
         {
             string path = Clean(entry.Name, source);
@@ -94,7 +95,6 @@ internal static class ArchiveTree
             {
                 case TarEntryType.RegularFile or TarEntryType.V7RegularFile or TarEntryType.ContiguousFile:
                     yield return Entry(0x8000, null, entry.Length, entry.DataStream ?? Stream.Null);
-                    Drain(entry.DataStream ?? Stream.Null);
                     break;
                 case TarEntryType.Directory:
                     yield return Entry(0x4000, null, 0, Stream.Null);
@@ -117,9 +117,11 @@ internal static class ArchiveTree
 
         System.Formats.Tar.TarEntry? Next()
         {
+            Drain(content);
             headers.IsAtHeader = true;
             System.Formats.Tar.TarEntry? next = reader.GetNextEntry();
             headers.IsAtHeader = false;
+            content = next?.DataStream ?? Stream.Null;
             return next;
         }
     }

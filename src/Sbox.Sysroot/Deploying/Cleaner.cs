@@ -52,7 +52,16 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
     public CleanupReport Clean(CancellationToken cancel, bool noPrune = false)
     {
         IReadOnlyList<DeploymentName> removed = RemoveUnreferenced();
-        SetRefs();
+        try
+        {
+            SetRefs(cancel);
+        }
+        catch (Exception busy) when (busy is RepositoryBusyException or LinuxException or NotEnoughSpaceException)
+        {
+            notes.Add($"The refs that keep what is deployed were not set: {busy.Message}. sbox doctor --fix sets them"); // what boots is activated by now, and nothing is pruned meanwhile
+            return new CleanupReport(removed, 0, 0) { Notes = notes };
+        }
+
         if (noPrune)
             return new CleanupReport(removed, 0, 0) { Notes = notes };
         sysroot.Step("prune the repository");
@@ -179,7 +188,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
 
     // ostree/VERSION/SUBVERSION/INDEX: what keeps a deployed commit when someone prunes by refs alone. New ones first. In a transaction, as libostree: it also takes away what others
     // had staged in the repository before this boot.
-    internal void SetRefs()
+    internal void SetRefs(CancellationToken cancel = default)
     {
         IReadOnlyDictionary<string, Checksum> before = sysroot.Repository.Refs("ostree");
         IReadOnlyDictionary<string, Checksum> wanted = WantedRefs(sysroot);
@@ -190,7 +199,7 @@ internal sealed class Cleaner(OstreeSysroot sysroot, Planner planner)
         ];
         if (changes.Length == 0)
             return;
-        using Transaction transaction = sysroot.Repository.Begin(resumes: false); // what an interrupted pull has fetched is nothing to publish and prune here
+        using Transaction transaction = sysroot.Repository.Begin(cancel, resumes: false); // what an interrupted pull has fetched is nothing to publish and prune here
         foreach ((string name, Checksum? commit) in changes)
             transaction.SetRef(name, commit);
         sysroot.Step($"set the refs {string.Join(", ", changes.Select(static change => change.Name))}");

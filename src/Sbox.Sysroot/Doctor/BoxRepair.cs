@@ -95,7 +95,7 @@ internal sealed class BoxRepair(OstreeSysroot sysroot, Deployer deployer)
                 deployer.PublishEsp();
                 break;
             case RepairKind.SetRefs:
-                deployer.Cleaner.SetRefs();
+                deployer.Cleaner.SetRefs(cancel);
                 break;
             case RepairKind.Forget when step.Path == "LoaderEntryDefault":
                 sysroot.Firmware?.ForgetEntryDefault();

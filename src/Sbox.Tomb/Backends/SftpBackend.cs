@@ -288,6 +288,11 @@ public sealed class SftpBackend : IBackend
             refused = (new SshRefusedException(Location, Host, refusal, words), Environment.TickCount64);
             throw refused.Value.Said;
         }
+        catch (SshEndedException)
+        {
+            hasFailed = false; // what passes by itself: the next try may ask again
+            throw;
+        }
         catch (ChildFailedException missing)
         {
             throw new SshRefusedException(Location, Host, SshRefusal.NoProgram, missing.Message);

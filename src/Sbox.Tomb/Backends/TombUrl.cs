@@ -113,7 +113,7 @@ public sealed class TombUrl
             throw new FormatException($"'sftp:{url}' names no host and path");
         ChildCommand Words(params string[] more) => new(
             settings.SshCommand[0], [.. settings.SshCommand.Skip(1), "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=15", .. more, .. port, "-s", "--", host, "sftp"]);
-        return new SftpBackend(text, Words(), path) { Limit = settings.Limit, Host = host, Unasking = Words("-o", "BatchMode=yes") };
+        return new SftpBackend(text, Words(), path) { Limit = settings.Limit, Host = string.Join(' ', [.. port, host]), Unasking = Words("-o", "BatchMode=yes") };
     }
 }
 

@@ -176,7 +176,7 @@ public readonly record struct CalendarSpan(int Years, int Months, int Days, int 
     public DateTimeOffset Before(DateTimeOffset moment)
     {
         long months = (moment.Year * 12L) + moment.Month - 1 - (Years * 12L) - Months;
-        if (months < 12 * 2)
+        if (months < 12 * 2 || Days > 366 * 9999)
             return DateTimeOffset.MinValue; // before the calendar begins
         var first = new DateTimeOffset((int)(months / 12), (int)(months % 12) + 1, 1, 0, 0, 0, moment.Offset);
         TimeSpan more = TimeSpan.FromDays(moment.Day - 1 - Days) + moment.TimeOfDay - TimeSpan.FromHours(Hours);
