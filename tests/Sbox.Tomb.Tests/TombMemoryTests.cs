@@ -44,6 +44,18 @@ public sealed class TombMemoryTests : IAsyncLifetime
     }
 
     [Fact]
+    public void A_save_that_ends_while_somebody_lists_is_remembered_and_what_was_forgotten_is_not()
+    {
+        Snapshot first = Saved(-60), gone = Saved(-30), saved = Saved(-1);
+        memory.Remember(tomb, [first, gone]);
+        IReadOnlySet<Checksum> known = memory.Known(tomb);
+        memory.Remember(tomb, saved);
+        memory.Remember(tomb, new SnapshotListing([first], []), known);
+        Assert.Equal([first.Id, saved.Id], memory.Known(tomb).OrderBy(id => id != first.Id));
+        Assert.Throws<RolledBackException>(() => memory.Check(tomb, [first]));
+    }
+
+    [Fact]
     public void It_may_also_when_that_clock_was_ahead_by_little_and_the_time_it_said_has_come()
     {
         Snapshot first = Saved(-60), ahead = Saved(60);

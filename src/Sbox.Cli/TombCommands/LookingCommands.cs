@@ -15,8 +15,9 @@ internal static class LookingCommands
 
     public static Command Snapshots() => new DocumentedCommand("snapshots", "List the snapshots, oldest first").OnTomb(static async (_, session, cancel) =>
     {
+        IReadOnlySet<Checksum> known = TombSession.Memory.Known(session.Repository);
         SnapshotListing listing = await session.Readable(wantsNewest: false, cancel);
-        TombSession.Memory.Remember(session.Repository, listing);
+        TombSession.Memory.Remember(session.Repository, listing, known);
         foreach (Snapshot each in listing.Snapshots)
         {
             string tags = each.Tags.Count > 0 ? $"  [{string.Join(", ", each.Tags)}]" : "";

@@ -72,14 +72,21 @@ public sealed class TombMemory(string directory, TimeProvider clock)
         Remember(tomb, new SnapshotListing(snapshots, []));
     }
 
+    /// <summary>The snapshots that are remembered. Asked for before a listing, it tells what the listing could have had in it (<see cref="Remember(TombRepository, SnapshotListing, IReadOnlySet{Checksum})"/>).</summary>
+    public IReadOnlySet<Checksum> Known(TombRepository tomb) => Recall(tomb).Select(static each => each.Id).ToHashSet();
+
     /// <summary>The same; of those that are damaged it keeps what it knows.</summary>
-    public void Remember(TombRepository tomb, SnapshotListing listing)
+    /// <param name="tomb">The tomb.</param>
+    /// <param name="listing">What is there.</param>
+    /// <param name="before">What was known before that was listed: what a save has put beside it since stays, though the listing does not have it. Null where nobody could save meanwhile.</param>
+    public void Remember(TombRepository tomb, SnapshotListing listing, IReadOnlySet<Checksum>? before = null)
     {
         Change(tomb, seen =>
         {
-            Dictionary<Checksum, Moment> before = seen.ToDictionary(static each => each.Id, static each => each.Time);
-            return listing.Snapshots.Select(each => new Seen(each.Id, before.TryGetValue(each.Id, out Moment time) ? time : NoLaterThanNow(each.Time)))
-                .Concat(seen.Where(each => listing.Damaged.Any(file => file.Id == each.Id)));
+            Dictionary<Checksum, Moment> times = seen.ToDictionary(static each => each.Id, static each => each.Time);
+            HashSet<Checksum> listed = [.. listing.Snapshots.Select(static each => each.Id)];
+            return listing.Snapshots.Select(each => new Seen(each.Id, times.TryGetValue(each.Id, out Moment time) ? time : NoLaterThanNow(each.Time)))
+                .Concat(seen.Where(each => listing.Damaged.Any(file => file.Id == each.Id) || (before?.Contains(each.Id) == false && !listed.Contains(each.Id))));
         });
     }
 
