@@ -43,7 +43,7 @@ public sealed partial class BesideOstreeTests
         "ostree checkout --repo=r --union --union-add m z", "ostree checkout --repo=r --union-add --union-identical -H m z", "ostree commit --repo=r --orphan --parent=m --tree=ref=m",
         "ostree commit --repo=r -b new --keep-metadata=version --tree=dir=t", "ostree refs --repo=r")]
     [InlineData("a first commit has no parent, and paths of directories on disk have no slash before them",
-        "ostree rev-parse --repo=r m^ 2>/dev/null", "ostree diff --repo=r m 2>/dev/null", "mkdir t2", "ostree diff --repo=r ./t2 ./t | sort", "ostree diff --repo=r m ./t2")]
+        "ostree rev-parse --repo=r m^ 2>/dev/null", "ostree diff --repo=r m 2>/dev/null", "mkdir t2", "ostree diff --repo=r ./t2 ./t | sort", "ostree diff --repo=r m ./t2", "cp -R t t3; rm t3/usr/bin/hi; echo more >t3/new; ostree diff --repo=r m ./t3 | grep -v '^M'")]
     [InlineData("keys are imported from what has some",
         "ostree remote add --repo=r o http://x", "echo no >nk", "ostree remote gpg-import --repo=r o -k nk 2>/dev/null", "ostree remote gpg-import --repo=r --stdin o 2>/dev/null </dev/null",
         "ostree remote add --repo=r p http://x --gpg-import=nk 2>/dev/null")]

@@ -25,7 +25,7 @@ internal static class ComparingCommands
                 bool wantsStats = parsed.GetValue(stats);
                 if (IsPath(source))
                 {
-                    Print(Repository.Diff(source, target, new FileIdentity(parsed.GetValue(uid), parsed.GetValue(gid), !parsed.GetValue(noXattrs)), cancel), root: "");
+                    Print(Repository.Diff(source, target, new FileIdentity(parsed.GetValue(uid), parsed.GetValue(gid), !parsed.GetValue(noXattrs)), cancel), source, target);
                     return 0;
                 }
 
@@ -35,7 +35,7 @@ internal static class ComparingCommands
                     var how = new FileIdentity(parsed.GetValue(uid), parsed.GetValue(gid), !parsed.GetValue(noXattrs));
                     Print(IsPath(target)
                         ? repository.Diff(first, target, how, cancel)
-                        : repository.Diff(first, repository.Resolve(target), cancel));
+                        : repository.Diff(first, repository.Resolve(target), cancel), source, target);
                 }
 
                 if (wantsStats)
@@ -66,10 +66,11 @@ internal static class ComparingCommands
     // As libostree tells them apart: no ref begins with either.
     private static bool IsPath(string text) => text.StartsWith('/') || text.StartsWith("./", StringComparison.Ordinal);
 
-    // As libostree: the paths of two directories on disk have no slash before them.
-    private static void Print(TreeDiff diff, string root = "/")
+    // As libostree: what lies on disk has no slash before it. What is modified or removed is the source's, what is added the target's.
+    private static void Print(TreeDiff diff, string source, string target)
     {
-        foreach ((char letter, IReadOnlyList<string> paths) in new[] { ('M', diff.Modified), ('D', diff.Removed), ('A', diff.Added) })
+        string before = IsPath(source) ? "" : "/", after = IsPath(target) ? "" : "/";
+        foreach ((char letter, string root, IReadOnlyList<string> paths) in new[] { ('M', before, diff.Modified), ('D', before, diff.Removed), ('A', after, diff.Added) })
         {
             foreach (string path in paths)
             {
