@@ -81,10 +81,10 @@ internal sealed class PublishPlanner(Repository repository, IPlace place, Publis
 
     private async Task<IEnumerable<string>> Notes(PublishPlan plan, DateTimeOffset now, CancellationToken cancel)
     {
-        IEnumerable<string> notes = plan.Changes.Where(IsBack).Select(static change => $"'{change.Name}' goes back: {Short(change.Old!.Value)}, which is there, is a later version than {Short(change.New)}, in its own history. Boxes that have it stay with it, and refuse the older one");
-        notes = mirrored is null ? notes : notes.Concat(plan.Others.Keys.Select(static branch => $"'{branch}' is there, and no branch of what is mirrored: the place forgets it, and its objects stay"));
+        IEnumerable<string> notes = mirrored is null ? [] : plan.Others.Keys.Select(static branch => $"'{branch}' is there, and no branch of what is mirrored: the place forgets it, and its objects stay");
+        // With trust documents, their doubts say it of every commit that is older.
         if (plan.Trusting is not { } trust)
-            return notes;
+            return notes.Concat(plan.Changes.Where(IsBack).Select(static change => $"'{change.Name}' goes back: {Short(change.Old!.Value)}, which is there, is a later version than {Short(change.New)}, in its own history. Boxes that have it stay with it, and refuse the older one"));
         // Where the one that is there stays, nothing is of a time that this clock has not come to but what is there already.
         if (plan.Moment > now && (plan.ToMake.Count > 0 || await PublishedSummary.IsRenewed(repository, place, plan, cancel).ConfigureAwait(false)))
             notes = notes.Append(PublishedTrust.OfClock(plan.Moment));
