@@ -27,15 +27,15 @@ internal static class TreeRules
             throw new ArgumentException($"A symbolic link's target has {link.Target.Length} bytes; 1 to {MaxPathBytes}, none zero, can be stored.");
     }
 
-    /// <summary>Whether a backed file may have so many bytes.</summary>
-    public static bool CanHave(ulong size) => Layout.Chunks(size).Count <= MaxChunks;
+    /// <summary>Whether a backed file may have so many bytes: some, since an empty one lies in the image.</summary>
+    public static bool CanHave(ulong size) => size > 0 && Layout.Chunks(size).Count <= MaxChunks;
 
     public static void CheckBackedFile(BackedFile file)
     {
         if (file.BackingPath.Length > MaxPathBytes)
             throw new ArgumentException($"A backing path has {file.BackingPath.Length} bytes; {MaxPathBytes} can be stored.");
         if (!CanHave(file.Size))
-            throw new ArgumentException($"A file has {file.Size} bytes; libcomposefs describes at most {MaxChunks} chunks of 8 TiB.");
+            throw new ArgumentException($"A file has {file.Size} bytes; 1 is the least, and libcomposefs describes at most {MaxChunks} chunks of 8 TiB.");
     }
 
     public static void CheckInlineFile(InlineFile file)
