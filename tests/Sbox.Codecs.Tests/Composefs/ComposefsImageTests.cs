@@ -96,6 +96,14 @@ public class ComposefsImageTests
     }
 
     [Fact]
+    public void A_file_outside_the_image_is_neither_empty_nor_of_more_chunks_than_are_described()
+    {
+        Assert.False(TreeRules.CanHave(0));
+        Assert.True(TreeRules.CanHave(1));
+        Assert.False(TreeRules.CanHave(ulong.MaxValue));
+    }
+
+    [Fact]
     public void Damaged_images_tell_what_they_can_or_are_refused()
     {
         byte[] image = Images.Ours(EveryKindDump);
